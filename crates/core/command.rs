@@ -1,0 +1,275 @@
+//! Commands as rows: what a domain offers to clients, whatever the transport.
+//!
+//! Guarantees: parsing and validation come before the authorisation, that before any effect; the
+//! input is parsed once, and a row says all that the gate needs to know.
+//! It is not the gate: nothing here judges or runs.
+
+use std::{any::Any, fmt, sync::Arc};
+
+use futures_util::future::BoxFuture;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+use smol_str::SmolStr;
+use validator::Validate;
+
+use crate::{Action, Channel, Code, Error, Principal, Result};
+
+/// The HTTP method of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Reads; the input comes from path and query.
+    Get,
+    /// The input comes from path and body.
+    Post,
+    /// The input comes from path and body.
+    Patch,
+    /// The input comes from path and query.
+    Delete,
+}
+
+/// What the caller needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Need {
+    /// To be logged in; the call itself shows only what the caller may see.
+    Login,
+    /// To administrate.
+    Admin,
+    /// An action on a channel: by grant, ownership of the channel or membership in its project.
+    On(Action, Channel),
+    /// An action on one channel and another on a second.
+    Both(Box<Need>, Box<Need>),
+    /// To be an owner of this project, or to administrate.
+    ProjectOwner(SmolStr),
+}
+
+/// How an answer leaves over HTTP.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// JSON. Over Socket.IO: `data` of the acknowledgement.
+    Json(Box<RawValue>),
+    /// Plain text in UTF-8. Over Socket.IO: a JSON string.
+    Text(String),
+}
+
+impl Answer {
+    /// A JSON answer.
+    ///
+    /// # Panics
+    /// If the value's `Serialize` fails, which answers of the house never do.
+    #[must_use]
+    pub fn json(value: &impl Serialize) -> Self {
+        Self::Json(serde_json::value::to_raw_value(value).expect("answers serialise"))
+    }
+}
+
+/// Who calls.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// After authentication and authorisation.
+    pub principal: Principal,
+    /// What the judgement of lists and filters asks: see [`Visibility`].
+    pub visibility: Arc<dyn Visibility>,
+}
+
+/// Whether the caller may see a channel's thing: the same judgement as the gate's, for lists.
+pub trait Visibility: Send + Sync + fmt::Debug {
+    /// Whether `principal` may do this to a thing of this owner and project in this channel.
+    fn allows(
+        &self,
+        principal: &Principal,
+        action: Action,
+        channel: &Channel,
+        owner: Option<&crate::UserId>,
+        project: Option<&str>,
+    ) -> bool;
+}
+
+/// A parsed input whose type only its row knows.
+pub struct Input(Box<dyn Any + Send + Sync>);
+
+impl Input {
+    fn get<I: 'static>(&self) -> Result<&I> {
+        self.0.downcast_ref().ok_or_else(Error::internal)
+    }
+
+    fn take<I: 'static>(self) -> Result<I> {
+        self.0.downcast().map(|input| *input).map_err(|_| Error::internal())
+    }
+}
+
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Input")
+    }
+}
+
+type ParseJson = Arc<dyn Fn(&str) -> Result<Input> + Send + Sync>;
+type ParsePairs = Arc<dyn Fn(&[(String, String)]) -> Result<Input> + Send + Sync>;
+type Needs = Arc<dyn Fn(&Input) -> Result<Need> + Send + Sync>;
+type Call = Arc<dyn Fn(Caller, Input) -> BoxFuture<'static, Result<Answer>> + Send + Sync>;
+
+/// A command of a domain: one row.
+#[derive(Clone)]
+pub struct Command {
+    /// Its name on Socket.IO, such as `session.start`.
+    pub name: &'static str,
+    /// What it does, in one sentence.
+    pub doc: &'static str,
+    /// Its REST method.
+    pub method: Method,
+    /// Its REST path with `{field}` for fields of the input, such as `/api/sessions/{sessionId}`.
+    pub path: &'static str,
+    /// The HTTP status of success.
+    pub status: u16,
+    parse_json: ParseJson,
+    parse_pairs: ParsePairs,
+    needs: Needs,
+    call: Call,
+}
+
+impl Command {
+    /// A row: its name, REST route and document, what it needs and what it calls.
+    /// `needs` sees the parsed input; `call` is made only after the gate allowed it.
+    pub fn new<I, N, C, O>(
+        name: &'static str,
+        (method, path): (Method, &'static str),
+        doc: &'static str,
+        needs: N,
+        call: C,
+    ) -> Self
+    where
+        I: DeserializeOwned + Validate + Send + Sync + 'static,
+        N: Fn(&I) -> Need + Send + Sync + 'static,
+        C: Fn(Caller, I) -> O + Send + Sync + 'static,
+        O: Future<Output = Result<Answer>> + Send + 'static,
+    {
+        Self {
+            name,
+            doc,
+            method,
+            path,
+            status: 200,
+            parse_json: Arc::new(|text| {
+                let input: I = serde_json::from_str(text).map_err(|error| refuse(&error))?;
+                checked(input)
+            }),
+            parse_pairs: Arc::new(|pairs| {
+                let encoded = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+                let input: I = serde_urlencoded::from_str(&encoded)
+                    .map_err(|error| Error::new(Code::InvalidData, format!("the query is not valid: {error}")))?;
+                checked(input)
+            }),
+            needs: Arc::new(move |input| Ok(needs(input.get()?))),
+            call: Arc::new(move |caller, input| match input.take() {
+                Ok(input) => Box::pin(call(caller, input)),
+                Err(error) => Box::pin(std::future::ready(Err(error))),
+            }),
+        }
+    }
+
+    /// The same row with another HTTP status of success.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Parses and validates an input that came as a JSON object.
+    ///
+    /// # Errors
+    /// `invalid_data` with the fields, `bad_request` for what is no JSON object.
+    pub fn parse_json(&self, text: &str) -> Result<Input> {
+        if !text.trim_start().starts_with('{') {
+            return Err(Error::bad_request(format!("{} takes one object", self.name)));
+        }
+        (self.parse_json)(text)
+    }
+
+    /// Parses and validates an input that came as names and values of path and query.
+    ///
+    /// # Errors
+    /// `invalid_data` with the fields.
+    pub fn parse_pairs(&self, pairs: &[(String, String)]) -> Result<Input> {
+        (self.parse_pairs)(pairs)
+    }
+
+    /// What the caller needs for this input.
+    ///
+    /// # Errors
+    /// `internal` for an input of another row.
+    pub fn needs(&self, input: &Input) -> Result<Need> {
+        (self.needs)(input)
+    }
+
+    /// The call. Whoever makes it has authorised it.
+    pub fn call(&self, caller: Caller, input: Input) -> BoxFuture<'static, Result<Answer>> {
+        (self.call)(caller, input)
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Command({})", self.name)
+    }
+}
+
+fn checked<I: Validate + Send + Sync + 'static>(input: I) -> Result<Input> {
+    check(&input)?;
+    Ok(Input(Box::new(input)))
+}
+
+/// Runs a type's validation rules.
+///
+/// # Errors
+/// `invalid_data` with each field and why, never with the rejected value.
+pub fn check(value: &impl Validate) -> Result<()> {
+    let Err(errors) = value.validate() else { return Ok(()) };
+    let mut error = Error::new(Code::InvalidData, "some fields are not valid");
+    for (field, kind) in errors.errors() {
+        let why = match kind {
+            validator::ValidationErrorsKind::Field(rules) => {
+                let texts: Vec<String> = rules
+                    .iter()
+                    .map(|rule| {
+                        rule.message
+                            .clone()
+                            .map_or_else(|| format!("breaks the rule '{}'", rule.code), |m| m.to_string())
+                    })
+                    .collect();
+                texts.join("; ")
+            }
+            validator::ValidationErrorsKind::Struct(_) | validator::ValidationErrorsKind::List(_) => {
+                "a part of it is not valid".to_owned()
+            }
+        };
+        error = error.with_field(field.to_string(), why);
+    }
+    Err(error)
+}
+
+/// What is wrong with a command's JSON, with the field where serde names one and without its value.
+fn refuse(error: &serde_json::Error) -> Error {
+    if !error.is_data() {
+        return Error::bad_request(format!("not valid JSON, at line {} column {}", error.line(), error.column()));
+    }
+    let text = error.to_string();
+    let what = text.split(" at line ").next().unwrap_or(&text);
+    let field = what.split('`').nth(1);
+    match field {
+        Some(field) if what.starts_with("missing field") => Error::invalid_field(field, "is missing"),
+        Some(field) if what.starts_with("unknown field") => Error::invalid_field(field, "is not known"),
+        _ => Error::new(
+            Code::InvalidData,
+            format!("a field is not of the expected type, at line {} column {}", error.line(), error.column()),
+        ),
+    }
+}
+
+/// Calls commands of other domains, through the gate, as a principal.
+pub trait Calls: Send + Sync {
+    /// Runs a command with a JSON object as its input.
+    ///
+    /// # Errors
+    /// What the gate or the command answers.
+    fn call(&self, principal: Principal, name: &str, input: Box<RawValue>) -> BoxFuture<'_, Result<Answer>>;
+}

@@ -1,0 +1,126 @@
+//! A handler: what a domain says about its events, channels and commands.
+//!
+//! Guarantees asked of every handler: it owns its namespaces alone; `route` is pure, waits for
+//! nothing and names channels from what is in the event only.
+//! It is not a service: it holds no state and does no work.
+
+use std::sync::Arc;
+
+use smol_str::SmolStr;
+
+use crate::{Channel, Event, Payload, Result, UserId, command::Command, log::Opens, projection::Projection};
+
+/// An event type that a domain's service emits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventRow {
+    /// The type.
+    pub event_type: &'static str,
+    /// Whether it is numbered and kept.
+    pub durable: bool,
+    /// What it tells, in one sentence.
+    pub doc: &'static str,
+}
+
+/// A message of its own that an event makes in a further channel.
+#[derive(Debug, Clone)]
+pub struct Copy {
+    /// Where.
+    pub channel: Channel,
+    /// Its type.
+    pub event_type: &'static str,
+    /// Its data.
+    pub payload: Payload,
+}
+
+/// Where an event goes.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// The home channel.
+    pub home: Channel,
+    /// Facts of the home channel, if this event opens it.
+    pub opens: Option<Opens>,
+    /// Messages in further channels.
+    pub copies: Vec<Copy>,
+}
+
+impl Route {
+    /// To one channel.
+    #[must_use]
+    pub fn to(home: Channel) -> Self {
+        Self { home, opens: None, copies: Vec::new() }
+    }
+
+    /// With the facts of the channel that the event opens.
+    #[must_use]
+    pub fn opening(mut self, owner: Option<UserId>, project: Option<SmolStr>) -> Self {
+        self.opens = Some(Opens { owner, project });
+        self
+    }
+
+    /// With a message in a further channel.
+    #[must_use]
+    pub fn copy(mut self, channel: Channel, event_type: &'static str, payload: Payload) -> Self {
+        self.copies.push(Copy { channel, event_type, payload });
+        self
+    }
+}
+
+/// Who a channel belongs to, as far as its name alone tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The user whose channel it is.
+    pub owner: Option<UserId>,
+    /// The project whose channel it is.
+    pub project: Option<SmolStr>,
+}
+
+/// How much of a channel is kept. Zero means without limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// At most so many messages.
+    pub messages: u64,
+    /// At most so many bytes of data.
+    pub bytes: u64,
+    /// No longer than so many milliseconds.
+    pub age_ms: u64,
+}
+
+/// A domain as the rest of the house sees it.
+pub trait Handler: Send + Sync {
+    /// The domain: the first segment of its event types.
+    fn domain(&self) -> &'static str;
+
+    /// The channel namespaces that it owns: first segments.
+    fn namespaces(&self) -> &'static [&'static str];
+
+    /// The event types that its service emits.
+    fn events(&self) -> &'static [EventRow];
+
+    /// Where an event of its domain goes.
+    ///
+    /// # Errors
+    /// `invalid_data` when the data does not name the channel, or another one than
+    /// [`Event::channel`] does; `invalid_event` for a type that is not its own.
+    fn route(&self, event: &Event) -> Result<Route>;
+
+    /// The channel of a thing of this domain.
+    fn channel(&self, id: &str) -> Option<Channel>;
+
+    /// Who a channel of its namespaces belongs to, as far as the name tells.
+    fn standing(&self, _channel: &Channel) -> Standing {
+        Standing::default()
+    }
+
+    /// The commands of the domain.
+    fn commands(&self) -> Vec<Command> {
+        Vec::new()
+    }
+
+    /// The projection of its channels, if it has one.
+    fn projection(&self) -> Option<Arc<dyn Projection>> {
+        None
+    }
+
+    /// How much of its channels is kept, unless the configuration says otherwise.
+    fn retention(&self) -> Retention;
+}

@@ -1,0 +1,191 @@
+//! Identity as transports see it: tokens in, principals out; logins; users; revocations.
+//!
+//! Guarantees of every implementation: a refused token is `unauthenticated`, `token_expired` or
+//! `token_revoked` and says no more; passwords and tokens are in no error and no log.
+//! It is not where grants are judged: that is the gate's.
+
+use std::{fmt, net::IpAddr, sync::Arc};
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::{Principal, Result, Timestamp, UserId, principal::Role};
+
+/// A text that must never be seen: its `Debug` shows nothing.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// A user as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct User {
+    /// The id; the `sub` of its tokens.
+    pub id: UserId,
+    /// The name to log in with.
+    pub username: String,
+    /// Its roles.
+    pub roles: Vec<Role>,
+    /// Whether it may not log in.
+    pub disabled: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// What a login or a refresh gives.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Login {
+    /// The access token.
+    pub token: String,
+    /// Always `Bearer`.
+    pub token_type: &'static str,
+    /// When the access token ends.
+    pub expires_at: Timestamp,
+    /// Works once, for the next pair.
+    pub refresh_token: String,
+    /// Who.
+    pub user: LoginUser,
+}
+
+/// Who logged in.
+#[derive(Debug, Clone, Serialize)]
+pub struct LoginUser {
+    /// The id.
+    pub id: UserId,
+    /// The name.
+    pub username: String,
+    /// The roles.
+    pub roles: Vec<Role>,
+}
+
+/// A user to be made.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewUser {
+    /// 1 to 64 characters of `[A-Za-z0-9._@-]`; compared without regard to case.
+    pub username: String,
+    /// 12 to 256 characters.
+    pub password: Secret,
+    /// Its roles; none by default.
+    #[serde(default)]
+    pub roles: Vec<Role>,
+}
+
+/// What to change of a user; what is absent stays.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UserChange {
+    /// A new password: ends the user's logins.
+    pub password: Option<Secret>,
+    /// New roles: ends the user's access tokens, so that the next refresh has them.
+    pub roles: Option<Vec<Role>>,
+    /// Disabling ends the user's logins and connections.
+    pub disabled: Option<bool>,
+}
+
+/// Whose live connections end now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Revocation {
+    /// Every connection of a user, for good: revoked, disabled or deleted.
+    User(UserId),
+    /// Every connection with this token.
+    Token(SmolStr),
+    /// Every connection of this login.
+    Family(SmolStr),
+}
+
+impl Revocation {
+    /// Whether it concerns this principal.
+    #[must_use]
+    pub fn concerns(&self, principal: &Principal) -> bool {
+        match self {
+            Self::User(user) => principal.user == *user,
+            Self::Token(id) => principal.token_id.as_ref() == Some(id),
+            Self::Family(id) => principal.family.as_ref() == Some(id),
+        }
+    }
+}
+
+/// Called for every revocation. It must not wait.
+pub type RevocationWatcher = Arc<dyn Fn(&Revocation) + Send + Sync>;
+
+/// Who is who.
+pub trait Identity: Send + Sync + 'static {
+    /// The principal of an access token.
+    ///
+    /// # Errors
+    /// `unauthenticated`, `token_expired`, `token_revoked`.
+    fn verify(&self, token: &str) -> Result<Principal>;
+
+    /// Logs in. `address` is the client's, for the rate limit.
+    ///
+    /// # Errors
+    /// `unauthenticated` for a wrong name or password or a disabled user, all alike and after the
+    /// same time; `rate_limited`; `unavailable`.
+    fn login(&self, username: String, password: Secret, address: IpAddr) -> BoxFuture<'_, Result<Login>>;
+
+    /// The next pair of tokens for a refresh token.
+    ///
+    /// # Errors
+    /// `unauthenticated`, `token_expired`; `token_revoked` when it was used before (the family ends).
+    fn refresh(&self, refresh_token: Secret) -> BoxFuture<'_, Result<Login>>;
+
+    /// Ends the login that this principal's token comes from, and its live connections.
+    ///
+    /// # Errors
+    /// `bad_request` for a token that comes from no login here (then the token itself is revoked).
+    fn logout(&self, principal: &Principal) -> BoxFuture<'_, Result<()>>;
+
+    /// Makes a user.
+    ///
+    /// # Errors
+    /// `invalid_data`, `conflict` for a name that is taken.
+    fn create_user(&self, user: NewUser) -> BoxFuture<'_, Result<User>>;
+
+    /// Users by name, above `after`.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    fn users(&self, after: Option<String>, limit: usize) -> BoxFuture<'_, Result<Vec<User>>>;
+
+    /// One user.
+    ///
+    /// # Errors
+    /// `not_found`.
+    fn user(&self, id: &UserId) -> BoxFuture<'_, Result<User>>;
+
+    /// Changes a user.
+    ///
+    /// # Errors
+    /// `not_found`, `invalid_data`; `conflict` if no admin would be left.
+    fn change_user(&self, id: &UserId, change: UserChange) -> BoxFuture<'_, Result<User>>;
+
+    /// Deletes a user and ends its logins and connections.
+    ///
+    /// # Errors
+    /// `not_found`; `conflict` if no admin would be left.
+    fn delete_user(&self, id: &UserId) -> BoxFuture<'_, Result<()>>;
+
+    /// Ends every login and connection of a user, also one that only tokens minted elsewhere know.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    fn revoke_user(&self, id: &UserId) -> BoxFuture<'_, Result<()>>;
+
+    /// Revokes one token by its `jti`.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    fn revoke_token(&self, token_id: &str) -> BoxFuture<'_, Result<()>>;
+
+    /// Says who hears of revocations from now on.
+    fn watch_revocations(&self, watcher: RevocationWatcher);
+}

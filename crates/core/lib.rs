@@ -1,0 +1,33 @@
+//! The vocabulary of Tidings and its ports.
+//!
+//! What everybody may name: names, ids, events, messages, positions, errors, principals and
+//! grants ([`name`], [`id`], [`event`], [`message`], [`error`], [`principal`]), and the traits at
+//! the seams of the house ([`bus`], [`log`], [`handler`], [`command`], [`projection`], [`identity`],
+//! [`outlet`], [`runtime`]).
+//!
+//! Guarantees: nothing here does I/O, reads a clock or needs a runtime.
+//! It is not the place of any domain, any transport or any implementation of a port.
+
+pub mod bus;
+pub mod command;
+pub mod error;
+pub mod event;
+pub mod handler;
+pub mod id;
+pub mod identity;
+pub mod log;
+pub mod message;
+pub mod name;
+pub mod outlet;
+pub mod principal;
+pub mod projection;
+pub mod runtime;
+
+pub use futures_util::future::BoxFuture;
+
+pub use error::{Code, Error, Result};
+pub use event::{Event, Payload};
+pub use id::UserId;
+pub use message::{Epoch, Message, Position, Seq, Timestamp};
+pub use name::{Channel, EventType, Pattern};
+pub use principal::{Action, Grant, Principal};

@@ -1,0 +1,187 @@
+//! A message: an event as it stands in a channel, with its number, time and wire forms.
+//!
+//! Guarantees: immutable and shared; the wire form of each kind of transport is made at most once
+//! for a message, whoever asks first.
+//! It is not a delivery: who gets it, and when, is the hub's.
+
+use std::{fmt, sync::OnceLock};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::{Channel, Event, EventType, Payload, UserId, outlet::WireForm};
+
+/// A message's number in its channel: 1, 2, 3 … without holes; 0 is before the first.
+pub type Seq = u64;
+
+/// What a channel's numbering belongs to. It changes when the numbering cannot be trusted to continue.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub SmolStr);
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where a message stands: `(channel, epoch, seq)` identifies it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Position {
+    /// The numbering.
+    pub epoch: Epoch,
+    /// The number.
+    pub seq: Seq,
+}
+
+/// An instant in milliseconds since 1970, UTC. On the wire: RFC 3339 with milliseconds and `Z`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// This instant and so many milliseconds.
+    #[must_use]
+    pub fn plus_ms(self, ms: i64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let instant = jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        write!(f, "{instant:.3}")
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let instant = jiff::Timestamp::deserialize(deserializer)?;
+        Ok(Self(instant.as_millisecond()))
+    }
+}
+
+/// How many kinds of wire form a message can keep. A kind is registered by [`WireForm::slot`].
+pub const WIRE_SLOTS: usize = 3;
+
+/// A message of a channel.
+pub struct Message {
+    /// Where it was published.
+    pub channel: Channel,
+    /// What happened.
+    pub event_type: EventType,
+    /// Its number; none for an ephemeral message.
+    pub seq: Option<Seq>,
+    /// When it was published. Never goes back within a log.
+    pub time: Timestamp,
+    /// The person who caused it, if one did.
+    pub by: Option<UserId>,
+    /// The producer's idempotency id, if it gave one.
+    pub id: Option<SmolStr>,
+    /// Its data.
+    pub payload: Payload,
+    wire: [OnceLock<Bytes>; WIRE_SLOTS],
+}
+
+/// A message as the wire has it; see protocol.md, section 2.
+#[derive(Serialize)]
+struct Envelope<'a> {
+    r#type: &'a EventType,
+    channel: &'a Channel,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<Seq>,
+    time: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<By<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a SmolStr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dropped: Option<u64>,
+    data: &'a serde_json::value::RawValue,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct By<'a> {
+    user_id: &'a UserId,
+}
+
+impl Message {
+    /// An event as the message `seq` of a channel; without `seq`, ephemeral.
+    #[must_use]
+    pub fn new(channel: Channel, seq: Option<Seq>, time: Timestamp, event: Event) -> Self {
+        let Event { event_type, payload, by, id, .. } = event;
+        Self { channel, event_type, seq, time, by, id, payload, wire: Default::default() }
+    }
+
+    /// The message as JSON. `dropped` counts the ephemeral messages lost before it; 0 is left out.
+    ///
+    /// # Panics
+    /// Never: every field serialises.
+    #[must_use]
+    pub fn to_json(&self, dropped: u64) -> String {
+        let envelope = Envelope {
+            r#type: &self.event_type,
+            channel: &self.channel,
+            seq: self.seq,
+            time: self.time,
+            by: self.by.as_ref().map(|user_id| By { user_id }),
+            id: self.id.as_ref(),
+            dropped: (dropped > 0).then_some(dropped),
+            data: self.payload.raw_value(),
+        };
+        serde_json::to_string(&envelope).expect("an envelope serialises")
+    }
+
+    /// The wire form for one kind of transport, made at the first call.
+    pub fn wire(&self, form: &dyn WireForm) -> &Bytes {
+        self.wire[form.slot()].get_or_init(|| form.message(&self.to_json(0)))
+    }
+
+    /// About how much memory it holds, in bytes: data, names and one wire form.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        2 * self.payload.json().len() + 2 * self.channel.as_str().len() + 320
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{:?} {}", self.channel, self.seq, self.event_type)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_envelope_has_the_fields_of_the_wire_and_the_data_byte_for_byte() {
+        let raw = serde_json::from_str(r#"{ "b":1,"a": 1.0 }"#).expect("JSON");
+        let event = Event {
+            event_type: "session.stream_output".parse().expect("a type"),
+            payload: Payload::raw(raw),
+            channel: None,
+            by: Some("u1".parse().expect("an id")),
+            id: Some("x".into()),
+        };
+        let channel: Channel = "session:123".parse().expect("a channel");
+        let message = Message::new(channel, Some(42), Timestamp(1_795_206_689_123), event);
+        assert_eq!(
+            message.to_json(0),
+            r#"{"type":"session.stream_output","channel":"session:123","seq":42,"time":"2026-11-20T20:31:29.123Z","by":{"userId":"u1"},"id":"x","data":{ "b":1,"a": 1.0 }}"#
+        );
+        assert!(message.to_json(3).contains(r#""dropped":3,"#));
+    }
+
+    #[test]
+    fn whole_seconds_keep_their_milliseconds_on_the_wire() {
+        assert_eq!(Timestamp(1_795_206_689_000).to_string(), "2026-11-20T20:31:29.000Z");
+    }
+}

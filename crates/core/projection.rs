@@ -1,0 +1,182 @@
+//! Projections: the fold of a channel's messages into its state.
+//!
+//! Guarantees: a state is a pure function of the messages up to its seq, so that snapshot, REST and
+//! list cannot disagree, and a saved state plus what follows is the same as folding everything.
+//! It is not a cache of a service: services read their own states back through [`States`].
+
+use std::{any::Any, fmt, marker::PhantomData, sync::Arc};
+
+use futures_util::future::BoxFuture;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+use smol_str::SmolStr;
+
+use crate::{Error, Event, Message, Result, Seq, Timestamp, UserId};
+
+/// A typed reducer: what a domain writes. [`Fold`] makes a [`Projection`] of it.
+pub trait Reducer: Send + Sync + 'static {
+    /// The state. Its `Default` is the state before the first message; its JSON is the snapshot.
+    type State: Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static;
+
+    /// Goes up when a saved state of an older one cannot be read on: it is folded anew from what is kept.
+    const VERSION: u32;
+
+    /// Folds the next message in. Messages that it does not know change nothing.
+    fn apply(state: &mut Self::State, message: &Message);
+
+    /// The events that end what this state has open, for a start after the server died.
+    /// Empty when nothing is open.
+    fn abandoned(_state: &Self::State) -> Vec<Event> {
+        Vec::new()
+    }
+}
+
+/// A state whose type only its domain knows.
+pub trait Folded: Send + Sync {
+    /// Folds the next message in.
+    fn apply(&mut self, message: &Message);
+    /// Its bytes for [`Projection::restore`].
+    fn save(&self) -> Vec<u8>;
+    /// The state as clients see it.
+    fn snapshot(&self) -> Box<RawValue>;
+    /// See [`Reducer::abandoned`].
+    fn abandoned(&self) -> Vec<Event>;
+    /// A copy.
+    fn boxed_clone(&self) -> Box<dyn Folded>;
+    /// The state itself, for its domain.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// A reducer behind an object-safe face.
+pub trait Projection: Send + Sync {
+    /// See [`Reducer::VERSION`].
+    fn version(&self) -> u32;
+    /// The state before the first message.
+    fn start(&self) -> Box<dyn Folded>;
+    /// A saved state.
+    ///
+    /// # Errors
+    /// `internal` when the bytes are not of this version.
+    fn restore(&self, bytes: &[u8]) -> Result<Box<dyn Folded>>;
+}
+
+/// The projection of a reducer.
+pub struct Fold<R>(PhantomData<R>);
+
+impl<R: Reducer> Fold<R> {
+    /// The projection, shared.
+    #[must_use]
+    pub fn projection() -> Arc<dyn Projection> {
+        Arc::new(Self(PhantomData))
+    }
+}
+
+impl<R> fmt::Debug for Fold<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fold")
+    }
+}
+
+struct State<R: Reducer>(R::State);
+
+impl<R: Reducer> Projection for Fold<R> {
+    fn version(&self) -> u32 {
+        R::VERSION
+    }
+    fn start(&self) -> Box<dyn Folded> {
+        Box::new(State::<R>(R::State::default()))
+    }
+    fn restore(&self, bytes: &[u8]) -> Result<Box<dyn Folded>> {
+        let state = serde_json::from_slice(bytes).map_err(|_| Error::internal())?;
+        Ok(Box::new(State::<R>(state)))
+    }
+}
+
+impl<R: Reducer> Folded for State<R> {
+    fn apply(&mut self, message: &Message) {
+        R::apply(&mut self.0, message);
+    }
+    fn save(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.0).expect("a state serialises")
+    }
+    fn snapshot(&self) -> Box<RawValue> {
+        serde_json::value::to_raw_value(&self.0).expect("a state serialises")
+    }
+    fn abandoned(&self) -> Vec<Event> {
+        R::abandoned(&self.0)
+    }
+    fn boxed_clone(&self) -> Box<dyn Folded> {
+        Box::new(State::<R>(self.0.clone()))
+    }
+    fn as_any(&self) -> &dyn Any {
+        &self.0
+    }
+}
+
+/// A state of a domain's thing, as of exactly `seq`.
+pub struct View {
+    /// The thing's id.
+    pub id: SmolStr,
+    /// Who owns it.
+    pub owner: Option<UserId>,
+    /// The project that it belongs to.
+    pub project: Option<SmolStr>,
+    /// The last message in the state.
+    pub seq: Seq,
+    /// When its newest message was published.
+    pub updated_at: Timestamp,
+    /// The state.
+    pub state: Box<dyn Folded>,
+}
+
+impl View {
+    /// The state as its domain's type.
+    #[must_use]
+    pub fn state<T: 'static>(&self) -> Option<&T> {
+        self.state.as_any().downcast_ref()
+    }
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "View({} at {})", self.id, self.seq)
+    }
+}
+
+/// Which states to list: newest id first.
+#[derive(Debug, Clone, Default)]
+pub struct ListStates {
+    /// Only those of this project.
+    pub project: Option<SmolStr>,
+    /// Only ids below this one.
+    pub below: Option<SmolStr>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// The states of a domain, by id: what its service reads back. Never by channel.
+pub trait States: Send + Sync {
+    /// The state of one thing, as of the channel's head; none if it was never published to.
+    ///
+    /// # Errors
+    /// `unavailable` when the log cannot be read.
+    fn get(&self, domain: &'static str, id: &str) -> BoxFuture<'_, Result<Option<View>>>;
+
+    /// States of a domain, newest id first.
+    ///
+    /// # Errors
+    /// `unavailable` when the log cannot be read.
+    fn list(&self, domain: &'static str, query: ListStates) -> BoxFuture<'_, Result<Vec<View>>>;
+
+    /// The durable messages of one thing above `after`, at most `limit`, with whether more follow.
+    ///
+    /// # Errors
+    /// `unavailable` when the log cannot be read.
+    fn messages(
+        &self,
+        domain: &'static str,
+        id: &str,
+        after: Seq,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<(Vec<Arc<Message>>, bool)>>;
+}

@@ -1,0 +1,34 @@
+//! What the house needs of its surroundings: time, tasks, memberships.
+//!
+//! Guarantees: only the root's implementations read the system's clock or spawn; tests hand in their own.
+//! It is not a runtime: the traits name none.
+
+use std::{fmt, time::Duration};
+
+use futures_util::future::BoxFuture;
+
+use crate::{Timestamp, UserId, principal::Membership};
+
+/// Time.
+pub trait Clock: Send + Sync + fmt::Debug + 'static {
+    /// The wall clock. It may leap; use it for what people read.
+    fn now(&self) -> Timestamp;
+
+    /// A clock that never goes back, from an arbitrary start. Windows and timers use it.
+    fn monotonic(&self) -> Duration;
+}
+
+/// Tasks with an owner: every one has a name and is waited for at shutdown.
+pub trait Tasks: Send + Sync + fmt::Debug + 'static {
+    /// Runs a future to its end, as a task of this name, such as `session.run`.
+    fn spawn(&self, name: &'static str, future: BoxFuture<'static, ()>);
+
+    /// Resolves when the server is stopping: long tasks end themselves then.
+    fn stopping(&self) -> BoxFuture<'static, ()>;
+}
+
+/// Who is a member of which project.
+pub trait Memberships: Send + Sync + 'static {
+    /// What `user` is in `project`; none for an outsider or an unknown project.
+    fn membership(&self, project: &str, user: &UserId) -> Option<Membership>;
+}
