@@ -1,0 +1,315 @@
+//! The EventBus: events in, routed by their handlers, into the log; commits out to listeners.
+//!
+//! Guarantees: what the port in core says. Routing happens in `send`, pure and at once, so that the
+//! order of the sends is the order in the log; a listener that is behind reads on from the log.
+//! It is not a queue of its own: the log's is the only one between an emitter and the disk.
+
+use std::{collections::VecDeque, panic::AssertUnwindSafe, sync::Arc};
+
+use futures_util::FutureExt;
+use parking_lot::Mutex;
+use tidings_core::{
+    BoxFuture, Event, Message, Pattern, Result,
+    bus::{EventBus, Listener, Listening, Receipt, SendSlot, Slot},
+    handler::Route,
+    log::{Committed, EventLog, LogSlot, Publication},
+    runtime::Tasks,
+};
+use tokio::sync::Notify;
+
+use crate::registry::Registry;
+
+/// What a send of a service counts for in the log's queue before its size is known, in bytes.
+const ASSUMED_BYTES: usize = 16 * 1024;
+/// How many messages wait for a listener in memory; one that is further behind reads from the log.
+const LISTENER_QUEUE: usize = 1024;
+/// How many messages a listener that is behind reads at once.
+const CATCH_UP: usize = 256;
+
+/// The bus of a server.
+pub struct Bus {
+    registry: Arc<Registry>,
+    log: Arc<dyn EventLog>,
+    tasks: Arc<dyn Tasks>,
+    ears: Arc<Mutex<Ears>>,
+    debug: bool,
+}
+
+impl std::fmt::Debug for Bus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Bus")
+    }
+}
+
+#[derive(Default)]
+struct Ears {
+    ears: Vec<Arc<Ear>>,
+    newest: u64,
+}
+
+/// One listener with its pattern and what waits for it.
+struct Ear {
+    pattern: Pattern,
+    listener: Arc<dyn Listener>,
+    waiting: Mutex<Waiting>,
+    wake: Notify,
+}
+
+struct Waiting {
+    queue: VecDeque<Committed>,
+    /// The queue overflowed, or an announcement was lost: the log is read until it has no more.
+    behind: bool,
+    /// The newest global number that was announced.
+    newest: u64,
+    /// How many handles keep it.
+    handles: usize,
+}
+
+impl Bus {
+    /// A bus over a log. In debug mode every event is logged, with its type and channel, not its data.
+    #[must_use]
+    pub fn new(registry: Arc<Registry>, log: Arc<dyn EventLog>, tasks: Arc<dyn Tasks>, debug: bool) -> Self {
+        Self { registry, log, tasks, ears: Arc::default(), debug }
+    }
+
+    /// Waits for room for a send of so many bytes.
+    ///
+    /// # Errors
+    /// As the log's `reserve`.
+    pub async fn reserve_bytes(&self, bytes: usize) -> Result<RoutedSlot> {
+        Ok(self.slot(self.log.reserve(bytes).await?))
+    }
+
+    fn slot(&self, slot: Box<dyn LogSlot>) -> RoutedSlot {
+        RoutedSlot { slot, registry: self.registry.clone(), debug: self.debug }
+    }
+
+    /// Hears of commits; never waits.
+    pub fn committed(&self, batch: &[Committed]) {
+        let ears = {
+            let mut ears = self.ears.lock();
+            if let Some(last) = batch.last() {
+                ears.newest = ears.newest.max(last.global);
+            }
+            ears.ears.clone()
+        };
+        for ear in ears {
+            ear.take_in(batch);
+        }
+    }
+
+    /// Hears that announcements were lost: every listener reads on from the log.
+    pub fn uncertain(&self) {
+        for ear in self.ears.lock().ears.clone() {
+            let mut waiting = ear.waiting.lock();
+            waiting.behind = true;
+            waiting.newest = u64::MAX;
+            drop(waiting);
+            ear.wake.notify_one();
+        }
+    }
+}
+
+/// Room for one send whose events may be routed already.
+pub struct RoutedSlot {
+    slot: Box<dyn LogSlot>,
+    registry: Arc<Registry>,
+    debug: bool,
+}
+
+impl std::fmt::Debug for RoutedSlot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RoutedSlot")
+    }
+}
+
+impl RoutedSlot {
+    /// Sends events whose routes are known, as one unit.
+    pub fn send_routed(self, events: Vec<(Event, Route)>) -> Receipt {
+        let mut homes = Vec::with_capacity(events.len());
+        let mut publications = Vec::with_capacity(events.len());
+        for (event, route) in events {
+            homes.push(publications.len());
+            self.publications(event, route, &mut publications);
+        }
+        metrics::counter!("tidings_events_in_total").increment(homes.len() as u64);
+        let appended = self.slot.send(publications);
+        Receipt::new(async move {
+            let placed = appended.await?;
+            Ok(homes.into_iter().filter_map(|index| placed.get(index).cloned()).collect())
+        })
+    }
+
+    fn publications(&self, event: Event, route: Route, out: &mut Vec<Publication>) {
+        if self.debug {
+            tracing::info!(event_type = %event.event_type, channel = %route.home, "event");
+        }
+        let copies = route.copies.into_iter().filter_map(|copy| {
+            let event_type = copy.event_type.parse().ok()?;
+            let event = Event { event_type, payload: copy.payload, channel: None, by: event.by.clone(), id: None };
+            let durable = self.registry.is_durable(&event.event_type);
+            Some(Publication { channel: copy.channel, event, durable, opens: None })
+        });
+        let copies: Vec<Publication> = copies.collect();
+        let durable = self.registry.is_durable(&event.event_type);
+        out.push(Publication { channel: route.home, event, durable, opens: route.opens });
+        out.extend(copies);
+    }
+}
+
+impl SendSlot for RoutedSlot {
+    fn send(self: Box<Self>, events: Vec<Event>) -> Receipt {
+        let routed: Result<Vec<(Event, Route)>> = events
+            .into_iter()
+            .map(|event| {
+                let route = self.registry.route(&event).inspect_err(|error| {
+                    tracing::warn!(event_type = %event.event_type, %error, "an event that cannot be routed");
+                    metrics::counter!("tidings_bus_refused_total", "code" => error.code().as_str()).increment(1);
+                })?;
+                Ok((event, route))
+            })
+            .collect();
+        match routed {
+            Ok(routed) => self.send_routed(routed),
+            Err(error) => Receipt::new(std::future::ready(Err(error))),
+        }
+    }
+}
+
+impl EventBus for Bus {
+    fn reserve(&self) -> BoxFuture<'_, Result<Slot>> {
+        Box::pin(async move { Ok(Slot::new(Box::new(self.reserve_bytes(ASSUMED_BYTES).await?))) })
+    }
+
+    fn try_reserve(&self) -> Result<Slot> {
+        Ok(Slot::new(Box::new(self.slot(self.log.try_reserve(ASSUMED_BYTES)?))))
+    }
+
+    fn on(&self, pattern: Pattern, listener: Arc<dyn Listener>) -> Listening {
+        let mut ears = self.ears.lock();
+        let known = ears.ears.iter().find(|ear| ear.pattern == pattern && Arc::ptr_eq(&ear.listener, &listener));
+        let ear = if let Some(known) = known {
+            known.waiting.lock().handles += 1;
+            known.clone()
+        } else {
+            let waiting = Waiting { queue: VecDeque::new(), behind: false, newest: ears.newest, handles: 1 };
+            let ear = Arc::new(Ear { pattern, listener, waiting: Mutex::new(waiting), wake: Notify::new() });
+            ears.ears.push(ear.clone());
+            let (log, start) = (self.log.clone(), ears.newest);
+            self.tasks.spawn("bus.listener", Box::pin(ear.clone().listen(log, start, self.tasks.stopping())));
+            ear
+        };
+        let all = self.ears.clone();
+        Listening::new(move || {
+            let mut all = all.lock();
+            let mut waiting = ear.waiting.lock();
+            waiting.handles -= 1;
+            if waiting.handles == 0 {
+                drop(waiting);
+                all.ears.retain(|other| !Arc::ptr_eq(other, &ear));
+                ear.wake.notify_one();
+            }
+        })
+    }
+}
+
+enum Next {
+    Message(Committed),
+    CatchUp,
+    Wait,
+    End,
+}
+
+impl Ear {
+    fn wants(&self, message: &Message) -> bool {
+        self.pattern.matches_event(&message.event_type)
+    }
+
+    fn take_in(&self, batch: &[Committed]) {
+        let mut waiting = self.waiting.lock();
+        for committed in batch {
+            waiting.newest = waiting.newest.max(committed.global);
+            if !self.wants(&committed.message) {
+                continue;
+            }
+            if waiting.behind || waiting.queue.len() >= LISTENER_QUEUE {
+                waiting.behind = true;
+                if committed.message.seq.is_none() {
+                    metrics::counter!("tidings_bus_ephemeral_dropped_total").increment(1);
+                }
+            } else {
+                waiting.queue.push_back(committed.clone());
+            }
+        }
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
+    fn next(&self) -> Next {
+        let mut waiting = self.waiting.lock();
+        if waiting.handles == 0 {
+            return Next::End;
+        }
+        match waiting.queue.pop_front() {
+            Some(committed) => Next::Message(committed),
+            None if waiting.behind => Next::CatchUp,
+            None => Next::Wait,
+        }
+    }
+
+    /// Hears message after message until its last handle is dropped, or the server stops and nothing
+    /// waits. `done` is the newest global number heard.
+    async fn listen(self: Arc<Self>, log: Arc<dyn EventLog>, mut done: u64, mut stopping: BoxFuture<'static, ()>) {
+        loop {
+            match self.next() {
+                Next::Message(committed) => {
+                    done = done.max(committed.global);
+                    self.hear(committed.message).await;
+                }
+                Next::CatchUp => done = self.catch_up(&*log, done).await,
+                Next::Wait => tokio::select! {
+                    () = self.wake.notified() => {}
+                    () = &mut stopping => return,
+                },
+                Next::End => return,
+            }
+        }
+    }
+
+    /// Reads one part of what was missed. Back on the queue once nothing newer was announced.
+    async fn catch_up(&self, log: &dyn EventLog, mut done: u64) -> u64 {
+        let read = match log.feed(done, CATCH_UP).await {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::warn!(listener = self.listener.name(), %error, "a listener cannot read on; it tries again");
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                return done;
+            }
+        };
+        let empty = read.is_empty();
+        for committed in read {
+            done = committed.global;
+            if self.wants(&committed.message) {
+                self.hear(committed.message).await;
+            }
+        }
+        let mut waiting = self.waiting.lock();
+        if done >= waiting.newest || (empty && waiting.newest == u64::MAX) {
+            waiting.behind = false;
+            waiting.newest = done;
+        }
+        done
+    }
+
+    async fn hear(&self, message: Arc<Message>) {
+        let name = self.listener.name().to_owned();
+        let heard = AssertUnwindSafe(async { self.listener.hear(message).await }).catch_unwind().await;
+        let why = match heard {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it panicked".to_owned(),
+        };
+        metrics::counter!("tidings_bus_listener_failures_total").increment(1);
+        tracing::error!(listener = name, why, "a listener failed; the next event comes all the same");
+    }
+}

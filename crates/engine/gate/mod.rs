@@ -1,0 +1,108 @@
+//! The gate: the one way in for all transports. It parses, validates, authorises, runs and answers.
+//!
+//! Guarantees: the check comes before any effect; no is the default; a command that was accepted
+//! runs to its end even if the asker goes away; a `commandId` makes it happen once within 24 h.
+//! It is not a transport and knows no domain: it reads the rows of the registry.
+
+mod command;
+mod judge;
+mod publish;
+
+use std::{collections::HashMap, sync::Arc};
+
+use futures_util::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
+use tidings_core::{
+    Action, Channel, Principal, Result, UserId,
+    command::{Answer, Command},
+    log::EventLog,
+    runtime::{Clock, Memberships, Tasks},
+};
+
+use crate::{bus::Bus, registry::Registry};
+
+pub use self::{
+    command::GateCalls,
+    judge::Judge,
+    publish::{History, HistoryQuery, NewEvent},
+};
+
+/// What the gate is made of.
+pub struct GateParts {
+    /// Who owns what.
+    pub registry: Arc<Registry>,
+    /// Where events go in.
+    pub bus: Arc<Bus>,
+    /// What is read for facts and history.
+    pub log: Arc<dyn EventLog>,
+    /// Who is a member of what.
+    pub memberships: Arc<dyn Memberships>,
+    /// Where commands run.
+    pub tasks: Arc<dyn Tasks>,
+    /// For what the gate times.
+    pub clock: Arc<dyn Clock>,
+    /// The most bytes of one event's data.
+    pub max_message_bytes: usize,
+}
+
+impl std::fmt::Debug for GateParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("GateParts")
+    }
+}
+
+type Running = Shared<BoxFuture<'static, Result<Answer>>>;
+
+/// The gate of a server.
+pub struct Gate {
+    parts: GateParts,
+    judge: Arc<Judge>,
+    /// Commands with an id that run now, so that a repeat waits for the same answer.
+    running: Mutex<HashMap<(UserId, String), (String, Running)>>,
+    /// Services of the server stop taking work before the transports do.
+    draining: std::sync::atomic::AtomicBool,
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Gate")
+    }
+}
+
+impl Gate {
+    /// The gate over these parts.
+    #[must_use]
+    pub fn new(parts: GateParts) -> Arc<Self> {
+        let judge = Arc::new(Judge::new(parts.registry.clone(), parts.memberships.clone()));
+        Arc::new(Self { parts, judge, running: Mutex::default(), draining: false.into() })
+    }
+
+    /// All commands, for transports that mount routes.
+    #[must_use]
+    pub fn commands(&self) -> &[Command] {
+        self.parts.registry.commands()
+    }
+
+    /// A command by its name.
+    #[must_use]
+    pub fn command(&self, name: &str) -> Option<&Command> {
+        self.parts.registry.command(name)
+    }
+
+    /// Refuses new work from now on, with `draining`.
+    pub fn drain(&self) {
+        self.draining.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    /// Whether a principal may do this on a channel: by grant, by ownership, by membership.
+    ///
+    /// # Errors
+    /// `invalid_channel` when nobody owns its namespace, `forbidden`, `unavailable`.
+    pub async fn authorise(&self, principal: &Principal, action: Action, channel: &Channel) -> Result<()> {
+        self.judge.authorise(&*self.parts.log, principal, action, channel).await
+    }
+}

@@ -1,0 +1,344 @@
+//! A channel in memory: its head, its newest messages, its subscribers.
+//!
+//! Guarantees: one lock covers head, ring and subscriber list; the ring is bounded in messages and
+//! bytes, and what it no longer has is in the log.
+//! It is not the fan-out: it only says what is new and who listens.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tidings_core::{Channel, Message, Seq, log::ChannelFacts};
+
+use super::{HubConfig, connection::Connection};
+
+/// A place in the order of all that passes through a channel, ephemeral messages included.
+pub(super) type Tick = u64;
+
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) tick: Tick,
+    pub(super) message: Arc<Message>,
+}
+
+/// Who listens: a connection and which of its subscriptions.
+#[derive(Clone)]
+pub(super) struct Subscriber {
+    pub(super) connection: Arc<Connection>,
+    pub(super) subscription: u64,
+}
+
+pub(super) struct ChannelState {
+    pub(super) name: Channel,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    loaded: bool,
+    /// Whoever is about to attach; a pinned channel stays in memory.
+    pins: usize,
+    deleted: bool,
+    /// Somebody's cursor may be behind although nothing is new: the fan-out looks at everybody.
+    recheck: bool,
+    head: Seq,
+    first: Seq,
+    ring: VecDeque<Entry>,
+    ring_bytes: usize,
+    tick: Tick,
+    fanned: Tick,
+    queued: bool,
+    used: bool,
+    mean_bytes: u64,
+    rate: Rate,
+    subscribers: Vec<Option<Subscriber>>,
+    free: Vec<usize>,
+}
+
+/// Messages in the current and the last ten seconds.
+#[derive(Default)]
+struct Rate {
+    window: u64,
+    current: u64,
+    last: u64,
+}
+
+impl Rate {
+    fn note(&mut self, now: Duration) {
+        let window = now.as_secs() / 10;
+        if window != self.window {
+            self.last = if window == self.window + 1 { self.current } else { 0 };
+            self.current = 0;
+            self.window = window;
+        }
+        self.current += 1;
+    }
+
+    fn per_second(&self, now: Duration) -> f64 {
+        let age = (now.as_secs() / 10).saturating_sub(self.window);
+        match age {
+            0 => self.last.max(self.current) as f64 / 10.0,
+            1 => self.current as f64 / 10.0,
+            _ => 0.0,
+        }
+    }
+}
+
+/// A channel that stays in memory meanwhile.
+pub(super) struct Pinned(pub(super) Arc<ChannelState>);
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        self.0.inner.lock().pins -= 1;
+    }
+}
+
+/// What a push changed.
+pub(super) struct Change {
+    pub(super) grown: usize,
+    pub(super) shrunk: usize,
+    pub(super) dirty: bool,
+}
+
+/// What a worker takes: what is new since the last time, and how it stands.
+pub(super) struct Batch {
+    pub(super) entries: Vec<Entry>,
+    pub(super) more: bool,
+    pub(super) deleted: bool,
+    pub(super) recheck: bool,
+}
+
+/// Where a channel stands when somebody attaches.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standing {
+    pub(super) head: Seq,
+    pub(super) first: Seq,
+    pub(super) tick: Tick,
+}
+
+impl ChannelState {
+    pub(super) fn new(name: Channel) -> Arc<Self> {
+        Arc::new(Self { name, inner: Mutex::new(Inner { used: true, first: 1, ..Inner::default() }) })
+    }
+
+    /// Keeps the channel in memory until the pin is dropped.
+    pub(super) fn pin(self: Arc<Self>) -> Pinned {
+        self.inner.lock().pins += 1;
+        Pinned(self)
+    }
+
+    pub(super) fn is_loaded(&self) -> bool {
+        self.inner.lock().loaded
+    }
+
+    pub(super) fn loaded(&self, facts: Option<&ChannelFacts>) {
+        let mut inner = self.inner.lock();
+        if inner.loaded {
+            return;
+        }
+        inner.loaded = true;
+        if let Some(facts) = facts {
+            inner.head = inner.head.max(facts.head);
+            inner.first = inner.first.max(facts.first);
+            inner.mean_bytes = facts.bytes / (facts.head + 1).saturating_sub(facts.first).max(1);
+        }
+    }
+
+    /// The log's heads were read again after announcements were lost.
+    pub(super) fn reload(&self, facts: Option<&ChannelFacts>) {
+        let mut inner = self.inner.lock();
+        inner.loaded = true;
+        inner.recheck = true;
+        if let Some(facts) = facts {
+            inner.head = inner.head.max(facts.head);
+            inner.first = inner.first.max(facts.first);
+        }
+        inner.queued = true;
+    }
+
+    pub(super) fn push(&self, message: Arc<Message>, config: &HubConfig, over: bool, now: Duration) -> Change {
+        let mut inner = self.inner.lock();
+        inner.tick += 1;
+        inner.used = true;
+        inner.rate.note(now);
+        let (tick, grown) = (inner.tick, message.weight());
+        if let Some(seq) = message.seq {
+            inner.head = inner.head.max(seq);
+            inner.mean_bytes = (inner.mean_bytes * 7 + message.payload.json().len() as u64) / 8;
+        }
+        inner.ring.push_back(Entry { tick, message });
+        inner.ring_bytes += grown;
+        let keep = if over { 1 } else { config.ring_messages };
+        let mut shrunk = 0;
+        while inner.ring.len() > 1 && (inner.ring.len() > keep || inner.ring_bytes > config.ring_bytes) {
+            shrunk += inner.pop_front();
+        }
+        if inner.subscribers.len() == inner.free.len() {
+            inner.fanned = tick;
+        }
+        let dirty = !inner.queued && inner.fanned < tick;
+        inner.queued |= dirty;
+        Change { grown, shrunk, dirty }
+    }
+
+    pub(super) fn trimmed(&self, first: Seq) {
+        let mut inner = self.inner.lock();
+        inner.first = inner.first.max(first);
+    }
+
+    /// Empties the channel; the next batch tells the worker to end its subscriptions.
+    pub(super) fn delete(&self) -> usize {
+        let mut inner = self.inner.lock();
+        inner.deleted = true;
+        inner.queued = true;
+        inner.first = inner.head + 1;
+        inner.ring.clear();
+        std::mem::take(&mut inner.ring_bytes)
+    }
+
+    /// Takes what is new, at most so many messages and bytes. Without more, the channel is clean.
+    pub(super) fn take_batch(&self, messages: usize, bytes: usize) -> Batch {
+        let mut inner = self.inner.lock();
+        let from = inner.fanned;
+        let start = inner.ring.partition_point(|entry| entry.tick <= from);
+        let mut entries = Vec::new();
+        let mut taken = 0;
+        for entry in inner.ring.iter().skip(start).take(messages) {
+            if taken > bytes {
+                break;
+            }
+            taken += entry.message.weight();
+            entries.push(entry.clone());
+        }
+        // What left the ring before it was fanned out is read from the log by whoever lacks it.
+        inner.fanned = entries.last().map_or(inner.tick, |entry| entry.tick);
+        let more = inner.fanned < inner.tick;
+        inner.queued = more;
+        let (deleted, recheck) = (inner.deleted, inner.recheck);
+        inner.deleted = false;
+        inner.recheck = false;
+        Batch { entries, more, deleted, recheck: recheck || (entries_missing(&inner, start, from)) }
+    }
+
+    /// Some subscribers, from an index on; and the next index, none at the end.
+    pub(super) fn subscribers(&self, from: usize, count: usize, into: &mut Vec<Subscriber>) -> Option<usize> {
+        let inner = self.inner.lock();
+        let end = (from + count).min(inner.subscribers.len());
+        into.extend(inner.subscribers[from.min(end)..end].iter().flatten().cloned());
+        (end < inner.subscribers.len()).then_some(end)
+    }
+
+    pub(super) fn subscriber_count(&self) -> usize {
+        let inner = self.inner.lock();
+        inner.subscribers.len() - inner.free.len()
+    }
+
+    /// Attaches a subscriber, and says where the channel stands at that moment.
+    pub(super) fn attach(&self, subscriber: Subscriber) -> (usize, Standing) {
+        let mut inner = self.inner.lock();
+        inner.used = true;
+        let slot = match inner.free.pop() {
+            Some(slot) => {
+                inner.subscribers[slot] = Some(subscriber);
+                slot
+            }
+            None => {
+                inner.subscribers.push(Some(subscriber));
+                inner.subscribers.len() - 1
+            }
+        };
+        (slot, inner.standing())
+    }
+
+    pub(super) fn detach(&self, slot: usize) {
+        let mut inner = self.inner.lock();
+        if inner.subscribers.get_mut(slot).is_some_and(|place| place.take().is_some()) {
+            inner.free.push(slot);
+        }
+        if inner.free.len() == inner.subscribers.len() {
+            inner.free = Vec::new();
+            inner.subscribers = Vec::new();
+        }
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        self.inner.lock().standing()
+    }
+
+    /// How many ephemeral messages were not fanned out yet: whoever goes live now misses them.
+    pub(super) fn ephemeral_waiting(&self, after: Tick) -> u64 {
+        let inner = self.inner.lock();
+        let from = inner.fanned.max(after);
+        inner
+            .ring
+            .iter()
+            .rev()
+            .take_while(|entry| entry.tick > from)
+            .filter(|entry| entry.message.seq.is_none())
+            .count() as u64
+    }
+
+    pub(super) fn rate(&self, now: Duration) -> f64 {
+        self.inner.lock().rate.per_second(now)
+    }
+
+    /// About how many bytes of data lie between a cursor and the head.
+    pub(super) fn bytes_after(&self, cursor: Seq) -> u64 {
+        let inner = self.inner.lock();
+        let front = inner.ring.iter().find_map(|entry| entry.message.seq).unwrap_or(inner.head + 1);
+        let in_ring = inner.ring.iter().filter(|entry| entry.message.seq.is_some_and(|seq| seq > cursor));
+        let exact: u64 = in_ring.map(|entry| entry.message.payload.json().len() as u64).sum();
+        exact + front.saturating_sub(cursor.saturating_add(1)) * inner.mean_bytes
+    }
+
+    /// The durable messages after a cursor, if the ring still has the next one.
+    pub(super) fn after(&self, cursor: Seq, messages: usize, bytes: usize) -> Option<Vec<Arc<Message>>> {
+        let inner = self.inner.lock();
+        let mut found = Vec::new();
+        let mut size = 0;
+        for entry in &inner.ring {
+            let Some(seq) = entry.message.seq else { continue };
+            if seq <= cursor {
+                continue;
+            }
+            if found.is_empty() && seq != cursor + 1 {
+                return None;
+            }
+            if found.len() >= messages || size > bytes {
+                break;
+            }
+            size += entry.message.payload.json().len();
+            found.push(entry.message.clone());
+        }
+        (!found.is_empty()).then_some(found)
+    }
+
+    /// If nobody listens or is about to, and nothing happened since the last call: empties the ring, with the
+    /// bytes that it gives back. The caller holds the map's lock and drops the channel.
+    pub(super) fn retire_if_idle(&self) -> Option<usize> {
+        let mut inner = self.inner.lock();
+        if inner.subscribers.len() > inner.free.len() || inner.pins > 0 || inner.used || inner.queued {
+            inner.used = false;
+            return None;
+        }
+        inner.ring.clear();
+        Some(std::mem::take(&mut inner.ring_bytes))
+    }
+}
+
+/// Whether the ring lost entries after `from` before they were taken.
+fn entries_missing(inner: &Inner, start: usize, from: Tick) -> bool {
+    inner.ring.get(start).is_some_and(|entry| entry.tick > from + 1) || (inner.ring.is_empty() && inner.tick > from)
+}
+
+impl Inner {
+    fn standing(&self) -> Standing {
+        Standing { head: self.head, first: self.first.min(self.head + 1), tick: self.tick }
+    }
+
+    fn pop_front(&mut self) -> usize {
+        let Some(entry) = self.ring.pop_front() else { return 0 };
+        let weight = entry.message.weight();
+        self.ring_bytes -= weight.min(self.ring_bytes);
+        weight
+    }
+}

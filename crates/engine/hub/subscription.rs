@@ -1,0 +1,432 @@
+//! A subscription: what was asked, and where it stands.
+//!
+//! Guarantees: a request is parsed whole before anything happens; the table of protocol.md,
+//! section 3, is decided in one place ([`Plan::of`]).
+//! It is not the delivery: `fanout` and `drain` move its cursor.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tidings_core::{Channel, Epoch, Error, Message, Pattern, Result, Seq};
+
+use super::channel::{ChannelState, Standing, Tick};
+
+/// The most subscriptions one request may ask for.
+pub const MAX_BATCH: usize = 100;
+/// The most patterns and fields of a filter.
+const MAX_FILTER_PARTS: usize = 32;
+
+/// A position to go on from. A seq above 0 needs its epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Since {
+    /// The numbering that `seq` is of.
+    #[serde(default)]
+    pub epoch: Option<Epoch>,
+    /// The last message that the client has; 0 for none.
+    pub seq: Seq,
+}
+
+/// When to skip ahead instead of catching up. Absent parts do not limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaxLag {
+    /// Skip when more than so many messages behind.
+    #[serde(default)]
+    pub messages: Option<u64>,
+    /// Skip when more than about so many bytes of data behind.
+    #[serde(default)]
+    pub bytes: Option<u64>,
+}
+
+/// Which messages pass. Conditions are joined by AND; absent ones pass everything.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    /// Event types.
+    #[serde(default)]
+    pub types: Option<Vec<Pattern>>,
+    /// Top-level fields of `data`: the value, or one of the values.
+    #[serde(default, rename = "where")]
+    pub conditions: Option<BTreeMap<String, Value>>,
+}
+
+impl Filter {
+    /// Whether a message passes.
+    #[must_use]
+    pub fn passes(&self, message: &Message) -> bool {
+        if let Some(types) = &self.types
+            && !types.iter().any(|pattern| pattern.matches_event(&message.event_type))
+        {
+            return false;
+        }
+        let Some(conditions) = self.conditions.as_ref().filter(|conditions| !conditions.is_empty()) else {
+            return true;
+        };
+        let Ok(data) = serde_json::from_str::<BTreeMap<String, Value>>(message.payload.json()) else { return false };
+        conditions.iter().all(|(field, expected)| match (data.get(field), expected) {
+            (None, _) => false,
+            (Some(value), Value::Array(several)) => several.contains(value),
+            (Some(value), one) => value == one,
+        })
+    }
+}
+
+/// What a client asks for one channel.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SubscribeRequest {
+    /// The channel.
+    pub channel: Channel,
+    /// Go on from here.
+    #[serde(default)]
+    pub since: Option<Since>,
+    /// The newest so many messages first.
+    #[serde(default)]
+    pub last: Option<u64>,
+    /// The state first.
+    #[serde(default)]
+    pub snapshot: bool,
+    /// Only what passes.
+    #[serde(default)]
+    pub filter: Option<Filter>,
+    /// Skip ahead when too far behind.
+    #[serde(default)]
+    pub max_lag: Option<MaxLag>,
+}
+
+impl SubscribeRequest {
+    /// A request for one channel and nothing else.
+    #[must_use]
+    pub fn plain(channel: Channel) -> Self {
+        Self { channel, since: None, last: None, snapshot: false, filter: None, max_lag: None }
+    }
+
+    /// Parses one request: a channel's name, or an object.
+    ///
+    /// # Errors
+    /// `invalid_channel` or `bad_request` with the reason.
+    pub fn parse(value: &Value) -> Result<Self> {
+        let request = match value {
+            Value::String(name) => Self::plain(name.parse()?),
+            Value::Object(fields) => {
+                // The name first: its own error says more than a failed field.
+                let name = fields.get("channel").and_then(Value::as_str);
+                name.ok_or_else(|| Error::bad_request("subscribe: 'channel' is missing or no text"))?
+                    .parse::<Channel>()?;
+                serde_json::from_value(value.clone())
+                    .map_err(|error| Error::bad_request(format!("subscribe: {error}")))?
+            }
+            _ => return Err(Error::bad_request("subscribe takes a channel, an object, or an array of them")),
+        };
+        request.check()?;
+        Ok(request)
+    }
+
+    fn check(&self) -> Result<()> {
+        if let Some(since) = &self.since {
+            if since.seq > 0 && since.epoch.is_none() {
+                return Err(Error::bad_request("subscribe: a 'since' above 0 needs its epoch"));
+            }
+            if self.last.is_some() {
+                return Err(Error::bad_request("subscribe: 'since' and 'last' exclude each other"));
+            }
+        }
+        if let Some(filter) = &self.filter {
+            let types = filter.types.as_ref().map_or(0, Vec::len);
+            let conditions = filter.conditions.as_ref();
+            if types + conditions.map_or(0, BTreeMap::len) > MAX_FILTER_PARTS {
+                return Err(Error::bad_request("subscribe: a filter has at most 32 types and fields"));
+            }
+            let simple = |value: &Value| !value.is_object() && !value.is_array();
+            let fine = |value: &Value| match value {
+                Value::Array(several) => several.len() <= MAX_FILTER_PARTS && several.iter().all(simple),
+                one => simple(one),
+            };
+            if !conditions.is_none_or(|conditions| conditions.values().all(fine)) {
+                return Err(Error::bad_request("subscribe: 'where' compares a field with a value or up to 32 values"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a repeat of this request keeps the running subscription as it is.
+    pub(super) fn same_as(&self, other: &Self) -> bool {
+        self.since.is_none()
+            && self.last == other.last
+            && self.snapshot == other.snapshot
+            && self.filter == other.filter
+            && self.max_lag == other.max_lag
+    }
+}
+
+/// Why a position could not be gone on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unrecovered {
+    /// The log has trimmed what came after it.
+    Trimmed,
+    /// It is of another numbering.
+    Epoch,
+    /// It is beyond the head.
+    Future,
+}
+
+/// The answer to a subscribe request.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    ok: bool,
+    /// The channel.
+    pub channel: Channel,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Its head at the moment of attaching.
+    pub seq: Seq,
+    /// Whether everything after `since` is still there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovered: Option<bool>,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Unrecovered>,
+    /// The first kept number, where `reason` is `trimmed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first: Option<Seq>,
+}
+
+/// What is owed to a subscription before it goes on from its cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owed {
+    /// Nothing.
+    Nothing,
+    /// Find where the newest n that pass begin, not above this head; then perhaps a snapshot.
+    Last { count: u64, head: Seq, snapshot: bool },
+    /// History up to the state's seq, then the state.
+    SnapshotAfterHistory,
+    /// The state, for this reason.
+    Snapshot(&'static str),
+    /// A notice that numbering goes on after the cursor.
+    Reset(Unrecovered),
+}
+
+/// How a subscription begins.
+pub(super) struct Plan {
+    pub(super) outcome: Outcome,
+    pub(super) cursor: Seq,
+    pub(super) owed: Owed,
+}
+
+impl Plan {
+    /// The table of protocol.md, section 3: what a request gets where a channel stands like this.
+    pub(super) fn of(request: &SubscribeRequest, at: Standing, epoch: &Epoch, has_state: bool) -> Self {
+        let outcome = Outcome {
+            ok: true,
+            channel: request.channel.clone(),
+            epoch: epoch.clone(),
+            seq: at.head,
+            recovered: None,
+            reason: None,
+            first: None,
+        };
+        let snapshot = request.snapshot && has_state;
+        let plan = Self { outcome, cursor: at.head, owed: Owed::Nothing };
+        match (&request.since, request.last) {
+            (Some(since), _) => plan.since(since, at, epoch, snapshot),
+            (None, Some(count)) => {
+                let plain = request.filter.is_none();
+                let cursor =
+                    if plain { at.head.saturating_sub(count).max(at.first.saturating_sub(1)) } else { at.head };
+                let owed = match (plain, snapshot) {
+                    (true, false) => Owed::Nothing,
+                    (true, true) => Owed::SnapshotAfterHistory,
+                    (false, snapshot) => Owed::Last { count, head: at.head, snapshot },
+                };
+                Self { cursor, owed, ..plan }
+            }
+            (None, None) if snapshot => Self { owed: Owed::Snapshot("joined"), ..plan },
+            (None, None) => plan,
+        }
+    }
+
+    fn since(mut self, since: &Since, at: Standing, epoch: &Epoch, snapshot: bool) -> Self {
+        let foreign = since.seq > 0 && since.epoch.as_ref() != Some(epoch);
+        let reason = if foreign {
+            Some(Unrecovered::Epoch)
+        } else if since.seq > at.head {
+            Some(Unrecovered::Future)
+        } else if since.seq + 1 < at.first {
+            Some(Unrecovered::Trimmed)
+        } else {
+            None
+        };
+        self.outcome.recovered = Some(reason.is_none());
+        self.outcome.reason = reason;
+        let Some(reason) = reason else {
+            self.cursor = since.seq;
+            return self;
+        };
+        match (reason, snapshot) {
+            (_, true) => self.owed = Owed::Snapshot("not_recovered"),
+            // The reading itself meets the hole and tells it.
+            (Unrecovered::Trimmed, false) => self.cursor = since.seq,
+            (other, false) => self.owed = Owed::Reset(other),
+        }
+        if reason == Unrecovered::Trimmed {
+            self.outcome.first = Some(at.first);
+        }
+        self
+    }
+}
+
+/// Whether new messages are written at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// At the head: the fan-out writes.
+    Live,
+    /// Reads on from its cursor: the connection's drain writes.
+    Behind,
+}
+
+/// A subscription of a connection. It lives under the connection's lock.
+pub(super) struct Subscription {
+    pub(super) id: u64,
+    pub(super) channel: Arc<ChannelState>,
+    pub(super) slot: usize,
+    pub(super) request: SubscribeRequest,
+    pub(super) cursor: Seq,
+    pub(super) tick: Tick,
+    pub(super) phase: Phase,
+    pub(super) owed: Owed,
+    /// Ephemeral messages lost since the last one that was written.
+    pub(super) dropped: u64,
+    /// When its position was last told, and which.
+    pub(super) told_at: Duration,
+    pub(super) told: Seq,
+    /// It has not been at the head yet.
+    pub(super) initial: bool,
+}
+
+impl Subscription {
+    pub(super) fn fall_behind(&mut self) {
+        if self.phase == Phase::Live {
+            self.phase = Phase::Behind;
+            metrics::gauge!("tidings_behind_subscriptions").increment(1.0);
+            metrics::counter!("tidings_fell_behind_total").increment(1);
+        }
+    }
+
+    pub(super) fn settle(&mut self) {
+        if self.phase == Phase::Behind {
+            self.phase = Phase::Live;
+            metrics::gauge!("tidings_behind_subscriptions").decrement(1.0);
+        }
+    }
+
+    pub(super) fn passes(&self, message: &Message) -> bool {
+        self.request.filter.as_ref().is_none_or(|filter| filter.passes(message))
+    }
+
+    /// Whether it is further behind than it wants to be.
+    pub(super) fn lags(&self, head: Seq) -> bool {
+        let Some(limit) = self.request.max_lag else { return false };
+        let messages = head.saturating_sub(self.cursor);
+        limit.messages.is_some_and(|most| messages > most)
+            || limit.bytes.is_some_and(|most| messages > 0 && self.channel.bytes_after(self.cursor) > most)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tidings_core::Code;
+
+    use super::*;
+
+    fn request(value: &Value) -> SubscribeRequest {
+        SubscribeRequest::parse(value).expect("a request")
+    }
+
+    fn plan(value: &Value, head: Seq, first: Seq, has_state: bool) -> (Value, Seq, Owed) {
+        let epoch = Epoch("e1".into());
+        let plan = Plan::of(&request(value), Standing { head, first, tick: 0 }, &epoch, has_state);
+        (serde_json::to_value(&plan.outcome).expect("serialises"), plan.cursor, plan.owed)
+    }
+
+    #[test]
+    fn every_row_of_the_table_begins_as_the_protocol_says() {
+        let answer = |more: Value| {
+            let mut base = json!({"ok": true, "channel": "session:1", "epoch": "e1", "seq": 10});
+            base.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+            base
+        };
+        let with = |more: Value| {
+            let mut base = json!({"channel": "session:1"});
+            base.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+            base
+        };
+        let since = |seq: u64, epoch: &str| json!({"since": {"seq": seq, "epoch": epoch}});
+        let lost = |reason: &str| json!({"recovered": false, "reason": reason});
+        let table = [
+            (json!({}), 1, true, json!({}), 10, Owed::Nothing),
+            (since(4, "e1"), 1, true, json!({"recovered": true}), 4, Owed::Nothing),
+            (since(10, "e1"), 1, true, json!({"recovered": true}), 10, Owed::Nothing),
+            (json!({"since": {"seq": 0}}), 1, true, json!({"recovered": true}), 0, Owed::Nothing),
+            (
+                json!({"since": {"seq": 0}}),
+                3,
+                true,
+                json!({"recovered": false, "reason": "trimmed", "first": 3}),
+                0,
+                Owed::Nothing,
+            ),
+            (since(4, "e1"), 6, true, json!({"recovered": false, "reason": "trimmed", "first": 6}), 4, Owed::Nothing),
+            (since(5, "e1"), 6, true, json!({"recovered": true}), 5, Owed::Nothing),
+            (since(4, "e0"), 1, true, lost("epoch"), 10, Owed::Reset(Unrecovered::Epoch)),
+            (since(11, "e1"), 1, true, lost("future"), 10, Owed::Reset(Unrecovered::Future)),
+            (json!({"last": 3}), 1, true, json!({}), 7, Owed::Nothing),
+            (json!({"last": 30}), 4, true, json!({}), 3, Owed::Nothing),
+            (json!({"snapshot": true}), 1, true, json!({}), 10, Owed::Snapshot("joined")),
+            (json!({"snapshot": true}), 1, false, json!({}), 10, Owed::Nothing),
+            (json!({"snapshot": true, "last": 2}), 1, true, json!({}), 8, Owed::SnapshotAfterHistory),
+            (
+                json!({"snapshot": true, "since": {"seq": 4, "epoch": "e1"}}),
+                1,
+                true,
+                json!({"recovered": true}),
+                4,
+                Owed::Nothing,
+            ),
+            (
+                json!({"snapshot": true, "since": {"seq": 4, "epoch": "e0"}}),
+                1,
+                true,
+                lost("epoch"),
+                10,
+                Owed::Snapshot("not_recovered"),
+            ),
+        ];
+        for (asked, first, has_state, outcome, cursor, owed) in table {
+            let (got, at, owes) = plan(&with(asked.clone()), 10, first, has_state);
+            assert_eq!((got, at, owes), (answer(outcome), cursor, owed), "{asked}");
+        }
+    }
+
+    #[test]
+    fn bad_requests_are_refused_with_the_reason() {
+        let table = [
+            (json!(7), Code::BadRequest),
+            (json!("session.1"), Code::InvalidChannel),
+            (json!({"channel": 7}), Code::BadRequest),
+            (json!({"channel": "session:1", "sincee": {"seq": 0}}), Code::BadRequest),
+            (json!({"channel": "session:1", "since": {"seq": 3}}), Code::BadRequest),
+            (json!({"channel": "session:1", "since": {"seq": -1}}), Code::BadRequest),
+            (json!({"channel": "session:1", "since": {"seq": 0}, "last": 1}), Code::BadRequest),
+            (json!({"channel": "session:1", "last": -1}), Code::BadRequest),
+            (json!({"channel": "session:1", "filter": {"where": {"a": {"b": 1}}}}), Code::BadRequest),
+            (json!({"channel": "session:1", "filter": {"types": ["a:b.c"]}}), Code::BadRequest),
+        ];
+        for (value, code) in table {
+            assert_eq!(SubscribeRequest::parse(&value).expect_err("refused").code(), code, "{value}");
+        }
+    }
+}

@@ -1,0 +1,567 @@
+//! The hub over a log in memory: every row of the subscribe table, and random worlds in which each
+//! subscriber's view must equal the log or be told of a gap.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tidings_core::{
+    Channel, Event, Message, Principal, Result,
+    handler::{EventRow, Handler, Retention, Route},
+    log::{EventLog, Publication},
+    outlet::{Ending, Frame},
+    projection::{Fold, Projection, Reducer},
+};
+use tidings_testkit::{MemoryConfig, MemoryLog, RecordingOutlet, Taken, TestClock, TestTasks};
+
+use super::*;
+use crate::{bus::Bus, registry::Registry, sink::EngineSink};
+
+/// The sum of all `n` seen: a state that shows any hole or double.
+struct Sum;
+
+impl Reducer for Sum {
+    type State = (u64, u64);
+    const VERSION: u32 = 1;
+    fn apply(state: &mut (u64, u64), message: &Message) {
+        let data: Value = serde_json::from_str(message.payload.json()).expect("JSON");
+        *state = (state.0 + 1, state.1 + data["n"].as_u64().unwrap_or_default());
+    }
+}
+
+struct Counts;
+
+impl Handler for Counts {
+    fn domain(&self) -> &'static str {
+        "count"
+    }
+    fn namespaces(&self) -> &'static [&'static str] {
+        &["count", "plain"]
+    }
+    fn events(&self) -> &'static [EventRow] {
+        const ROWS: &[EventRow] = &[
+            EventRow { event_type: "count.up", durable: true, doc: "" },
+            EventRow { event_type: "count.beat", durable: false, doc: "" },
+        ];
+        ROWS
+    }
+    fn route(&self, event: &Event) -> Result<Route> {
+        Ok(Route::to(event.channel.clone().expect("named")))
+    }
+    fn channel(&self, id: &str) -> Option<Channel> {
+        format!("count:{id}").parse().ok()
+    }
+    fn projection(&self) -> Option<Arc<dyn Projection>> {
+        Some(Fold::<Sum>::projection())
+    }
+    fn retention(&self) -> Retention {
+        Retention { messages: 0, bytes: 0, age_ms: 0 }
+    }
+}
+
+struct World {
+    hub: Arc<Hub>,
+    log: Arc<MemoryLog>,
+    clock: Arc<TestClock>,
+    tasks: Arc<TestTasks>,
+    channel: Channel,
+}
+
+impl World {
+    /// A hub whose channels keep so many messages in the log and so many in memory.
+    fn new(kept: u64, ring: usize) -> Self {
+        let (clock, tasks) = (TestClock::new(), TestTasks::new());
+        let retention = Retention { messages: kept, bytes: 0, age_ms: 0 };
+        let config = MemoryConfig {
+            retention: Arc::new(move |_| retention),
+            projected: HashSet::from(["count".to_owned()]),
+            ..MemoryConfig::default()
+        };
+        let log = MemoryLog::with(config, clock.clone());
+        let registry = Arc::new(Registry::new(vec![Arc::new(Counts)]).expect("one owner each"));
+        let states = StateStore::new(registry.clone(), log.clone(), &*tasks);
+        let bus = Arc::new(Bus::new(registry, log.clone(), tasks.clone(), false));
+        let config = HubConfig { ring_messages: ring, workers: 2, ..HubConfig::default() };
+        let hub = Hub::new(config, log.clone(), states.clone(), clock.clone(), tasks.clone());
+        log.attach(Arc::new(EngineSink { hub: hub.clone(), bus, states }));
+        Self { hub, log, clock, tasks, channel: "count:1".parse().expect("a channel") }
+    }
+
+    async fn publish(&self, event_type: &'static str, count: u64) {
+        let mut last = None;
+        for n in 0..count {
+            let event = Event::new(event_type, json!({"n": n, "half": n % 2}));
+            let durable = event_type == "count.up";
+            let publication = Publication { channel: self.channel.clone(), event, durable, opens: None };
+            last = Some(self.log.reserve(64).await.expect("room").send(vec![publication]));
+        }
+        if let Some(last) = last {
+            last.await.expect("durable");
+        }
+    }
+
+    fn connect(&self, outlet: &Arc<RecordingOutlet>) -> Arc<Connection> {
+        self.hub.connect(Principal::server(), outlet.clone())
+    }
+
+    async fn subscribe(&self, connection: &Arc<Connection>, more: Value) -> Value {
+        let mut asked = json!({"channel": self.channel});
+        asked.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        let (send, receive) = tokio::sync::oneshot::channel();
+        let request = SubscribeRequest::parse(&asked);
+        connection
+            .subscribe(vec![request], |outcomes| {
+                let first = outcomes.into_iter().next().expect("one").expect("attached");
+                let body = serde_json::to_vec(&first).expect("serialises");
+                send.send(serde_json::from_slice(&body).expect("JSON")).expect("heard");
+                Some(Frame { answer_to: Some(1), body: Bytes::from(body) })
+            })
+            .await;
+        receive.await.expect("an answer")
+    }
+
+    async fn stop(self) {
+        for connection in self.hub.connections() {
+            connection.release();
+        }
+        self.tasks.stop().await;
+    }
+}
+
+fn seqs(taken: &[Taken]) -> Vec<u64> {
+    taken.iter().filter_map(Taken::seq).collect()
+}
+
+fn of_kind<'a>(taken: &'a [Taken], kind: &str) -> Option<&'a Value> {
+    taken.iter().find(|taken| taken.kind() == kind).map(|taken| &taken.json["data"])
+}
+
+fn until_seq(last: u64) -> impl FnMut(&[Taken]) -> Option<Vec<Taken>> {
+    move |taken| (taken.iter().filter_map(Taken::seq).next_back() >= Some(last)).then(|| taken.to_vec())
+}
+
+#[tokio::test]
+async fn the_answer_comes_before_the_first_message_and_the_order_holds() {
+    let world = World::new(0, 1024);
+    let outlet = RecordingOutlet::open();
+    let connection = world.connect(&outlet);
+    world.publish("count.up", 5).await;
+    let answer = world.subscribe(&connection, json!({"since": {"seq": 0}})).await;
+    assert_eq!((answer["seq"].as_u64(), answer["recovered"].as_bool()), (Some(5), Some(true)));
+    world.publish("count.up", 200).await;
+    let taken = outlet.until("205", until_seq(205)).await;
+    assert_eq!(taken[0].answer_to, Some(1), "the answer is first");
+    assert_eq!(seqs(&taken), (1..=205).collect::<Vec<u64>>());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_plain_subscribe_gets_what_comes_after_and_a_last_the_newest_before() {
+    let world = World::new(0, 4);
+    world.publish("count.up", 20).await;
+    let (plain, last) = (RecordingOutlet::open(), RecordingOutlet::open());
+    world.subscribe(&world.connect(&plain), json!({})).await;
+    world.subscribe(&world.connect(&last), json!({"last": 7})).await;
+    world.publish("count.up", 1).await;
+    assert_eq!(seqs(&plain.until("21", until_seq(21)).await), [21]);
+    assert_eq!(seqs(&last.until("21", until_seq(21)).await), (14..=21).collect::<Vec<u64>>());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_filtered_last_counts_what_passes() {
+    let world = World::new(0, 4);
+    world.publish("count.up", 20).await;
+    let outlet = RecordingOutlet::open();
+    let connection = world.connect(&outlet);
+    world.subscribe(&connection, json!({"last": 3, "filter": {"where": {"half": 1}}})).await;
+    let taken = outlet.until("20", until_seq(20)).await;
+    assert_eq!(seqs(&taken), [16, 18, 20], "n is seq - 1");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_filter_makes_no_gap_and_its_subscriber_learns_where_it_stands() {
+    let world = World::new(0, 1024);
+    let outlet = RecordingOutlet::open();
+    let connection = world.connect(&outlet);
+    world.subscribe(&connection, json!({"filter": {"types": ["count.other"]}})).await;
+    world.publish("count.up", 3).await;
+    world.clock.advance(Duration::from_secs(11));
+    world.publish("count.up", 1).await;
+    let position = outlet.until("position", |taken| of_kind(taken, "channel.position").cloned()).await;
+    assert_eq!((position["seq"].as_u64(), position["live"].as_bool()), (Some(4), Some(true)));
+    assert_eq!(seqs(&outlet.taken()), Vec::<u64>::new());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_snapshot_is_the_state_at_exactly_its_seq_and_live_goes_on_after_it() {
+    let world = World::new(0, 1024);
+    world.publish("count.up", 10).await;
+    let outlet = RecordingOutlet::open();
+    let connection = world.connect(&outlet);
+    world.subscribe(&connection, json!({"snapshot": true})).await;
+    outlet.until("snapshot", |taken| of_kind(taken, "channel.snapshot").cloned()).await;
+    world.publish("count.up", 3).await;
+    let taken = outlet.until("13", until_seq(13)).await;
+    let snapshot = of_kind(&taken, "channel.snapshot").expect("a snapshot");
+    let seq = snapshot["seq"].as_u64().expect("a seq");
+    assert_eq!((snapshot["reason"].as_str(), &snapshot["snapshot"][0]), (Some("joined"), &json!(seq)));
+    assert_eq!(seqs(&taken), (seq + 1..=13).collect::<Vec<u64>>());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn history_then_snapshot_shows_everything_before_the_state() {
+    let world = World::new(0, 4);
+    world.publish("count.up", 300).await;
+    let outlet = RecordingOutlet::open();
+    let connection = world.connect(&outlet);
+    world.subscribe(&connection, json!({"snapshot": true, "last": 200})).await;
+    world.publish("count.up", 5).await;
+    let taken = outlet.until("305", until_seq(305)).await;
+    let at = taken.iter().position(|taken| taken.kind() == "channel.snapshot").expect("a snapshot");
+    let seq = taken[at].json["data"]["seq"].as_u64().expect("a seq");
+    assert_eq!(seqs(&taken[..at]), (101..=seq).collect::<Vec<u64>>());
+    assert_eq!(seqs(&taken[at..]), (seq + 1..=305).collect::<Vec<u64>>());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_trimmed_is_told_as_a_gap_and_the_rest_follows() {
+    let world = World::new(5, 2);
+    let plain: Channel = "plain:1".parse().expect("a channel");
+    let world = World { channel: plain, ..world };
+    world.publish("count.up", 20).await;
+    world.log.trim();
+    let outlet = RecordingOutlet::open();
+    let connection = world.connect(&outlet);
+    let answer = world.subscribe(&connection, json!({"since": {"seq": 0}})).await;
+    assert_eq!(answer["reason"], "trimmed");
+    let first = answer["first"].as_u64().expect("the first");
+    let taken = outlet.until("20", until_seq(20)).await;
+    let gap = of_kind(&taken, "channel.gap").expect("a gap");
+    assert_eq!((gap["from"].as_u64(), gap["to"].as_u64()), (Some(1), Some(first - 1)));
+    assert_eq!(seqs(&taken), (first..=20).collect::<Vec<u64>>());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_position_of_another_epoch_is_reset_and_with_snapshot_gets_the_state() {
+    let world = World::new(0, 1024);
+    world.publish("count.up", 3).await;
+    for (snapshot, kind) in [(false, "channel.reset"), (true, "channel.snapshot")] {
+        let outlet = RecordingOutlet::open();
+        let connection = world.connect(&outlet);
+        let since = json!({"since": {"seq": 2, "epoch": "old"}, "snapshot": snapshot});
+        let answer = world.subscribe(&connection, since).await;
+        assert_eq!((answer["recovered"].as_bool(), answer["reason"].as_str()), (Some(false), Some("epoch")));
+        let data = outlet.until(kind, |taken| of_kind(taken, kind).cloned()).await;
+        assert_eq!(data["seq"], 3);
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_stalled_subscriber_costs_no_queue_delays_nobody_and_gets_everything_when_it_reads_again() {
+    let world = World::new(0, 16);
+    let (slow, fast) = (RecordingOutlet::with_room(3), RecordingOutlet::open());
+    let stalled = world.connect(&slow);
+    world.subscribe(&stalled, json!({})).await;
+    world.subscribe(&world.connect(&fast), json!({})).await;
+    world.publish("count.up", 500).await;
+    fast.until("500", until_seq(500)).await;
+    assert!(slow.taken().len() <= 3, "a full outlet takes no more");
+    let view = world.hub.channel(&world.channel).await.expect("readable").expect("there");
+    assert_eq!((view.subscribers, view.behind_subscribers), (2, 1));
+    assert!(view.behind[0].lag > 400);
+    assert!(stalled.out.lock().control.len() < 3, "nothing is queued for it");
+    slow.set_room(usize::MAX);
+    let taken = slow.until("500", until_seq(500)).await;
+    assert_eq!(seqs(&taken), (1..=500).collect::<Vec<u64>>());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn who_lags_too_far_skips_to_the_state_or_is_told_the_gap() {
+    for snapshot in [true, false] {
+        let world = World::new(0, 1024);
+        let outlet = RecordingOutlet::open();
+        let connection = world.connect(&outlet);
+        world
+            .subscribe(&connection, json!({"snapshot": snapshot, "since": {"seq": 0}, "maxLag": {"messages": 10}}))
+            .await;
+        outlet.until("live", |taken| of_kind(taken, "channel.position").cloned()).await;
+        outlet.set_room(2);
+        world.publish("count.up", 100).await;
+        outlet.until("full", until_seq(2)).await;
+        outlet.set_room(usize::MAX);
+        let kind = if snapshot { "channel.snapshot" } else { "channel.gap" };
+        let lagged = |taken: &[Taken]| {
+            let mut found = taken.iter().filter(|taken| taken.kind() == kind && taken.json["data"]["reason"] == "lag");
+            found.next_back().map(|taken| taken.json["data"].clone())
+        };
+        let data = outlet.until("lag", lagged).await;
+        assert_eq!(data[if snapshot { "seq" } else { "to" }], 100);
+        world.publish("count.up", 1).await;
+        outlet.until("101", until_seq(101)).await;
+        world.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn ephemeral_messages_keep_their_place_and_lost_ones_are_counted() {
+    let world = World::new(0, 1024);
+    let outlet = RecordingOutlet::open();
+    let connection = world.connect(&outlet);
+    world.subscribe(&connection, json!({})).await;
+    world.publish("count.beat", 1).await;
+    world.publish("count.up", 1).await;
+    let taken = outlet.until("1", until_seq(1)).await;
+    assert_eq!(taken[1].kind(), "count.beat", "in its place, before what came after it");
+    outlet.set_room(0);
+    world.publish("count.beat", 5).await;
+    world.publish("count.up", 1).await;
+    // Whoever is live has been given them: the worker is past the beats.
+    let witness = RecordingOutlet::open();
+    world.subscribe(&world.connect(&witness), json!({"since": {"seq": 0}})).await;
+    witness.until("2", until_seq(2)).await;
+    outlet.set_room(usize::MAX);
+    outlet.until("2", until_seq(2)).await;
+    let told = |taken: &[Taken]| taken.iter().find_map(|taken| taken.json["dropped"].as_u64());
+    let mut head = 2;
+    while told(&outlet.taken()).is_none() {
+        world.publish("count.beat", 1).await;
+        world.publish("count.up", 1).await;
+        head += 1;
+        outlet.until("head", until_seq(head)).await;
+        assert!(head < 1000, "the loss is told once the subscriber is live again");
+    }
+    assert!(told(&outlet.taken()) >= Some(5));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn subscribe_unsubscribe_subscribe_ends_subscribed_and_a_repeat_changes_nothing() {
+    let world = World::new(0, 1024);
+    let outlet = RecordingOutlet::open();
+    let connection = world.connect(&outlet);
+    world.subscribe(&connection, json!({})).await;
+    connection.unsubscribe(Some(std::slice::from_ref(&world.channel)), None);
+    world.subscribe(&connection, json!({})).await;
+    world.subscribe(&connection, json!({})).await;
+    world.publish("count.up", 4).await;
+    assert_eq!(seqs(&outlet.until("4", until_seq(4)).await), [1, 2, 3, 4]);
+    connection.unsubscribe(None, None);
+    assert_eq!(world.hub.channel(&world.channel).await.expect("readable").expect("there").subscribers, 0);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_lost_announcement_only_delays() {
+    let world = World::new(0, 1024);
+    let outlet = RecordingOutlet::open();
+    let connection = world.connect(&outlet);
+    world.subscribe(&connection, json!({})).await;
+    world.publish("count.up", 2).await;
+    world.log.lose_next(1);
+    world.publish_unacknowledged().await;
+    world.publish("count.up", 1).await;
+    let taken = outlet.until("all", |taken| (seqs(taken).len() >= 3).then(|| taken.to_vec())).await;
+    let seen = seqs(&taken);
+    assert_eq!(seen, (1..=seen.len() as u64).collect::<Vec<u64>>());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_deleted_channel_closes_its_subscriptions_and_says_so() {
+    let world = World::new(0, 1024);
+    let outlet = RecordingOutlet::open();
+    let connection = world.connect(&outlet);
+    world.subscribe(&connection, json!({})).await;
+    world.publish("count.up", 2).await;
+    outlet.until("2", until_seq(2)).await;
+    world.log.delete(&world.channel).await.expect("deleted");
+    let closed = outlet.until("closed", |taken| of_kind(taken, "channel.closed").cloned()).await;
+    assert_eq!(closed["code"], "not_found");
+    assert!(connection.channels().is_empty());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_ends_a_connection_is_told_and_everything_of_it_is_released() {
+    let world = World::new(0, 1024);
+    let outlet = RecordingOutlet::open();
+    let connection = world.connect(&outlet);
+    world.subscribe(&connection, json!({})).await;
+    connection.end(&Ending::temporary(tidings_core::Code::Draining, "stopping"));
+    assert_eq!(of_kind(&outlet.taken(), "connection.closed").expect("told")["retry"], true);
+    assert!(outlet.ending().is_some());
+    assert_eq!((world.hub.connection_count(), connection.channels().len()), (0, 0));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_probe_goes_the_whole_way_and_is_red_when_the_log_refuses() {
+    let world = World::new(0, 1024);
+    world.hub.probe().await.expect("delivered");
+    world.hub.probe().await.expect("delivered again");
+    world.log.fail_next(1);
+    assert_eq!(world.hub.probe().await.expect_err("refused").code(), tidings_core::Code::Unavailable);
+    world.hub.probe().await.expect("green again by itself");
+    world.stop().await;
+}
+
+impl World {
+    /// A send whose announcement is lost may be answered with an error; it is in the log all the same.
+    async fn publish_unacknowledged(&self) {
+        let event = Event::new("count.up", json!({"n": 0}));
+        let publication = Publication { channel: self.channel.clone(), event, durable: true, opens: None };
+        let sent = self.log.reserve(64).await.expect("room").send(vec![publication]).await;
+        assert!(sent.is_ok() || sent.is_err_and(|error| error.code() == tidings_core::Code::Unavailable));
+    }
+}
+
+/// What happens to a subscriber in a random world.
+#[derive(Debug, Clone)]
+enum Step {
+    Publish(u8),
+    Beat(u8),
+    Stall,
+    Read(u8),
+    Cut,
+    Resubscribe,
+    Trim,
+    Tick,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (1u8..40).prop_map(Step::Publish),
+        1 => (1u8..5).prop_map(Step::Beat),
+        2 => Just(Step::Stall),
+        3 => (1u8..60).prop_map(Step::Read),
+        2 => Just(Step::Cut),
+        1 => Just(Step::Resubscribe),
+        1 => Just(Step::Trim),
+        1 => Just(Step::Tick),
+    ]
+}
+
+/// A subscriber that keeps its own account: the seq it has, by what it was given and told.
+struct Viewer {
+    outlet: Arc<RecordingOutlet>,
+    connection: Arc<Connection>,
+    read: usize,
+    at: u64,
+    since_zero: bool,
+    snapshot: bool,
+    told_gaps: u64,
+}
+
+impl Viewer {
+    async fn join(world: &World, at: u64, snapshot: bool) -> Self {
+        let outlet = RecordingOutlet::open();
+        let connection = world.connect(&outlet);
+        let mut viewer = Self { outlet, connection, read: 0, at, since_zero: at == 0, snapshot, told_gaps: 0 };
+        viewer.subscribe(world).await;
+        viewer
+    }
+
+    async fn subscribe(&mut self, world: &World) {
+        let epoch = world.log.epoch();
+        let since = json!({"since": {"seq": self.at, "epoch": epoch}, "snapshot": self.snapshot});
+        world.subscribe(&self.connection, since).await;
+        self.since_zero = false;
+    }
+
+    /// Goes over what came since the last time: each message is the next one, or the hole was told.
+    fn check(&mut self) {
+        let taken = self.outlet.taken();
+        for taken in &taken[self.read..] {
+            let data = &taken.json["data"];
+            match taken.kind() {
+                "channel.gap" => {
+                    assert_eq!(data["from"].as_u64(), Some(self.at + 1), "a gap begins where the view ends");
+                    self.at = data["to"].as_u64().expect("an end");
+                    self.told_gaps += 1;
+                }
+                "channel.snapshot" => {
+                    let seq = data["seq"].as_u64().expect("a seq");
+                    assert!(seq >= self.at, "a state never goes back");
+                    self.at = seq;
+                    self.told_gaps += 1;
+                }
+                _ => {
+                    if let Some(seq) = taken.seq() {
+                        assert_eq!(seq, self.at + 1, "each exactly once and in order");
+                        self.at = seq;
+                    }
+                }
+            }
+        }
+        self.read = taken.len();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_view_equals_the_log_or_was_told_of_a_gap(
+        steps in prop::collection::vec(step(), 1..40),
+        snapshot in any::<bool>(),
+        kept in prop_oneof![Just(0u64), 5u64..60],
+        ring in 1usize..50,
+    ) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let world = World::new(kept, ring);
+            let mut viewer = Viewer::join(&world, 0, snapshot).await;
+            for step in steps {
+                match step {
+                    Step::Publish(count) => world.publish("count.up", count.into()).await,
+                    Step::Beat(count) => world.publish("count.beat", count.into()).await,
+                    Step::Stall => viewer.outlet.set_room(0),
+                    Step::Read(room) => viewer.outlet.set_room(room.into()),
+                    Step::Cut => {
+                        viewer.outlet.break_off();
+                        viewer.connection.release();
+                        viewer.check();
+                        viewer = Viewer::join(&world, viewer.at, snapshot).await;
+                    }
+                    Step::Resubscribe => {
+                        // What came until the unsubscribe is complete up to some seq; go on from there.
+                        viewer.connection.unsubscribe(None, None);
+                        viewer.check();
+                        viewer.subscribe(&world).await;
+                    }
+                    Step::Trim => world.log.trim(),
+                    Step::Tick => world.clock.advance(Duration::from_secs(2)),
+                }
+                viewer.check();
+            }
+            viewer.outlet.set_room(usize::MAX);
+            let head = world.log.facts(&world.channel).await.expect("readable").map_or(0, |facts| facts.head);
+            let from = viewer.at;
+            viewer.outlet.until("the head", |taken| reaches(taken, head, from).then_some(())).await;
+            viewer.check();
+            assert_eq!(viewer.at, head);
+            if kept == 0 && !snapshot {
+                assert_eq!(viewer.told_gaps, 0, "nothing was trimmed");
+            }
+            world.stop().await;
+        });
+    }
+}
+
+fn reaches(taken: &[Taken], head: u64, from: u64) -> bool {
+    let ends = taken.iter().map(|taken| match taken.kind() {
+        "channel.gap" => taken.json["data"]["to"].as_u64().unwrap_or_default(),
+        "channel.snapshot" => taken.json["data"]["seq"].as_u64().unwrap_or_default(),
+        _ => taken.seq().unwrap_or_default(),
+    });
+    ends.max().unwrap_or_default().max(from) >= head
+}

@@ -1,0 +1,15 @@
+//! The engine: what runs between the services and the transports.
+//!
+//! [`log`] keeps the messages, [`bus`] takes the events in, [`states`] folds them, [`hub`] gives
+//! them out, [`gate`] judges and runs what clients ask, and [`registry`] knows who owns what.
+//!
+//! Guarantees: the invariants of docs/ARCHITECTURE.md that concern order, durability and bounds.
+//! It knows no domain by name and no transport.
+
+pub mod bus;
+pub mod gate;
+pub mod hub;
+pub mod log;
+pub mod registry;
+pub mod sink;
+pub mod states;

@@ -1,0 +1,280 @@
+//! One send becomes rows: numbers, time, idempotency ids.
+//!
+//! Guarantees: all of a send is in the transaction or nothing of it; this is the one place that
+//! gives numbers.
+//! It announces nothing and answers nobody: the transaction is not committed yet.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use sha2::{Digest, Sha256};
+use tidings_core::{
+    Channel, Code, Epoch, Error, Message, Position, Seq, Timestamp, UserId,
+    bus::Placed,
+    log::{Committed, Publication},
+};
+
+use super::channels::Channels;
+
+/// How long an idempotency id or a command's answer is kept.
+pub(super) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// The instants of a transaction.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Now {
+    /// The wall clock, for what people read.
+    pub(super) wall: Timestamp,
+    /// The clock that windows and ages are measured by.
+    pub(super) steady_ms: i64,
+}
+
+/// Why a send is not in the transaction.
+pub(super) enum Failed {
+    /// It is bad, and alone in it.
+    Refused(Error),
+    /// The transaction is lost.
+    Broken(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Failed {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Broken(error)
+    }
+}
+
+/// Where the numbering of a log stands.
+pub(super) struct Numbering {
+    pub(super) epoch: Epoch,
+    pub(super) channels: Channels,
+    global: u64,
+    time: i64,
+}
+
+/// What a send became.
+#[derive(Default)]
+pub(super) struct Done {
+    pub(super) placed: Vec<Placed>,
+    pub(super) committed: Vec<Committed>,
+}
+
+impl Numbering {
+    /// The numbering as the file has it.
+    pub(super) fn load(sql: &Connection, epoch: Epoch) -> rusqlite::Result<Self> {
+        let (global, time) =
+            sql.query_row("SELECT global, time FROM head", [], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)))?;
+        Ok(Self { epoch, channels: Channels::default(), global: global as u64, time })
+    }
+
+    /// The same, with a time that does not go back behind what was announced before a failure.
+    pub(super) fn not_before(mut self, former: &Self) -> Self {
+        self.time = self.time.max(former.time);
+        self
+    }
+
+    /// Writes what the transaction changed of the numbering, and gives the channels that it changed.
+    pub(super) fn flush(&mut self, sql: &Connection) -> rusqlite::Result<Vec<Channel>> {
+        sql.prepare_cached("UPDATE head SET global = ?1, time = ?2")?
+            .execute(params![self.global as i64, self.time])?;
+        self.channels.flush(sql)
+    }
+
+    /// Puts a send into the transaction that is open.
+    pub(super) fn append(&mut self, sql: &Connection, send: Vec<Publication>, now: Now) -> Result<Done, Failed> {
+        self.time = self.time.max(now.wall.0);
+        let durable = send.iter().any(|publication| publication.durable);
+        if !durable {
+            return self.place_all(sql, send, now);
+        }
+        let global = self.global;
+        sql.prepare_cached("SAVEPOINT send")?.execute([])?;
+        match self.place_all(sql, send, now) {
+            Ok(done) => {
+                sql.prepare_cached("RELEASE send")?.execute([])?;
+                self.channels.keep();
+                Ok(done)
+            }
+            Err(failed) => {
+                // When SQLite has taken the whole transaction back, there is no savepoint left.
+                if sql.is_autocommit() {
+                    return Err(failed);
+                }
+                sql.prepare_cached("ROLLBACK TO send")?.execute([])?;
+                sql.prepare_cached("RELEASE send")?.execute([])?;
+                self.channels.undo();
+                self.global = global;
+                Err(alone(failed))
+            }
+        }
+    }
+
+    fn place_all(&mut self, sql: &Connection, send: Vec<Publication>, now: Now) -> Result<Done, Failed> {
+        let mut done = Done::default();
+        for group in groups(send) {
+            let Some((user, id)) = key(&group[0]) else {
+                for publication in group {
+                    self.place(sql, publication, &mut done)?;
+                }
+                continue;
+            };
+            let digest = digest(&group);
+            if let Some(known) = self.known(sql, &group[0].channel, (&user, &id), now)? {
+                if known.digest != digest {
+                    return Err(Failed::Refused(conflict()));
+                }
+                self.repeat(&group, &known.places, &mut done);
+                continue;
+            }
+            let channel = group[0].channel.clone();
+            let start = done.placed.len();
+            for publication in group {
+                self.place(sql, publication, &mut done)?;
+            }
+            let places: Vec<Option<Seq>> =
+                done.placed[start..].iter().map(|placed| placed.position.as_ref().map(|at| at.seq)).collect();
+            self.remember(sql, &channel, (&user, &id), &Known { digest, places }, now)?;
+        }
+        Ok(done)
+    }
+
+    fn place(&mut self, sql: &Connection, publication: Publication, done: &mut Done) -> rusqlite::Result<()> {
+        let Publication { channel, event, durable, opens } = publication;
+        let time = Timestamp(self.time);
+        if !durable {
+            done.placed.push(Placed { channel: channel.clone(), position: None });
+            let message = Arc::new(Message::new(channel, None, time, event));
+            done.committed.push(Committed { global: self.global, message });
+            return Ok(());
+        }
+        let row = self.channels.open(sql, &channel, time.0)?;
+        if let Some(opens) = opens {
+            row.open(opens);
+        }
+        let seq = row.next(event.payload.json().len(), time.0);
+        let id = row.id;
+        self.global += 1;
+        let message = Message::new(channel.clone(), Some(seq), time, event);
+        let mut insert = sql.prepare_cached("INSERT INTO message VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
+        insert.execute(params![
+            self.global as i64,
+            id,
+            seq as i64,
+            time.0,
+            message.event_type.as_str(),
+            message.by.as_ref().map(UserId::as_str),
+            message.id.as_deref(),
+            message.payload.json(),
+        ])?;
+        done.placed.push(Placed { channel, position: Some(Position { epoch: self.epoch.clone(), seq }) });
+        done.committed.push(Committed { global: self.global, message: Arc::new(message) });
+        Ok(())
+    }
+
+    fn repeat(&self, group: &[Publication], places: &[Option<Seq>], done: &mut Done) {
+        done.placed.extend(group.iter().zip(places).map(|(publication, seq)| Placed {
+            channel: publication.channel.clone(),
+            position: seq.map(|seq| Position { epoch: self.epoch.clone(), seq }),
+        }));
+    }
+
+    fn known(
+        &mut self,
+        sql: &Connection,
+        channel: &Channel,
+        (user, id): (&str, &str),
+        now: Now,
+    ) -> Result<Option<Known>, Failed> {
+        let Some(row) = self.channels.get(sql, channel)? else { return Ok(None) };
+        let mut select = sql.prepare_cached(
+            "SELECT digest, places FROM sent WHERE channel = ?1 AND user = ?2 AND id = ?3 AND at > ?4",
+        )?;
+        let found = select
+            .query_row(params![row.id, user, id, now.steady_ms - DAY_MS], |row| {
+                Ok((row.get(0)?, row.get::<_, String>(1)?))
+            })
+            .optional()?;
+        let Some((digest, places)) = found else { return Ok(None) };
+        let places = serde_json::from_str(&places).map_err(|_| Failed::Refused(Error::internal()))?;
+        Ok(Some(Known { digest, places }))
+    }
+
+    fn remember(
+        &mut self,
+        sql: &Connection,
+        channel: &Channel,
+        (user, id): (&str, &str),
+        known: &Known,
+        now: Now,
+    ) -> Result<(), Failed> {
+        let Some(row) = self.channels.get(sql, channel)? else { return Ok(()) };
+        let places = serde_json::to_string(&known.places).map_err(|_| Failed::Refused(Error::internal()))?;
+        sql.prepare_cached("INSERT OR REPLACE INTO sent VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
+            row.id,
+            user,
+            id,
+            known.digest,
+            places,
+            now.steady_ms
+        ])?;
+        Ok(())
+    }
+}
+
+/// What is known of an idempotency id.
+struct Known {
+    digest: Vec<u8>,
+    /// The numbers of its publication and of those that followed it in its send.
+    places: Vec<Option<Seq>>,
+}
+
+/// Whether a failure concerns one send only, or everything written since the transaction began.
+fn alone(failed: Failed) -> Failed {
+    let Failed::Broken(error) = failed else { return failed };
+    let only_it = matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch)
+    );
+    if !only_it {
+        return Failed::Broken(error);
+    }
+    let answer = Error::internal();
+    tracing::error!(%error, %answer, "a send could not be written; it fails alone");
+    Failed::Refused(answer)
+}
+
+/// A publication with an idempotency id and those without one that follow it in its send: they are
+/// repeated together, so that a retry makes no second copy in another channel.
+fn groups(send: Vec<Publication>) -> Vec<Vec<Publication>> {
+    let mut groups: Vec<Vec<Publication>> = Vec::new();
+    for publication in send {
+        match groups.last_mut() {
+            Some(group) if key(&publication).is_none() => group.push(publication),
+            _ => groups.push(vec![publication]),
+        }
+    }
+    groups
+}
+
+/// The user and the id that a publication is known by.
+fn key(publication: &Publication) -> Option<(String, String)> {
+    let id = publication.event.id.as_ref().filter(|_| publication.durable)?;
+    let user = publication.event.by.as_ref().map_or("", UserId::as_str);
+    Some((user.to_owned(), id.to_string()))
+}
+
+fn digest(group: &[Publication]) -> Vec<u8> {
+    let mut digest = Sha256::new();
+    for publication in group {
+        digest.update([u8::from(publication.durable)]);
+        let parts =
+            [publication.channel.as_str(), publication.event.event_type.as_str(), publication.event.payload.json()];
+        for part in parts {
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part);
+        }
+    }
+    digest.finalize().to_vec()
+}
+
+fn conflict() -> Error {
+    Error::new(Code::Conflict, "this id was used for something else before")
+}

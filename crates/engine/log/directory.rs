@@ -1,0 +1,145 @@
+//! The data directory and its lock: one process at a time.
+//!
+//! Guarantees: while a [`DataDir`] lives, no other process gets one of the same directory, and a
+//! killed process leaves no lock behind. Whoever asks in vain learns who holds it.
+//! It is not what is in the directory: the log, the users and the keys have files of their own.
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions},
+    io::{self, Read},
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    process, thread,
+    time::Duration,
+};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::OpenError;
+
+const LOCK: &str = "lock";
+/// Whoever only looks who the holder is takes the lock for an instant.
+const TRIES: u32 = 5;
+const BETWEEN_TRIES: Duration = Duration::from_millis(20);
+
+/// The process that has a data directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process id.
+    pub pid: u32,
+    /// Where it listens; none while it is starting.
+    pub address: Option<String>,
+}
+
+/// A data directory that belongs to this process until it is dropped.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    lock: File,
+}
+
+impl DataDir {
+    /// Takes the directory, and makes it, readable by its owner only, if it is not there.
+    ///
+    /// # Errors
+    /// [`OpenError::Held`] when another process has it; [`OpenError::File`].
+    pub fn lock(path: impl Into<PathBuf>) -> Result<Self, OpenError> {
+        let path = path.into();
+        let failed = |source| OpenError::File { path: path.clone(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed)?;
+        let lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path.join(LOCK))
+            .map_err(|source| OpenError::File { path: path.join(LOCK), source })?;
+        for _ in 0..TRIES {
+            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {
+                    let directory = Self { path, lock };
+                    directory.write(None)?;
+                    return Ok(directory);
+                }
+                Err(rustix::io::Errno::WOULDBLOCK) => thread::sleep(BETWEEN_TRIES),
+                Err(error) => return Err(OpenError::File { path: path.join(LOCK), source: error.into() }),
+            }
+        }
+        let holder = parse(&lock);
+        let (pid, address) = holder.map_or((None, None), |holder| (Some(holder.pid), holder.address));
+        Err(OpenError::Held { path, pid, address })
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes down where this process listens, for [`DataDir::holder`].
+    ///
+    /// # Errors
+    /// [`OpenError::File`].
+    pub fn set_address(&self, address: &str) -> Result<(), OpenError> {
+        self.write(Some(address))
+    }
+
+    /// Who has the directory now; none if nobody has, or it is not there.
+    #[must_use]
+    pub fn holder(path: &Path) -> Option<Holder> {
+        let lock = File::open(path.join(LOCK)).ok()?;
+        match flock(&lock, FlockOperation::NonBlockingLockShared) {
+            Err(rustix::io::Errno::WOULDBLOCK) => parse(&lock),
+            _ => None,
+        }
+    }
+
+    fn write(&self, address: Option<&str>) -> Result<(), OpenError> {
+        let text = format!("{}\n{}\n", process::id(), address.unwrap_or_default());
+        let written: io::Result<()> = (|| {
+            self.lock.write_all_at(text.as_bytes(), 0)?;
+            self.lock.set_len(text.len() as u64)
+        })();
+        written.map_err(|source| OpenError::File { path: self.path.join(LOCK), source })
+    }
+}
+
+fn parse(mut lock: &File) -> Option<Holder> {
+    let mut text = String::new();
+    lock.read_to_string(&mut text).ok()?;
+    let mut lines = text.lines();
+    let pid = lines.next()?.parse().ok()?;
+    Some(Holder { pid, address: lines.next().filter(|line| !line.is_empty()).map(str::to_owned) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_second_owner_is_refused_and_told_who_has_the_directory() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("new/data");
+        let first = DataDir::lock(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(DataDir::holder(&path), Some(Holder { pid: process::id(), address: None }));
+        first.set_address("127.0.0.1:4100").unwrap();
+        let refused = DataDir::lock(&path).unwrap_err().to_string();
+        assert!(refused.contains(&format!("process {}", process::id())), "{refused}");
+        assert!(refused.contains("127.0.0.1:4100"), "{refused}");
+        first.set_address("[::1]:1").unwrap();
+        assert_eq!(DataDir::holder(&path).unwrap().address.as_deref(), Some("[::1]:1"));
+    }
+
+    #[test]
+    fn a_directory_is_free_again_when_its_owner_is_gone() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(DataDir::holder(root.path()), None);
+        drop(DataDir::lock(root.path()).unwrap());
+        assert_eq!(DataDir::holder(root.path()), None);
+        DataDir::lock(root.path()).unwrap();
+    }
+}

@@ -1,0 +1,255 @@
+//! The event log in SQLite: numbers, keeps, reads, trims and announces publications.
+//!
+//! Guarantees: those of the port, `tidings_core::log`; with [`Durability::Power`] a commit waits
+//! for the disk. One writer thread gives the numbers, so the order on the disk is the order announced.
+//! It is not the owner of its directory: [`DataDir`] is, and whoever opens a log holds one.
+
+mod append;
+mod batch;
+mod channels;
+mod config;
+mod directory;
+mod epoch;
+mod error;
+mod jobs;
+mod news;
+mod queue;
+mod readers;
+mod reserve;
+mod rows;
+mod schedule;
+mod schema;
+mod space;
+mod steady;
+#[cfg(test)]
+mod tests;
+mod trim;
+mod writer;
+
+use std::{
+    collections::VecDeque,
+    fmt, fs,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock, atomic::AtomicBool, atomic::Ordering},
+    thread,
+    time::Duration,
+};
+
+use rusqlite::Connection;
+use tidings_core::{
+    BoxFuture, Channel, Epoch, Result, UserId,
+    log::{
+        Appended, ChannelFacts, Committed, EventLog, ListChannels, LogSink, LogSlot, LogStatus, Page, Publication,
+        Read, Remembered, SavedState,
+    },
+    runtime::Clock,
+};
+use tokio::sync::{oneshot, watch};
+
+pub use config::{Durability, LogConfig};
+pub use directory::{DataDir, Holder};
+pub use error::OpenError;
+
+use append::Numbering;
+use epoch::Machine;
+use queue::{Queue, Room, To, Work, closed};
+use readers::Readers;
+use reserve::Reserve;
+use space::Space;
+use steady::Steady;
+use trim::Trimmer;
+use writer::{Place, Shared, Writer};
+
+/// The event log of one server.
+pub struct SqliteLog {
+    epoch: Epoch,
+    dir: PathBuf,
+    shared: Arc<Shared>,
+    readers: Arc<Readers>,
+}
+
+impl SqliteLog {
+    /// Opens the log of a directory, or makes it. The caller holds the directory's [`DataDir`].
+    ///
+    /// # Errors
+    /// [`OpenError`]: the file is a newer program's, or cannot be used.
+    pub fn open(config: LogConfig, clock: Arc<dyn Clock>) -> std::result::Result<Arc<Self>, OpenError> {
+        Self::open_on(config, clock, &Machine::here(), None)
+    }
+
+    fn open_on(
+        config: LogConfig,
+        clock: Arc<dyn Clock>,
+        machine: &Machine,
+        most_pages: Option<u32>,
+    ) -> std::result::Result<Arc<Self>, OpenError> {
+        let failed = schema::of_file(&config.dir);
+        let mut sql = schema::prepare(&config.dir)?;
+        let epoch = epoch::settle(&mut sql, &config.dir, config.durability, machine)?;
+        let place = Place { dir: config.dir.clone(), durability: config.durability, most_pages };
+        place.set_up(&sql).map_err(&failed)?;
+        let shared = Arc::new(Shared {
+            queue: Queue::new(config.queue, config.queue_bytes),
+            sink: OnceLock::new(),
+            healthy: AtomicBool::new(true),
+            ended: watch::Sender::new(false),
+        });
+        let writer = Writer {
+            place,
+            shared: shared.clone(),
+            numbering: Numbering::load(&sql, epoch.clone()).map_err(&failed)?,
+            sql: Some(sql),
+            trimmer: Trimmer::new(config.retention, config.projected),
+            space: Space::new(config.total_bytes, Reserve::new(&config.dir, config.reserve_bytes)),
+            steady: Steady::new(&*clock),
+            clock,
+            waiting: VecDeque::new(),
+            since_slice: 0,
+            retry: Duration::from_millis(20),
+        };
+        thread::Builder::new()
+            .name("tidings-log".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|source| OpenError::File { path: config.dir.clone(), source })?;
+        let readers = Readers::new(config.dir.clone());
+        Ok(Arc::new(Self { epoch, dir: config.dir, shared, readers }))
+    }
+
+    /// Makes the next [`SqliteLog::open`] of this directory begin a new epoch: every client is told
+    /// to start anew. The caller holds the directory's [`DataDir`], and no log of it is open.
+    ///
+    /// # Errors
+    /// As [`SqliteLog::open`].
+    pub fn renew_epoch(dir: &Path) -> std::result::Result<(), OpenError> {
+        let sql = schema::prepare(dir)?;
+        epoch::forget(&sql).map_err(schema::of_file(dir))
+    }
+
+    fn slot(&self, room: Room) -> Box<dyn LogSlot> {
+        Box::new(Slot { shared: self.shared.clone(), room })
+    }
+
+    /// Has the writer do something, and waits for its answer.
+    async fn ask<T>(&self, bytes: usize, work: impl FnOnce(To<T>) -> Work) -> Result<T> {
+        let room = self.shared.queue.reserve(bytes).await?;
+        let (to, answer) = oneshot::channel();
+        self.shared.queue.push(work(to), room);
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    async fn query<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.readers.read(query).await
+    }
+}
+
+impl fmt::Debug for SqliteLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SqliteLog({})", self.dir.display())
+    }
+}
+
+impl Drop for SqliteLog {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+    }
+}
+
+struct Slot {
+    shared: Arc<Shared>,
+    room: Room,
+}
+
+impl LogSlot for Slot {
+    fn send(self: Box<Self>, publications: Vec<Publication>) -> Appended {
+        let (to, answer) = oneshot::channel();
+        self.shared.queue.push(Work::Send { publications, to }, self.room);
+        Appended::new(async move { answer.await.unwrap_or_else(|_| Err(closed())) })
+    }
+}
+
+impl EventLog for SqliteLog {
+    fn epoch(&self) -> Epoch {
+        self.epoch.clone()
+    }
+
+    fn attach(&self, sink: Arc<dyn LogSink>) {
+        if self.shared.sink.set(sink).is_err() {
+            tracing::error!("a second sink of the log hears nothing");
+        }
+    }
+
+    fn reserve(&self, bytes: usize) -> BoxFuture<'_, Result<Box<dyn LogSlot>>> {
+        Box::pin(async move { Ok(self.slot(self.shared.queue.reserve(bytes).await?)) })
+    }
+
+    fn try_reserve(&self, bytes: usize) -> Result<Box<dyn LogSlot>> {
+        Ok(self.slot(self.shared.queue.try_reserve(bytes)?))
+    }
+
+    fn read(&self, channel: &Channel, read: Read) -> BoxFuture<'_, Result<Page>> {
+        let channel = channel.clone();
+        Box::pin(self.query(move |sql| rows::page(sql, &channel, &read)))
+    }
+
+    fn feed(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Committed>>> {
+        Box::pin(self.query(move |sql| rows::feed(sql, after, limit)))
+    }
+
+    fn facts(&self, channel: &Channel) -> BoxFuture<'_, Result<Option<ChannelFacts>>> {
+        let channel = channel.clone();
+        Box::pin(self.query(move |sql| rows::facts(sql, &channel)))
+    }
+
+    fn list(&self, query: ListChannels) -> BoxFuture<'_, Result<Vec<ChannelFacts>>> {
+        Box::pin(self.query(move |sql| rows::list(sql, &query)))
+    }
+
+    fn save_state(&self, channel: &Channel, state: SavedState) -> BoxFuture<'_, Result<()>> {
+        let channel = channel.clone();
+        Box::pin(self.ask(state.bytes.len(), |to| Work::SaveState { channel, state, to }))
+    }
+
+    fn delete(&self, channel: &Channel) -> BoxFuture<'_, Result<()>> {
+        let channel = channel.clone();
+        Box::pin(self.ask(0, |to| Work::Delete { channel, to }))
+    }
+
+    fn begin_command(
+        &self,
+        user: &UserId,
+        command_id: &str,
+        digest: &str,
+    ) -> BoxFuture<'_, Result<Option<Remembered>>> {
+        let (user, id, digest) = (user.clone(), command_id.to_owned(), digest.to_owned());
+        Box::pin(self.ask(id.len(), |to| Work::BeginCommand { user, id, digest, to }))
+    }
+
+    fn end_command(&self, user: &UserId, command_id: &str, answer: Option<&str>) -> BoxFuture<'_, Result<()>> {
+        let (user, id, answer) = (user.clone(), command_id.to_owned(), answer.map(str::to_owned));
+        let bytes = answer.as_ref().map_or(0, String::len);
+        Box::pin(self.ask(bytes, |to| Work::EndCommand { user, id, answer, to }))
+    }
+
+    fn status(&self) -> LogStatus {
+        let file = schema::file(&self.dir);
+        let size = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
+        LogStatus {
+            waiting: self.shared.queue.waiting(),
+            healthy: self.shared.healthy.load(Ordering::Relaxed),
+            file_bytes: size(&file) + size(&file.with_extension("db-wal")),
+        }
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.shared.queue.close();
+        Box::pin(async {
+            let mut ended = self.shared.ended.subscribe();
+            // An error would mean that the writer is gone, which is the end as well.
+            drop(ended.wait_for(|ended| *ended).await);
+            self.readers.close().await;
+        })
+    }
+}

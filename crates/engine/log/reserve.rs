@@ -1,0 +1,93 @@
+//! Room kept on the disk, for the day when it is full.
+//!
+//! Guarantees: while the reserve is there, so many bytes of the disk are allocated to it; given up,
+//! they let the log trim.
+//! It is not a limit of the log's size.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+
+/// What the disk must have besides, or the reserve would take the write-ahead log's room.
+const HEADROOM: u64 = 32 * 1024 * 1024;
+
+/// The reserve.
+#[derive(Debug)]
+pub(super) struct Reserve {
+    dir: PathBuf,
+    path: PathBuf,
+    bytes: u64,
+}
+
+impl Reserve {
+    pub(super) fn new(dir: &Path, bytes: u64) -> Self {
+        Self { dir: dir.to_owned(), path: dir.join("reserve"), bytes }
+    }
+
+    /// How many bytes it has when it is there.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Makes it, unless it is there. Says whether it is there now.
+    pub(super) fn ensure(&self) -> bool {
+        let there = fs::metadata(&self.path).map_or(0, |file| file.len());
+        if self.bytes == 0 {
+            self.release();
+            return true;
+        }
+        if there == self.bytes {
+            return true;
+        }
+        self.release();
+        let why = match self.has_room() {
+            Ok(true) => match self.allocate() {
+                Ok(()) => return true,
+                Err(error) => error.to_string(),
+            },
+            Ok(false) => "there is too little room on the disk".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(path = %self.path.display(), bytes = self.bytes, why, "the log has no reserve");
+        self.release();
+        false
+    }
+
+    /// Gives it up.
+    pub(super) fn release(&self) {
+        if let Err(error) = fs::remove_file(&self.path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::error!(path = %self.path.display(), %error, "the reserve cannot be given up");
+        }
+    }
+
+    fn has_room(&self) -> io::Result<bool> {
+        let disk = statvfs(&self.dir)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize) >= self.bytes + HEADROOM)
+    }
+
+    fn allocate(&self) -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&self.path)?;
+        match fallocate(&file, FallocateFlags::empty(), 0, self.bytes) {
+            Ok(()) => Ok(()),
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+                // A file system that cannot allocate is made to by writing.
+                let block = [1_u8; 64 * 1024];
+                let mut left = self.bytes;
+                while left > 0 {
+                    let part = left.min(block.len() as u64) as usize;
+                    file.write_all(&block[..part])?;
+                    left -= part as u64;
+                }
+                file.sync_all()
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}

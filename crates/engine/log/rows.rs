@@ -1,0 +1,169 @@
+//! From the file's rows to the vocabulary, and the queries of readers.
+//!
+//! Guarantees: each answer is of one moment of the log, and its messages are contiguous. What does
+//! not parse is an error, never a message with a hole in it.
+//! It never writes.
+
+use std::{error::Error as StdError, str::FromStr, sync::Arc};
+
+use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
+use serde_json::value::RawValue;
+use tidings_core::{
+    Channel, Event, Message, Payload, Seq, Timestamp, UserId,
+    log::{ChannelFacts, Committed, ListChannels, Page, Read, SavedState},
+};
+
+/// A number as the file has it. What is larger than any there is comes out as the largest.
+pub(super) fn number(seq: u64) -> i64 {
+    i64::try_from(seq).unwrap_or(i64::MAX)
+}
+
+fn broken(column: usize, why: impl StdError + Send + Sync + 'static) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(why))
+}
+
+fn parsed<T: FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+where
+    T::Err: StdError + Send + Sync + 'static,
+{
+    row.get_ref(column)?.as_str()?.parse().map_err(|why| broken(column, why))
+}
+
+/// A user in a column that may be empty.
+pub(super) fn user(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<UserId>> {
+    match row.get_ref(column)?.as_str_or_null()? {
+        None => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|why| broken(column, why)),
+    }
+}
+
+/// The columns of a message, in the order in which [`message`] reads them.
+macro_rules! message_columns {
+    () => {
+        "m.seq, m.time, m.type, m.by, m.key, m.data"
+    };
+}
+
+fn message(row: &Row<'_>, channel: Channel) -> rusqlite::Result<Message> {
+    let json = RawValue::from_string(row.get(5)?).map_err(|why| broken(5, why))?;
+    let event = Event {
+        event_type: parsed(row, 2)?,
+        payload: Payload::raw(json),
+        channel: None,
+        by: user(row, 3)?,
+        id: row.get_ref(4)?.as_str_or_null()?.map(Into::into),
+    };
+    Ok(Message::new(channel, Some(row.get::<_, i64>(0)? as Seq), Timestamp(row.get(1)?), event))
+}
+
+/// Reads a page of a channel.
+pub(super) fn page(sql: &Connection, channel: &Channel, read: &Read) -> rusqlite::Result<Page> {
+    let moment = sql.unchecked_transaction()?;
+    let bounds = moment
+        .prepare_cached("SELECT id, head, first FROM channel WHERE name = ?1")?
+        .query_row([channel.as_str()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))
+        .optional()?;
+    let Some((id, head, first)) = bounds else { return Ok(Page { messages: Vec::new(), head: 0, first: 1 }) };
+    let from = number(read.after.saturating_add(1)).max(first);
+    let to = read.before.map_or(head, |before| number(before).saturating_sub(1)).min(head);
+    let mut messages = Vec::new();
+    if from <= to && read.limit > 0 {
+        let order = if read.newest {
+            concat!(
+                "SELECT ",
+                message_columns!(),
+                " FROM message m WHERE channel = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq DESC LIMIT ?4"
+            )
+        } else {
+            concat!(
+                "SELECT ",
+                message_columns!(),
+                " FROM message m WHERE channel = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq LIMIT ?4"
+            )
+        };
+        let mut select = moment.prepare_cached(order)?;
+        let mut rows = select.query(params![id, from, to, number(read.limit as u64)])?;
+        let mut bytes = 0_usize;
+        while let Some(row) = rows.next()? {
+            bytes = bytes.saturating_add(row.get_ref(5)?.as_bytes()?.len());
+            if bytes > read.max_bytes && !messages.is_empty() {
+                break;
+            }
+            messages.push(Arc::new(message(row, channel.clone())?));
+        }
+    }
+    if read.newest {
+        messages.reverse();
+    }
+    Ok(Page { messages, head: head as Seq, first: first as Seq })
+}
+
+/// Reads all channels in the order of the log.
+pub(super) fn feed(sql: &Connection, after: u64, limit: usize) -> rusqlite::Result<Vec<Committed>> {
+    let mut select = sql.prepare_cached(concat!(
+        "SELECT ",
+        message_columns!(),
+        ", m.id, c.name FROM message m JOIN channel c ON c.id = m.channel
+         WHERE m.id > ?1 AND m.seq >= c.first ORDER BY m.id LIMIT ?2"
+    ))?;
+    let rows = select.query_map(params![number(after), number(limit as u64)], |row| {
+        let global = row.get::<_, i64>(6)? as u64;
+        Ok(Committed { global, message: Arc::new(message(row, parsed(row, 7)?)?) })
+    })?;
+    rows.collect()
+}
+
+/// The columns of a channel's facts, in the order in which [`facts_of`] reads them.
+macro_rules! select_facts {
+    () => {
+        "SELECT c.name, c.head, c.first, c.owner, c.project, c.created_at, c.updated_at, c.bytes, s.seq, s.version, s.bytes
+         FROM channel c LEFT JOIN state s ON s.channel = c.id"
+    };
+}
+
+fn facts_of(row: &Row<'_>) -> rusqlite::Result<ChannelFacts> {
+    let saved = match row.get::<_, Option<i64>>(8)? {
+        Some(seq) => Some(SavedState { seq: seq as Seq, version: row.get(9)?, bytes: row.get(10)? }),
+        None => None,
+    };
+    Ok(ChannelFacts {
+        channel: parsed(row, 0)?,
+        head: row.get::<_, i64>(1)? as Seq,
+        first: row.get::<_, i64>(2)? as Seq,
+        owner: user(row, 3)?,
+        project: row.get_ref(4)?.as_str_or_null()?.map(Into::into),
+        created_at: Timestamp(row.get(5)?),
+        updated_at: Timestamp(row.get(6)?),
+        bytes: row.get::<_, i64>(7)? as u64,
+        saved,
+    })
+}
+
+/// The facts of a channel.
+pub(super) fn facts(sql: &Connection, channel: &Channel) -> rusqlite::Result<Option<ChannelFacts>> {
+    let mut select = sql.prepare_cached(concat!(select_facts!(), " WHERE c.name = ?1"))?;
+    select.query_row([channel.as_str()], facts_of).optional()
+}
+
+/// A part of the list of channels.
+pub(super) fn list(sql: &Connection, query: &ListChannels) -> rusqlite::Result<Vec<ChannelFacts>> {
+    // Names of a namespace lie between "name:" and "name;", the next character after the colon.
+    let from = query.namespace.as_ref().map_or_else(String::new, |namespace| format!("{namespace}:"));
+    let mut below = query.namespace.as_ref().map_or_else(|| "{".to_owned(), |namespace| format!("{namespace};"));
+    if let Some(cursor) = &query.below {
+        below = below.min(cursor.as_str().to_owned());
+    }
+    let limit = number(query.limit as u64);
+    if let Some(project) = &query.project {
+        let mut select = sql.prepare_cached(concat!(
+            select_facts!(),
+            " WHERE c.project = ?4 AND c.name >= ?1 AND c.name < ?2 ORDER BY c.name DESC LIMIT ?3"
+        ))?;
+        return select.query_map(params![from, below, limit, project], facts_of)?.collect();
+    }
+    let mut select = sql.prepare_cached(concat!(
+        select_facts!(),
+        " WHERE c.name >= ?1 AND c.name < ?2 ORDER BY c.name DESC LIMIT ?3"
+    ))?;
+    select.query_map(params![from, below, limit], facts_of)?.collect()
+}

@@ -1,0 +1,207 @@
+//! The log's file: its tables, their versions, and how a connection is set up.
+//!
+//! Guarantees: an older file is brought to this version in one transaction for each step, a newer
+//! one is refused untouched. The file is readable by its owner only.
+//! It is not the place of any query but those that make the tables.
+
+use std::{
+    fs::OpenOptions,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::{Durability, OpenError};
+
+/// Each takes the schema one version up. Never edited once released, only added to.
+const MIGRATIONS: &[&str] = &[V1];
+
+const V1: &str = "
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+    -- The newest number of the whole log, and the newest time given.
+    CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), global INTEGER NOT NULL, time INTEGER NOT NULL);
+    INSERT INTO head VALUES (1, 0, 0);
+
+    -- Messages below `first` are gone for every reader; rows from `lowest` on may still lie there.
+    CREATE TABLE channel (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        head INTEGER NOT NULL,
+        first INTEGER NOT NULL,
+        lowest INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        oldest INTEGER,
+        owner TEXT,
+        project TEXT,
+        created_at INTEGER NOT NULL,
+        updated_at INTEGER NOT NULL
+    );
+    CREATE INDEX channel_project ON channel (project, name) WHERE project IS NOT NULL;
+    CREATE INDEX channel_deleted ON channel (id) WHERE lowest < first;
+
+    CREATE TABLE state (
+        channel INTEGER PRIMARY KEY,
+        seq INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        bytes BLOB NOT NULL
+    );
+
+    CREATE TABLE message (
+        id INTEGER PRIMARY KEY,
+        channel INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        time INTEGER NOT NULL,
+        type TEXT NOT NULL,
+        by TEXT,
+        key TEXT,
+        data TEXT NOT NULL,
+        UNIQUE (channel, seq)
+    );
+
+    -- Idempotency ids. `places` are the numbers of what was published under one, as JSON.
+    CREATE TABLE sent (
+        channel INTEGER NOT NULL,
+        user TEXT NOT NULL,
+        id TEXT NOT NULL,
+        digest BLOB NOT NULL,
+        places TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (channel, user, id)
+    ) WITHOUT ROWID;
+    CREATE INDEX sent_at ON sent (at);
+
+    CREATE TABLE command (
+        user TEXT NOT NULL,
+        id TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        answer TEXT,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (user, id)
+    ) WITHOUT ROWID;
+    CREATE INDEX command_at ON command (at);
+";
+
+/// Long enough for a reader's recovery of the file after a crash, short enough to answer senders.
+const BUSY: Duration = Duration::from_secs(1);
+
+/// The log's file in a data directory.
+pub(super) fn file(dir: &Path) -> PathBuf {
+    dir.join("log.db")
+}
+
+/// Says which file an error of SQLite is about.
+pub(super) fn of_file(dir: &Path) -> impl Fn(rusqlite::Error) -> OpenError + use<> {
+    let path = file(dir);
+    move |source| OpenError::Sqlite { path: path.clone(), source }
+}
+
+/// Makes the file if it is not there, brings its schema up to date, and opens it for the writer.
+pub(super) fn prepare(dir: &Path) -> Result<Connection, OpenError> {
+    let path = file(dir);
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|source| OpenError::File { path: path.clone(), source })?;
+    let mut connection = writer(dir).map_err(of_file(dir))?;
+    migrate(&mut connection, &path)?;
+    Ok(connection)
+}
+
+/// Opens the file, which must be there, for the writer. Every commit waits for the disk until
+/// [`set_durability`] says otherwise.
+pub(super) fn writer(dir: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file(dir), flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    // auto_vacuum counts only before the first table; later it changes nothing.
+    connection.execute_batch(
+        "PRAGMA auto_vacuum = INCREMENTAL;
+         PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         PRAGMA wal_autocheckpoint = 2000;
+         PRAGMA journal_size_limit = 67108864;
+         PRAGMA cache_size = -65536;
+         PRAGMA temp_store = MEMORY;
+         PRAGMA mmap_size = 0;",
+    )?;
+    Ok(connection)
+}
+
+/// Says what a commit waits for.
+pub(super) fn set_durability(connection: &Connection, durability: Durability) -> rusqlite::Result<()> {
+    let synchronous = match durability {
+        Durability::Power => "FULL",
+        Durability::Process => "NORMAL",
+    };
+    connection.pragma_update(None, "synchronous", synchronous)
+}
+
+/// Opens the file for reading only.
+pub(super) fn reader(dir: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file(dir), flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.execute_batch(
+        "PRAGMA query_only = 1; PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0;",
+    )?;
+    Ok(connection)
+}
+
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    let failed = |source| OpenError::Sqlite { path: path.to_owned(), source };
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+    let known = MIGRATIONS.len() as i64;
+    if found > known {
+        return Err(OpenError::Newer { path: path.to_owned(), found, known });
+    }
+    for (version, migration) in (1..).zip(MIGRATIONS).filter(|(version, _)| *version > found) {
+        let step = connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|transaction| {
+            transaction.execute_batch(migration)?;
+            transaction.pragma_update(None, "user_version", version)?;
+            transaction.commit()
+        });
+        step.map_err(failed)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn an_empty_file_is_brought_to_this_version_and_opened_again_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            let connection = prepare(dir.path()).unwrap();
+            let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+            assert_eq!(version, MIGRATIONS.len() as i64);
+            let vacuum: i64 = connection.pragma_query_value(None, "auto_vacuum", |row| row.get(0)).unwrap();
+            assert_eq!(vacuum, 2, "incremental");
+        }
+        let mode = std::fs::metadata(file(dir.path())).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_file_of_a_newer_program_is_refused_untouched() {
+        let dir = tempfile::tempdir().unwrap();
+        let connection = prepare(dir.path()).unwrap();
+        connection.pragma_update(None, "user_version", 999).unwrap();
+        drop(connection);
+        let refused = prepare(dir.path()).unwrap_err();
+        assert!(matches!(refused, OpenError::Newer { found: 999, .. }), "{refused}");
+        let connection = reader(dir.path()).unwrap();
+        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(version, 999);
+    }
+}

@@ -1,0 +1,258 @@
+//! The registry: which handler owns a domain, a namespace, an event type, a command.
+//!
+//! Guarantees: each has one owner, checked before the server starts; an event that nobody routes
+//! and a namespace that nobody owns are errors, never silence.
+//! It is not a judge: whether somebody may is the gate's.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
+
+use tidings_core::{
+    Channel, Code, Error, Event, EventType, Result,
+    command::{Command, Method},
+    handler::{EventRow, Handler, Retention, Route},
+    projection::Projection,
+};
+
+/// Domains whose messages only the server itself makes.
+pub const RESERVED_DOMAINS: [&str; 4] = ["server", "connection", "auth", "channel"];
+
+/// What is wrong with a set of handlers. Ends the start.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum RegistryError {
+    /// Two handlers, or the server and a handler, claim one domain.
+    #[error("the domain '{0}' has two owners")]
+    DomainTwice(&'static str),
+    /// Two handlers claim one namespace.
+    #[error("the channel namespace '{0}' has two owners")]
+    NamespaceTwice(&'static str),
+    /// A namespace that breaks the grammar of channels.
+    #[error("'{0}' is no channel namespace")]
+    BadNamespace(&'static str),
+    /// An event type that is none, or is of another domain.
+    #[error("'{event_type}' is no event type of the domain '{domain}'")]
+    ForeignEvent {
+        /// The handler's domain.
+        domain: &'static str,
+        /// The row's type.
+        event_type: &'static str,
+    },
+    /// Two rows for one event type.
+    #[error("the event type '{0}' has two rows")]
+    EventTwice(&'static str),
+    /// A command that is not named after its domain.
+    #[error("'{command}' is no command of the domain '{domain}'")]
+    ForeignCommand {
+        /// The handler's domain.
+        domain: &'static str,
+        /// The row's name.
+        command: &'static str,
+    },
+    /// Two rows with one name or one route.
+    #[error("the command '{0}' is there twice, by its name or by its route")]
+    CommandTwice(&'static str),
+}
+
+/// All handlers, by what they own. Bound once: services need the bus, the bus the registry, and the
+/// registry the handlers of the services.
+#[derive(Default)]
+pub struct Registry(OnceLock<Tables>);
+
+#[derive(Default)]
+struct Tables {
+    domains: HashMap<&'static str, Arc<dyn Handler>>,
+    namespaces: HashMap<&'static str, Arc<dyn Handler>>,
+    events: HashMap<&'static str, EventRow>,
+    projections: HashMap<&'static str, Arc<dyn Projection>>,
+    commands: Vec<Command>,
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Registry({} domains)", self.0.get().map_or(0, |tables| tables.domains.len()))
+    }
+}
+
+impl Registry {
+    /// The registry of these handlers.
+    ///
+    /// # Errors
+    /// What [`RegistryError`] names.
+    pub fn new(handlers: Vec<Arc<dyn Handler>>) -> Result<Self, RegistryError> {
+        let registry = Self::default();
+        registry.bind(handlers)?;
+        Ok(registry)
+    }
+
+    /// Gives an empty registry its handlers. Only the first binding counts.
+    ///
+    /// # Errors
+    /// What [`RegistryError`] names.
+    pub fn bind(&self, handlers: Vec<Arc<dyn Handler>>) -> Result<(), RegistryError> {
+        let mut tables = Tables::default();
+        for handler in handlers {
+            tables.add(&handler)?;
+        }
+        self.0.get_or_init(|| tables);
+        Ok(())
+    }
+
+    fn tables(&self) -> &Tables {
+        static EMPTY: OnceLock<Tables> = OnceLock::new();
+        self.0.get().unwrap_or_else(|| EMPTY.get_or_init(Tables::default))
+    }
+}
+
+impl Tables {
+    fn add(&mut self, handler: &Arc<dyn Handler>) -> Result<(), RegistryError> {
+        let domain = handler.domain();
+        if RESERVED_DOMAINS.contains(&domain) || self.domains.insert(domain, handler.clone()).is_some() {
+            return Err(RegistryError::DomainTwice(domain));
+        }
+        for namespace in handler.namespaces() {
+            if format!("{namespace}:x").parse::<Channel>().is_err() {
+                return Err(RegistryError::BadNamespace(namespace));
+            }
+            let reserved = RESERVED_DOMAINS.contains(namespace);
+            if reserved || self.namespaces.insert(namespace, handler.clone()).is_some() {
+                return Err(RegistryError::NamespaceTwice(namespace));
+            }
+            if let Some(projection) = handler.projection() {
+                self.projections.insert(namespace, projection);
+            }
+        }
+        for row in handler.events() {
+            let event_type = row.event_type;
+            if !event_type.parse::<EventType>().is_ok_and(|parsed| parsed.domain() == domain) {
+                return Err(RegistryError::ForeignEvent { domain, event_type });
+            }
+            if self.events.insert(event_type, *row).is_some() {
+                return Err(RegistryError::EventTwice(event_type));
+            }
+        }
+        for command in handler.commands() {
+            if command.name.split('.').next() != Some(domain) {
+                return Err(RegistryError::ForeignCommand { domain, command: command.name });
+            }
+            if self.commands.iter().any(|known| known.name == command.name || same_route(known, &command)) {
+                return Err(RegistryError::CommandTwice(command.name));
+            }
+            self.commands.push(command);
+        }
+        Ok(())
+    }
+}
+
+impl Registry {
+    /// Where an event goes, by its domain's handler.
+    ///
+    /// # Errors
+    /// `invalid_event` when nobody routes it, `invalid_channel` when nobody owns where it goes;
+    /// what the handler says.
+    pub fn route(&self, event: &Event) -> Result<Route> {
+        let handler = self.tables().domains.get(event.event_type.domain()).ok_or_else(|| {
+            let known = self.known_domains();
+            Error::new(
+                Code::InvalidEvent,
+                format!("event type '{}': no domain of that name; there are {known}", event.event_type),
+            )
+        })?;
+        let route = handler.route(event)?;
+        if let Some(asked) = &event.channel
+            && *asked != route.home
+        {
+            return Err(Error::invalid_field("channel", format!("the data names {}", route.home)));
+        }
+        self.owner(&route.home)?;
+        for copy in &route.copies {
+            self.owner(&copy.channel)?;
+        }
+        Ok(route)
+    }
+
+    fn known_domains(&self) -> String {
+        let mut known: Vec<&str> = self.tables().domains.keys().copied().collect();
+        known.sort_unstable();
+        known.join(", ")
+    }
+
+    /// The handler that owns a channel.
+    ///
+    /// # Errors
+    /// `invalid_channel` when nobody does.
+    pub fn owner(&self, channel: &Channel) -> Result<&Arc<dyn Handler>> {
+        self.tables().namespaces.get(channel.namespace()).ok_or_else(|| {
+            let known = self.namespaces().join(", ");
+            let why = format!("channel '{channel}': no namespace of that name; there are {known}");
+            Error::new(Code::InvalidChannel, why.clone()).with_field("channel", why)
+        })
+    }
+
+    /// Whether a service of the server emits events of this type, so that others need the grant to ingest.
+    #[must_use]
+    pub fn is_built_in(&self, event_type: &EventType) -> bool {
+        self.tables().events.contains_key(event_type.as_str())
+    }
+
+    /// Whether events of this type are numbered and kept. Types that no row names are.
+    #[must_use]
+    pub fn is_durable(&self, event_type: &EventType) -> bool {
+        self.tables().events.get(event_type.as_str()).is_none_or(|row| row.durable)
+    }
+
+    /// The handler of a domain.
+    #[must_use]
+    pub fn handler(&self, domain: &str) -> Option<&Arc<dyn Handler>> {
+        self.tables().domains.get(domain)
+    }
+
+    /// The projection of a channel's namespace, if it has one.
+    #[must_use]
+    pub fn projection(&self, channel: &Channel) -> Option<&Arc<dyn Projection>> {
+        self.tables().projections.get(channel.namespace())
+    }
+
+    /// The namespaces with a projection.
+    #[must_use]
+    pub fn projected(&self) -> std::collections::HashSet<String> {
+        self.tables().projections.keys().map(|&namespace| namespace.to_owned()).collect()
+    }
+
+    /// The namespaces that have an owner, by name.
+    #[must_use]
+    pub fn namespaces(&self) -> Vec<&'static str> {
+        let mut names: Vec<&'static str> = self.tables().namespaces.keys().copied().collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// How much of a namespace's channels is kept, as its handler says; of the server's own: 64 messages.
+    #[must_use]
+    pub fn retention(&self, namespace: &str) -> Retention {
+        let own = Retention { messages: 64, bytes: 64 * 1024, age_ms: 60 * 60 * 1000 };
+        self.tables().namespaces.get(namespace).map_or(own, |handler| handler.retention())
+    }
+
+    /// All commands.
+    #[must_use]
+    pub fn commands(&self) -> &[Command] {
+        &self.tables().commands
+    }
+
+    /// A command by its name.
+    #[must_use]
+    pub fn command(&self, name: &str) -> Option<&Command> {
+        self.tables().commands.iter().find(|command| command.name == name)
+    }
+}
+
+/// Whether two rows would answer the same requests: fields of the path compare by their place.
+fn same_route(one: &Command, other: &Command) -> bool {
+    let shape = |command: &Command| -> (Method, Vec<String>) {
+        let parts = command.path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part });
+        (command.method, parts.map(str::to_owned).collect())
+    };
+    shape(one) == shape(other)
+}

@@ -1,0 +1,24 @@
+//! What tests of the house share: a clock, tasks, a sink and a log of their own, and the suite that
+//! every event log must pass.
+//!
+//! Guarantees: nothing here sleeps for a time to pass; whoever waits, waits for a condition and
+//! fails with what it saw.
+//! It is not part of the server: nothing but tests depends on it.
+
+mod clock;
+pub mod log_conformance;
+mod memory;
+mod outlet;
+mod sink;
+mod tasks;
+
+pub use clock::TestClock;
+pub use memory::{MemoryConfig, MemoryLog};
+pub use outlet::{RecordingOutlet, Taken};
+pub use sink::{Heard, RecordingSink};
+pub use tasks::TestTasks;
+
+use std::time::Duration;
+
+/// How long a test waits for a condition before it fails. Long, because a loaded machine is slow.
+pub const PATIENCE: Duration = Duration::from_secs(30);

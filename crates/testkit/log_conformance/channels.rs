@@ -1,0 +1,131 @@
+//! What is known of channels: facts, lists, saved states, deletion, and all of it after a restart.
+
+use tidings_core::{
+    Code,
+    log::{ListChannels, Opens, Publication, SavedState},
+};
+
+use super::{Case, MINUTE, Make, name, numbers, said, seqs};
+use crate::Heard;
+
+pub(super) async fn cases(make: Make<'_>) {
+    facts_are_set_by_the_event_that_opens_a_channel_and_stay(make).await;
+    channels_are_listed_by_name_newest_first(make).await;
+    an_older_state_is_ignored(make).await;
+    a_deleted_channel_keeps_its_head(make).await;
+    a_restart_changes_nothing(make).await;
+}
+
+fn opening(channel: &str, owner: Option<&str>, project: Option<&str>) -> Vec<Publication> {
+    let opens = Opens { owner: owner.map(|owner| owner.parse().expect("an id")), project: project.map(Into::into) };
+    vec![Publication { opens: Some(opens), ..said(channel, "opened") }]
+}
+
+fn state(seq: u64, bytes: &[u8]) -> SavedState {
+    SavedState { seq, version: 3, bytes: bytes.to_vec() }
+}
+
+async fn facts_are_set_by_the_event_that_opens_a_channel_and_stay(make: Make<'_>) {
+    let case = Case::new(make);
+    case.send(opening("test:a", Some("u1"), Some("p1"))).await.expect("durable");
+    case.clock.advance(MINUTE);
+    case.send(opening("test:a", Some("intruder"), Some("p2"))).await.expect("durable");
+    let facts = case.log().facts(&name("test:a")).await.expect("reads").expect("known");
+    assert_eq!(facts.channel, name("test:a"));
+    assert_eq!(facts.owner.expect("an owner").as_str(), "u1");
+    assert_eq!(facts.project.as_deref(), Some("p1"));
+    assert_eq!((facts.first, facts.head), (1, 2));
+    assert_eq!(facts.updated_at.0 - facts.created_at.0, 60_000);
+    assert_eq!(facts.bytes, 2 * r#"{"text":"opened"}"#.len() as u64);
+    assert_eq!(facts.saved, None);
+    case.publish("test:b", &["no facts"]).await;
+    let facts = case.log().facts(&name("test:b")).await.expect("reads").expect("known");
+    assert_eq!((facts.owner, facts.project), (None, None));
+    case.end().await;
+}
+
+async fn channels_are_listed_by_name_newest_first(make: Make<'_>) {
+    let case = Case::new(make);
+    for (channel, project) in [("test:1", "p"), ("test:3", "q"), ("test:2", "p"), ("tester:9", "p"), ("test:4", "p")] {
+        case.send(opening(channel, None, Some(project))).await.expect("durable");
+    }
+    let list = async |namespace: Option<&str>, project: Option<&str>, below: Option<&str>, limit: usize| {
+        let (namespace, project) = (namespace.map(str::to_owned), project.map(str::to_owned));
+        let query = ListChannels { namespace, project, below: below.map(name), limit };
+        let found = case.log().list(query).await.expect("reads");
+        found.iter().map(|facts| facts.channel.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(list(None, None, None, 9).await, ["tester:9", "test:4", "test:3", "test:2", "test:1"]);
+    assert_eq!(list(Some("test"), None, None, 2).await, ["test:4", "test:3"]);
+    assert_eq!(list(Some("test"), None, Some("test:3"), 9).await, ["test:2", "test:1"]);
+    assert_eq!(list(Some("test"), Some("p"), None, 9).await, ["test:4", "test:2", "test:1"]);
+    assert_eq!(list(None, Some("p"), Some("test:4"), 1).await, ["test:2"]);
+    assert_eq!(list(Some("none"), None, None, 9).await, [""; 0]);
+    assert_eq!(list(Some("test"), None, None, 0).await, [""; 0]);
+    case.log().save_state(&name("test:2"), state(1, b"two")).await.expect("saved");
+    let query = ListChannels { below: Some(name("test:3")), limit: 2, ..ListChannels::default() };
+    let found = case.log().list(query).await.expect("reads");
+    let saved: Vec<Option<SavedState>> = found.into_iter().map(|facts| facts.saved).collect();
+    assert_eq!(saved, [Some(state(1, b"two")), None]);
+    case.end().await;
+}
+
+async fn an_older_state_is_ignored(make: Make<'_>) {
+    let case = Case::new(make);
+    case.publish("test:a", &["1", "2", "3"]).await;
+    for (given, kept) in [(state(2, b"two"), b"two"), (state(1, b"one"), b"two"), (state(3, b"3.."), b"3..")] {
+        case.log().save_state(&name("test:a"), given).await.expect("saved");
+        let facts = case.log().facts(&name("test:a")).await.expect("reads").expect("known");
+        assert_eq!(facts.saved.expect("a state").bytes, kept);
+    }
+    case.end().await;
+}
+
+async fn a_deleted_channel_keeps_its_head(make: Make<'_>) {
+    let mut case = Case::new(make);
+    let refused = case.log().delete(&name("test:unknown")).await.expect_err("never published to");
+    assert_eq!(refused.code(), Code::NotFound);
+    case.send(opening("test:a", Some("u1"), None)).await.expect("durable");
+    case.publish("test:a", &["2", "3"]).await;
+    case.publish("test:b", &["stays"]).await;
+    case.log().save_state(&name("test:a"), state(2, b"two")).await.expect("saved");
+    case.log().delete(&name("test:a")).await.expect("deleted");
+    case.sink
+        .until("the deletion", |heard| {
+            heard
+                .iter()
+                .any(|heard| matches!(heard, Heard::Deleted(channel) if *channel == name("test:a")))
+                .then_some(())
+        })
+        .await;
+    for _ in 0..2 {
+        let page = case.kept("test:a").await;
+        assert_eq!((page.messages.len(), page.first, page.head), (0, 4, 3));
+        let facts = case.log().facts(&name("test:a")).await.expect("reads").expect("still known");
+        assert_eq!((facts.head, facts.first, facts.bytes, facts.saved), (3, 4, 0, None));
+        assert_eq!(facts.owner.expect("the owner stays").as_str(), "u1");
+        let fed = case.log().feed(0, 100).await.expect("reads");
+        assert_eq!(fed.len(), 1, "only what was not deleted");
+        case.restart().await;
+    }
+    assert_eq!(case.publish("test:a", &["new"]).await, 4);
+    assert_eq!(numbers(&case.kept("test:a").await.messages), [4]);
+    case.end().await;
+}
+
+async fn a_restart_changes_nothing(make: Make<'_>) {
+    let mut case = Case::new(make);
+    let epoch = case.log().epoch();
+    case.send(opening("test:a", Some("u1"), Some("p"))).await.expect("durable");
+    case.publish("test:a", &["2"]).await;
+    case.log().save_state(&name("test:a"), state(2, b"two")).await.expect("saved");
+    let before = case.log().facts(&name("test:a")).await.expect("reads");
+    case.restart().await;
+    assert_eq!(case.log().epoch(), epoch);
+    let after = case.log().facts(&name("test:a")).await.expect("reads");
+    assert_eq!(format!("{after:?}"), format!("{before:?}"));
+    let placed = case.send(vec![said("test:a", "3"), said("test:b", "1")]).await.expect("durable");
+    assert_eq!(seqs(&placed), [Some(3), Some(1)]);
+    assert_eq!(numbers(&case.kept("test:a").await.messages), [1, 2, 3]);
+    case.end().await;
+}

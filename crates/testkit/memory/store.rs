@@ -1,0 +1,334 @@
+//! What a log in memory keeps, and how it changes.
+//!
+//! Guarantees: a send changes everything or nothing; numbers are given here only.
+//! It announces nothing: it hands back what is to be announced.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use smol_str::SmolStr;
+use tidings_core::{
+    Channel, Code, Epoch, Error, Message, Position, Result, Seq, Timestamp, UserId,
+    bus::Placed,
+    log::{ChannelFacts, Committed, ListChannels, Page, Publication, Read, Remembered, SavedState},
+};
+
+use super::MemoryConfig;
+
+/// How long an idempotency id or a command's answer is kept.
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// Something that a sink is to hear.
+pub(super) enum News {
+    Committed(Vec<Committed>),
+    Trimmed(Channel, Seq),
+    StateWanted(Channel, Seq),
+    Deleted(Channel),
+    Uncertain,
+}
+
+struct Kept {
+    head: Seq,
+    messages: BTreeMap<Seq, Committed>,
+    owner: Option<UserId>,
+    project: Option<SmolStr>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    saved: Option<SavedState>,
+    wanted: Seq,
+}
+
+impl Kept {
+    fn first(&self) -> Seq {
+        self.messages.keys().next().copied().unwrap_or(self.head + 1)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.messages.values().map(|kept| kept.message.payload.json().len() as u64).sum()
+    }
+
+    fn facts(&self, channel: &Channel) -> ChannelFacts {
+        ChannelFacts {
+            channel: channel.clone(),
+            head: self.head,
+            first: self.first(),
+            owner: self.owner.clone(),
+            project: self.project.clone(),
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            bytes: self.bytes(),
+            saved: self.saved.clone(),
+        }
+    }
+}
+
+struct Sent {
+    body: String,
+    places: Vec<Placed>,
+    at: Timestamp,
+}
+
+type SentKey = (Channel, Option<UserId>, SmolStr);
+
+/// The contents of a log.
+pub(super) struct Store {
+    pub(super) epoch: Epoch,
+    global: u64,
+    time: Timestamp,
+    channels: BTreeMap<Channel, Kept>,
+    sent: HashMap<SentKey, Sent>,
+    commands: HashMap<(UserId, String), (Remembered, Timestamp)>,
+}
+
+impl Store {
+    pub(super) fn new() -> Self {
+        Self {
+            epoch: Epoch(tidings_core::id::random()),
+            global: 0,
+            time: Timestamp(0),
+            channels: BTreeMap::new(),
+            sent: HashMap::new(),
+            commands: HashMap::new(),
+        }
+    }
+
+    /// One send: where its publications stand, and what is to be announced.
+    pub(super) fn append(
+        &mut self,
+        publications: Vec<Publication>,
+        now: Timestamp,
+    ) -> Result<(Vec<Placed>, Vec<Committed>)> {
+        self.time = self.time.max(now);
+        let (mut placed, mut news) = (Vec::new(), Vec::new());
+        let groups = groups(publications);
+        self.refuse_conflicts(&groups, now)?;
+        for group in groups {
+            let key = key(&group[0]);
+            if let Some(sent) = key.as_ref().and_then(|key| self.known(key, now)) {
+                placed.extend(sent.places.iter().cloned());
+                continue;
+            }
+            let body = body(&group);
+            let places: Vec<Placed> = group.into_iter().map(|one| self.place(one, &mut news)).collect();
+            placed.extend(places.iter().cloned());
+            if let Some(key) = key {
+                self.sent.insert(key, Sent { body, places, at: now });
+            }
+        }
+        Ok((placed, news))
+    }
+
+    fn known(&self, key: &SentKey, now: Timestamp) -> Option<&Sent> {
+        self.sent.get(key).filter(|sent| sent.at.plus_ms(DAY_MS) > now)
+    }
+
+    /// Refuses a send that uses an id for another body than before, or for two bodies.
+    fn refuse_conflicts(&self, groups: &[Vec<Publication>], now: Timestamp) -> Result<()> {
+        let mut here: HashMap<SentKey, String> = HashMap::new();
+        for group in groups {
+            let Some(key) = key(&group[0]) else { continue };
+            let body = body(group);
+            let other = |known: &str| known != body;
+            if self.known(&key, now).is_some_and(|sent| other(&sent.body)) || here.get(&key).is_some_and(|b| other(b)) {
+                return Err(Error::new(Code::Conflict, "this id was used for something else before"));
+            }
+            here.insert(key, body);
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, publication: Publication, news: &mut Vec<Committed>) -> Placed {
+        let Publication { channel, event, durable, opens } = publication;
+        if !durable {
+            let message = Arc::new(Message::new(channel.clone(), None, self.time, event));
+            news.push(Committed { global: self.global, message });
+            return Placed { channel, position: None };
+        }
+        self.global += 1;
+        let kept = self.channels.entry(channel.clone()).or_insert_with(|| Kept {
+            head: 0,
+            messages: BTreeMap::new(),
+            owner: None,
+            project: None,
+            created_at: self.time,
+            updated_at: self.time,
+            saved: None,
+            wanted: 0,
+        });
+        kept.head += 1;
+        kept.updated_at = self.time;
+        if let Some(opens) = opens {
+            kept.owner = kept.owner.take().or(opens.owner);
+            kept.project = kept.project.take().or(opens.project);
+        }
+        let seq = kept.head;
+        let message = Arc::new(Message::new(channel.clone(), Some(seq), self.time, event));
+        let committed = Committed { global: self.global, message };
+        kept.messages.insert(seq, committed.clone());
+        news.push(committed);
+        Placed { channel, position: Some(Position { epoch: self.epoch.clone(), seq }) }
+    }
+
+    /// Trims what the configuration no longer keeps, as far as saved states allow.
+    pub(super) fn trim(&mut self, config: &MemoryConfig, now: Timestamp) -> Vec<News> {
+        let mut news = Vec::new();
+        for (channel, kept) in &mut self.channels {
+            let keep = (config.retention)(channel.namespace());
+            let before = kept.first();
+            let mut first = before;
+            let (mut count, mut bytes) = (kept.messages.len() as u64, kept.bytes());
+            for (seq, committed) in &kept.messages {
+                let age = u64::try_from(now.0 - committed.message.time.0).unwrap_or(0);
+                let over = (keep.messages > 0 && count > keep.messages)
+                    || (keep.bytes > 0 && bytes > keep.bytes)
+                    || (keep.age_ms > 0 && age > keep.age_ms);
+                if !over {
+                    break;
+                }
+                count -= 1;
+                bytes -= committed.message.payload.json().len() as u64;
+                first = seq + 1;
+            }
+            if config.projected.contains(channel.namespace()) {
+                let saved = kept.saved.as_ref().map_or(0, |saved| saved.seq);
+                if first > saved + 1 && kept.wanted < first - 1 {
+                    kept.wanted = first - 1;
+                    news.push(News::StateWanted(channel.clone(), first - 1));
+                }
+                first = first.min(saved + 1);
+            }
+            if first > before {
+                kept.messages = kept.messages.split_off(&first);
+                news.push(News::Trimmed(channel.clone(), first));
+            }
+        }
+        news
+    }
+
+    pub(super) fn read(&self, channel: &Channel, read: &Read) -> Page {
+        let Some(kept) = self.channels.get(channel) else { return Page { messages: Vec::new(), head: 0, first: 1 } };
+        let end = read.before.unwrap_or(Seq::MAX);
+        let mut messages = Vec::new();
+        let mut bytes = 0;
+        let mut take = |committed: &Committed| {
+            let size = committed.message.payload.json().len();
+            if messages.len() >= read.limit || (!messages.is_empty() && bytes + size > read.max_bytes) {
+                return false;
+            }
+            bytes += size;
+            messages.push(committed.message.clone());
+            true
+        };
+        let start = read.after.saturating_add(1);
+        if start < end {
+            let range = kept.messages.range(start..end);
+            if read.newest {
+                for (_, committed) in range.rev() {
+                    if !take(committed) {
+                        break;
+                    }
+                }
+                messages.reverse();
+            } else {
+                for (_, committed) in range {
+                    if !take(committed) {
+                        break;
+                    }
+                }
+            }
+        }
+        Page { messages, head: kept.head, first: kept.first() }
+    }
+
+    pub(super) fn feed(&self, after: u64, limit: usize) -> Vec<Committed> {
+        let all = self.channels.values().flat_map(|kept| kept.messages.values());
+        let mut found: Vec<Committed> = all.filter(|committed| committed.global > after).cloned().collect();
+        found.sort_by_key(|committed| committed.global);
+        found.truncate(limit);
+        found
+    }
+
+    pub(super) fn facts(&self, channel: &Channel) -> Option<ChannelFacts> {
+        self.channels.get(channel).map(|kept| kept.facts(channel))
+    }
+
+    pub(super) fn list(&self, query: &ListChannels) -> Vec<ChannelFacts> {
+        let wanted = |channel: &Channel, kept: &Kept| {
+            query.namespace.as_deref().is_none_or(|namespace| channel.namespace() == namespace)
+                && query.project.as_deref().is_none_or(|project| kept.project.as_deref() == Some(project))
+                && query.below.as_ref().is_none_or(|below| channel < below)
+        };
+        let all = self.channels.iter().rev().filter(|(channel, kept)| wanted(channel, kept));
+        all.take(query.limit).map(|(channel, kept)| kept.facts(channel)).collect()
+    }
+
+    pub(super) fn save_state(&mut self, channel: &Channel, state: SavedState) {
+        if let Some(kept) = self.channels.get_mut(channel)
+            && kept.saved.as_ref().is_none_or(|saved| saved.seq <= state.seq)
+        {
+            kept.saved = Some(state);
+        }
+    }
+
+    pub(super) fn delete(&mut self, channel: &Channel) -> Result<News> {
+        let kept = self.channels.get_mut(channel).ok_or_else(Error::not_found)?;
+        kept.messages.clear();
+        kept.saved = None;
+        Ok(News::Deleted(channel.clone()))
+    }
+
+    pub(super) fn begin_command(
+        &mut self,
+        user: &UserId,
+        id: &str,
+        digest: &str,
+        now: Timestamp,
+    ) -> Option<Remembered> {
+        let key = (user.clone(), id.to_owned());
+        if let Some((remembered, at)) = self.commands.get(&key)
+            && at.plus_ms(DAY_MS) > now
+        {
+            return Some(remembered.clone());
+        }
+        self.commands.insert(key, (Remembered { digest: digest.to_owned(), answer: None }, now));
+        None
+    }
+
+    pub(super) fn end_command(&mut self, user: &UserId, id: &str, answer: Option<&str>) {
+        let key = (user.clone(), id.to_owned());
+        match answer {
+            Some(answer) => {
+                if let Some((remembered, _)) = self.commands.get_mut(&key) {
+                    remembered.answer = Some(answer.to_owned());
+                }
+            }
+            None => drop(self.commands.remove(&key)),
+        }
+    }
+}
+
+/// A publication with an id and those without one that follow it: they are repeated together.
+fn groups(publications: Vec<Publication>) -> Vec<Vec<Publication>> {
+    let mut groups: Vec<Vec<Publication>> = Vec::new();
+    for publication in publications {
+        match groups.last_mut() {
+            Some(group) if key(&publication).is_none() => group.push(publication),
+            _ => groups.push(vec![publication]),
+        }
+    }
+    groups
+}
+
+fn key(publication: &Publication) -> Option<SentKey> {
+    let id = publication.event.id.clone().filter(|_| publication.durable)?;
+    Some((publication.channel.clone(), publication.event.by.clone(), id))
+}
+
+fn body(group: &[Publication]) -> String {
+    let one = |one: &Publication| {
+        format!("{} {} {} {}\n", one.channel, one.event.event_type, one.durable, one.event.payload.json())
+    };
+    group.iter().map(one).collect()
+}
