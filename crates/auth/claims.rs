@@ -1,0 +1,194 @@
+//! Claims: what a token says, written and judged.
+//!
+//! Guarantees: times are judged by the house's clock; of another application's token only the
+//! configured claims are believed; a claim that does not make sense refuses the whole token.
+//! It is not the signature: see [`crate::keys`].
+
+use serde::Serialize;
+use serde_json::Value;
+use smol_str::SmolStr;
+use tidings_core::{Error, Grant, Principal, Result, Timestamp, UserId, principal::Role};
+
+use crate::{
+    config::BelievedClaims,
+    keys::Owner,
+    logins::{expired, not_valid, revoked},
+    mirror::{Marks, Mirror},
+};
+
+/// The most grants of a token.
+const MOST_GRANTS: usize = 200;
+/// The longest `jti`, in bytes.
+const MOST_TOKEN_ID_BYTES: usize = 256;
+
+/// The claims of a token of this server. `iatMs` is `iat` in milliseconds, so that a revocation
+/// and a login of the same second are told apart.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Claims<'a> {
+    pub(crate) sub: &'a UserId,
+    pub(crate) roles: &'a [Role],
+    pub(crate) grants: &'a [Grant],
+    pub(crate) iat: i64,
+    pub(crate) iat_ms: i64,
+    pub(crate) exp: i64,
+    pub(crate) iss: &'a str,
+    pub(crate) aud: &'a str,
+    pub(crate) jti: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fam: Option<&'a str>,
+}
+
+/// Judges claims whose signature is right.
+///
+/// # Errors
+/// `unauthenticated`, `token_expired`, `token_revoked`.
+pub(crate) fn principal(
+    claims: &Value,
+    owner: &Owner,
+    mirror: &Mirror,
+    now: Timestamp,
+    leeway_ms: i64,
+) -> Result<Principal> {
+    let expires = judge_times(claims, owner, now.0, leeway_ms)?;
+    let token_id = text(claims, "jti")?.filter(|id| !id.is_empty());
+    if token_id.is_some_and(|id| id.len() > MOST_TOKEN_ID_BYTES) {
+        return Err(not_valid());
+    }
+    let (user, family) = match owner {
+        Owner::Here { .. } => (user(claims, "sub")?, text(claims, "fam")?),
+        Owner::Elsewhere(believed) => (user(claims, &believed.user)?, None),
+    };
+    let marks = Marks { user: &user, issued_ms: issued(claims, owner)?, token_id, family };
+    if mirror.revoked(&marks) {
+        return Err(revoked());
+    }
+    let (roles, grants) = rights(claims, owner, mirror, &marks)?;
+    let mut principal = Principal::new(user.clone(), roles, grants);
+    principal.token_id = token_id.map(SmolStr::new);
+    principal.family = family.map(SmolStr::new);
+    principal.expires_at = Some(Timestamp(expires));
+    Ok(principal)
+}
+
+/// When the token ends for us, in milliseconds: for a token from elsewhere after the leeway.
+fn judge_times(claims: &Value, owner: &Owner, now: i64, leeway: i64) -> Result<i64> {
+    let exp = time(claims, "exp")?.ok_or_else(not_valid)?;
+    let ends = match owner {
+        Owner::Here { until } => {
+            if until.is_some_and(|until| now > until) {
+                return Err(expired());
+            }
+            exp
+        }
+        Owner::Elsewhere(_) => {
+            // A token from the future would outlive the revocations until then.
+            if time(claims, "iat")?.is_some_and(|iat| iat > now.saturating_add(leeway)) {
+                return Err(not_valid());
+            }
+            exp.saturating_add(leeway)
+        }
+    };
+    if now >= ends {
+        return Err(expired());
+    }
+    if time(claims, "nbf")?.is_some_and(|nbf| nbf > now.saturating_add(leeway)) {
+        return Err(not_valid());
+    }
+    Ok(ends)
+}
+
+/// When it was issued, in milliseconds. Where only seconds are known, the beginning of that second;
+/// where nothing is, before every revocation.
+fn issued(claims: &Value, owner: &Owner) -> Result<i64> {
+    let ours = match owner {
+        Owner::Here { .. } => claims.get("iatMs").and_then(Value::as_i64),
+        Owner::Elsewhere(_) => None,
+    };
+    Ok(match ours {
+        Some(ms) => ms,
+        None => time(claims, "iat")?.map_or(i64::MIN, |ms| ms.saturating_sub(ms.rem_euclid(1000))),
+    })
+}
+
+fn rights(claims: &Value, owner: &Owner, mirror: &Mirror, marks: &Marks<'_>) -> Result<(Vec<Role>, Vec<Grant>)> {
+    match owner {
+        // A login's roles are those the user has now.
+        Owner::Here { .. } if marks.family.is_some() => {
+            let standing = mirror.user(marks.user).ok_or_else(revoked)?;
+            Ok((standing.roles.clone(), grants(claims.get("grants"))?))
+        }
+        Owner::Here { .. } => Ok((roles(claims.get("roles")), grants(claims.get("grants"))?)),
+        Owner::Elsewhere(believed) => {
+            // It is what the server calls itself; nobody else may.
+            if marks.user.as_str() == "server" {
+                return Err(not_valid());
+            }
+            let BelievedClaims { roles: role_claim, grants: grant_claim, .. } = believed;
+            let role_claim = role_claim.as_ref().and_then(|name| find(claims, name));
+            let grant_claim = grant_claim.as_ref().and_then(|name| find(claims, name));
+            Ok((roles(role_claim), grants(grant_claim)?))
+        }
+    }
+}
+
+fn find<'a>(claims: &'a Value, name: &str) -> Option<&'a Value> {
+    if name.starts_with('/') { claims.pointer(name) } else { claims.get(name) }
+}
+
+fn user(claims: &Value, name: &str) -> Result<UserId> {
+    let value = match find(claims, name) {
+        None if name == "sub" => claims.get("userId"),
+        found => found,
+    };
+    let text = match value {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) if number.is_i64() || number.is_u64() => number.to_string(),
+        _ => return Err(not_valid()),
+    };
+    text.parse().map_err(|_| not_valid())
+}
+
+/// Roles that are not ours say nothing here.
+fn roles(value: Option<&Value>) -> Vec<Role> {
+    let mut roles: Vec<Role> = match value {
+        Some(Value::Array(items)) => {
+            items.iter().filter_map(Value::as_str).filter_map(|word| word.parse().ok()).collect()
+        }
+        Some(Value::String(words)) => words.split([' ', ',']).filter_map(|word| word.parse().ok()).collect(),
+        _ => Vec::new(),
+    };
+    roles.sort_unstable();
+    roles.dedup();
+    roles
+}
+
+fn grants(value: Option<&Value>) -> Result<Vec<Grant>> {
+    let items = match value {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Array(items)) if items.len() <= MOST_GRANTS => items,
+        Some(_) => return Err(not_valid()),
+    };
+    let parsed = items.iter().map(|item| item.as_str().ok_or_else(not_valid)?.parse().map_err(|_: Error| not_valid()));
+    parsed.collect()
+}
+
+/// A claim that is a text where it is there.
+fn text<'a>(claims: &'a Value, name: &str) -> Result<Option<&'a str>> {
+    match claims.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(not_valid()),
+    }
+}
+
+/// A claim that is a time in seconds where it is there; in milliseconds.
+fn time(claims: &Value, name: &str) -> Result<Option<i64>> {
+    let Some(value) = claims.get(name) else { return Ok(None) };
+    if let Some(seconds) = value.as_i64() {
+        return Ok(Some(seconds.saturating_mul(1000)));
+    }
+    // `as` saturates here, and JSON has no NaN.
+    #[expect(clippy::cast_possible_truncation, reason = "milliseconds are whole")]
+    value.as_f64().map(|seconds| Some((seconds * 1000.0) as i64)).ok_or_else(not_valid)
+}

@@ -1,0 +1,123 @@
+//! `signing.key`: the generated secrets that tokens are signed with.
+//!
+//! Guarantees: readable by its owner only; replaced as a whole or not at all; the newest key is the
+//! last. Writers hold the write lock of `users.db`, so two processes never write at once.
+//! It is not where keys are used: see [`crate::keys`].
+
+use std::{
+    fs::{self, File, OpenOptions, Permissions},
+    io::Write,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+use tidings_core::identity::Secret;
+
+use crate::{error::AuthError, random};
+
+const VERSION: u32 = 1;
+
+/// The file.
+#[derive(Debug, Deserialize)]
+pub(crate) struct KeyFile {
+    version: u32,
+    pub(crate) keys: Vec<StoredKey>,
+}
+
+/// A generated secret.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StoredKey {
+    /// What its tokens name it.
+    pub(crate) kid: String,
+    secret: Secret,
+    /// When it was made, in milliseconds since 1970.
+    pub(crate) created: i64,
+    /// Until when its tokens verify; none for the one that signs.
+    pub(crate) verify_until: Option<i64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenKey<'a> {
+    kid: &'a str,
+    secret: &'a str,
+    created: i64,
+    verify_until: Option<i64>,
+}
+
+impl StoredKey {
+    pub(crate) fn generate(now: i64) -> Self {
+        let secret = Secret(random::text::<32>());
+        Self { kid: random::text::<9>(), secret, created: now, verify_until: None }
+    }
+
+    /// The secret's bytes.
+    pub(crate) fn bytes(&self) -> Result<Vec<u8>, AuthError> {
+        URL_SAFE_NO_PAD
+            .decode(&self.secret.0)
+            .ok()
+            .filter(|bytes| bytes.len() >= 32)
+            .ok_or_else(|| AuthError::key("signing.key", "a secret in it is not 32 bytes of base64url"))
+    }
+}
+
+impl KeyFile {
+    pub(crate) fn of(key: StoredKey) -> Self {
+        Self { version: VERSION, keys: vec![key] }
+    }
+
+    /// Reads the file; none if there is none.
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>, AuthError> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(AuthError::io(path, error)),
+        };
+        close_to_others(path)?;
+        let file: Self = serde_json::from_str(&text).map_err(|error| {
+            let place = format!("it is damaged, at line {} column {}", error.line(), error.column());
+            AuthError::key("signing.key", place)
+        })?;
+        if file.version != VERSION || file.keys.is_empty() {
+            return Err(AuthError::key("signing.key", "it has another version, or no key"));
+        }
+        Ok(Some(file))
+    }
+
+    /// Writes the file beside its place, then moves it there.
+    pub(crate) fn write(&self, path: &Path) -> Result<(), AuthError> {
+        let fail = |error| AuthError::io(path, error);
+        let keys: Vec<WrittenKey<'_>> = self
+            .keys
+            .iter()
+            .map(|key| WrittenKey {
+                kid: &key.kid,
+                secret: &key.secret.0,
+                created: key.created,
+                verify_until: key.verify_until,
+            })
+            .collect();
+        let text = serde_json::json!({ "version": self.version, "keys": keys }).to_string();
+        let beside = path.with_extension("key.new");
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside).map_err(fail)?;
+        file.set_permissions(Permissions::from_mode(0o600)).map_err(fail)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(fail)?;
+        fs::rename(&beside, path).map_err(fail)?;
+        let dir = path.parent().unwrap_or(Path::new("."));
+        File::open(dir).and_then(|dir| dir.sync_all()).map_err(fail)
+    }
+}
+
+fn close_to_others(path: &Path) -> Result<(), AuthError> {
+    let fail = |error| AuthError::io(path, error);
+    let mode = fs::metadata(path).map_err(fail)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        tracing::warn!("signing.key could be read by others; it is closed to them now, and should be rotated");
+        fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(fail)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! Who was revoked: rows of users, tokens and logins.
+//!
+//! Guarantees: a user's `not_before` only grows, by at least one, so that a token issued between
+//! two revocations of one millisecond is caught by the second.
+//! It is not the end of a login's refresh tokens: that is in [`crate::logins`].
+
+use rusqlite::{Connection, Transaction, params};
+use smol_str::SmolStr;
+use tidings_core::{UserId, identity::Revocation};
+
+use crate::{
+    error::AuthError,
+    mirror::{FOR_GOOD, Mirror},
+    store::next_revision,
+};
+
+const USER: i64 = 0;
+const TOKEN: i64 = 1;
+const FAMILY: i64 = 2;
+
+/// A row that a process did not know.
+#[derive(Debug)]
+pub(crate) struct Row {
+    what: Revocation,
+    not_before: i64,
+    until: i64,
+    live_revision: i64,
+}
+
+impl Row {
+    /// Whether live connections end by it, and that is news since a revision.
+    pub(crate) fn is_live_since(&self, revision: i64) -> bool {
+        self.live_revision > revision
+    }
+
+    pub(crate) fn revocation(&self) -> Revocation {
+        self.what.clone()
+    }
+
+    pub(crate) fn enter(self, mirror: &mut Mirror) {
+        match self.what {
+            Revocation::User(id) => mirror.revoke_user(id, self.not_before),
+            Revocation::Token(id) => mirror.revoke_token(id, self.until),
+            Revocation::Family(id) => mirror.end_family(id, self.until),
+        }
+    }
+}
+
+/// Rows above a revision, in its order.
+pub(crate) fn changed_since(connection: &Connection, revision: i64) -> Result<Vec<Row>, AuthError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT kind, id, not_before, until, live_revision FROM revocations WHERE revision > ?1 ORDER BY revision",
+    )?;
+    let mut rows = statement.query([revision])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let id: String = row.get(1)?;
+        let what = match row.get::<_, i64>(0)? {
+            USER => Revocation::User(id.parse().map_err(|_| rusqlite::Error::InvalidQuery)?),
+            TOKEN => Revocation::Token(SmolStr::new(id)),
+            _ => Revocation::Family(SmolStr::new(id)),
+        };
+        found.push(Row { what, not_before: row.get(2)?, until: row.get(3)?, live_revision: row.get(4)? });
+    }
+    Ok(found)
+}
+
+/// Refuses a user's tokens up to now, and with `live` ends its connections.
+pub(crate) fn user(transaction: &Transaction<'_>, id: &UserId, now: i64, live: bool) -> rusqlite::Result<()> {
+    let revision = next_revision(transaction)?;
+    transaction
+        .prepare_cached(
+            "INSERT INTO revocations VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (kind, id) DO UPDATE SET
+                not_before = CASE not_before WHEN ?4 THEN ?4 ELSE max(not_before + 1, ?3) END,
+                revision = ?5, live_revision = max(live_revision, ?6)",
+        )?
+        .execute(params![USER, id.as_str(), now, FOR_GOOD, revision, if live { revision } else { 0 }])?;
+    Ok(())
+}
+
+/// Refuses all tokens of a user that there have been and will be, and ends its connections.
+pub(crate) fn user_for_good(transaction: &Transaction<'_>, id: &UserId) -> rusqlite::Result<()> {
+    user(transaction, id, FOR_GOOD, true)
+}
+
+/// Refuses a token until a time, and ends its connections.
+pub(crate) fn token(transaction: &Transaction<'_>, id: &str, until: i64) -> rusqlite::Result<()> {
+    once(transaction, TOKEN, id, until)
+}
+
+/// Refuses the tokens of a login, the last of which ends at `until`, and ends its connections.
+pub(crate) fn family(transaction: &Transaction<'_>, id: &str, until: i64) -> rusqlite::Result<()> {
+    once(transaction, FAMILY, id, until)
+}
+
+fn once(transaction: &Transaction<'_>, kind: i64, id: &str, until: i64) -> rusqlite::Result<()> {
+    let revision = next_revision(transaction)?;
+    transaction
+        .prepare_cached(
+            "INSERT INTO revocations VALUES (?1, ?2, 0, ?3, ?4, ?4)
+             ON CONFLICT (kind, id) DO UPDATE SET until = max(until, ?3), revision = ?4, live_revision = ?4",
+        )?
+        .execute(params![kind, id, until, revision])?;
+    Ok(())
+}
+
+/// Forgets the revocations of tokens that ended before a time.
+pub(crate) fn prune(transaction: &Transaction<'_>, before: i64) -> rusqlite::Result<()> {
+    transaction.execute("DELETE FROM revocations WHERE until < ?1", [before])?;
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! The tables of `users.db`.
+//!
+//! Guarantees: a file has exactly one version, in `user_version`; a newer one is refused, and two
+//! processes that start at once make the tables once.
+//! It is not where rows are read or written: each noun has its own file.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::error::AuthError;
+
+/// The version that this server writes.
+const VERSION: i64 = 1;
+
+/// Every change of users, revocations or keys carries the next revision, so that each process
+/// learns what is new by asking for rows above the revision it knows.
+const TABLES: &str = "
+CREATE TABLE meta (
+    name TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO meta VALUES ('revision', 0), ('keys_revision', 0);
+
+CREATE TABLE users (
+    id TEXT PRIMARY KEY,
+    username TEXT NOT NULL,
+    name_key TEXT NOT NULL UNIQUE,
+    password TEXT NOT NULL,
+    roles TEXT NOT NULL,
+    disabled INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    revision INTEGER NOT NULL
+) STRICT;
+CREATE INDEX users_revision ON users (revision);
+
+CREATE TABLE revocations (
+    kind INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    not_before INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    live_revision INTEGER NOT NULL,
+    PRIMARY KEY (kind, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX revocations_revision ON revocations (revision);
+
+CREATE TABLE logins (
+    id INTEGER PRIMARY KEY,
+    family TEXT NOT NULL UNIQUE,
+    user TEXT NOT NULL,
+    expires INTEGER NOT NULL,
+    access_until INTEGER NOT NULL,
+    ended INTEGER NOT NULL
+) STRICT;
+CREATE INDEX logins_user ON logins (user) WHERE ended = 0;
+CREATE INDEX logins_expires ON logins (expires);
+
+CREATE TABLE refresh_tokens (
+    hash BLOB PRIMARY KEY,
+    login INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    used INTEGER,
+    issued INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX refresh_tokens_expires ON refresh_tokens (expires);
+
+CREATE TABLE signing_keys (
+    kid TEXT PRIMARY KEY,
+    last_expiry INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// Sets a connection up and brings its file to the version of this server.
+pub(crate) fn prepare(connection: &mut Connection) -> Result<(), AuthError> {
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "journal_size_limit", 4 << 20)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match found {
+        0 => {
+            transaction.execute_batch(TABLES)?;
+            transaction.pragma_update(None, "user_version", VERSION)?;
+        }
+        VERSION => {}
+        _ => return Err(AuthError::NewerSchema { found, known: VERSION }),
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_prepared_once_and_a_newer_one_is_refused() {
+        let mut connection = Connection::open_in_memory().expect("a database");
+        prepare(&mut connection).expect("fresh");
+        connection.execute("UPDATE meta SET value = 7", ()).expect("written");
+        prepare(&mut connection).expect("again");
+        let kept: i64 = connection.query_row("SELECT value FROM meta LIMIT 1", (), |row| row.get(0)).expect("a row");
+        assert_eq!(kept, 7);
+        connection.pragma_update(None, "user_version", 2).expect("written");
+        let error = prepare(&mut connection).expect_err("newer");
+        assert!(matches!(error, AuthError::NewerSchema { found: 2, known: 1 }), "{error}");
+    }
+}

@@ -1,0 +1,285 @@
+//! Tokens that other applications mint, with keys made for the test.
+
+use std::sync::{Arc, LazyLock};
+
+use aws_lc_rs::{
+    encoding::{AsDer, PublicKeyX509Der},
+    rsa,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+use tidings_auth::{Auth, AuthConfig, BelievedClaims, KeyAlgorithm, PublicKeyConfig};
+use tidings_core::{
+    Code, Principal, Result,
+    identity::{Identity, Secret},
+    principal::Role,
+    runtime::Clock,
+};
+use tidings_testkit::{TestClock, TestTasks};
+
+use crate::house::{id, refused};
+
+const SECRET: &str = "a secret shared with another app";
+
+struct Minter {
+    algorithm: Algorithm,
+    config: PublicKeyConfig,
+    key: EncodingKey,
+}
+
+fn pem(kind: &str, der: &[u8]) -> String {
+    format!("-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n", STANDARD.encode(der))
+}
+
+fn minter(kid: &str, algorithm: KeyAlgorithm, public: Option<&[u8]>, key: EncodingKey) -> Minter {
+    let config = PublicKeyConfig {
+        kid: Some(kid.to_owned()),
+        algorithm,
+        pem: public.map(|der| pem("PUBLIC KEY", der)),
+        secret: public.is_none().then(|| Secret(SECRET.to_owned())),
+        issuer: Some("https://app.example".to_owned()),
+        audience: None,
+        claims: BelievedClaims::default(),
+    };
+    let algorithm = match algorithm {
+        KeyAlgorithm::HS256 => Algorithm::HS256,
+        KeyAlgorithm::RS256 => Algorithm::RS256,
+        KeyAlgorithm::ES256 => Algorithm::ES256,
+        KeyAlgorithm::EdDSA => Algorithm::EdDSA,
+    };
+    Minter { algorithm, config, key }
+}
+
+fn public_der<K>(key: &K) -> Vec<u8>
+where
+    K: AsDer<PublicKeyX509Der<'static>>,
+{
+    key.as_der().unwrap().as_ref().to_vec()
+}
+
+fn private_pem(der: &[u8]) -> String {
+    pem("PRIVATE KEY", der)
+}
+
+static MINTERS: LazyLock<[Minter; 4]> = LazyLock::new(|| {
+    let rsa = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).unwrap();
+    let rsa_private = AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&rsa).unwrap();
+    let rsa_key = EncodingKey::from_rsa_pem(private_pem(rsa_private.as_ref()).as_bytes()).unwrap();
+    let ec = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+    let ec_key = EncodingKey::from_ec_pem(private_pem(ec.to_pkcs8v1().unwrap().as_ref()).as_bytes()).unwrap();
+    let ed = Ed25519KeyPair::generate().unwrap();
+    let ed_key = EncodingKey::from_ed_pem(private_pem(ed.to_pkcs8v1().unwrap().as_ref()).as_bytes()).unwrap();
+    [
+        minter("rsa", KeyAlgorithm::RS256, Some(&public_der(rsa.public_key())), rsa_key),
+        minter("ec", KeyAlgorithm::ES256, Some(&public_der(ec.public_key())), ec_key),
+        minter("ed", KeyAlgorithm::EdDSA, Some(&public_der(ed.public_key())), ed_key),
+        minter("hs", KeyAlgorithm::HS256, None, EncodingKey::from_secret(SECRET.as_bytes())),
+    ]
+});
+
+struct Door {
+    auth: Arc<Auth>,
+    clock: Arc<TestClock>,
+    _dir: tempfile::TempDir,
+}
+
+impl Door {
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// A server that knows the keys of all minters.
+    fn with(change: impl Fn(&mut PublicKeyConfig)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = TestClock::new();
+        let mut config = AuthConfig::new(dir.path());
+        config.keys = MINTERS.iter().map(|minter| minter.config.clone()).collect();
+        config.keys.iter_mut().for_each(change);
+        let port: Arc<dyn Clock> = Arc::<TestClock>::clone(&clock);
+        Self { auth: Auth::open(config, port, TestTasks::new()).unwrap(), clock, _dir: dir }
+    }
+
+    fn now(&self) -> i64 {
+        self.clock.now().0.div_euclid(1000)
+    }
+
+    fn claims(&self) -> Value {
+        json!({"sub": "ann", "iss": "https://app.example", "aud": "tidings", "jti": "t1",
+               "iat": self.now(), "exp": self.now() + 600, "grants": ["session:*=subscribe"], "roles": ["admin"]})
+    }
+
+    /// Verifies a token of the Ed25519 minter whose claims were changed.
+    fn verify_with(&self, change: impl FnOnce(&mut Value)) -> Result<Principal> {
+        let mut claims = self.claims();
+        change(&mut claims);
+        self.auth.verify(&MINTERS[2].mint(&claims))
+    }
+}
+
+impl Minter {
+    fn mint(&self, claims: &Value) -> String {
+        self.mint_as(self.config.kid.as_deref(), claims)
+    }
+
+    fn mint_as(&self, kid: Option<&str>, claims: &Value) -> String {
+        let mut header = Header::new(self.algorithm);
+        header.kid = kid.map(str::to_owned);
+        jsonwebtoken::encode(&header, claims, &self.key).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn tokens_of_every_algorithm_are_good_with_their_own_key_only() {
+    let door = Door::new();
+    for minter in &*MINTERS {
+        let principal = door.auth.verify(&minter.mint(&door.claims())).unwrap();
+        assert_eq!(principal.user, id("ann"));
+        assert_eq!(principal.grants, vec!["session:*=subscribe".parse().unwrap()]);
+        assert!(principal.roles.is_empty(), "another application's admin is not ours");
+        assert_eq!((principal.token_id.as_deref(), principal.family), (Some("t1"), None));
+        for other in &*MINTERS {
+            let is_own = other.config.kid == minter.config.kid;
+            let verified = door.auth.verify(&minter.mint_as(other.config.kid.as_deref(), &door.claims()));
+            assert_eq!(verified.is_ok(), is_own, "{:?} as {:?}", minter.config.kid, other.config.kid);
+        }
+        refused(door.auth.verify(&minter.mint_as(None, &door.claims())), Code::Unauthenticated);
+    }
+}
+
+#[tokio::test]
+async fn a_public_key_is_never_taken_for_a_secret() {
+    let door = Door::new();
+    for minter in &MINTERS[..3] {
+        let pem = minter.config.pem.as_deref().unwrap();
+        let der = STANDARD.decode(pem.lines().nth(1).unwrap()).unwrap();
+        for secret in [pem.as_bytes(), pem.trim().as_bytes(), &der] {
+            let mut header = Header::new(Algorithm::HS256);
+            for kid in [minter.config.kid.clone(), None] {
+                header.kid = kid;
+                let token = jsonwebtoken::encode(&header, &door.claims(), &EncodingKey::from_secret(secret)).unwrap();
+                refused(door.auth.verify(&token), Code::Unauthenticated);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_in_the_tokens_own_header_is_not_used() {
+    let door = Door::new();
+    let attacker = Ed25519KeyPair::generate().unwrap();
+    let private = private_pem(attacker.to_pkcs8v1().unwrap().as_ref());
+    let key = EncodingKey::from_ed_pem(private.as_bytes()).unwrap();
+    let mut header = Header::new(Algorithm::EdDSA);
+    header.kid = Some("ed".to_owned());
+    header.jwk = Some(jsonwebtoken::jwk::Jwk::from_encoding_key(&key, Algorithm::EdDSA).unwrap());
+    let token = jsonwebtoken::encode(&header, &door.claims(), &key).unwrap();
+    refused(door.auth.verify(&token), Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn a_critical_header_that_nobody_knows_refuses_the_token() {
+    let door = Door::new();
+    let mut header = Header::new(Algorithm::EdDSA);
+    header.kid = Some("ed".to_owned());
+    header.crit = Some(vec!["b64".to_owned()]);
+    let token = jsonwebtoken::encode(&header, &door.claims(), &MINTERS[2].key).unwrap();
+    refused(door.auth.verify(&token), Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn issuer_audience_and_end_are_needed_and_must_be_right() {
+    let door = Door::new();
+    door.verify_with(|_| {}).unwrap();
+    for claim in ["iss", "aud", "exp", "sub"] {
+        let gone = door.verify_with(|claims| drop(claims.as_object_mut().unwrap().remove(claim)));
+        refused(gone, Code::Unauthenticated);
+        refused(door.verify_with(|claims| claims[claim] = json!({"a": 1})), Code::Unauthenticated);
+    }
+    refused(door.verify_with(|claims| claims["iss"] = json!("tidings")), Code::Unauthenticated);
+    refused(door.verify_with(|claims| claims["aud"] = json!(["another", "one"])), Code::Unauthenticated);
+    door.verify_with(|claims| claims["aud"] = json!(["another", "tidings"])).unwrap();
+}
+
+#[tokio::test]
+async fn times_are_judged_by_our_clock_with_some_leeway() {
+    let door = Door::new();
+    let now = door.now();
+    door.verify_with(|claims| claims["exp"] = json!(now - 29)).unwrap();
+    refused(door.verify_with(|claims| claims["exp"] = json!(now - 30)), Code::TokenExpired);
+    refused(door.verify_with(|claims| claims["exp"] = json!(0)), Code::TokenExpired);
+    refused(door.verify_with(|claims| claims["exp"] = json!("soon")), Code::Unauthenticated);
+    refused(door.verify_with(|claims| claims["exp"] = json!(1e300)), Code::Unauthenticated);
+    door.verify_with(|claims| claims["exp"] = json!(i64::MAX)).unwrap();
+    #[expect(clippy::cast_precision_loss, reason = "a time of our days")]
+    door.verify_with(|claims| claims["exp"] = json!(now as f64 + 0.5)).unwrap();
+    door.verify_with(|claims| claims["nbf"] = json!(now + 30)).unwrap();
+    refused(door.verify_with(|claims| claims["nbf"] = json!(now + 31)), Code::Unauthenticated);
+    refused(door.verify_with(|claims| claims["nbf"] = json!("now")), Code::Unauthenticated);
+    door.verify_with(|claims| claims["iat"] = json!(now + 30)).unwrap();
+    refused(door.verify_with(|claims| claims["iat"] = json!(now + 31)), Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn a_revocation_of_the_user_or_the_token_id_holds_for_tokens_from_elsewhere() {
+    let door = Door::new();
+    let old = MINTERS[0].mint(&door.claims());
+    door.auth.revoke_token("t1").await.unwrap();
+    refused(door.auth.verify(&old), Code::TokenRevoked);
+    let fresh = |claims: &mut Value| claims["jti"] = json!("t2");
+    door.verify_with(fresh).unwrap();
+    door.auth.revoke_user(&id("ann")).await.unwrap();
+    // Its `iat` has seconds only: one of the same second may be from before.
+    refused(door.verify_with(fresh), Code::TokenRevoked);
+    door.clock.advance(std::time::Duration::from_secs(1));
+    door.verify_with(fresh).unwrap();
+    let undated = |claims: &mut Value| {
+        fresh(claims);
+        claims.as_object_mut().unwrap().remove("iat");
+    };
+    refused(door.verify_with(undated), Code::TokenRevoked);
+    refused(door.verify_with(|claims| claims["iatMs"] = json!(i64::MAX)), Code::TokenRevoked);
+}
+
+#[tokio::test]
+async fn only_the_configured_claims_are_believed() {
+    let door = Door::with(|key| {
+        key.claims = BelievedClaims {
+            user: "/user/id".to_owned(),
+            roles: Some("https://app.example/roles".to_owned()),
+            grants: None,
+        };
+    });
+    let principal = door
+        .verify_with(|claims| {
+            claims["user"] = json!({"id": "bob"});
+            claims["https://app.example/roles"] = json!("operator dj");
+            claims["grants"] = json!(["nonsense"]);
+            claims["fam"] = json!("f1");
+        })
+        .unwrap();
+    assert_eq!((principal.user, principal.roles), (id("bob"), vec![Role::Operator]));
+    assert_eq!(principal.grants, vec![Role::Operator.grant()]);
+    assert_eq!(principal.family, None);
+    refused(door.verify_with(|_| {}), Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn subjects_and_grants_outside_the_grammar_refuse_the_token() {
+    let door = Door::new();
+    for subject in [json!("a:b"), json!(""), json!("auth0|1"), json!(1.5), json!(null), json!("server")] {
+        refused(door.verify_with(|claims| claims["sub"] = subject), Code::Unauthenticated);
+    }
+    let user = door.verify_with(|claims| {
+        claims.as_object_mut().unwrap().remove("sub");
+        claims["userId"] = json!("u1");
+    });
+    assert_eq!(user.unwrap().user, id("u1"));
+    let many = json!(vec!["session:*=subscribe"; 201]);
+    for grants in [json!("session:*=subscribe"), json!(["session:*"]), json!([1]), json!({}), many] {
+        refused(door.verify_with(|claims| claims["grants"] = grants), Code::Unauthenticated);
+    }
+    refused(door.verify_with(|claims| claims["jti"] = json!("x".repeat(257))), Code::Unauthenticated);
+    refused(door.verify_with(|claims| claims["jti"] = json!(7)), Code::Unauthenticated);
+}

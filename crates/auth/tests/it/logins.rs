@@ -1,0 +1,225 @@
+//! Logging in, refreshing, logging out.
+
+use std::time::Duration;
+
+use tidings_auth::LoginLimits;
+use tidings_core::{
+    Code,
+    identity::{Revocation, UserChange},
+    principal::Role,
+};
+
+use crate::house::{House, PASSWORD, refused};
+
+#[tokio::test]
+async fn a_login_gives_a_token_with_the_users_roles_and_their_grants() {
+    let house = House::new();
+    let user = house.user("Ann", &[Role::Operator]).await;
+    let login = house.login("aNN").await;
+    assert_eq!(login.token_type, "Bearer");
+    assert_eq!((&login.user.id, login.user.username.as_str()), (&user.id, "Ann"));
+    let principal = house.verify(&login.token).unwrap();
+    assert_eq!((&principal.user, &principal.roles), (&user.id, &vec![Role::Operator]));
+    assert_eq!(principal.grants, vec![Role::Operator.grant()]);
+    assert_eq!(principal.expires_at, Some(login.expires_at));
+    assert!(principal.family.is_some() && principal.token_id.is_some());
+}
+
+#[tokio::test]
+async fn a_wrong_name_a_wrong_password_and_a_disabled_user_are_refused_alike() {
+    let house = House::new();
+    let user = house.user("ann", &[]).await;
+    let wrong = refused(house.try_login("ann", "not the password").await, Code::Unauthenticated);
+    let unknown = refused(house.try_login("bob", PASSWORD).await, Code::Unauthenticated);
+    house.change(&user.id, UserChange { disabled: Some(true), ..UserChange::default() }).await;
+    let disabled = refused(house.try_login("ann", PASSWORD).await, Code::Unauthenticated);
+    let no_name = refused(house.try_login("an n:\0", PASSWORD).await, Code::Unauthenticated);
+    assert!(wrong == unknown && unknown == disabled && disabled == no_name);
+}
+
+#[tokio::test]
+async fn the_first_start_makes_one_admin_whose_password_is_told_once() {
+    let house = House::new();
+    let admin = house.auth.first_start().await.unwrap().expect("the first start");
+    assert!(!format!("{admin:?}").contains(&admin.password.0));
+    let login = house.try_login(&admin.username, &admin.password.0).await.unwrap();
+    assert!(house.verify(&login.token).unwrap().is_admin());
+    assert!(house.auth.first_start().await.unwrap().is_none());
+    assert!(house.second().auth.first_start().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_access_token_ends_on_time() {
+    let house = House::new();
+    house.user("ann", &[]).await;
+    let login = house.login("ann").await;
+    house.clock.advance(Duration::from_secs(15 * 60 - 1));
+    house.verify(&login.token).unwrap();
+    house.clock.advance(Duration::from_secs(1));
+    refused(house.verify(&login.token), Code::TokenExpired);
+}
+
+#[tokio::test]
+async fn a_refresh_token_works_once_and_then_gives_the_same_answer_for_a_while() {
+    let house = House::new();
+    house.user("ann", &[]).await;
+    let first = house.login("ann").await;
+    house.clock.advance(Duration::from_secs(600));
+    let second = house.refresh(&first.refresh_token).await.unwrap();
+    assert!(second.refresh_token != first.refresh_token && second.token != first.token);
+    assert_eq!(house.verify(&second.token).unwrap().family, house.verify(&first.token).unwrap().family);
+    house.clock.advance(Duration::from_secs(60));
+    let again = house.refresh(&first.refresh_token).await.unwrap();
+    assert_eq!((again.token, again.refresh_token), (second.token, second.refresh_token.clone()));
+    assert_eq!(again.expires_at, second.expires_at);
+    // The repeat used nothing up.
+    let third = house.refresh(&second.refresh_token).await.unwrap();
+    house.verify(&third.token).unwrap();
+}
+
+#[tokio::test]
+async fn the_same_answer_is_given_again_after_a_restart_and_after_a_rotation_of_keys() {
+    let house = House::new();
+    house.user("ann", &[]).await;
+    let first = house.login("ann").await;
+    let second = house.refresh(&first.refresh_token).await.unwrap();
+    let restarted = house.second();
+    let again = restarted.refresh(&first.refresh_token).await.unwrap();
+    assert_eq!((&again.token, &again.refresh_token), (&second.token, &second.refresh_token));
+    restarted.auth.rotate().await.unwrap();
+    let again = restarted.refresh(&first.refresh_token).await.unwrap();
+    assert_eq!(again.refresh_token, second.refresh_token);
+    restarted.verify(&again.token).unwrap();
+}
+
+#[tokio::test]
+async fn refreshes_at_the_same_time_get_one_answer() {
+    let house = House::new();
+    house.user("ann", &[]).await;
+    let first = house.login("ann").await;
+    let other = house.second();
+    let (a, b, c) = tokio::join!(
+        house.refresh(&first.refresh_token),
+        house.refresh(&first.refresh_token),
+        other.refresh(&first.refresh_token)
+    );
+    let (a, b, c) = (a.unwrap(), b.unwrap(), c.unwrap());
+    assert!(a.refresh_token == b.refresh_token && b.refresh_token == c.refresh_token);
+    assert!(a.token == b.token && b.token == c.token);
+}
+
+#[tokio::test]
+async fn a_refresh_token_used_again_later_ends_its_login_and_no_other() {
+    let house = House::new();
+    house.user("ann", &[]).await;
+    let (stolen, elsewhere) = (house.login("ann").await, house.login("ann").await);
+    let mut heard = house.revocations();
+    let second = house.refresh(&stolen.refresh_token).await.unwrap();
+    let family = house.verify(&second.token).unwrap().family.unwrap();
+    house.clock.advance(Duration::from_secs(61));
+    refused(house.refresh(&stolen.refresh_token).await, Code::TokenRevoked);
+    assert_eq!(heard.so_far(), vec![Revocation::Family(family)]);
+    refused(house.verify(&second.token), Code::TokenRevoked);
+    refused(house.refresh(&second.refresh_token).await, Code::TokenRevoked);
+    refused(house.refresh(&stolen.refresh_token).await, Code::TokenRevoked);
+    house.verify(&elsewhere.token).unwrap();
+    house.refresh(&elsewhere.refresh_token).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refresh_token_far_back_in_the_line_is_still_known_as_used() {
+    let house = House::new();
+    house.user("ann", &[]).await;
+    let first = house.login("ann").await;
+    let mut newest = first.clone();
+    for _ in 0..20 {
+        house.clock.advance(Duration::from_secs(3600));
+        newest = house.refresh(&newest.refresh_token).await.unwrap();
+    }
+    refused(house.refresh(&first.refresh_token).await, Code::TokenRevoked);
+    refused(house.refresh(&newest.refresh_token).await, Code::TokenRevoked);
+}
+
+#[tokio::test]
+async fn a_refresh_token_ends_after_its_time_and_each_use_starts_it_anew() {
+    let house = House::new();
+    house.user("ann", &[]).await;
+    let first = house.login("ann").await;
+    house.clock.advance(Duration::from_secs(29 * 24 * 3600));
+    let second = house.refresh(&first.refresh_token).await.unwrap();
+    house.clock.advance(Duration::from_secs(29 * 24 * 3600));
+    let third = house.refresh(&second.refresh_token).await.unwrap();
+    house.clock.advance(Duration::from_secs(30 * 24 * 3600));
+    refused(house.refresh(&third.refresh_token).await, Code::TokenExpired);
+}
+
+#[tokio::test]
+async fn what_is_no_refresh_token_is_refused() {
+    let house = House::new();
+    house.user("ann", &[]).await;
+    let login = house.login("ann").await;
+    let long = "x".repeat(100_000);
+    for bad in ["", "x", &login.token, &login.refresh_token.to_lowercase(), &long] {
+        refused(house.refresh(bad).await, Code::Unauthenticated);
+    }
+    refused(house.verify(&login.refresh_token), Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn logging_out_ends_the_login_at_once_and_no_other() {
+    let house = House::new();
+    house.user("ann", &[]).await;
+    let (here, there) = (house.login("ann").await, house.login("ann").await);
+    let principal = house.verify(&here.token).unwrap();
+    let mut heard = house.revocations();
+    house.logout(&principal).await.unwrap();
+    let heard = heard.so_far();
+    assert!(heard.len() == 1 && heard[0].concerns(&principal), "{heard:?}");
+    assert!(!heard[0].concerns(&house.verify(&there.token).unwrap()));
+    refused(house.verify(&here.token), Code::TokenRevoked);
+    refused(house.refresh(&here.refresh_token).await, Code::TokenRevoked);
+    house.logout(&principal).await.unwrap();
+    house.refresh(&there.refresh_token).await.unwrap();
+}
+
+#[tokio::test]
+async fn logging_out_with_a_minted_token_revokes_it_and_says_that_it_was_no_login() {
+    let house = House::new();
+    let token = house.mint(&crate::house::id("script"), &[Role::Viewer]);
+    let principal = house.verify(&token).unwrap();
+    let mut heard = house.revocations();
+    refused(house.logout(&principal).await, Code::BadRequest);
+    assert_eq!(heard.so_far(), vec![Revocation::Token(principal.token_id.unwrap())]);
+    refused(house.verify(&token), Code::TokenRevoked);
+}
+
+#[tokio::test]
+async fn too_many_wrong_passwords_are_refused_until_the_time_that_the_error_says() {
+    let house = House::with(|config| {
+        config.login_limits = LoginLimits { per_address: 0, per_name: 2, window: Duration::from_secs(10) };
+    });
+    house.user("ann", &[]).await;
+    for _ in 0..2 {
+        refused(house.try_login("ann", "a wrong password").await, Code::Unauthenticated);
+    }
+    let error = refused(house.try_login("Ann", PASSWORD).await, Code::RateLimited);
+    assert_eq!(error.retry_after_ms(), Some(5000));
+    refused(house.try_login("bob", PASSWORD).await, Code::Unauthenticated);
+    house.clock.advance(Duration::from_millis(5000));
+    house.login("ann").await;
+}
+
+#[tokio::test]
+async fn many_people_behind_one_address_can_log_in() {
+    let house = House::with(|config| {
+        config.login_limits = LoginLimits { per_address: 2, per_name: 0, window: Duration::from_secs(60) };
+    });
+    house.user("ann", &[]).await;
+    for _ in 0..5 {
+        house.login("ann").await;
+    }
+    for _ in 0..2 {
+        refused(house.try_login("ann", "a wrong password").await, Code::Unauthenticated);
+    }
+    refused(house.try_login("ann", PASSWORD).await, Code::RateLimited);
+}
