@@ -1,0 +1,10 @@
+//! The domain services: what works, and what it says about it.
+//!
+//! One folder a domain: its contract (events, inputs), its state (projection), its service.
+//!
+//! Guarantees: a service emits facts and takes calls; it names no channel, knows no socket and no
+//! other service.
+
+pub mod project;
+pub mod redaction;
+pub mod session;

@@ -1,0 +1,194 @@
+//! The contract of projects: ids, events, inputs and the state that others may read.
+//!
+//! Guarantees: the JSON of these types is the wire's; a state is bounded, however long a project lives.
+//! It is not the service: what makes these events is [`Projects`](super::Projects).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tidings_core::{Channel, Timestamp, UserId, principal::Membership};
+use validator::{Validate, ValidationError};
+
+tidings_core::id_type! {
+    /// A project: a directory in which programs may run, and its members.
+    ProjectId
+}
+
+/// The most sessions on a project's board. The one that changed longest ago leaves first.
+pub const BOARD_LIMIT: usize = 500;
+/// The most members of a project.
+pub const MEMBERS_LIMIT: usize = 1_000;
+
+/// The type of [`Registered`].
+pub const REGISTERED: &str = "project.registered";
+/// The type of [`MemberSet`].
+pub const MEMBER_SET: &str = "project.member_set";
+/// The type of [`MemberRemoved`].
+pub const MEMBER_REMOVED: &str = "project.member_removed";
+/// The type of [`Removed`].
+pub const REMOVED: &str = "project.removed";
+/// The type of a [`Summary`] that a session's handler copies into its project's channel.
+pub const SESSION_SUMMARY: &str = "session.summary";
+
+/// `project.registered`: a directory became a project. The first event of its channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Registered {
+    /// The project.
+    pub project_id: ProjectId,
+    /// Its name, for people.
+    pub name: String,
+    /// Its directory: absolute, without symbolic links.
+    pub root: String,
+    /// Whether the service itself says so. It travels beside the payload and is never on the wire,
+    /// so that nobody outside can give rights, not even with the grant to ingest.
+    #[serde(skip)]
+    pub own: bool,
+}
+
+/// `project.member_set`: somebody became a member, or another kind of member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberSet {
+    /// The project.
+    pub project_id: ProjectId,
+    /// Who.
+    pub user_id: UserId,
+    /// What they are now.
+    pub membership: Membership,
+    /// Whether the service itself says so. It travels beside the payload and is never on the wire,
+    /// so that nobody outside can give rights, not even with the grant to ingest.
+    #[serde(skip)]
+    pub own: bool,
+}
+
+/// `project.member_removed`: somebody is no member any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberRemoved {
+    /// The project.
+    pub project_id: ProjectId,
+    /// Who.
+    pub user_id: UserId,
+    /// Whether the service itself says so. It travels beside the payload and is never on the wire,
+    /// so that nobody outside can give rights, not even with the grant to ingest.
+    #[serde(skip)]
+    pub own: bool,
+}
+
+/// `project.removed`: nothing can be started in it any more. Its history stays readable to administrators.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Removed {
+    /// The project.
+    pub project_id: ProjectId,
+    /// Whether the service itself says so. It travels beside the payload and is never on the wire,
+    /// so that nobody outside can give rights, not even with the grant to ingest.
+    #[serde(skip)]
+    pub own: bool,
+}
+
+/// A thing of a project as its board shows it, such as a session. Made by the handler of the thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// The thing's id.
+    pub id: String,
+    /// The channel with the whole of it.
+    pub channel: Channel,
+    /// How it is, in its domain's words.
+    pub status: String,
+    /// What people call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// When it changed.
+    pub updated_at: Timestamp,
+}
+
+/// The state of a project: the fold of its channel. Its JSON is the snapshot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ProjectState {
+    /// The project; none before it was registered.
+    pub project_id: Option<ProjectId>,
+    /// Its name.
+    pub name: String,
+    /// Its directory: absolute, without symbolic links.
+    pub root: String,
+    /// Whether it was removed: nothing may be started in it.
+    pub removed: bool,
+    /// Its members and what they are.
+    pub members: BTreeMap<UserId, Membership>,
+    /// The board: its sessions, the one that changed last first, at most [`BOARD_LIMIT`].
+    pub sessions: Vec<Summary>,
+}
+
+impl ProjectState {
+    /// Whether things may be started in it: it was registered and not removed.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.project_id.is_some() && !self.removed
+    }
+}
+
+/// Input of `project.register`.
+#[derive(Debug, Deserialize, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Register {
+    /// Its name, for people: 1 to 100 characters.
+    #[validate(length(min = 1, max = 100, message = "is 1 to 100 characters"), custom(function = "no_control"))]
+    pub name: String,
+    /// An existing directory, absolute; symbolic links are followed once, now.
+    #[validate(length(min = 1, max = 4096, message = "is 1 to 4096 characters"))]
+    pub root: String,
+}
+
+/// Input of `project.list`.
+#[derive(Debug, Deserialize, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct List {
+    /// At most so many: 1 to 500, 100 by default.
+    #[validate(range(min = 1, max = 500, message = "is 1 to 500"))]
+    pub limit: Option<u32>,
+    /// The `cursor` of the page before; without it, the first page.
+    pub cursor: Option<ProjectId>,
+}
+
+/// Input of `project.get` and `project.remove`.
+#[derive(Debug, Deserialize, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Named {
+    /// The project.
+    pub project_id: ProjectId,
+}
+
+/// Input of `project.set_member`.
+#[derive(Debug, Deserialize, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SetMember {
+    /// The project.
+    pub project_id: ProjectId,
+    /// Who; also a user whom only tokens minted elsewhere name.
+    pub user_id: UserId,
+    /// What they are from now on.
+    pub membership: Membership,
+}
+
+/// Input of `project.remove_member`.
+#[derive(Debug, Deserialize, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RemoveMember {
+    /// The project.
+    pub project_id: ProjectId,
+    /// Who.
+    pub user_id: UserId,
+}
+
+fn no_control(text: &str) -> Result<(), ValidationError> {
+    if text.chars().any(char::is_control) || text.trim().is_empty() {
+        return Err(
+            ValidationError::new("text").with_message("holds something to read and no control characters".into())
+        );
+    }
+    Ok(())
+}

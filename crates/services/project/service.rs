@@ -1,0 +1,335 @@
+//! The service of projects: registers directories, keeps members, answers who is a member of what.
+//!
+//! Guarantees: every change is an event, decided under one lock and sent in the order of the
+//! decisions, so that memory and log agree; a change whose event fails is taken back by reading the
+//! log, and until that works nobody is a member. A root belongs to one project.
+//! It is not where rights are judged, and it reads nothing of a project's directory.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use tidings_core::{
+    Code, Error, Event, Result, Seq, UserId,
+    bus::{EventBus, Receipt},
+    command::Answer,
+    principal::Membership,
+    projection::{ListStates, States, View},
+    runtime::Memberships,
+};
+
+use super::contract::{
+    List, MEMBER_REMOVED, MEMBER_SET, MEMBERS_LIMIT, MemberRemoved, MemberSet, Named, ProjectId, ProjectState,
+    REGISTERED, REMOVED, Register, Registered, RemoveMember, Removed, SetMember,
+};
+
+/// The domain's name among [`States`].
+const DOMAIN: &str = "project";
+/// How many states one read at the start takes.
+const RECOVER_PAGE: usize = 200;
+/// How many projects a page of the list has, unless asked otherwise.
+const LIST_LIMIT: u32 = 100;
+
+/// What is kept in memory of an open project.
+#[derive(Debug, Clone, Default)]
+struct Entry {
+    name: String,
+    root: String,
+    members: BTreeMap<UserId, Membership>,
+    /// Where it was last read back from the log; 0 for never.
+    read_at: Seq,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    projects: BTreeMap<ProjectId, Entry>,
+    roots: HashMap<String, ProjectId>,
+    /// How often something was read back from the log: a change that was under way meanwhile may
+    /// be missing in what was read, and reads once more.
+    reloads: u64,
+}
+
+impl Open {
+    fn put(&mut self, id: ProjectId, entry: Entry) {
+        self.take(&id);
+        self.roots.insert(entry.root.clone(), id.clone());
+        self.projects.insert(id, entry);
+    }
+
+    fn take(&mut self, id: &ProjectId) {
+        if let Some(entry) = self.projects.remove(id) {
+            self.roots.remove(&entry.root);
+        }
+    }
+
+    fn entry(&mut self, id: &ProjectId) -> Result<&mut Entry> {
+        self.projects.get_mut(id).ok_or_else(Error::not_found)
+    }
+}
+
+/// A project as lists and answers show it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown<'a> {
+    project_id: &'a ProjectId,
+    name: &'a str,
+    root: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    membership: Option<Membership>,
+}
+
+#[derive(Debug, Serialize)]
+struct Listed<'a> {
+    projects: Vec<Shown<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<&'a ProjectId>,
+}
+
+/// The projects.
+pub struct Projects {
+    bus: Arc<dyn EventBus>,
+    states: Arc<dyn States>,
+    data_dir: PathBuf,
+    open: Mutex<Open>,
+}
+
+impl std::fmt::Debug for Projects {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Projects")
+    }
+}
+
+impl Projects {
+    /// The service, empty until [`Projects::recover`]. `data_dir` is the server's own directory, which
+    /// no project may hold or lie in.
+    #[must_use]
+    pub fn new(bus: Arc<dyn EventBus>, states: Arc<dyn States>, data_dir: impl Into<PathBuf>) -> Arc<Self> {
+        Arc::new(Self { bus, states, data_dir: data_dir.into(), open: Mutex::default() })
+    }
+
+    /// Loads every open project. Once, before the first request.
+    ///
+    /// # Errors
+    /// `unavailable` when the log cannot be read.
+    pub async fn recover(&self) -> Result<()> {
+        let mut below = None;
+        loop {
+            let query = ListStates { project: None, below, limit: RECOVER_PAGE };
+            let page = self.states.list(DOMAIN, query).await?;
+            let mut open = self.open.lock();
+            for state in page.iter().filter_map(|view| view.state::<ProjectState>()) {
+                if let Some((id, entry)) = opened(state, 0) {
+                    open.put(id, entry);
+                }
+            }
+            match page.last() {
+                Some(last) if page.len() == RECOVER_PAGE => below = Some(last.id.clone()),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// `project.register`: makes a project of an existing directory.
+    ///
+    /// # Errors
+    /// `invalid_data` for a root that is no directory or touches the data directory; `conflict` for
+    /// one that is a project already; `unavailable`.
+    pub async fn register(self: Arc<Self>, by: UserId, input: Register) -> Result<Answer> {
+        let data_dir = self.data_dir.clone();
+        let given = PathBuf::from(input.root);
+        let root = tokio::task::spawn_blocking(move || usable_root(&given, &data_dir))
+            .await
+            .map_err(|_| Error::unavailable("the directory could not be looked at"))??;
+        let slot = self.bus.reserve().await?;
+        let id = ProjectId::random();
+        let answer = Answer::json(&Shown { project_id: &id, name: &input.name, root: &root, membership: None });
+        let sent = {
+            let mut open = self.open.lock();
+            if open.roots.contains_key(&root) {
+                return Err(Error::new(Code::Conflict, "this directory is a project already"));
+            }
+            let entry = Entry { name: input.name.clone(), root: root.clone(), ..Entry::default() };
+            open.put(id.clone(), entry);
+            let data = Registered { project_id: id.clone(), name: input.name, root, own: true };
+            (slot.send(Event::new(REGISTERED, data).by(Some(by))), open.reloads)
+        };
+        self.settled(&id, sent).await?;
+        Ok(answer)
+    }
+
+    /// `project.list`: the open projects that `visible` lets through, newest first, with the
+    /// caller's membership in each.
+    ///
+    /// # Errors
+    /// None today.
+    pub fn list(&self, caller: &UserId, input: &List, visible: impl Fn(&ProjectId) -> bool) -> Result<Answer> {
+        let limit = input.limit.unwrap_or(LIST_LIMIT) as usize;
+        let open = self.open.lock();
+        let mut below = open
+            .projects
+            .iter()
+            .rev()
+            .filter(|(id, _)| input.cursor.as_ref().is_none_or(|cursor| *id < cursor) && visible(id));
+        let page: Vec<_> = below.by_ref().take(limit).collect();
+        let more = below.next().is_some();
+        let projects = page
+            .iter()
+            .map(|(project_id, entry)| Shown {
+                project_id,
+                name: &entry.name,
+                root: &entry.root,
+                membership: entry.members.get(caller).copied(),
+            })
+            .collect();
+        let cursor = page.last().filter(|_| more).map(|(id, _)| *id);
+        Ok(Answer::json(&Listed { projects, cursor }))
+    }
+
+    /// `project.get`: the state of one project, as its snapshot shows it; also of a removed one.
+    ///
+    /// # Errors
+    /// `not_found`, `unavailable`.
+    pub async fn get(self: Arc<Self>, input: Named) -> Result<Answer> {
+        let view = self.states.get(DOMAIN, input.project_id.as_str()).await?.ok_or_else(Error::not_found)?;
+        if view.state::<ProjectState>().is_none_or(|state| state.project_id.is_none()) {
+            return Err(Error::not_found());
+        }
+        Ok(Answer::Json(view.state.snapshot()))
+    }
+
+    /// `project.set_member`: makes somebody a member, or another kind of member. Repeating it is harmless.
+    ///
+    /// # Errors
+    /// `not_found`; `conflict` when the project has [`MEMBERS_LIMIT`] members; `unavailable`.
+    pub async fn set_member(self: Arc<Self>, by: UserId, input: SetMember) -> Result<Answer> {
+        let SetMember { project_id, user_id, membership } = input;
+        let data = MemberSet { project_id: project_id.clone(), user_id: user_id.clone(), membership, own: true };
+        let answer = Answer::json(&data);
+        let slot = self.bus.reserve().await?;
+        let sent = {
+            let mut open = self.open.lock();
+            let members = &mut open.entry(&project_id)?.members;
+            if members.len() >= MEMBERS_LIMIT && !members.contains_key(&user_id) {
+                return Err(Error::new(Code::Conflict, format!("a project has at most {MEMBERS_LIMIT} members")));
+            }
+            if members.insert(user_id, membership) == Some(membership) {
+                return Ok(answer);
+            }
+            (slot.send(Event::new(MEMBER_SET, data).by(Some(by))), open.reloads)
+        };
+        self.settled(&project_id, sent).await?;
+        Ok(answer)
+    }
+
+    /// `project.remove_member`: ends a membership, at once.
+    ///
+    /// # Errors
+    /// `not_found` for no such project or no such member; `unavailable`.
+    pub async fn remove_member(self: Arc<Self>, by: UserId, input: RemoveMember) -> Result<Answer> {
+        let RemoveMember { project_id, user_id } = input;
+        let slot = self.bus.reserve().await?;
+        let data = MemberRemoved { project_id: project_id.clone(), user_id: user_id.clone(), own: true };
+        let answer = Answer::json(&data);
+        let sent = {
+            let mut open = self.open.lock();
+            open.entry(&project_id)?.members.remove(&user_id).ok_or_else(Error::not_found)?;
+            (slot.send(Event::new(MEMBER_REMOVED, data).by(Some(by))), open.reloads)
+        };
+        self.settled(&project_id, sent).await?;
+        Ok(answer)
+    }
+
+    /// `project.remove`: ends the project and all its memberships; its directory is not touched, and
+    /// may become a project again. What still runs in it runs on.
+    ///
+    /// # Errors
+    /// `not_found`, `unavailable`.
+    pub async fn remove(self: Arc<Self>, by: UserId, input: Named) -> Result<Answer> {
+        let slot = self.bus.reserve().await?;
+        let data = Removed { project_id: input.project_id.clone(), own: true };
+        let answer = Answer::json(&data);
+        let sent = {
+            let mut open = self.open.lock();
+            open.entry(&input.project_id)?;
+            open.take(&input.project_id);
+            (slot.send(Event::new(REMOVED, data).by(Some(by))), open.reloads)
+        };
+        self.settled(&input.project_id, sent).await?;
+        Ok(answer)
+    }
+
+    /// Waits until a change is durable; if it fails, memory becomes what the log says.
+    async fn settled(&self, id: &ProjectId, (receipt, reloads): (Receipt, u64)) -> Result<()> {
+        let outcome = receipt.await.map(drop);
+        {
+            let mut open = self.open.lock();
+            if outcome.is_ok() && open.reloads == reloads {
+                return Ok(());
+            }
+            if outcome.is_err() {
+                // Nobody is a member while it is not known what the log holds.
+                open.take(id);
+            }
+            open.reloads += 1;
+        }
+        match self.states.get(DOMAIN, id.as_str()).await {
+            Ok(Some(view)) => self.read_back(id, &view),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(project = %id, %error, "its state cannot be read: closed until the next start")
+            }
+        }
+        outcome
+    }
+
+    fn read_back(&self, id: &ProjectId, view: &View) {
+        let Some(state) = view.state::<ProjectState>() else { return };
+        let mut open = self.open.lock();
+        if open.projects.get(id).is_some_and(|entry| entry.read_at > view.seq) {
+            return;
+        }
+        open.take(id);
+        if let Some((id, entry)) = opened(state, view.seq) {
+            open.put(id, entry);
+        }
+    }
+}
+
+impl Memberships for Projects {
+    fn membership(&self, project: &str, user: &UserId) -> Option<Membership> {
+        let id: ProjectId = project.parse().ok()?;
+        self.open.lock().projects.get(&id)?.members.get(user).copied()
+    }
+}
+
+fn opened(state: &ProjectState, read_at: Seq) -> Option<(ProjectId, Entry)> {
+    let id = state.project_id.clone().filter(|_| state.is_open())?;
+    Some((id, Entry { name: state.name.clone(), root: state.root.clone(), members: state.members.clone(), read_at }))
+}
+
+/// The directory as a project's root: canonical, and apart from the server's own.
+fn usable_root(given: &Path, data_dir: &Path) -> Result<String> {
+    let refuse = |why: &str| Error::invalid_field("root", why);
+    if !given.is_absolute() {
+        return Err(refuse("is an absolute path"));
+    }
+    let root = given.canonicalize().map_err(|_| refuse("does not exist, or cannot be read"))?;
+    if !root.is_dir() {
+        return Err(refuse("is no directory"));
+    }
+    let own = data_dir.canonicalize().map_err(|error| {
+        tracing::error!(%error, "the data directory cannot be found");
+        Error::unavailable("the data directory cannot be found")
+    })?;
+    if root.starts_with(&own) || own.starts_with(&root) {
+        return Err(refuse("is the server's data directory, lies in it or holds it"));
+    }
+    root.into_os_string().into_string().map_err(|_| refuse("is no UTF-8"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! The configuration of sessions: agents, limits, environment.
+//!
+//! Guarantees: an [`Environment`] never holds a `TIDINGS_*` variable, whoever asks for it.
+//! It is not where files and variables are read: that is the root's.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::redaction::Redaction;
+
+/// How the server speaks with an agent's program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Adapter {
+    /// Lines in, text out: what it prints is its output, a message is a line on its standard input.
+    #[default]
+    Lines,
+}
+
+/// What becomes of a program's standard input after the prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stdin {
+    /// It stays open for messages until the program ends. A program that reads to the end of its
+    /// input before it works would wait for ever.
+    #[default]
+    Open,
+    /// It is closed after the prompt; messages are refused.
+    Close,
+}
+
+/// A configured agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentConfig {
+    /// How to speak with it; `lines` by default.
+    #[serde(default)]
+    pub adapter: Adapter,
+    /// The program and its arguments. `{prompt}` in an argument is replaced by the prompt; without
+    /// one the prompt goes to standard input. Put `--` before `{prompt}` where the program takes
+    /// options, or a prompt may be taken for one.
+    pub command: Vec<String>,
+    /// What becomes of its standard input; `open` by default.
+    #[serde(default)]
+    pub stdin: Stdin,
+}
+
+/// Limits. Zero means without limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Sessions of one user that run at once; 8 by default.
+    pub per_user: usize,
+    /// Sessions of one project that run at once; 16 by default.
+    pub per_project: usize,
+    /// Sessions that run at once; 64 by default.
+    pub total: usize,
+    /// How long a session may run, in milliseconds; 6 hours by default.
+    pub wall_ms: u64,
+    /// How much a session may print, in bytes; 1 GiB by default.
+    pub output_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { per_user: 8, per_project: 16, total: 64, wall_ms: 6 * 3_600_000, output_bytes: 1 << 30 }
+    }
+}
+
+/// The environment of every program.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// What is passed on of the server's environment, unless configured otherwise.
+    pub const DEFAULT_ALLOW: &'static [&'static str] =
+        &["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TERM", "TZ", "TMPDIR"];
+
+    /// Of the server's environment what `allow` names, and `fixed` values, which win.
+    /// `TIDINGS_*` is left out of both.
+    #[must_use]
+    pub fn new(
+        allow: &[String],
+        server: impl IntoIterator<Item = (String, String)>,
+        fixed: &BTreeMap<String, String>,
+    ) -> Self {
+        let passed = server.into_iter().filter(|(name, _)| allow.contains(name));
+        let fixed = fixed.iter().map(|(name, value)| (name.clone(), value.clone()));
+        Self(passed.chain(fixed).filter(|(name, _)| !name.to_ascii_uppercase().starts_with("TIDINGS_")).collect())
+    }
+
+    /// The same without values that hold this text.
+    #[must_use]
+    pub fn without(mut self, text: &str) -> Self {
+        self.0.retain(|_, value| !value.contains(text));
+        self
+    }
+
+    /// Sets a value.
+    pub(super) fn set(&mut self, name: &str, value: &str) {
+        self.0.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+/// The configuration of the service.
+#[derive(Debug, Clone)]
+pub struct SessionConfig {
+    /// The agents, by name.
+    pub agents: BTreeMap<String, AgentConfig>,
+    /// The limits.
+    pub limits: Limits,
+    /// The environment of every program.
+    pub env: Environment,
+    /// The system user that programs run as; the server's own by default. Needs a server that runs as root.
+    pub user: Option<String>,
+    /// A program and arguments put before every command, such as a sandbox. `{root}` in an argument
+    /// is replaced by the project's root. Empty by default.
+    pub wrapper: Vec<String>,
+    /// From TERM to KILL, in milliseconds; 5,000 by default.
+    pub grace_ms: u64,
+    /// Between heartbeats, in milliseconds; 5,000 by default. Zero: none.
+    pub heartbeat_ms: u64,
+    /// What is taken out of output, prompts and messages before anybody sees them.
+    pub redaction: Arc<Redaction>,
+    /// The data directory: its folder `run` remembers process groups for the next start. No program
+    /// gets to know its path from the environment.
+    pub data_dir: PathBuf,
+}
+
+impl SessionConfig {
+    /// The defaults: no agents, an empty environment.
+    #[must_use]
+    pub fn new(data_dir: PathBuf, redaction: Arc<Redaction>) -> Self {
+        Self {
+            agents: BTreeMap::new(),
+            limits: Limits::default(),
+            env: Environment::default(),
+            user: None,
+            wrapper: Vec::new(),
+            grace_ms: 5_000,
+            heartbeat_ms: 5_000,
+            redaction,
+            data_dir,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_allowed_names_are_passed_on_and_never_one_of_the_server() {
+        let server = [("PATH", "/bin"), ("TIDINGS_SECRET", "x"), ("HOME", "/data/dir/x"), ("OTHER", "y")];
+        let server = server.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let allow = ["PATH", "HOME", "TIDINGS_SECRET"].map(str::to_owned);
+        let fixed = BTreeMap::from([("tidings_b".to_owned(), "z".to_owned()), ("CI".to_owned(), "1".to_owned())]);
+        let environment = Environment::new(&allow, server, &fixed).without("/data/dir");
+        assert_eq!(environment.iter().collect::<Vec<_>>(), [("CI", "1"), ("PATH", "/bin")]);
+    }
+
+    #[test]
+    fn an_agent_needs_its_command_only() {
+        let agent: AgentConfig = serde_json::from_str(r#"{"command":["claude","{prompt}"]}"#).expect("parses");
+        assert_eq!((agent.adapter, agent.stdin), (Adapter::Lines, Stdin::Open));
+        assert!(serde_json::from_str::<AgentConfig>(r#"{"command":[],"adapter":"acp"}"#).is_err());
+    }
+}

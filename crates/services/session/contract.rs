@@ -1,0 +1,272 @@
+//! The contract of sessions: ids, event types and their payloads.
+//!
+//! Guarantees: the JSON of these types is the wire's; each end of a session is told by exactly one
+//! of `session.completed`, `session.error`, `session.cancelled`. A program that exits by itself has
+//! completed, whatever its exit code; `session.error` is for what ends it from outside.
+//! It is not the service, and it names no channel: that is the handler's.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tidings_core::{Event, Result, Timestamp, command::check, handler::EventRow};
+use validator::Validate;
+
+use crate::project::ProjectId;
+
+tidings_core::id_type! {
+    /// A session. Ids sort by the time of their start (those made of an idempotency key by its hour).
+    SessionId
+}
+
+/// The type of [`Started`].
+pub const STARTED: &str = "session.started";
+/// The type of [`StreamOutput`].
+pub const STREAM_OUTPUT: &str = "session.stream_output";
+/// The type of [`UserMessage`].
+pub const USER_MESSAGE: &str = "session.user_message";
+/// The type of [`Heartbeat`].
+pub const HEARTBEAT: &str = "session.heartbeat";
+/// The type of [`Completed`].
+pub const COMPLETED: &str = "session.completed";
+/// The type of [`Failed`].
+pub const ERROR: &str = "session.error";
+/// The type of [`Cancelled`].
+pub const CANCELLED: &str = "session.cancelled";
+
+/// The event types of the service. `session.summary` is a copy in the project's channel, made by
+/// the handler at each start and end.
+pub const EVENTS: &[EventRow] = &[
+    EventRow { event_type: STARTED, durable: true, doc: "A session started." },
+    EventRow {
+        event_type: STREAM_OUTPUT,
+        durable: true,
+        doc: "The program printed, or the server says something of it.",
+    },
+    EventRow { event_type: USER_MESSAGE, durable: true, doc: "A message to the program was accepted." },
+    EventRow { event_type: HEARTBEAT, durable: false, doc: "The program runs; every 5 seconds." },
+    EventRow { event_type: COMPLETED, durable: true, doc: "The program exited by itself." },
+    EventRow { event_type: ERROR, durable: true, doc: "The session ended by a failure, a limit or a stop." },
+    EventRow { event_type: CANCELLED, durable: true, doc: "Somebody cancelled the session, and it ended." },
+    EventRow {
+        event_type: crate::project::contract::SESSION_SUMMARY,
+        durable: true,
+        doc: "How a session of the project is; a copy for its board.",
+    },
+];
+
+/// How a session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Its start has not been told yet.
+    #[default]
+    Starting,
+    /// Started and not ended.
+    Running,
+    /// The program exited by itself.
+    Completed,
+    /// It failed, was killed, or met a limit.
+    Error,
+    /// Somebody cancelled it.
+    Cancelled,
+}
+
+impl Status {
+    /// Whether it has not ended.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Starting | Self::Running)
+    }
+
+    /// The name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Error => "error",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What the project's board is to show after an event. It travels beside the payload and is never
+/// on the wire, so that only the service can write to a board.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Board {
+    /// Whose board.
+    pub project_id: ProjectId,
+    /// How the session is now.
+    pub status: Status,
+    /// What people call it.
+    pub title: String,
+    /// When that was.
+    pub at: Timestamp,
+}
+
+/// `session.started`: the first event of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[serde(rename_all = "camelCase")]
+pub struct Started {
+    /// The session.
+    pub session_id: SessionId,
+    /// The project that it runs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project_id: Option<ProjectId>,
+    /// What people call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(length(max = 200, message = "at most 200 characters"))]
+    pub title: Option<String>,
+    /// The configured agent that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// The free command line that runs, redacted, the first 4 KiB of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<String>>,
+    /// What it was asked, redacted, the first 8 KiB of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// Whether this server runs the program itself, and so tells its end when the server died.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hosted: bool,
+    /// A digest of what was asked for, where an idempotency key was given: a repeat must be the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// For the board.
+    #[serde(skip)]
+    pub board: Option<Board>,
+}
+
+/// Where output comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stream {
+    /// The program's standard output.
+    #[default]
+    Stdout,
+    /// Its standard error.
+    Stderr,
+    /// The server, about the program.
+    System,
+}
+
+/// `session.stream_output`: a piece of output, at most 16 KiB, cut between characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamOutput {
+    /// The session.
+    pub session_id: SessionId,
+    /// Where it comes from; standard output if it does not say.
+    #[serde(default)]
+    pub r#type: Stream,
+    /// The text, redacted; bytes that are no UTF-8 are replaced by U+FFFD.
+    pub content: String,
+    /// How many bytes of this stream's content came before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+}
+
+/// `session.user_message`: a message was accepted and goes to the program's standard input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[serde(rename_all = "camelCase")]
+pub struct UserMessage {
+    /// The session.
+    pub session_id: SessionId,
+    /// The message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
+    /// The sender's key for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_message_id: Option<String>,
+    /// What it says, redacted (the program gets it as it was sent).
+    #[serde(default)]
+    pub content: String,
+}
+
+/// What a running session does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// The program runs.
+    Running,
+    /// The program was told to end.
+    Stopping,
+}
+
+/// `session.heartbeat`, ephemeral: the session is alive, also when it prints nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[serde(rename_all = "camelCase")]
+pub struct Heartbeat {
+    /// The session.
+    pub session_id: SessionId,
+    /// What it does.
+    pub phase: Phase,
+    /// Since its start, in milliseconds.
+    pub elapsed_ms: u64,
+    /// Since it last printed (or started), in milliseconds.
+    pub silent_ms: u64,
+}
+
+/// `session.completed`, an end: the program exited by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[serde(rename_all = "camelCase")]
+pub struct Completed {
+    /// The session.
+    pub session_id: SessionId,
+    /// Its exit code; other than 0 usually means that it was not content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// For the board.
+    #[serde(skip)]
+    pub board: Option<Board>,
+}
+
+/// `session.error`, an end. Codes of the service: `spawn_failed`, `killed` (by a signal that the
+/// server did not send), `timeout`, `output_limit`, `output_lost`, `start_lost`, `server_stopped`, `internal`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[serde(rename_all = "camelCase")]
+pub struct Failed {
+    /// The session.
+    pub session_id: SessionId,
+    /// Why, for programs.
+    #[serde(default = "unnamed")]
+    pub code: String,
+    /// Why, for people.
+    #[serde(default)]
+    pub message: String,
+    /// The exit code, if the program exited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The number of the signal that ended it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// For the board.
+    #[serde(skip)]
+    pub board: Option<Board>,
+}
+
+/// `session.cancelled`, an end: somebody asked for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[serde(rename_all = "camelCase")]
+pub struct Cancelled {
+    /// The session.
+    pub session_id: SessionId,
+    /// For the board.
+    #[serde(skip)]
+    pub board: Option<Board>,
+}
+
+/// The data of an event as its type, checked.
+///
+/// # Errors
+/// `invalid_data` when it is not of this type, or a field breaks its rule.
+pub fn read<T: DeserializeOwned + Validate + Send + Sync + 'static>(event: &Event) -> Result<Arc<T>> {
+    let data = event.payload.typed::<T>()?;
+    check(&*data)?;
+    Ok(data)
+}
+
+fn unnamed() -> String {
+    "failed".to_owned()
+}

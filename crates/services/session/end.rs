@@ -1,0 +1,69 @@
+//! How a session ended, and the event that tells it.
+//!
+//! Guarantees: what the server was asked to do to a program comes before how the program took it.
+//! It is not the decision to end it: that is the course of a session.
+
+use std::{os::unix::process::ExitStatusExt, process::ExitStatus};
+
+use tidings_core::{Event, Timestamp, UserId};
+
+use super::{
+    contract::{CANCELLED, COMPLETED, Cancelled, Completed, ERROR, Failed, SessionId, Status},
+    plan::Plan,
+    registry::Reason,
+    state::server_stopped,
+};
+
+/// How a session ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    Completed(Option<i32>),
+    Cancelled(UserId),
+    ServerStopped,
+    Failed { code: &'static str, message: String, exit_code: Option<i32>, signal: Option<i32> },
+}
+
+impl End {
+    pub(super) fn failed(code: &'static str, message: impl Into<String>) -> Self {
+        Self::Failed { code, message: message.into(), exit_code: None, signal: None }
+    }
+
+    /// The end of a program that ended so, told to for this reason.
+    pub(super) fn of(status: ExitStatus, reason: Option<Reason>) -> Self {
+        let failed = |code, message: &str| Self::Failed {
+            code,
+            message: message.to_owned(),
+            exit_code: status.code(),
+            signal: status.signal(),
+        };
+        match reason {
+            Some(Reason::Cancelled(user)) => Self::Cancelled(user),
+            Some(Reason::ServerStopped) => Self::ServerStopped,
+            Some(Reason::Timeout) => failed("timeout", "the program ran longer than a session may"),
+            Some(Reason::OutputLimit) => failed("output_limit", "the program printed more than a session may"),
+            Some(Reason::OutputLost) => failed("output_lost", "the log took the output no more"),
+            None if status.signal().is_some() => {
+                failed("killed", "a signal that the server did not send ended the program")
+            }
+            None => Self::Completed(status.code()),
+        }
+    }
+
+    pub(super) fn event(self, session_id: SessionId, plan: &Plan, now: Timestamp) -> Event {
+        let board = |status| Some(plan.board(status, now));
+        match self {
+            Self::Completed(exit_code) => {
+                Event::new(COMPLETED, Completed { session_id, exit_code, board: board(Status::Completed) })
+            }
+            Self::Cancelled(user) => {
+                Event::new(CANCELLED, Cancelled { session_id, board: board(Status::Cancelled) }).by(Some(user))
+            }
+            Self::ServerStopped => Event::new(ERROR, server_stopped(session_id, board(Status::Error))),
+            Self::Failed { code, message, exit_code, signal } => {
+                let code = code.to_owned();
+                let board = board(Status::Error);
+                Event::new(ERROR, Failed { session_id, code, message, exit_code, signal, board })
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The standard input of a session: messages are accepted, told, and written in one order.
+//!
+//! Guarantees: the order of the messages in the channel is their order on the pipe; one is written
+//! only after its event is durable; a repeat under the same key changes nothing (the newest
+//! [`REMEMBERED`] keys of a session are known); at most [`QUEUE`] wait for the program to read.
+//! It is not a promise that the program reads them.
+
+use std::collections::{HashMap, VecDeque};
+
+use futures_util::{FutureExt, future::Shared};
+use parking_lot::Mutex;
+use tidings_core::{BoxFuture, Code, Error, Event, Result, UserId, bus::Slot};
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt},
+    sync::mpsc,
+};
+
+use super::{
+    config::Stdin,
+    contract::{SessionId, USER_MESSAGE, UserMessage},
+    plan::digest,
+};
+
+/// How many messages wait for the program to read.
+pub(super) const QUEUE: usize = 32;
+/// How many keys of messages are remembered.
+const REMEMBERED: usize = 1024;
+
+/// Resolves once the event of a message is durable.
+pub(super) type Told = Shared<BoxFuture<'static, Result<()>>>;
+
+/// A message on its way to the pipe.
+pub(super) struct Line {
+    content: String,
+    told: Told,
+}
+
+/// What a session accepts messages with.
+pub(super) struct Inbox(Mutex<Inner>);
+
+struct Inner {
+    lines: Option<mpsc::Sender<Line>>,
+    seen: HashMap<(UserId, String), Seen>,
+    order: VecDeque<(UserId, String)>,
+}
+
+#[derive(Clone)]
+struct Seen {
+    content: String,
+    told: Told,
+}
+
+/// A message that somebody sends.
+pub(super) struct Letter {
+    pub(super) session_id: SessionId,
+    pub(super) user: UserId,
+    pub(super) client_message_id: Option<String>,
+    pub(super) content: String,
+    /// The content as others see it.
+    pub(super) shown: String,
+}
+
+impl Letter {
+    /// The id of the message: under a key always the same.
+    pub(super) fn message_id(&self) -> String {
+        match &self.client_message_id {
+            Some(key) => digest(&["message", self.session_id.as_str(), self.user.as_str(), key], 32),
+            None => tidings_core::id::random().to_string(),
+        }
+    }
+
+    fn event(&self, message_id: &str) -> Event {
+        let data = UserMessage {
+            session_id: self.session_id.clone(),
+            message_id: Some(message_id.to_owned()),
+            client_message_id: self.client_message_id.clone(),
+            content: self.shown.clone(),
+        };
+        let mut event = Event::new(USER_MESSAGE, data).by(Some(self.user.clone()));
+        event.id = self.client_message_id.as_deref().map(Into::into);
+        event
+    }
+}
+
+impl Inbox {
+    /// An inbox and what the pipe's writer takes from it.
+    pub(super) fn new() -> (Self, mpsc::Receiver<Line>) {
+        let (lines, writer) = mpsc::channel(QUEUE);
+        let inner = Inner { lines: Some(lines), seen: HashMap::new(), order: VecDeque::new() };
+        (Self(Mutex::new(inner)), writer)
+    }
+
+    /// Accepts a message: sends its event and queues it for the pipe, in one order. Never waits.
+    ///
+    /// # Errors
+    /// `conflict` when the program takes no messages, or for a known key with another content;
+    /// `overloaded` when too many wait.
+    pub(super) fn accept(&self, letter: Letter, message_id: &str, slot: Slot) -> Result<Told> {
+        let mut inner = self.0.lock();
+        let content = digest(&[&letter.content], 64);
+        if let Some(seen) = inner.seen(&letter) {
+            return if seen.content == content { Ok(seen.told) } else { Err(other_content()) };
+        }
+        let closed = || Error::new(Code::Conflict, "the program of this session takes no messages any more");
+        let lines = inner.lines.as_ref().ok_or_else(closed)?;
+        let place = lines.try_reserve().map_err(|error| match error {
+            mpsc::error::TrySendError::Full(()) => Error::overloaded("too many messages wait for the program to read"),
+            mpsc::error::TrySendError::Closed(()) => closed(),
+        })?;
+        let receipt = slot.send(letter.event(message_id));
+        let told = async move { receipt.await.map(drop) }.boxed().shared();
+        place.send(Line { content: letter.content, told: told.clone() });
+        if let Some(key) = letter.client_message_id {
+            inner.remember((letter.user, key), Seen { content, told: told.clone() });
+        }
+        Ok(told)
+    }
+
+    /// Accepts no more.
+    pub(super) fn close(&self) {
+        self.0.lock().lines = None;
+    }
+}
+
+impl Inner {
+    /// A former message under this key, unless it is known to have failed.
+    fn seen(&self, letter: &Letter) -> Option<Seen> {
+        let key = (letter.user.clone(), letter.client_message_id.clone()?);
+        self.seen.get(&key).filter(|seen| !matches!(seen.told.peek(), Some(Err(_)))).cloned()
+    }
+
+    fn remember(&mut self, key: (UserId, String), seen: Seen) {
+        if self.seen.insert(key.clone(), seen).is_none() {
+            self.order.push_back(key);
+        }
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.seen.remove(&oldest);
+        }
+    }
+}
+
+fn other_content() -> Error {
+    Error::new(Code::Conflict, "another message was sent under this clientMessageId")
+}
+
+/// Writes the prompt and then the messages to a program. Ends when it will take no more.
+pub(super) async fn feed(
+    mut pipe: impl AsyncWrite + Unpin + Send,
+    first: Option<String>,
+    stdin: Stdin,
+    mut lines: mpsc::Receiver<Line>,
+) {
+    if let Some(first) = first
+        && write_line(&mut pipe, &first).await.is_err()
+    {
+        return;
+    }
+    if stdin == Stdin::Close {
+        return;
+    }
+    while let Some(Line { content, told }) = lines.recv().await {
+        if told.await.is_ok() && write_line(&mut pipe, &content).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn write_line(pipe: &mut (impl AsyncWrite + Unpin + Send), text: &str) -> std::io::Result<()> {
+    pipe.write_all(text.as_bytes()).await?;
+    if !text.ends_with('\n') {
+        pipe.write_all(b"\n").await?;
+    }
+    pipe.flush().await
+}

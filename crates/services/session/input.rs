@@ -1,0 +1,155 @@
+//! What the commands of sessions take.
+//!
+//! Guarantees: what parses and validates is bounded; an id is one segment of a name.
+//! It is not the judgement of who may: that is each row's.
+
+use serde::{Deserialize, Serialize};
+use validator::{Validate, ValidationError};
+
+use super::contract::{SessionId, Status, Stream};
+use crate::project::ProjectId;
+
+/// The most bytes of a prompt.
+pub const PROMPT_BYTES: usize = 64 * 1024;
+/// The most bytes of a message to a program.
+pub const MESSAGE_BYTES: usize = 32 * 1024;
+/// The most bytes of a free command line.
+pub const COMMAND_BYTES: usize = 64 * 1024;
+
+/// Input of `session.start`: an `agent` or a `command`, not both.
+#[derive(Debug, Clone, Serialize, Deserialize, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StartSession {
+    /// Where it runs.
+    pub project_id: ProjectId,
+    /// A configured agent.
+    #[serde(default)]
+    #[validate(length(min = 1, max = 64, message = "is 1 to 64 characters"))]
+    pub agent: Option<String>,
+    /// A free command line: a program and its arguments. Needs the right to execute.
+    #[serde(default)]
+    #[validate(custom(function = "a_command"))]
+    pub command: Option<Vec<String>>,
+    /// What to do: in place of `{prompt}` in the agent's command, else a line on standard input.
+    #[serde(default)]
+    #[validate(custom(function = "a_prompt"))]
+    pub prompt: Option<String>,
+    /// What people call it; by default the prompt's first line, or the program.
+    #[serde(default)]
+    #[validate(length(min = 1, max = 200, message = "is 1 to 200 characters"))]
+    pub title: Option<String>,
+    /// The same key of the same user in the same project starts once within 24 hours.
+    #[serde(default)]
+    #[validate(length(min = 1, max = 128, message = "is 1 to 128 characters"))]
+    pub idempotency_key: Option<String>,
+}
+
+/// Input of `session.list`.
+#[derive(Debug, Clone, Default, Deserialize, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ListSessions {
+    /// Only those of this project.
+    #[serde(default)]
+    pub project_id: Option<ProjectId>,
+    /// Only those that are so.
+    #[serde(default)]
+    pub status: Option<Status>,
+    /// At most so many: 1 to 200, 50 by default.
+    #[serde(default)]
+    #[validate(range(min = 1, max = 200, message = "is 1 to 200"))]
+    pub limit: Option<u32>,
+    /// The `cursor` of the page before.
+    #[serde(default)]
+    pub cursor: Option<SessionId>,
+}
+
+/// Input of `session.get` and `session.cancel`.
+#[derive(Debug, Clone, Deserialize, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OneSession {
+    /// The session.
+    pub session_id: SessionId,
+}
+
+/// Input of `session.send_message`.
+#[derive(Debug, Clone, Deserialize, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SendMessage {
+    /// The session.
+    pub session_id: SessionId,
+    /// A line, or several, for the program's standard input. The last newline is added.
+    #[validate(custom(function = "a_message"))]
+    pub content: String,
+    /// The sender's key for this message: a repeat changes nothing and gets the same answer.
+    #[serde(default)]
+    #[validate(length(min = 1, max = 128, message = "is 1 to 128 characters"))]
+    pub client_message_id: Option<String>,
+}
+
+/// Input of `session.output`.
+#[derive(Debug, Clone, Deserialize, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReadOutput {
+    /// The session.
+    pub session_id: SessionId,
+    /// Only this stream; by default standard output and standard error, in the order they were read.
+    #[serde(default)]
+    pub r#type: Option<Stream>,
+}
+
+fn refused(why: &'static str) -> Result<(), ValidationError> {
+    Err(ValidationError::new("text").with_message(why.into()))
+}
+
+fn a_prompt(prompt: &str) -> Result<(), ValidationError> {
+    match prompt {
+        _ if prompt.len() > PROMPT_BYTES => refused("is at most 64 KiB"),
+        _ if prompt.contains('\0') => refused("holds no NUL"),
+        _ => Ok(()),
+    }
+}
+
+fn a_message(content: &str) -> Result<(), ValidationError> {
+    match content {
+        "" => refused("is not empty"),
+        _ if content.len() > MESSAGE_BYTES => refused("is at most 32 KiB"),
+        _ => Ok(()),
+    }
+}
+
+fn a_command(command: &[String]) -> Result<(), ValidationError> {
+    let bytes: usize = command.iter().map(|part| part.len() + 1).sum();
+    match command {
+        [] => refused("names a program"),
+        [program, ..] if program.is_empty() => refused("names a program"),
+        _ if command.len() > 256 => refused("has at most 256 parts"),
+        _ if bytes > COMMAND_BYTES => refused("is at most 64 KiB"),
+        _ if command.iter().any(|part| part.contains('\0')) => refused("holds no NUL"),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(json: &str) -> String {
+        let input: StartSession = serde_json::from_str(json).expect("parses");
+        tidings_core::command::check(&input).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn a_start_with_parts_out_of_bounds_is_refused_with_the_field_and_the_reason() {
+        assert!(refusal(r#"{"projectId":"p","command":[]}"#).contains("command: names a program"));
+        assert!(refusal(r#"{"projectId":"p","command":["a\u0000"]}"#).contains("command: holds no NUL"));
+        assert!(refusal(r#"{"projectId":"p","agent":""}"#).contains("agent: is 1 to 64"));
+        let long = format!(r#"{{"projectId":"p","agent":"a","prompt":"{}"}}"#, "é".repeat(PROMPT_BYTES / 2 + 1));
+        assert!(refusal(&long).contains("prompt: is at most 64 KiB"));
+    }
+
+    #[test]
+    fn an_unknown_field_and_an_id_with_a_colon_are_refused() {
+        assert!(serde_json::from_str::<StartSession>(r#"{"projectId":"p","promt":"x"}"#).is_err());
+        assert!(serde_json::from_str::<OneSession>(r#"{"sessionId":"1:2"}"#).is_err());
+    }
+}

@@ -1,0 +1,208 @@
+//! The way of a program's output: read, decode, redact, cut, tell.
+//!
+//! Guarantees: the two streams are read apart and told in the order they were read; text is held
+//! back at most [`HOLD`] for the sake of redaction (an unfinished character waits for its rest);
+//! reading goes on only while the log takes what was read, so a fast program is held back by its
+//! pipe; what was printed before the program ended is read to the end.
+//! It is not a buffer: at most [`QUEUE`] pieces wait while one unit of them is being told.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tidings_core::{Event, Result, runtime::Clock};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    sync::{mpsc, watch},
+    time::Instant,
+};
+
+use super::{
+    contract::{STREAM_OUTPUT, SessionId, Stream, StreamOutput},
+    decode::{Decoder, pieces},
+    telling::Telling,
+};
+use crate::redaction::{Redaction, Redactor};
+
+/// The most bytes of one piece of output.
+pub(super) const PIECE_BYTES: usize = 16 * 1024;
+/// How many pieces wait, and how many become one unit on the bus.
+pub(super) const QUEUE: usize = 4;
+/// The longest that text is held back.
+const HOLD: Duration = Duration::from_millis(20);
+/// Once the process group is killed, a pipe that is silent for so long is left to whoever holds it.
+const SILENCE: Duration = Duration::from_millis(100);
+/// And so much is read of it at most: more than any pipe holds.
+const LEFTOVER_BYTES: u64 = 2 * 1024 * 1024;
+
+/// A piece of output on its way.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub(super) stream: Stream,
+    pub(super) content: String,
+}
+
+/// What both streams of a session share.
+#[derive(Debug)]
+pub(super) struct Meter {
+    read: AtomicU64,
+    limit: u64,
+    heard_ms: AtomicU64,
+    clock: Arc<dyn Clock>,
+}
+
+impl Meter {
+    /// A meter that lets `limit` bytes pass; zero is no limit.
+    pub(super) fn new(limit: u64, clock: Arc<dyn Clock>) -> Self {
+        let meter = Self { read: AtomicU64::new(0), limit, heard_ms: AtomicU64::new(0), clock };
+        meter.heard_ms.store(meter.now_ms(), Ordering::Relaxed);
+        meter
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// How long nothing was read, in milliseconds.
+    pub(super) fn silent_ms(&self) -> u64 {
+        self.now_ms().saturating_sub(self.heard_ms.load(Ordering::Relaxed))
+    }
+
+    /// Whether more was read than may pass.
+    pub(super) fn is_over(&self) -> bool {
+        self.limit > 0 && self.read.load(Ordering::Relaxed) > self.limit
+    }
+
+    /// How many of the `count` bytes just read may pass.
+    fn pass(&self, count: usize) -> usize {
+        self.heard_ms.store(self.now_ms(), Ordering::Relaxed);
+        let before = self.read.fetch_add(count as u64, Ordering::Relaxed);
+        if self.limit == 0 {
+            return count;
+        }
+        usize::try_from(self.limit.saturating_sub(before)).map_or(count, |left| left.min(count))
+    }
+}
+
+/// What reads one stream.
+pub(super) struct Pump {
+    pub(super) stream: Stream,
+    pub(super) redaction: Arc<Redaction>,
+    pub(super) meter: Arc<Meter>,
+    pub(super) pieces: mpsc::Sender<Piece>,
+    /// Turns true once the process group is killed.
+    pub(super) killed: watch::Receiver<bool>,
+    /// Called when the limit is met.
+    pub(super) over: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Pump {
+    /// Reads to the end of the stream, or as far as the rest is worth it.
+    pub(super) async fn run(mut self, mut source: impl AsyncRead + Unpin + Send) {
+        let mut buffer = vec![0; PIECE_BYTES];
+        let mut decoder = Decoder::default();
+        let mut redactor = Redactor::new(self.redaction.clone());
+        let mut flush_at: Option<Instant> = None;
+        let mut leftover = 0;
+        while leftover < LEFTOVER_BYTES {
+            let killed = *self.killed.borrow();
+            let ready = tokio::select! {
+                biased;
+                read = source.read(&mut buffer) => match read {
+                    Ok(count) if count > 0 => {
+                        leftover += if killed { count as u64 } else { 0 };
+                        redactor.push(&decoder.push(self.admitted(&buffer[..count])))
+                    }
+                    _ => break,
+                },
+                () = tokio::time::sleep_until(flush_at.unwrap_or_else(Instant::now)), if flush_at.is_some() => {
+                    flush_at = None;
+                    redactor.flush()
+                }
+                _ = self.killed.changed(), if !killed => continue,
+                () = tokio::time::sleep(SILENCE), if killed => break,
+            };
+            if redactor.holds() {
+                flush_at.get_or_insert_with(|| Instant::now() + HOLD);
+            } else {
+                flush_at = None;
+            }
+            if self.pass_on(&ready).await.is_err() {
+                return;
+            }
+        }
+        let rest = redactor.push(&decoder.finish()) + &redactor.flush();
+        // Nobody takes it any more: then the session has ended without its output, and says so.
+        drop(self.pass_on(&rest).await);
+    }
+
+    fn admitted<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        let count = self.meter.pass(bytes.len());
+        if count < bytes.len() {
+            (self.over)();
+        }
+        &bytes[..count]
+    }
+
+    async fn pass_on(&self, text: &str) -> Result<(), mpsc::error::SendError<Piece>> {
+        for content in pieces(text, PIECE_BYTES) {
+            self.pieces.send(Piece { stream: self.stream, content: content.to_owned() }).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes events of pieces: neighbours of one stream become one, each with its offset.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    offsets: [u64; 3],
+}
+
+impl Record {
+    /// How many bytes of output there are so far, all streams together.
+    pub(super) fn bytes(&self) -> u64 {
+        self.offsets.iter().sum()
+    }
+
+    /// The events of these pieces.
+    pub(super) fn events(&mut self, id: &SessionId, pieces: impl IntoIterator<Item = Piece>) -> Vec<Event> {
+        let mut merged: Vec<Piece> = Vec::with_capacity(QUEUE);
+        for piece in pieces {
+            match merged.last_mut() {
+                Some(last)
+                    if last.stream == piece.stream && last.content.len() + piece.content.len() <= PIECE_BYTES =>
+                {
+                    last.content.push_str(&piece.content);
+                }
+                _ => merged.push(piece),
+            }
+        }
+        merged.into_iter().map(|piece| self.event(id, piece)).collect()
+    }
+
+    fn event(&mut self, id: &SessionId, Piece { stream, content }: Piece) -> Event {
+        let offset = &mut self.offsets[stream as usize];
+        let data = StreamOutput { session_id: id.clone(), r#type: stream, offset: Some(*offset), content };
+        *offset += data.content.len() as u64;
+        Event::new(STREAM_OUTPUT, data)
+    }
+}
+
+/// Tells all pieces, a unit at a time, each durable before the next: what comes meanwhile forms the
+/// next unit by itself.
+///
+/// # Errors
+/// When the bus will take no more.
+pub(super) async fn tell_all(telling: &Telling, mut record: Record, mut source: mpsc::Receiver<Piece>) -> Result<()> {
+    let mut waiting = Vec::with_capacity(QUEUE);
+    while source.recv_many(&mut waiting, QUEUE).await > 0 {
+        let events = record.events(&telling.id, waiting.drain(..));
+        let through = record.bytes();
+        telling.tell(events, None, |state| state.counts.bytes >= through).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! The process of a session: started in a group of its own, and ended with the whole of it.
+//!
+//! Guarantees: a child sees the environment it is given and nothing else; when a [`Group`] goes out
+//! of scope, its processes are killed. Descendants that make a group of their own escape it: a
+//! wrapper that separates programs holds them, too.
+//! It is not a judge of what may run.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use rustix::process::{Pid, Signal, getuid, kill_process_group};
+use tidings_core::{Error, Result};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+
+use super::config::Environment;
+
+/// The system user that programs run as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SystemUser {
+    pub(super) name: String,
+    uid: u32,
+    gid: u32,
+    pub(super) home: String,
+}
+
+impl SystemUser {
+    /// Looks a user up in the system's list.
+    ///
+    /// # Errors
+    /// `invalid_data` naming `run.user`, when there is no such user or the server may not become it.
+    pub(super) fn find(name: &str) -> Result<Self> {
+        let refuse = |why: &str| Error::invalid_field("run.user", why);
+        let list = std::fs::read_to_string("/etc/passwd").map_err(|_| refuse("the list of users cannot be read"))?;
+        let user = Self::in_list(&list, name).ok_or_else(|| refuse("there is no such user"))?;
+        if !getuid().is_root() && getuid().as_raw() != user.uid {
+            return Err(refuse("only a server that runs as root can start programs as another user"));
+        }
+        Ok(user)
+    }
+
+    fn in_list(list: &str, name: &str) -> Option<Self> {
+        list.lines().find_map(|line| {
+            let fields: Vec<&str> = line.split(':').collect();
+            let [user, _, uid, gid, _, home, ..] = fields[..] else { return None };
+            if user != name {
+                return None;
+            }
+            Some(Self { name: user.to_owned(), uid: uid.parse().ok()?, gid: gid.parse().ok()?, home: home.to_owned() })
+        })
+    }
+}
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub(super) struct Program {
+    /// The program and its arguments, with the wrapper. Not empty.
+    pub(super) argv: Vec<String>,
+    pub(super) root: PathBuf,
+    pub(super) environment: Environment,
+    pub(super) user: Option<SystemUser>,
+}
+
+/// A running program and the ends of its pipes.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) child: Child,
+    pub(super) group: Group,
+    pub(super) stdin: ChildStdin,
+    pub(super) stdout: ChildStdout,
+    pub(super) stderr: ChildStderr,
+}
+
+impl Program {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn start(&self) -> io::Result<Running> {
+        let (program, arguments) =
+            self.argv.split_first().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        if !self.root.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the project's directory is not there"));
+        }
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .current_dir(&self.root)
+            .env_clear()
+            .envs(self.environment.iter())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        if let Some(user) = self.user.as_ref().filter(|user| user.uid != getuid().as_raw()) {
+            command.uid(user.uid).gid(user.gid);
+        }
+        let mut child = command.spawn()?;
+        let group = Group::of(&child)?;
+        let missing = || io::Error::other("a pipe is missing");
+        let stdin = child.stdin.take().ok_or_else(missing)?;
+        let stdout = child.stdout.take().ok_or_else(missing)?;
+        let stderr = child.stderr.take().ok_or_else(missing)?;
+        Ok(Running { child, group, stdin, stdout, stderr })
+    }
+}
+
+/// A process group that ends with this value.
+#[derive(Debug)]
+pub(super) struct Group {
+    leader: Pid,
+    over: bool,
+}
+
+impl Group {
+    fn of(child: &Child) -> io::Result<Self> {
+        let raw = child.id().and_then(|id| i32::try_from(id).ok()).filter(|id| *id > 1);
+        let leader = raw.and_then(Pid::from_raw).ok_or_else(|| io::Error::other("a child without an id"))?;
+        Ok(Self { leader, over: false })
+    }
+
+    /// The id of its first process, which is the group's.
+    pub(super) fn id(&self) -> i32 {
+        self.leader.as_raw_nonzero().get()
+    }
+
+    /// Asks all its processes to end.
+    pub(super) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Kills all its processes.
+    pub(super) fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    /// Kills what is left of it, for the last time.
+    pub(super) fn finish(mut self) {
+        self.kill();
+        self.over = true;
+    }
+
+    fn signal(&self, signal: Signal) {
+        // A group without processes is what is wanted; nothing else can be done about a failure.
+        if let Err(error) = kill_process_group(self.leader, signal) {
+            tracing::trace!(group = self.id(), %error, "no process of the group took the signal");
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if !self.over {
+            self.kill();
+        }
+    }
+}
+
+/// A command line with the wrapper before it.
+pub(super) fn wrapped(wrapper: &[String], root: &Path, argv: Vec<String>) -> Vec<String> {
+    let root = root.to_string_lossy();
+    wrapper.iter().map(|part| part.replace("{root}", &root)).chain(argv).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_found_by_its_whole_name() {
+        let list = "root:x:0:0:root:/root:/bin/sh\nagent:x:1001:1002::/home/agent:/bin/sh\nbad:x:y:z\n";
+        let user = SystemUser::in_list(list, "agent").expect("found");
+        assert_eq!((user.uid, user.gid, user.home.as_str()), (1001, 1002, "/home/agent"));
+        assert_eq!(SystemUser::in_list(list, "age"), None);
+        assert_eq!(SystemUser::in_list(list, "bad"), None);
+    }
+
+    #[test]
+    fn a_wrapper_comes_first_and_knows_the_root() {
+        let wrapper = ["box", "--bind={root}", "--"].map(str::to_owned);
+        let argv = wrapped(&wrapper, Path::new("/p"), vec!["sh".to_owned()]);
+        assert_eq!(argv, ["box", "--bind=/p", "--", "sh"]);
+    }
+}

@@ -1,0 +1,201 @@
+//! Reading sessions: one, many, and the output as plain text.
+//!
+//! Guarantees: what is answered is the projection, so that it agrees with the snapshot; a list shows
+//! only what the caller may see; every answer is bounded.
+//! It is not live: that is the channel.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tidings_core::{
+    Error, Message, Result, Timestamp, UserId,
+    projection::{ListStates, View},
+};
+
+use super::{
+    contract::{STREAM_OUTPUT, SessionId, Status, Stream, StreamOutput},
+    input::{ListSessions, ReadOutput},
+    sessions::Sessions,
+    state::{Failure, SessionState},
+    telling::DOMAIN,
+};
+use crate::project::ProjectId;
+
+/// How many sessions a page has, unless the caller says.
+const PAGE: usize = 50;
+/// How many states one request looks through at most; then it answers with a cursor.
+const SCAN: usize = 2_000;
+/// How many states, or messages, are read at once.
+const BATCH: usize = 200;
+/// The most bytes of output in one answer: the newest.
+pub const OUTPUT_BYTES: usize = 8 * 1024 * 1024;
+
+/// A session in a list: what its state says, but for the transcript.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Brief {
+    /// The session.
+    pub id: SessionId,
+    /// The project that it runs in.
+    pub project_id: Option<ProjectId>,
+    /// How it is.
+    pub status: Status,
+    /// What people call it.
+    pub title: Option<String>,
+    /// The agent that runs.
+    pub agent: Option<String>,
+    /// When it started.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// When its newest message was published.
+    pub updated_at: Option<Timestamp>,
+    /// The exit code, once the program exited.
+    pub exit_code: Option<i32>,
+    /// Why it failed, if it did.
+    pub error: Option<Failure>,
+}
+
+/// A page of sessions, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The sessions; there may be fewer than asked for and a cursor all the same.
+    pub sessions: Vec<Brief>,
+    /// For the next page; none on the last one.
+    pub cursor: Option<SessionId>,
+}
+
+impl Sessions {
+    /// The snapshot of a session.
+    ///
+    /// # Errors
+    /// `not_found`, `unavailable`.
+    pub async fn get(self: Arc<Self>, id: SessionId) -> Result<Box<RawValue>> {
+        let view = self.ports.states.get(DOMAIN, id.as_str()).await?;
+        view.map(|view| view.state.snapshot()).ok_or_else(Error::not_found)
+    }
+
+    /// Sessions that `visible` lets through, newest first. It is asked with id, owner and project.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn list(
+        self: Arc<Self>,
+        query: ListSessions,
+        visible: impl Fn(&SessionId, Option<&UserId>, Option<&str>) -> bool + Send + Sync + 'static,
+    ) -> Result<Page> {
+        let limit = query.limit.map_or(PAGE, |limit| limit as usize);
+        let project: Option<&str> = query.project_id.as_ref().map(ProjectId::as_str);
+        let mut below = query.cursor.as_ref().map(|cursor| cursor.as_str().into());
+        let mut page = Page { sessions: Vec::new(), cursor: None };
+        for _ in 0..SCAN / BATCH {
+            let ask = ListStates { project: project.map(Into::into), below, limit: BATCH };
+            let views = self.ports.states.list(DOMAIN, ask).await?;
+            let Some(last) = views.last() else { return Ok(page) };
+            below = Some(last.id.clone());
+            for view in views {
+                let Some(brief) = brief(&view).filter(|brief| query.status.is_none_or(|status| status == brief.status))
+                else {
+                    continue;
+                };
+                if !visible(&brief.id, view.owner.as_ref(), view.project.as_deref()) {
+                    continue;
+                }
+                if page.sessions.len() == limit {
+                    page.cursor = page.sessions.last().map(|last| last.id.clone());
+                    return Ok(page);
+                }
+                page.sessions.push(brief);
+            }
+        }
+        page.cursor = below.and_then(|id| id.parse().ok());
+        Ok(page)
+    }
+
+    /// What a program printed, as plain text: the newest 8 MiB of what is kept. Where something is
+    /// missing before it, the first line says how much.
+    ///
+    /// # Errors
+    /// `not_found`, `unavailable`.
+    pub async fn output(self: Arc<Self>, input: ReadOutput) -> Result<String> {
+        let view = self.ports.states.get(DOMAIN, input.session_id.as_str()).await?.ok_or_else(Error::not_found)?;
+        let mut text = Newest::default();
+        let mut before = view.seq + 1;
+        while before > 1 && text.bytes < OUTPUT_BYTES {
+            let after = (before - 1).saturating_sub(BATCH as u64);
+            let limit = usize::try_from(before - 1 - after).unwrap_or(BATCH);
+            let (messages, _) = self.ports.states.messages(DOMAIN, input.session_id.as_str(), after, limit).await?;
+            let batch: Vec<_> = messages.iter().filter(|message| message.seq.is_some_and(|seq| seq < before)).collect();
+            if batch.is_empty() {
+                break;
+            }
+            for event in batch.iter().rev().filter_map(|message| printed(message, input.r#type)) {
+                text.prepend(event);
+            }
+            before = after + 1;
+        }
+        Ok(text.into_text())
+    }
+}
+
+fn brief(view: &View) -> Option<Brief> {
+    let state = view.state::<SessionState>()?;
+    Some(Brief {
+        id: view.id.parse().ok()?,
+        project_id: state.project_id.clone(),
+        status: state.status,
+        title: state.title.clone(),
+        agent: state.agent.clone(),
+        started_at: state.started_at,
+        ended_at: state.ended_at,
+        updated_at: state.updated_at,
+        exit_code: state.exit_code,
+        error: state.error.clone(),
+    })
+}
+
+/// The output in a message, if it is of a stream that was asked for.
+fn printed(message: &Message, asked: Option<Stream>) -> Option<Arc<StreamOutput>> {
+    if message.event_type.as_str() != STREAM_OUTPUT {
+        return None;
+    }
+    let event = message.payload.typed::<StreamOutput>().ok()?;
+    let wanted = asked.map_or(event.r#type != Stream::System, |asked| event.r#type == asked);
+    wanted.then_some(event)
+}
+
+/// The newest part of a text, collected backwards.
+#[derive(Default)]
+struct Newest {
+    parts: VecDeque<Arc<StreamOutput>>,
+    bytes: usize,
+}
+
+impl Newest {
+    fn prepend(&mut self, part: Arc<StreamOutput>) {
+        self.bytes += part.content.len();
+        self.parts.push_front(part);
+    }
+
+    fn into_text(self) -> String {
+        let mut text: String = self.parts.iter().map(|part| part.content.as_str()).collect();
+        let mut missing = self.missing();
+        if text.len() > OUTPUT_BYTES {
+            let cut = text.ceil_char_boundary(text.len() - OUTPUT_BYTES);
+            text.drain(..cut);
+            missing += cut as u64;
+        }
+        if missing > 0 {
+            text.insert_str(0, &format!("[{missing} bytes of output before this are left out]\n"));
+        }
+        text
+    }
+
+    /// How many bytes of the streams that are here came before: the offset of each one's first part.
+    fn missing(&self) -> u64 {
+        let streams = [Stream::Stdout, Stream::Stderr, Stream::System];
+        let first = |stream| self.parts.iter().find(|part| part.r#type == stream).and_then(|part| part.offset);
+        streams.into_iter().filter_map(first).sum()
+    }
+}

@@ -1,0 +1,206 @@
+//! The sessions that run here, and who may have how many.
+//!
+//! Guarantees: one session an id and one an idempotency key at a time; the limits count what is
+//! here; the course of a session goes one way, so that a cancel and an exit that race give one end.
+//! It is not the truth about sessions that ended: that is their state.
+
+use std::{collections::HashMap, sync::Arc};
+
+use futures_util::future::Shared;
+use parking_lot::Mutex;
+use tidings_core::{BoxFuture, Code, Error, Result, UserId};
+use tokio::sync::watch;
+
+use super::{
+    config::Limits,
+    contract::SessionId,
+    inbox::Inbox,
+    plan::{Key, Plan},
+};
+use crate::project::ProjectId;
+
+/// Resolves once the start of a session is durable: to its id, which is an earlier one's if its key was used.
+pub(super) type Begun = Shared<BoxFuture<'static, Result<SessionId>>>;
+
+/// Why the server ends a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// This user cancelled it.
+    Cancelled(UserId),
+    /// The server stops.
+    ServerStopped,
+    /// It ran too long.
+    Timeout,
+    /// It printed too much.
+    OutputLimit,
+    /// The log takes its output no more.
+    OutputLost,
+}
+
+/// The course of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Course {
+    /// It runs, or is about to.
+    Running,
+    /// It was told to end.
+    Stopping(Reason),
+    /// Its program has ended; by itself, if nobody had told it to.
+    Exited(Option<Reason>),
+}
+
+/// A session that runs here.
+pub(super) struct Live {
+    pub(super) id: SessionId,
+    pub(super) user: UserId,
+    pub(super) project_id: ProjectId,
+    pub(super) key: Option<Key>,
+    pub(super) course: watch::Sender<Course>,
+    pub(super) inbox: Inbox,
+    pub(super) begun: Begun,
+}
+
+impl Live {
+    /// Tells the program to end. Says whether it is ending now, for this reason or an earlier one.
+    pub(super) fn ask_to_end(&self, reason: Reason) -> bool {
+        self.course.send_if_modified(|course| {
+            let running = *course == Course::Running;
+            if running {
+                *course = Course::Stopping(reason);
+            }
+            running
+        });
+        matches!(*self.course.borrow(), Course::Stopping(_))
+    }
+
+    /// Notes that the program has ended; says why it was told to, if it was.
+    pub(super) fn exited(&self) -> Option<Reason> {
+        let mut why = None;
+        self.course.send_modify(|course| {
+            if let Course::Stopping(reason) = course {
+                why = Some(reason.clone());
+            }
+            *course = Course::Exited(why.clone());
+        });
+        why
+    }
+}
+
+/// What came of entering a session.
+pub(super) enum Entry {
+    /// It has its place, until the seat is dropped.
+    New(Seat),
+    /// One with the same key is here already.
+    Same(Arc<Live>),
+}
+
+/// The sessions that run here.
+pub(super) struct Registry {
+    limits: Limits,
+    inner: Mutex<Inner>,
+    count: watch::Sender<usize>,
+}
+
+#[derive(Default)]
+struct Inner {
+    live: HashMap<SessionId, Arc<Live>>,
+    closed: bool,
+}
+
+/// The place of a session; dropping it gives it up.
+pub(super) struct Seat {
+    pub(super) live: Arc<Live>,
+    registry: Arc<Registry>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut inner = self.registry.inner.lock();
+        inner.live.remove(&self.live.id);
+        self.registry.count.send_replace(inner.live.len());
+    }
+}
+
+impl Registry {
+    pub(super) fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self { limits, inner: Mutex::default(), count: watch::Sender::new(0) })
+    }
+
+    /// Gives a session its place.
+    ///
+    /// # Errors
+    /// `overloaded` at a limit, `draining` once closed, `conflict` for a key under which something
+    /// else is starting.
+    pub(super) fn enter(self: &Arc<Self>, plan: &Plan, id: SessionId, inbox: Inbox, begun: Begun) -> Result<Entry> {
+        let mut inner = self.inner.lock();
+        if inner.closed {
+            return Err(Error::new(Code::Draining, "the server is stopping"));
+        }
+        if let Some(key) = &plan.key {
+            let same = |live: &&Arc<Live>| live.key.as_ref().is_some_and(|other| other.name == key.name);
+            if let Some(live) = inner.live.values().find(same) {
+                return if live.key.as_ref() == Some(key) {
+                    Ok(Entry::Same(live.clone()))
+                } else {
+                    Err(other_request())
+                };
+            }
+        }
+        inner.within(&self.limits, plan)?;
+        let live = Arc::new(Live {
+            id: id.clone(),
+            user: plan.user.clone(),
+            project_id: plan.project_id.clone(),
+            key: plan.key.clone(),
+            course: watch::Sender::new(Course::Running),
+            inbox,
+            begun,
+        });
+        inner.live.insert(id, live.clone());
+        self.count.send_replace(inner.live.len());
+        Ok(Entry::New(Seat { live, registry: self.clone() }))
+    }
+
+    /// A session that runs here.
+    pub(super) fn get(&self, id: &SessionId) -> Option<Arc<Live>> {
+        self.inner.lock().live.get(id).cloned()
+    }
+
+    /// Lets nobody in any more, and tells everybody to end.
+    pub(super) fn close(&self) {
+        let mut inner = self.inner.lock();
+        inner.closed = true;
+        for live in inner.live.values() {
+            live.ask_to_end(Reason::ServerStopped);
+        }
+    }
+
+    /// Resolves when nobody is here.
+    pub(super) async fn emptied(&self) {
+        // The sender lives as long as the registry, so the wait ends only with the condition.
+        drop(self.count.subscribe().wait_for(|count| *count == 0).await);
+    }
+}
+
+impl Inner {
+    fn within(&self, limits: &Limits, plan: &Plan) -> Result<()> {
+        let count = |of: &dyn Fn(&Live) -> bool| self.live.values().filter(|live| of(live)).count();
+        let table = [
+            (limits.per_user, count(&|live| live.user == plan.user), "this user"),
+            (limits.per_project, count(&|live| live.project_id == plan.project_id), "this project"),
+            (limits.total, self.live.len(), "the server"),
+        ];
+        for (limit, running, whose) in table {
+            if limit > 0 && running >= limit {
+                let message =
+                    format!("{whose} has {running} sessions running, the most allowed: wait for an end, or cancel one");
+                return Err(Error::overloaded(message));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The refusal of a key that is known with another request.
+pub(super) fn other_request() -> Error {
+    Error::new(Code::Conflict, "another request was made under this idempotencyKey")
+}

@@ -1,0 +1,229 @@
+//! What is remembered of process groups, so that the next start can kill those that outlived the server.
+//!
+//! Guarantees: a group is killed only if it is surely the one that was remembered: the machine was
+//! not started anew, and its leader is the same process or is gone while its members are not (the
+//! system gives no process the id of a group that has members). Where `/proc` is missing nothing is killed.
+//! It is not the end of their sessions: that is an event.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde::{Deserialize, Serialize};
+
+/// How long killed groups may take to be gone, in steps of [`STEP`].
+const STEPS: u32 = 100;
+const STEP: Duration = Duration::from_millis(20);
+
+/// A folder with a small file for each running process group.
+#[derive(Debug, Clone)]
+pub(super) struct Survivors {
+    dir: PathBuf,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Remembered {
+    group: i32,
+    /// When its leader started, in the kernel's ticks since the boot.
+    started: u64,
+    /// Which boot of the machine.
+    boot: String,
+}
+
+impl Survivors {
+    /// The folder `run` of the data directory, made if needed.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn open(data_dir: &Path) -> io::Result<Self> {
+        let dir = data_dir.join("run");
+        fs::create_dir_all(&dir)?;
+        Ok(Self { dir })
+    }
+
+    /// Remembers a group under a name. Blocks on a small write.
+    ///
+    /// # Errors
+    /// The system's, also where the process has no entry in `/proc`.
+    pub(super) fn remember(&self, name: &str, group: i32) -> io::Result<()> {
+        let process = Process::read(group).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        let remembered = Remembered { group, started: process.started, boot: boot()? };
+        let text = serde_json::to_vec(&remembered)?;
+        let draft = self.dir.join(format!("{name}.tmp"));
+        fs::write(&draft, text)?;
+        fs::rename(draft, self.dir.join(name))
+    }
+
+    /// Forgets it. Blocks on a small write.
+    pub(super) fn forget(&self, name: &str) {
+        if let Err(error) = fs::remove_file(self.dir.join(name)).or_else(missing_is_fine) {
+            tracing::warn!(%error, "a remembered process group could not be forgotten");
+        }
+    }
+
+    /// Kills every remembered group that is still there and waits until it is gone. Returns how many
+    /// groups were killed. Blocks for up to two seconds.
+    ///
+    /// # Errors
+    /// `run` cannot be read.
+    pub(super) fn kill_all(&self) -> io::Result<usize> {
+        let mut killed = Vec::new();
+        let boot = boot().ok();
+        for entry in fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            let remembered = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Remembered>(&text).ok());
+            let same_boot = remembered.filter(|it| Some(&it.boot) == boot.as_ref());
+            if let Some(found) = same_boot.filter(Remembered::is_there).filter(|found| kill(found.group)) {
+                killed.push(found.group);
+            }
+            fs::remove_file(&path).or_else(missing_is_fine)?;
+        }
+        for _ in 0..STEPS {
+            let there = groups();
+            if !killed.iter().any(|group| there.contains_key(group)) {
+                break;
+            }
+            std::thread::sleep(STEP);
+        }
+        Ok(killed.len())
+    }
+}
+
+impl Remembered {
+    fn is_there(&self) -> bool {
+        match Process::read(self.group) {
+            Some(leader) => leader.started == self.started && leader.group == self.group,
+            None => groups().contains_key(&self.group),
+        }
+    }
+}
+
+fn missing_is_fine(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+fn kill(group: i32) -> bool {
+    let group = Some(group).filter(|group| *group > 1).and_then(Pid::from_raw);
+    group.is_some_and(|group| kill_process_group(group, Signal::KILL).is_ok())
+}
+
+fn boot() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+/// What `/proc` says of a process.
+#[derive(Debug, PartialEq, Eq)]
+struct Process {
+    state: char,
+    group: i32,
+    started: u64,
+}
+
+impl Process {
+    fn read(id: i32) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{id}/stat")).ok()?)
+    }
+
+    /// The line's second field is the program's name in parentheses and may hold anything.
+    fn parse(stat: &str) -> Option<Self> {
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+        let state = fields.next()?.chars().next()?;
+        let group = fields.nth(1)?.parse().ok()?;
+        let started = fields.nth(16)?.parse().ok()?;
+        Some(Self { state, group, started })
+    }
+}
+
+/// The process groups that have living members, and how many.
+fn groups() -> HashMap<i32, usize> {
+    let mut groups = HashMap::new();
+    let Ok(entries) = fs::read_dir("/proc") else { return groups };
+    let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    for process in ids.filter_map(Process::read).filter(|process| !matches!(process.state, 'Z' | 'X')) {
+        *groups.entry(process.group).or_default() += 1;
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        os::unix::process::{CommandExt, ExitStatusExt},
+        process::{Child, Command, Stdio},
+    };
+
+    use super::*;
+
+    /// A leader with a child, both of which would run for a long time.
+    fn family() -> Child {
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 600 & echo up; wait"]).process_group(0).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("starts");
+        let mut up = [0; 3];
+        io::Read::read_exact(child.stdout.as_mut().expect("piped"), &mut up).expect("prints");
+        child
+    }
+
+    fn id(child: &Child) -> i32 {
+        i32::try_from(child.id()).expect("an id")
+    }
+
+    #[test]
+    fn a_remembered_group_is_killed_with_all_its_members_and_forgotten() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let survivors = Survivors::open(dir.path()).expect("opens");
+        let mut child = family();
+        survivors.remember("s1", id(&child)).expect("remembers");
+        assert_eq!(survivors.kill_all().expect("kills"), 1);
+        assert_eq!(child.wait().expect("ends").signal(), Some(9));
+        assert!(!groups().contains_key(&id(&child)));
+        assert_eq!(survivors.kill_all().expect("nothing left"), 0);
+    }
+
+    #[test]
+    fn members_that_outlived_their_leader_are_killed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let survivors = Survivors::open(dir.path()).expect("opens");
+        let mut child = family();
+        survivors.remember("s1", id(&child)).expect("remembers");
+        child.kill().expect("kills the leader only");
+        child.wait().expect("ends");
+        assert!(groups().contains_key(&id(&child)));
+        assert_eq!(survivors.kill_all().expect("kills"), 1);
+        assert!(!groups().contains_key(&id(&child)));
+    }
+
+    #[test]
+    fn a_process_that_is_not_the_remembered_one_is_left_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let survivors = Survivors::open(dir.path()).expect("opens");
+        let mut child = family();
+        let there = Process::read(id(&child)).expect("runs");
+        let other = [
+            Remembered { group: id(&child), started: there.started + 1, boot: boot().expect("known") },
+            Remembered { group: id(&child), started: there.started, boot: "another".to_owned() },
+            Remembered { group: 1, started: 0, boot: boot().expect("known") },
+        ];
+        for (index, remembered) in other.iter().enumerate() {
+            let text = serde_json::to_vec(remembered).expect("serialises");
+            fs::write(dir.path().join("run").join(format!("s{index}")), text).expect("writes");
+        }
+        fs::write(dir.path().join("run/odd"), "not JSON").expect("writes");
+        assert_eq!(survivors.kill_all().expect("kills nothing"), 0);
+        assert!(child.try_wait().expect("asks").is_none());
+        assert!(kill(id(&child)));
+        child.wait().expect("ends");
+    }
+
+    #[test]
+    fn a_program_whose_name_looks_like_fields_is_read_right() {
+        let stat = "42 (a) b (c)) S 1 40 40 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 777 9";
+        assert_eq!(Process::parse(stat), Some(Process { state: 'S', group: 40, started: 777 }));
+        assert_eq!(Process::parse("42 (a) S"), None);
+    }
+}

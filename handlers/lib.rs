@@ -1,0 +1,40 @@
+//! The handlers: one file a domain, and the registry of all of them.
+//!
+//! Guarantees: each namespace has one owner; a handler is pure, holds no lock and waits for nothing.
+//! They are not services: what a domain does is in `tidings-services`.
+
+pub mod project;
+pub mod session;
+pub mod user;
+
+use std::sync::Arc;
+
+use tidings_core::handler::Handler;
+use tidings_services::{project::Projects, session::Sessions};
+
+/// The services that the handlers' commands call.
+#[derive(Debug, Clone)]
+pub struct Services {
+    /// Projects and their members.
+    pub projects: Arc<Projects>,
+    /// Agent sessions.
+    pub sessions: Arc<Sessions>,
+}
+
+/// The namespaces whose channels have a projection. The start holds it against what the handlers say.
+pub const PROJECTED: [&str; 2] = ["project", "session"];
+
+/// Every handler of the server.
+#[must_use]
+pub fn all(services: &Services) -> Vec<Arc<dyn Handler>> {
+    vec![
+        Arc::new(project::ProjectHandler::new(services.projects.clone())),
+        Arc::new(session::SessionHandler::new(services.sessions.clone())),
+        Arc::new(user::UserHandler),
+    ]
+}
+
+/// The recipe of docs/ADDING_A_DOMAIN.md, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/ADDING_A_DOMAIN.md")]
+struct Recipe;

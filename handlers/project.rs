@@ -1,0 +1,350 @@
+//! The domain `project`: directories in which programs run, and who belongs to them.
+//!
+//! Guarantees: owns the namespace `project`; what the channel `project:{projectId}` belongs to is told
+//! by its name alone.
+//! It is not where what runs in a project is told: of that it carries summaries, which the
+//! handlers of those things copy here.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use tidings_core::{
+    Action, Channel, Code, Error, Event, Result,
+    command::{Command, Method, Need},
+    handler::{EventRow, Handler, Retention, Route, Standing},
+    projection::{Fold, Projection},
+};
+use tidings_services::project::{
+    ProjectId, ProjectReducer, Projects,
+    contract::{
+        List, MEMBER_REMOVED, MEMBER_SET, MemberRemoved, MemberSet, Named, REGISTERED, REMOVED, Register, Registered,
+        RemoveMember, Removed, SetMember,
+    },
+};
+
+const NAMESPACE: &str = "project";
+
+const EVENTS: &[EventRow] = &[
+    EventRow { event_type: REGISTERED, durable: true, doc: "A directory became a project." },
+    EventRow { event_type: MEMBER_SET, durable: true, doc: "Somebody became a member, or another kind of member." },
+    EventRow { event_type: MEMBER_REMOVED, durable: true, doc: "Somebody is no member any more." },
+    EventRow { event_type: REMOVED, durable: true, doc: "Nothing can be started in the project any more." },
+];
+
+/// The channel of a project, for those who copy summaries into it.
+#[must_use]
+pub fn channel(project_id: &ProjectId) -> Channel {
+    Channel::of(NAMESPACE, project_id)
+}
+
+/// The handler of projects.
+#[derive(Debug)]
+pub struct ProjectHandler {
+    projects: Arc<Projects>,
+}
+
+impl ProjectHandler {
+    /// A handler over the service.
+    #[must_use]
+    pub fn new(projects: Arc<Projects>) -> Self {
+        Self { projects }
+    }
+}
+
+/// What every event of the domain carries.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Carried {
+    project_id: ProjectId,
+}
+
+impl Handler for ProjectHandler {
+    fn domain(&self) -> &'static str {
+        "project"
+    }
+
+    fn namespaces(&self) -> &'static [&'static str] {
+        &[NAMESPACE]
+    }
+
+    fn events(&self) -> &'static [EventRow] {
+        EVENTS
+    }
+
+    fn route(&self, event: &Event) -> Result<Route> {
+        if !may_be_said(event)? {
+            let why = format!("event type '{}': only the server says that", event.event_type);
+            return Err(Error::new(Code::InvalidEvent, why));
+        }
+        let home = home(event)?;
+        let project = named(&home).ok_or_else(|| Error::new(Code::InvalidChannel, "it is project:{projectId}"))?;
+        Ok(if event.event_type.as_str() == REGISTERED {
+            Route::to(home).opening(None, Some(project.as_str().into()))
+        } else {
+            Route::to(home)
+        })
+    }
+
+    fn channel(&self, id: &str) -> Option<Channel> {
+        id.parse().ok().map(|id: ProjectId| channel(&id))
+    }
+
+    fn standing(&self, channel: &Channel) -> Standing {
+        Standing { owner: None, project: named(channel).map(|id| id.as_str().into()) }
+    }
+
+    fn commands(&self) -> Vec<Command> {
+        let mut rows = projects(&self.projects);
+        rows.extend(members(&self.projects));
+        rows
+    }
+
+    fn projection(&self) -> Option<Arc<dyn Projection>> {
+        Some(Fold::<ProjectReducer>::projection())
+    }
+
+    fn retention(&self) -> Retention {
+        // A project outlives what runs in it: its state is saved before a message is trimmed.
+        Retention { messages: 100_000, bytes: 64 << 20, age_ms: 0 }
+    }
+}
+
+/// The project that a channel is of, if it is a whole `project:{projectId}`.
+fn named(channel: &Channel) -> Option<ProjectId> {
+    channel.as_str().strip_prefix(NAMESPACE)?.strip_prefix(':')?.parse().ok()
+}
+
+/// Whether an event comes from the service, or is of a type that gives no rights.
+fn may_be_said(event: &Event) -> Result<bool> {
+    let payload = &event.payload;
+    Ok(match event.event_type.as_str() {
+        REGISTERED => payload.typed::<Registered>()?.own,
+        MEMBER_SET => payload.typed::<MemberSet>()?.own,
+        MEMBER_REMOVED => payload.typed::<MemberRemoved>()?.own,
+        REMOVED => payload.typed::<Removed>()?.own,
+        _ => true,
+    })
+}
+
+/// The channel of an event: of the project in its data, or, from outside, the one that it names.
+fn home(event: &Event) -> Result<Channel> {
+    let in_data = serde_json::from_str::<Carried>(event.payload.json()).map(|carried| channel(&carried.project_id));
+    match (in_data, &event.channel) {
+        (Ok(home), Some(named)) if home != *named => {
+            Err(Error::invalid_field("channel", "is not the one that data.projectId names"))
+        }
+        (Ok(home), _) => Ok(home),
+        (Err(_), Some(named)) if named.namespace() == NAMESPACE => Ok(named.clone()),
+        (Err(_), _) => Err(Error::invalid_field("data.projectId", "names the project")),
+    }
+}
+
+fn projects(projects: &Arc<Projects>) -> Vec<Command> {
+    let (register, list, get, remove) = (projects.clone(), projects.clone(), projects.clone(), projects.clone());
+    vec![
+        Command::new(
+            "project.register",
+            (Method::Post, "/api/projects"),
+            "Makes a project of an existing directory.",
+            |_: &Register| Need::Admin,
+            move |caller, input| register.clone().register(caller.principal.user, input),
+        )
+        .with_status(201),
+        Command::new(
+            "project.list",
+            (Method::Get, "/api/projects"),
+            "Lists the projects that the caller may see, newest first.",
+            |_: &List| Need::Login,
+            move |caller, input: List| {
+                let seen = |id: &ProjectId| {
+                    let project = Some(id.as_str());
+                    caller.visibility.allows(&caller.principal, Action::Subscribe, &channel(id), None, project)
+                };
+                std::future::ready(list.list(&caller.principal.user, &input, seen))
+            },
+        ),
+        Command::new(
+            "project.get",
+            (Method::Get, "/api/projects/{projectId}"),
+            "Shows a project: its directory, its members, its board.",
+            |input: &Named| Need::On(Action::Subscribe, channel(&input.project_id)),
+            move |_, input| get.clone().get(input),
+        ),
+        Command::new(
+            "project.remove",
+            (Method::Delete, "/api/projects/{projectId}"),
+            "Ends a project and its memberships; its directory is not touched.",
+            |_: &Named| Need::Admin,
+            move |caller, input| remove.clone().remove(caller.principal.user, input),
+        ),
+    ]
+}
+
+fn members(projects: &Arc<Projects>) -> Vec<Command> {
+    let (set, remove) = (projects.clone(), projects.clone());
+    vec![
+        Command::new(
+            "project.set_member",
+            (Method::Post, "/api/projects/{projectId}/members"),
+            "Makes somebody a member of a project, or another kind of member.",
+            |input: &SetMember| Need::ProjectOwner(input.project_id.as_str().into()),
+            move |caller, input| set.clone().set_member(caller.principal.user, input),
+        ),
+        Command::new(
+            "project.remove_member",
+            (Method::Delete, "/api/projects/{projectId}/members/{userId}"),
+            "Ends somebody's membership of a project.",
+            |input: &RemoveMember| Need::ProjectOwner(input.project_id.as_str().into()),
+            move |caller, input| remove.clone().remove_member(caller.principal.user, input),
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_core::{
+        BoxFuture, Message, Pattern, Payload, UserId,
+        bus::{EventBus, Listener, Listening, Slot},
+        principal::Membership,
+        projection::{ListStates, States, View},
+    };
+
+    use super::*;
+
+    /// Ports that lead nowhere: a handler's rows and routes are asked without any.
+    struct Nowhere;
+
+    impl EventBus for Nowhere {
+        fn reserve(&self) -> BoxFuture<'_, Result<Slot>> {
+            Box::pin(std::future::ready(self.try_reserve()))
+        }
+        fn try_reserve(&self) -> Result<Slot> {
+            Err(Error::unavailable("nowhere"))
+        }
+        fn on(&self, _pattern: Pattern, _listener: Arc<dyn Listener>) -> Listening {
+            Listening::new(|| ())
+        }
+    }
+
+    impl States for Nowhere {
+        fn get(&self, _domain: &'static str, _id: &str) -> BoxFuture<'_, Result<Option<View>>> {
+            Box::pin(std::future::ready(Ok(None)))
+        }
+        fn list(&self, _domain: &'static str, _query: ListStates) -> BoxFuture<'_, Result<Vec<View>>> {
+            Box::pin(std::future::ready(Ok(Vec::new())))
+        }
+        fn messages(
+            &self,
+            _domain: &'static str,
+            _id: &str,
+            _after: u64,
+            _limit: usize,
+        ) -> BoxFuture<'_, Result<(Vec<Arc<Message>>, bool)>> {
+            Box::pin(std::future::ready(Ok((Vec::new(), false))))
+        }
+    }
+
+    fn handler() -> ProjectHandler {
+        ProjectHandler::new(Projects::new(Arc::new(Nowhere), Arc::new(Nowhere), "."))
+    }
+
+    fn event(event_type: &'static str, data: serde_json::Value, channel: Option<&str>) -> Event {
+        let mut event = Event::new(event_type, data);
+        event.channel = channel.map(|channel| channel.parse().expect("a channel"));
+        event
+    }
+
+    /// Each type of the service, as it says it or as somebody outside would.
+    fn said(own: bool) -> Vec<Event> {
+        let project_id: ProjectId = "p1".parse().expect("an id");
+        let user_id: UserId = "u1".parse().expect("an id");
+        let (name, root, membership) = ("one".to_owned(), "/one".to_owned(), Membership::Owner);
+        vec![
+            Event::new(REGISTERED, Registered { project_id: project_id.clone(), name, root, own }),
+            Event::new(
+                MEMBER_SET,
+                MemberSet { project_id: project_id.clone(), user_id: user_id.clone(), membership, own },
+            ),
+            Event::new(MEMBER_REMOVED, MemberRemoved { project_id: project_id.clone(), user_id, own }),
+            Event::new(REMOVED, Removed { project_id, own }),
+        ]
+    }
+
+    #[test]
+    fn every_event_goes_to_the_channel_of_its_project_and_only_the_first_opens_it() {
+        let said = said(true);
+        assert_eq!(said.len(), EVENTS.len());
+        for event in said {
+            let route = handler().route(&event).expect("routes");
+            assert_eq!(route.home.as_str(), "project:p1");
+            let opened = route.opens.map(|opens| (opens.owner, opens.project));
+            let expected = (event.event_type.as_str() == REGISTERED).then(|| (None, Some("p1".into())));
+            assert_eq!(opened, expected, "{}", event.event_type);
+        }
+    }
+
+    #[test]
+    fn nobody_outside_gives_rights_by_an_event() {
+        let parsed = said(true).into_iter().map(|event| {
+            let json = serde_json::from_str(event.payload.json()).expect("JSON");
+            Event { payload: Payload::raw(json), ..event }
+        });
+        for event in said(false).into_iter().chain(parsed) {
+            let refused = handler().route(&event).map(|route| route.home).map_err(|error| error.code());
+            assert_eq!(refused, Err(Code::InvalidEvent), "{}", event.event_type);
+        }
+    }
+
+    #[test]
+    fn an_event_that_names_no_project_or_two_is_refused() {
+        let table = [
+            (serde_json::json!({"projectId": "p1"}), Some("project:p1"), Ok("project:p1")),
+            (serde_json::json!({}), Some("project:p1"), Ok("project:p1")),
+            (serde_json::json!({"projectId": "p1"}), Some("project:p2"), Err(Code::InvalidData)),
+            (serde_json::json!({"projectId": "p1:2"}), None, Err(Code::InvalidData)),
+            (serde_json::json!({}), None, Err(Code::InvalidData)),
+            (serde_json::json!({}), Some("session:1"), Err(Code::InvalidData)),
+            (serde_json::json!({}), Some("project:a:b"), Err(Code::InvalidChannel)),
+        ];
+        for (data, channel, expected) in table {
+            let routed = handler().route(&event("project.noted", data.clone(), channel));
+            let routed = routed.map(|route| route.home.to_string()).map_err(|error| error.code());
+            assert_eq!(routed, expected.map(str::to_owned), "{data} {channel:?}");
+        }
+    }
+
+    #[test]
+    fn the_channel_of_a_project_belongs_to_it_and_a_longer_name_to_nobody() {
+        let standing = |name: &str| handler().standing(&name.parse().expect("a channel")).project;
+        assert_eq!(standing("project:p1").as_deref(), Some("p1"));
+        assert_eq!(standing("project:x:p1"), None);
+        assert_eq!(handler().channel("a:b"), None);
+    }
+
+    #[test]
+    fn each_command_asks_for_what_it_needs() {
+        let admin = Need::Admin;
+        let owner = Need::ProjectOwner("p1".into());
+        let on = Need::On(Action::Subscribe, "project:p1".parse().expect("a channel"));
+        let table = [
+            ("project.register", r#"{"name":"one","root":"/one"}"#, Ok(admin.clone())),
+            ("project.register", r#"{"name":"","root":"/one"}"#, Err(Code::InvalidData)),
+            ("project.register", r#"{"name":"a\nb","root":"/one"}"#, Err(Code::InvalidData)),
+            ("project.register", r#"{"name":"one","root":"/one","more":1}"#, Err(Code::InvalidData)),
+            ("project.list", r#"{"limit":5}"#, Ok(Need::Login)),
+            ("project.list", r#"{"limit":0}"#, Err(Code::InvalidData)),
+            ("project.get", r#"{"projectId":"p1"}"#, Ok(on)),
+            ("project.get", r#"{"projectId":"p1:2"}"#, Err(Code::InvalidData)),
+            ("project.remove", r#"{"projectId":"p1"}"#, Ok(admin)),
+            ("project.set_member", r#"{"projectId":"p1","userId":"u","membership":"owner"}"#, Ok(owner.clone())),
+            ("project.set_member", r#"{"projectId":"p1","userId":"u","membership":"king"}"#, Err(Code::InvalidData)),
+            ("project.remove_member", r#"{"projectId":"p1","userId":"u"}"#, Ok(owner)),
+        ];
+        let rows = handler().commands();
+        for (name, input, expected) in table {
+            let row = rows.iter().find(|row| row.name == name).expect("a row");
+            let need = row.parse_json(input).and_then(|input| row.needs(&input)).map_err(|error| error.code());
+            assert_eq!(need, expected, "{name} {input}");
+        }
+    }
+}
