@@ -1,0 +1,93 @@
+//! Logins: `/api/auth/login`, `refresh`, `logout` and `me`.
+//!
+//! Guarantees: what comes from here is not to be stored by anybody (`no-store`, as all of the API);
+//! passwords and tokens stand in bodies only.
+//! It is not the making of tokens: that is [`tidings_core::identity::Identity`]'s.
+
+use std::net::SocketAddr;
+
+use axum::{
+    Json as Answer,
+    extract::{ConnectInfo, Extension, State},
+};
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use tidings_core::{
+    Code, Error, Grant, Timestamp, UserId,
+    identity::{Login, Secret},
+    principal::Role,
+};
+
+use super::{Shared, access::Caller, address::client_address, body::Json, problem::Problem};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Credentials {
+    username: String,
+    password: Secret,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RefreshBody {
+    refresh_token: Secret,
+}
+
+/// Who the caller is, and what it may do.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Me {
+    user: MeUser,
+    roles: Vec<Role>,
+    grants: Vec<Grant>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+struct MeUser {
+    id: UserId,
+    /// Absent for a token that another application minted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<String>,
+    roles: Vec<Role>,
+}
+
+pub(super) async fn login(
+    State(state): State<Shared>,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    headers: HeaderMap,
+    Json(Credentials { username, password }): Json<Credentials>,
+) -> Result<Answer<Login>, Problem> {
+    let Some(Extension(ConnectInfo(peer))) = peer else {
+        // Without the peer's address the limit of logins would count everybody as one.
+        let error = Error::internal();
+        tracing::error!(error = error.message(), "requests come without ConnectInfo<SocketAddr>");
+        return Err(error.into());
+    };
+    let address = client_address(&state.config.trusted_proxies, peer.ip(), &headers);
+    Ok(Answer(state.identity.login(username, password, address).await?))
+}
+
+pub(super) async fn refresh(
+    State(state): State<Shared>,
+    Json(RefreshBody { refresh_token }): Json<RefreshBody>,
+) -> Result<Answer<Login>, Problem> {
+    Ok(Answer(state.identity.refresh(refresh_token).await?))
+}
+
+pub(super) async fn logout(State(state): State<Shared>, Caller(principal): Caller) -> Result<StatusCode, Problem> {
+    state.identity.logout(&principal).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn me(State(state): State<Shared>, Caller(principal): Caller) -> Result<Answer<Me>, Problem> {
+    let username = match state.identity.user(&principal.user).await {
+        Ok(user) => Some(user.username),
+        Err(error) if error.code() == Code::NotFound => None,
+        Err(error) => return Err(error.into()),
+    };
+    let user = MeUser { id: principal.user, username, roles: principal.roles.clone() };
+    let (roles, grants) = (principal.roles, principal.grants);
+    Ok(Answer(Me { user, roles, grants, expires_at: principal.expires_at }))
+}

@@ -1,0 +1,151 @@
+//! Bodies: JSON texts, bounded in size and in time, and what is said of bad ones.
+//!
+//! Guarantees: a body over the limit is refused before it is read where its length is declared, and
+//! while it is read where not; what is said of bad JSON names the field and the place, not the value.
+//! It is not the judgement of a domain's input: rows parse their own.
+
+use axum::{
+    body::Body,
+    extract::{FromRequest, Request},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use tidings_core::{Code, Error, Result};
+
+use super::{HttpConfig, Shared, problem::Problem};
+
+/// The most characters of a client's text that an error shows.
+const SHOWN: usize = 64;
+
+/// The text of a JSON body; empty where there is no body.
+pub(super) struct Text(pub(super) String);
+
+/// A JSON object of this type.
+pub(super) struct Json<T>(pub(super) T);
+
+impl FromRequest<Shared> for Text {
+    type Rejection = Response;
+    async fn from_request(request: Request, state: &Shared) -> Result<Self, Self::Rejection> {
+        let (parts, body) = request.into_parts();
+        let bytes = collect(&parts.headers, body, &state.config).await.map_err(|problem| {
+            let mut response = problem.into_response();
+            // What is left of the body would be taken for the next request.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            response
+        })?;
+        text(&parts.headers, bytes).map(Self).map_err(IntoResponse::into_response)
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<Shared> for Json<T> {
+    type Rejection = Response;
+    async fn from_request(request: Request, state: &Shared) -> Result<Self, Self::Rejection> {
+        let Text(text) = Text::from_request(request, state).await?;
+        parse_object(&text).map(Self).map_err(|error| Problem::from(error).into_response())
+    }
+}
+
+async fn collect(headers: &HeaderMap, body: Body, config: &HttpConfig) -> Result<Bytes, Problem> {
+    let too_large = || Error::new(Code::TooLarge, format!("a body has at most {} bytes", config.body_limit));
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if declared.is_some_and(|length: u64| length > config.body_limit as u64) {
+        return Err(too_large().into());
+    }
+    let reading = Limited::new(body, config.body_limit).collect();
+    match tokio::time::timeout(config.body_timeout, reading).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large().into()),
+        Ok(Err(_)) => Err(Error::bad_request("the body could not be read to its end").into()),
+        Err(_) => {
+            let error = Error::bad_request("the body took too long to arrive");
+            Err(Problem::with_status(StatusCode::REQUEST_TIMEOUT, error))
+        }
+    }
+}
+
+fn text(headers: &HeaderMap, bytes: Bytes) -> Result<String, Problem> {
+    if !bytes.is_empty() && !is_json(headers) {
+        let error = Error::bad_request("a body is JSON, with the content type application/json");
+        return Err(Problem::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, error));
+    }
+    String::from_utf8(bytes.into()).map_err(|_| Error::bad_request("the body is not UTF-8").into())
+}
+
+/// Whether the body says it is JSON, or says nothing.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return true };
+    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// Parses one JSON object of the transport's own.
+pub(super) fn parse_object<T: DeserializeOwned>(text: &str) -> Result<T> {
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(Error::bad_request("the body is one JSON object"));
+    }
+    serde_json::from_str(text).map_err(|error| refusal(&error))
+}
+
+/// What is wrong with a JSON text, with the field where serde names one, and never with a value.
+pub(super) fn refusal(error: &serde_json::Error) -> Error {
+    let place = format!("at line {} column {}", error.line(), error.column());
+    if !error.is_data() {
+        return Error::bad_request(format!("not valid JSON, {place}"));
+    }
+    let text = error.to_string();
+    let field = text.split('`').nth(1).map(shown).unwrap_or_default();
+    for (start, why) in
+        [("missing field", "is missing"), ("unknown field", "is not known"), ("duplicate field", "is there twice")]
+    {
+        if text.starts_with(start) {
+            return Error::invalid_field(field, why);
+        }
+    }
+    let expected = text.rsplit_once(", expected ").map(|(_, rest)| rest.split(" at line ").next().unwrap_or(rest));
+    let why = expected.map_or_else(|| "a field is not valid".to_owned(), |what| format!("expected {what}"));
+    Error::new(Code::InvalidData, format!("{why}, {place}"))
+}
+
+/// A client's text as an error may show it.
+pub(super) fn shown(text: &str) -> String {
+    text.chars().take(SHOWN).map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        #[expect(dead_code, reason = "only its absence is asked for")]
+        name: String,
+        #[expect(dead_code, reason = "only its type is asked for")]
+        age: Option<u32>,
+    }
+
+    #[test]
+    fn a_refusal_names_the_field_and_not_the_value() {
+        let table = [
+            ("[]", Code::BadRequest, ""),
+            ("", Code::BadRequest, ""),
+            (r#"{"name":"#, Code::BadRequest, ""),
+            (r#"{"name":"a"} x"#, Code::BadRequest, ""),
+            (r#"{"age":1}"#, Code::InvalidData, "name"),
+            (r#"{"name":"a","name":"b"}"#, Code::InvalidData, "name"),
+            (r#"{"name":"a","hunter2":1}"#, Code::InvalidData, "hunter2"),
+            (r#"{"name":"a","age":"hunter2, expected"}"#, Code::InvalidData, ""),
+        ];
+        for (text, code, field) in table {
+            let error = parse_object::<Sample>(text).expect_err(text);
+            assert_eq!(error.code(), code, "{text}");
+            assert_eq!(error.fields().keys().next().map_or("", String::as_str), field, "{text}");
+            assert!(!error.message().contains("hunter2"), "{error}");
+        }
+    }
+}

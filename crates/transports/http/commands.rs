@@ -1,0 +1,255 @@
+//! The commands of the domains over HTTP: from path, query and body to the gate, and back.
+//!
+//! Guarantees: path and body cannot name different things; a body's fields are passed on byte for
+//! byte, each at most once; `commandId` and `Idempotency-Key` are one thing.
+//! It is not the judgement of an input: the row parses it, the gate authorises it.
+
+use std::{borrow::Cow, fmt};
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode, header};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, MapAccess, Visitor},
+    ser::SerializeMap,
+};
+use serde_json::value::RawValue;
+use tidings_core::{
+    Error, Principal, Result,
+    command::{Answer, Command},
+};
+
+use super::{
+    HttpState,
+    body::{refusal, shown},
+};
+
+/// The field that names a command's id.
+const COMMAND_ID: &str = "commandId";
+/// The most fields of an input. Each is compared with the ones before it.
+const MAX_FIELDS: usize = 256;
+
+/// Names and values of path or query.
+pub(super) type Pairs = Vec<(String, String)>;
+
+/// Runs a row whose input comes from path and query.
+pub(super) async fn run_read(
+    state: &HttpState,
+    principal: &Principal,
+    command: &Command,
+    path: Pairs,
+    query: Pairs,
+) -> Result<Response> {
+    let pairs = joined(path, query)?;
+    let answer = state.gate.run_pairs(principal, command, &pairs).await?;
+    Ok(respond(command.status, answer))
+}
+
+/// Runs a row whose input comes from path and body.
+pub(super) async fn run_write(
+    state: &HttpState,
+    principal: &Principal,
+    command: &Command,
+    path: &Pairs,
+    (headers, body): (&HeaderMap, &str),
+) -> Result<Response> {
+    let (input, command_id) = input(path, body, idempotency_key(headers)?)?;
+    let answer = state.gate.run_json(principal, command, &input, command_id.as_deref()).await?;
+    Ok(respond(command.status, answer))
+}
+
+/// Path and query as one. A query may repeat what the path says, and nothing else of it.
+fn joined(mut path: Pairs, query: Pairs) -> Result<Pairs> {
+    let own = path.len();
+    for (name, value) in query {
+        match path[..own].iter().find(|(known, _)| *known == name) {
+            None => path.push((name, value)),
+            Some((_, same)) if *same == value => {}
+            Some(_) => return Err(Error::invalid_field(name, "is another one in the path")),
+        }
+    }
+    Ok(path)
+}
+
+/// The input of a row as a JSON object, and the command's id.
+fn input(path: &Pairs, body: &str, key: Option<String>) -> Result<(String, Option<String>)> {
+    let body = if body.trim_ascii().is_empty() { "{}" } else { body };
+    if !body.trim_ascii_start().starts_with('{') {
+        return Err(Error::bad_request("the body is one JSON object"));
+    }
+    let mut fields: Fields<'_> = serde_json::from_str(body).map_err(|error| refusal(&error))?;
+    let command_id = match (fields.take(COMMAND_ID), key) {
+        (None, key) => key,
+        (Some(raw), key) => {
+            let id = command_id(raw)?;
+            if key.is_some_and(|key| key != id) {
+                return Err(Error::invalid_field(COMMAND_ID, "is another one than the header Idempotency-Key"));
+            }
+            Some(id)
+        }
+    };
+    for (name, value) in path {
+        match fields.take(name) {
+            Some(raw) if serde_json::from_str::<Cow<'_, str>>(raw.get()).ok().as_deref() != Some(value) => {
+                return Err(Error::invalid_field(name, "is another one in the path"));
+            }
+            Some(_) | None => {}
+        }
+    }
+    Ok((fields.with(path), command_id))
+}
+
+fn command_id(raw: &RawValue) -> Result<String> {
+    serde_json::from_str(raw.get()).map_err(|_| Error::invalid_field(COMMAND_ID, "is a text"))
+}
+
+/// The header that names a command's id: bare, or quoted as a structured header has it.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let text = value.to_str().map_err(|_| Error::bad_request("the header Idempotency-Key is ASCII"))?.trim();
+    let text = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+    Ok(Some(text.to_owned()))
+}
+
+/// The answer of a row as a response.
+fn respond(status: u16, answer: Answer) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+    if status == StatusCode::NO_CONTENT {
+        return status.into_response();
+    }
+    let (content_type, text) = match answer {
+        Answer::Json(json) => ("application/json", Box::<str>::from(json).into_string()),
+        Answer::Text(text) => ("text/plain; charset=utf-8", text),
+    };
+    (status, [(header::CONTENT_TYPE, content_type)], text).into_response()
+}
+
+/// The fields of a JSON object, in their order, with their values as they came.
+struct Fields<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'a> Fields<'a> {
+    /// Takes a field out.
+    fn take(&mut self, name: &str) -> Option<&'a RawValue> {
+        let at = self.0.iter().position(|(own, _)| own == name)?;
+        Some(self.0.remove(at).1)
+    }
+
+    /// The object of these fields and of names and values of the path.
+    fn with(&self, path: &Pairs) -> String {
+        serde_json::to_string(&Joined(&self.0, path)).expect("texts and raw JSON serialise")
+    }
+}
+
+/// Fields of a body and of a path, as one object.
+struct Joined<'a>(&'a [(String, &'a RawValue)], &'a Pairs);
+
+impl Serialize for Joined<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len() + self.1.len()))?;
+        for (name, value) in self.1 {
+            map.serialize_entry(name, value)?;
+        }
+        for (name, value) in self.0 {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Vec<(String, &'de RawValue)>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields: Self::Value = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, &'de RawValue>()? {
+                    if fields.len() == MAX_FIELDS {
+                        return Err(de::Error::custom("too many fields"));
+                    }
+                    if fields.iter().any(|(known, _)| *known == name) {
+                        return Err(de::Error::custom(format_args!("duplicate field `{}`", shown(&name))));
+                    }
+                    fields.push((name, value));
+                }
+                Ok(fields)
+            }
+        }
+        deserializer.deserialize_map(Object).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_core::Code;
+
+    use super::*;
+
+    fn path() -> Pairs {
+        vec![("sessionId".to_owned(), "s1".to_owned())]
+    }
+
+    #[test]
+    fn the_path_goes_into_the_body_and_the_rest_keeps_its_bytes() {
+        let (json, id) = input(&path(), r#"{"a": { "x":1.0 },"sessionId":"s1","commandId":"c"}"#, None).expect("fine");
+        assert_eq!(json, r#"{"sessionId":"s1","a":{ "x":1.0 }}"#);
+        assert_eq!(id.as_deref(), Some("c"));
+        let (json, id) = input(&path(), " ", Some("k".to_owned())).expect("no body is an empty object");
+        assert_eq!((json.as_str(), id.as_deref()), (r#"{"sessionId":"s1"}"#, Some("k")));
+    }
+
+    #[test]
+    fn path_body_and_header_that_contradict_each_other_are_refused() {
+        let table = [
+            (r#"{"sessionId":"s2"}"#, "k", Code::InvalidData, "sessionId"),
+            (r#"{"sessionId":null}"#, "k", Code::InvalidData, "sessionId"),
+            (r#"{"commandId":"c"}"#, "k", Code::InvalidData, "commandId"),
+            (r#"{"commandId":7}"#, "k", Code::InvalidData, "commandId"),
+            (r#"{"a":1,"a":2}"#, "k", Code::InvalidData, "a"),
+            ("[1]", "k", Code::BadRequest, ""),
+            (r#"{"a":1"#, "k", Code::BadRequest, ""),
+        ];
+        for (body, key, code, field) in table {
+            let error = input(&path(), body, Some(key.to_owned())).expect_err(body);
+            assert_eq!(error.code(), code, "{body}");
+            assert_eq!(error.fields().keys().next().map_or("", String::as_str), field, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_query_may_repeat_the_path_and_not_contradict_it() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let pairs = joined(path(), vec![pair("type", "stdout"), pair("sessionId", "s1")]).expect("fine");
+        assert_eq!(pairs, [pair("sessionId", "s1"), pair("type", "stdout")]);
+        assert!(joined(path(), vec![pair("sessionId", "s2")]).is_err());
+    }
+
+    #[test]
+    fn an_answer_leaves_with_the_status_of_its_row_and_its_content_type() {
+        let table = [
+            (201, Answer::json(&7), Some("application/json")),
+            (200, Answer::Text("x".to_owned()), Some("text/plain; charset=utf-8")),
+            (204, Answer::json(&()), None),
+        ];
+        for (status, answer, content_type) in table {
+            let response = respond(status, answer);
+            assert_eq!(response.status().as_u16(), status);
+            let told = response.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().expect("ASCII"));
+            assert_eq!(told, content_type);
+        }
+    }
+
+    #[test]
+    fn an_idempotency_key_may_be_quoted() {
+        for (text, expected) in [("k-1", Some("k-1")), ("\"k-1\"", Some("k-1")), ("\"", Some("\"")), ("ü", None)] {
+            let headers = HeaderMap::from_iter([(
+                http::HeaderName::from_static("idempotency-key"),
+                text.parse().expect("a header"),
+            )]);
+            assert_eq!(idempotency_key(&headers).ok().flatten().as_deref(), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What of the HTTP transport can be configured, and the CORS layer that follows from it.
+//!
+//! Guarantees: the defaults are safe: no foreign origin, no trusted proxy, bounded bodies.
+//! Cookies and other credentials of a browser are never allowed: a token stands in a header.
+//! It is not the reading of a configuration: that is the root's.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method, Uri, header};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use super::address::Network;
+
+/// Limits and policies of the HTTP transport.
+#[derive(Debug, Clone)]
+pub struct HttpConfig {
+    /// Origins whose pages may use the API, such as `https://app.example.com`; `*` for every
+    /// origin. Empty, the default, allows none.
+    pub cors_origins: Vec<String>,
+    /// The most bytes of a request's body; 1 MiB by default. Zero refuses every body.
+    pub body_limit: usize,
+    /// How long a body may take to arrive; 30 s by default. Zero lets only bodies pass that are there already.
+    pub body_timeout: Duration,
+    /// The proxies whose `X-Forwarded-For` counts. Empty, the default, trusts nobody's.
+    pub trusted_proxies: Vec<Network>,
+    /// Whether `/metrics` answers without a token; true by default, for a scraper on the same
+    /// machine. If not, it asks for the token of any user with a role.
+    pub metrics_public: bool,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            cors_origins: Vec::new(),
+            body_limit: 1024 * 1024,
+            body_timeout: Duration::from_secs(30),
+            trusted_proxies: Vec::new(),
+            metrics_public: true,
+        }
+    }
+}
+
+/// A configured origin that no browser would ever send.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no origin: an origin is *, or scheme://host[:port] without a path, such as https://app.example.com")]
+pub struct InvalidOrigin(String);
+
+/// The CORS layer for these origins; none for an empty list. For other routes of the same server, too.
+///
+/// # Errors
+/// [`InvalidOrigin`] names the first text that is no origin.
+pub fn cors(origins: &[String]) -> Result<Option<CorsLayer>, InvalidOrigin> {
+    if origins.is_empty() {
+        return Ok(None);
+    }
+    let list = origins.iter().map(|origin| parse_origin(origin)).collect::<Result<Vec<_>, _>>()?;
+    let allowed = if origins.iter().any(|origin| origin == "*") { AllowOrigin::any() } else { AllowOrigin::list(list) };
+    let idempotency_key = HeaderName::from_static("idempotency-key");
+    let request_id = HeaderName::from_static("x-request-id");
+    let layer = CorsLayer::new()
+        .allow_origin(allowed)
+        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, idempotency_key, request_id.clone()])
+        .expose_headers([request_id, header::RETRY_AFTER, header::WWW_AUTHENTICATE])
+        .max_age(Duration::from_secs(600));
+    Ok(Some(layer))
+}
+
+fn parse_origin(text: &str) -> Result<HeaderValue, InvalidOrigin> {
+    let refused = || InvalidOrigin(text.to_owned());
+    let value = HeaderValue::from_str(text).map_err(|_| refused())?;
+    if text == "*" {
+        return Ok(value);
+    }
+    let uri: Uri = text.parse().map_err(|_| refused())?;
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(refused()) };
+    // Browsers send an origin in lower case, without a path and without a user: any other text never matches.
+    let normal = format!("{scheme}://{authority}").to_ascii_lowercase();
+    if normal == text && !text.contains('@') { Ok(value) } else { Err(refused()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_texts_that_a_browser_sends_are_origins() {
+        for good in ["https://app.example.com", "http://localhost:3000", "http://[::1]:80", "*"] {
+            assert!(cors(&[good.to_owned()]).is_ok_and(|layer| layer.is_some()), "{good}");
+        }
+        for bad in ["", "example.com", "https://a.example/", "https://a.example/x", "https://A.example", "null"] {
+            assert_eq!(cors(&[bad.to_owned()]).expect_err(bad), InvalidOrigin(bad.to_owned()));
+        }
+        assert!(cors(&[]).expect("no origin is fine").is_none());
+    }
+}

@@ -1,0 +1,150 @@
+//! `POST /api/events`: publications from outside, one or many, all or nothing.
+//!
+//! Guarantees: fields are strict, names are parsed, and `data` is passed on byte for byte; nothing
+//! is published unless every event of the request is well-formed.
+//! It is not the judgement of what is in `data`, how large it is and who may publish it: that is the gate's.
+
+use axum::{Json as Answer, extract::State};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tidings_core::{Channel, Code, Epoch, Error, Result, Seq, bus::Placed};
+use tidings_engine::gate::NewEvent;
+
+use super::{
+    Shared,
+    access::Caller,
+    body::{Text, refusal},
+    problem::Problem,
+};
+
+/// The most events of one request.
+pub(super) const MAX_EVENTS: usize = 1000;
+
+/// An event as it comes in. Names stay texts here: what is wrong with one has a code of its own.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Incoming {
+    r#type: String,
+    channel: Option<String>,
+    id: Option<String>,
+    data: Box<RawValue>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Results {
+    results: Vec<Outcome>,
+}
+
+#[derive(Serialize)]
+struct Outcome {
+    channel: Channel,
+    /// Absent for an ephemeral event, as `seq`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<Epoch>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<Seq>,
+}
+
+pub(super) async fn publish(
+    State(state): State<Shared>,
+    Caller(principal): Caller,
+    Text(text): Text,
+) -> Result<Answer<Results>, Problem> {
+    let events = parse(&text)?;
+    let placed = state.gate.publish(&principal, events).await?;
+    Ok(Answer(Results { results: placed.into_iter().map(Outcome::from).collect() }))
+}
+
+impl From<Placed> for Outcome {
+    fn from(placed: Placed) -> Self {
+        let (epoch, seq) = placed.position.map(|position| (position.epoch, position.seq)).unzip();
+        Self { channel: placed.channel, epoch, seq }
+    }
+}
+
+/// Parses an event or an array of events.
+fn parse(text: &str) -> Result<Vec<NewEvent>> {
+    match text.trim_ascii_start().bytes().next() {
+        Some(b'{') => {
+            let event: Incoming = serde_json::from_str(text).map_err(|error| refusal(&error))?;
+            Ok(vec![named(event)?])
+        }
+        Some(b'[') => parse_many(text),
+        _ => Err(Error::bad_request("the body is an event or an array of events")),
+    }
+}
+
+fn parse_many(text: &str) -> Result<Vec<NewEvent>> {
+    // Entries are taken apart first, so that what is wrong with one can be said with its number.
+    let entries: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| refusal(&error))?;
+    if entries.is_empty() {
+        return Err(Error::bad_request("the array holds no event"));
+    }
+    if entries.len() > MAX_EVENTS {
+        return Err(Error::new(Code::TooLarge, format!("at most {MAX_EVENTS} events at once")));
+    }
+    let parse_one = |(index, entry): (usize, &RawValue)| {
+        serde_json::from_str(entry.get())
+            .map_err(|error| refusal(&error))
+            .and_then(named)
+            .map_err(|error| of_entry(index, &error))
+    };
+    entries.into_iter().enumerate().map(parse_one).collect()
+}
+
+/// The error of an entry of an array, with its place in the array.
+fn of_entry(index: usize, error: &Error) -> Error {
+    let told = Error::new(error.code(), format!("event {index} of the array: {}", error.message()));
+    error.fields().iter().fold(told, |told, (field, why)| told.with_field(format!("[{index}].{field}"), why.clone()))
+}
+
+fn named(event: Incoming) -> Result<NewEvent> {
+    let event_type = event.r#type.parse()?;
+    let channel = event.channel.map(|channel| channel.parse()).transpose()?;
+    Ok(NewEvent { event_type, channel, id: event.id.map(Into::into), data: event.data })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_keeps_its_bytes() {
+        let events = parse(r#" {"type":"build.done","data":{ "b":1, "a": 1.0 },"id":"x"} "#).expect("an event");
+        assert_eq!(events[0].data.get(), r#"{ "b":1, "a": 1.0 }"#);
+        assert_eq!(events[0].id.as_deref(), Some("x"));
+        assert!(events[0].channel.is_none());
+    }
+
+    #[test]
+    fn an_entry_of_an_array_is_refused_with_its_number() {
+        let error = parse(r#"[{"type":"a.b","data":{}},{"type":"a.b","data":{},"chanel":"a:b"}]"#).err();
+        let error = error.expect("an unknown field");
+        assert_eq!(error.code(), Code::InvalidData);
+        assert_eq!(error.fields().keys().collect::<Vec<_>>(), ["[1].chanel"]);
+    }
+
+    #[test]
+    fn each_kind_of_bad_event_has_its_code() {
+        let many = format!("[{}]", vec![r#"{"type":"a.b","data":{}}"#; MAX_EVENTS + 1].join(","));
+        let table = [
+            ("", Code::BadRequest),
+            ("7", Code::BadRequest),
+            ("[]", Code::BadRequest),
+            ("[7]", Code::InvalidData),
+            (r#"{"type":"a.b","data":{}"#, Code::BadRequest),
+            (r#"{"type":"a.b"}"#, Code::InvalidData),
+            (r#"{"data":{}}"#, Code::InvalidData),
+            (r#"{"type":"a.b","data":{},"id":7}"#, Code::InvalidData),
+            (r#"{"type":"a.b","data":{},"data":{}}"#, Code::InvalidData),
+            (r#"{"type":"a.b","data":{},"by":{"userId":"x"}}"#, Code::InvalidData),
+            (r#"{"type":"a:b","data":{}}"#, Code::InvalidEvent),
+            (r#"{"type":"a.b","channel":"a.b","data":{}}"#, Code::InvalidChannel),
+            (&many, Code::TooLarge),
+        ];
+        for (text, code) in table {
+            let refused = parse(text).err().map(|error| error.code());
+            assert_eq!(refused, Some(code), "{}", &text[..text.len().min(60)]);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The HTTP transport: the REST side of the wire (docs/PROTOCOL.md, "Errors" and "HTTP").
+//!
+//! One [`router`] with logins, users, events, channels, the commands of the domains, health and
+//! metrics. Domain routes are mounted from the gate's rows; none is named here.
+//!
+//! Guarantees: every error leaves as `application/problem+json` with a stable code; a token counts
+//! in the `Authorization` header only; bodies are bounded in size and in time; nothing of a query,
+//! a header or a body is logged.
+//! It is not a listener: whoever serves the router accepts the connections, gives each request its
+//! peer as axum's `ConnectInfo<SocketAddr>`, and bounds the time of the header.
+
+mod access;
+mod account;
+mod address;
+mod body;
+mod channels;
+mod commands;
+mod config;
+mod events;
+mod health;
+mod observe;
+mod params;
+mod problem;
+mod readiness;
+mod rows;
+mod users;
+
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, sync::Arc};
+
+use axum::{
+    Router, middleware,
+    routing::{get, post},
+};
+use tidings_core::{identity::Identity, runtime::Clock};
+use tidings_engine::{gate::Gate, hub::Hub};
+use tower_http::catch_panic::CatchPanicLayer;
+
+pub use address::{InvalidNetwork, Network, client_address};
+pub use config::{HttpConfig, InvalidOrigin, cors};
+pub use problem::Problem;
+pub use readiness::Readiness;
+pub use rows::RowConflict;
+
+/// What the routes work with.
+#[derive(Clone)]
+pub struct HttpState {
+    /// Judges and runs what clients ask.
+    pub gate: Arc<Gate>,
+    /// Knows the live channels and sends the probe.
+    pub hub: Arc<Hub>,
+    /// Who is who.
+    pub identity: Arc<dyn Identity>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Writes the metrics as Prometheus text.
+    pub metrics_render: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Whether the server should get traffic.
+    pub readiness: Arc<Readiness>,
+    /// Limits and policies.
+    pub config: HttpConfig,
+}
+
+impl fmt::Debug for HttpState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpState").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// The state as handlers get it.
+type Shared = Arc<HttpState>;
+
+/// Why no router could be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SetupError {
+    /// An origin of [`HttpConfig::cors_origins`] is none.
+    #[error(transparent)]
+    Origin(#[from] InvalidOrigin),
+    /// Two rows want the same route, or a row wants a route of the server's own.
+    #[error(transparent)]
+    Rows(#[from] RowConflict),
+}
+
+/// The routes of the server's own, without the domains'. Rows are held against this list.
+const OWN_ROUTES: &[&str] = &[
+    "/api/auth/login",
+    "/api/auth/refresh",
+    "/api/auth/logout",
+    "/api/auth/me",
+    "/api/users",
+    "/api/users/{id}",
+    "/api/users/{id}/revoke",
+    "/api/events",
+    "/api/channels",
+    "/api/channels/{channel}",
+    "/api/channels/{channel}/events",
+    "/health/live",
+    "/health/ready",
+    "/metrics",
+];
+
+/// All routes, with everything around them: request ids, the access log, counters, CORS, the
+/// catching of panics, and the refusal of new work while the server is stopping.
+///
+/// # Errors
+/// [`SetupError`] when the configuration or the rows of the domains contradict themselves.
+pub fn router(state: HttpState) -> Result<Router, SetupError> {
+    let cors = cors(&state.config.cors_origins)?;
+    let domains = rows::mount(state.gate.commands(), OWN_ROUTES)?;
+    observe::describe();
+    let state: Shared = Arc::new(state);
+    let router = own_routes()
+        .merge(domains)
+        .fallback(problem::no_route)
+        .method_not_allowed_fallback(problem::wrong_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), health::refuse_while_draining))
+        .layer(CatchPanicLayer::custom(problem::of_panic))
+        .layer(tower::util::option_layer(cors))
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), observe::observe));
+    Ok(router.with_state(state))
+}
+
+fn own_routes() -> Router<Shared> {
+    Router::new()
+        .route("/api/auth/login", post(account::login))
+        .route("/api/auth/refresh", post(account::refresh))
+        .route("/api/auth/logout", post(account::logout))
+        .route("/api/auth/me", get(account::me))
+        .route("/api/users", get(users::list).post(users::create))
+        .route("/api/users/{id}", get(users::show).patch(users::change).delete(users::delete))
+        .route("/api/users/{id}/revoke", post(users::revoke))
+        .route("/api/events", post(events::publish))
+        .route("/api/channels", get(channels::list))
+        .route("/api/channels/{channel}", get(channels::show).delete(channels::delete))
+        .route("/api/channels/{channel}/events", get(channels::history))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/metrics", get(health::metrics))
+}

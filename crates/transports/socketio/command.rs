@@ -1,0 +1,366 @@
+//! Commands of a connection: from the mailbox to the gate and the hub, and back as acknowledgements.
+//!
+//! Guarantees: accepted in the order sent; every event is answered, unknown and malformed ones with
+//! an error; the answer of a subscribe leaves before the first message of its subscription.
+//! It is not the gate: what is allowed and what a command does is decided there.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, value::RawValue};
+use smol_str::SmolStr;
+use tidings_core::{
+    Action, Channel, Code, Error, EventType, Result, Seq, Timestamp,
+    bus::Placed,
+    command::Answer,
+    identity::Secret,
+    message::Epoch,
+    outlet::{Ending, Frame},
+};
+use tidings_engine::{
+    gate::NewEvent,
+    hub::{MAX_BATCH, Notice, Outcome, SubscribeRequest},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::{
+    SocketIoTransport, door,
+    mailbox::{Bucket, Incoming},
+    session::Session,
+};
+
+/// So long a command holds back the next one of its connection; then it runs beside it.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Takes the commands of a connection until it ends.
+pub(super) async fn serve(
+    transport: Arc<SocketIoTransport>,
+    session: Arc<Session>,
+    mut waiting: mpsc::Receiver<Incoming>,
+) {
+    if tokio::time::timeout(door::OPENING, session.opened.notified()).await.is_err() {
+        // The client left between the door and the room.
+        session.over();
+        return;
+    }
+    session.connection.notify(&hello(&transport, &session));
+    let config = &transport.parts.config;
+    let mut bucket = Bucket::new(config.rate_burst, config.rate_per_second, transport.parts.clock.clone());
+    let running = Arc::new(Semaphore::new(config.concurrent_commands.max(1)));
+    let mut request = 0;
+    while let Some(incoming) = waiting.recv().await {
+        while let Some(pause) = bucket.take() {
+            tokio::time::sleep(pause).await;
+        }
+        session.connection.answers_left().await;
+        let Ok(permit) = running.clone().acquire_owned().await else { return };
+        session.regulate(transport.parts.clock.monotonic());
+        request += 1;
+        Asked { transport: transport.clone(), session: session.clone(), request }.take(incoming, permit).await;
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Hello<'a> {
+    protocol: u32,
+    version: &'static str,
+    time: Timestamp,
+    user: HelloUser<'a>,
+    grants: &'a [tidings_core::Grant],
+    limits: Limits,
+    ping_interval_ms: u64,
+}
+
+#[derive(Serialize)]
+struct HelloUser<'a> {
+    id: &'a tidings_core::UserId,
+    roles: &'a [tidings_core::principal::Role],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Limits {
+    max_message_bytes: usize,
+    max_subscriptions: usize,
+    rate_burst: u32,
+    rate_per_second: u32,
+}
+
+fn hello(transport: &SocketIoTransport, session: &Session) -> Notice<'static> {
+    let (principal, config) = (session.connection.principal(), &transport.parts.config);
+    let hello = Hello {
+        protocol: door::PROTOCOL,
+        version: env!("CARGO_PKG_VERSION"),
+        time: transport.parts.clock.now(),
+        user: HelloUser { id: &principal.user, roles: &principal.roles },
+        grants: &principal.grants,
+        limits: Limits {
+            max_message_bytes: config.max_message_bytes,
+            max_subscriptions: config.max_subscriptions,
+            rate_burst: config.rate_burst,
+            rate_per_second: config.rate_per_second,
+        },
+        ping_interval_ms: config.ping_interval.as_millis() as u64,
+    };
+    Notice::Hello(serde_json::value::to_raw_value(&hello).expect("a hello serialises"))
+}
+
+/// One event of a client.
+#[derive(Clone)]
+struct Asked {
+    transport: Arc<SocketIoTransport>,
+    session: Arc<Session>,
+    request: u64,
+}
+
+#[derive(Serialize)]
+struct Ok<T> {
+    ok: bool,
+    #[serde(flatten)]
+    rest: T,
+}
+
+#[derive(Serialize)]
+struct Failed<'a> {
+    ok: bool,
+    error: &'a Error,
+}
+
+fn frame(request: u64, body: &impl Serialize) -> Frame {
+    let body = serde_json::to_vec(body).expect("an answer serialises");
+    Frame { answer_to: Some(request), body: Bytes::from(body) }
+}
+
+fn refusal(request: u64, error: &Error) -> Frame {
+    metrics::counter!("tidings_refusals_total", "code" => error.code().as_str()).increment(1);
+    frame(request, &Failed { ok: false, error })
+}
+
+impl Asked {
+    /// Understands an event and acts on it. Returns once the next may be taken.
+    async fn take(self, incoming: Incoming, permit: OwnedSemaphorePermit) {
+        if let Some(ack) = incoming.ack {
+            self.session.outlet.expect_answer(self.request, ack);
+        }
+        metrics::counter!("tidings_commands_total").increment(1);
+        let limit = self.transport.parts.config.max_message_bytes;
+        if incoming.text.len() > limit {
+            return self.refuse(&Error::new(Code::TooLarge, format!("a message has at most {limit} bytes")));
+        }
+        if incoming.binary {
+            return self.refuse(&Error::bad_request("binary arguments are not taken: send bytes as base64"));
+        }
+        let Ok(parts) = serde_json::from_str::<Vec<&RawValue>>(&incoming.text) else {
+            return self.refuse(&Error::bad_request("an event is an array of its name and its arguments"));
+        };
+        let name: String = parts.first().and_then(|name| serde_json::from_str(name.get()).ok()).unwrap_or_default();
+        let done = match (name.as_str(), parts.get(1..).unwrap_or_default()) {
+            ("subscribe", [argument]) => self.subscribe(argument).await,
+            ("unsubscribe", [argument]) => self.unsubscribe(argument),
+            ("auth.refresh", [argument]) => self.refresh(argument).await,
+            ("publish", [argument]) => return self.publish(argument, permit).await,
+            ("subscribe" | "unsubscribe" | "auth.refresh" | "publish", _) => {
+                Err(Error::bad_request(format!("{name} takes one argument")))
+            }
+            (_, arguments) => return self.command(&name, arguments, permit).await,
+        };
+        if let Err(error) = done {
+            self.refuse(&error);
+        }
+    }
+
+    fn refuse(&self, error: &Error) {
+        self.session.connection.say(refusal(self.request, error));
+    }
+
+    async fn subscribe(&self, argument: &RawValue) -> Result<()> {
+        let value: Value = serde_json::from_str(argument.get()).map_err(|_| Error::bad_request("not valid JSON"))?;
+        let (several, asked) = match &value {
+            Value::Array(several) if several.len() > MAX_BATCH => {
+                return Err(Error::bad_request(format!("subscribe takes at most {MAX_BATCH} at once")));
+            }
+            Value::Array(several) => (true, several.as_slice()),
+            one => (false, std::slice::from_ref(one)),
+        };
+        let mut requests = Vec::with_capacity(asked.len());
+        for one in asked {
+            requests.push(self.allowed(one).await);
+        }
+        let request = self.request;
+        let answer = move |outcomes: Vec<Result<Outcome>>| Some(subscribed(request, several, &outcomes));
+        self.session.connection.subscribe(requests, answer).await;
+        Result::Ok(())
+    }
+
+    async fn allowed(&self, asked: &Value) -> Result<SubscribeRequest> {
+        let request = SubscribeRequest::parse(asked)?;
+        let principal = self.session.connection.principal();
+        self.transport.parts.gate.authorise(&principal, Action::Subscribe, &request.channel).await?;
+        Result::Ok(request)
+    }
+
+    fn unsubscribe(&self, argument: &RawValue) -> Result<()> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Which {
+            One(String),
+            Several(Vec<String>),
+            All { all: bool },
+        }
+        let which = serde_json::from_str(argument.get())
+            .map_err(|_| Error::bad_request("unsubscribe takes a channel, an array of channels, or {all: true}"))?;
+        let names = match which {
+            Which::One(name) => Some(vec![name]),
+            Which::Several(names) => Some(names),
+            Which::All { all: true } => None,
+            Which::All { all: false } => return Err(Error::bad_request("unsubscribe: all can only be true")),
+        };
+        let channels: Option<Vec<Channel>> =
+            names.map(|names| names.iter().map(|name| name.parse()).collect::<Result<_>>()).transpose()?;
+        let answer = frame(self.request, &serde_json::json!({ "ok": true }));
+        self.session.connection.unsubscribe(channels.as_deref(), Some(answer));
+        Result::Ok(())
+    }
+
+    async fn refresh(&self, argument: &RawValue) -> Result<()> {
+        #[derive(Deserialize)]
+        struct Refresh {
+            token: Secret,
+        }
+        let refresh: Refresh =
+            serde_json::from_str(argument.get()).map_err(|_| Error::bad_request("auth.refresh takes {token}"))?;
+        let connection = &self.session.connection;
+        let principal = self.transport.parts.identity.verify(&refresh.token.0)?;
+        if principal.user != connection.principal().user {
+            return Err(Error::new(Code::Forbidden, "the token is of another user"));
+        }
+        let expires_at = principal.expires_at;
+        connection.set_principal(principal.clone());
+        self.session.warned.store(false, std::sync::atomic::Ordering::SeqCst);
+        for channel in connection.channels() {
+            if let Err(error) = self.transport.parts.gate.authorise(&principal, Action::Subscribe, &channel).await {
+                connection.close_subscription(&channel, error.code(), "the grant for this channel is gone");
+            }
+        }
+        connection.say(frame(self.request, &serde_json::json!({ "ok": true, "expiresAt": expires_at })));
+        Result::Ok(())
+    }
+
+    async fn publish(self, argument: &RawValue, permit: OwnedSemaphorePermit) {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Publish {
+            channel: Value,
+            r#type: Value,
+            data: Box<RawValue>,
+            #[serde(default)]
+            id: Option<SmolStr>,
+        }
+        let parsed: Result<NewEvent> = serde_json::from_str::<Publish>(argument.get())
+            .map_err(|_| Error::bad_request("publish takes {channel, type, data, id?}"))
+            .and_then(|publish| {
+                let channel: Channel = text(&publish.channel, "channel")?.parse()?;
+                let event_type: EventType = text(&publish.r#type, "type")?.parse()?;
+                Result::Ok(NewEvent { event_type, channel: Some(channel), id: publish.id, data: publish.data })
+            });
+        let accepted = match parsed {
+            Result::Ok(event) => {
+                let principal = self.session.connection.principal();
+                self.transport.parts.gate.accept_events(&principal, vec![event]).await
+            }
+            Err(error) => Err(error),
+        };
+        match accepted {
+            // Accepted in order; the disk is waited for beside the next command.
+            Result::Ok(receipt) => {
+                let epoch = self.transport.parts.gate.log().epoch();
+                self.beside(permit, async move {
+                    let placed = receipt.await?.into_iter().next().ok_or_else(Error::internal)?;
+                    Result::Ok(placed_answer(placed, epoch))
+                });
+            }
+            Err(error) => self.refuse(&error),
+        }
+    }
+
+    async fn command(self, name: &str, arguments: &[&RawValue], permit: OwnedSemaphorePermit) {
+        let gate = self.transport.parts.gate.clone();
+        let Some(command) = gate.command(name).cloned() else {
+            let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+            return self.refuse(&Error::new(Code::UnknownCommand, format!("'{shown}' is no command of this server")));
+        };
+        let [argument] = arguments else {
+            return self.refuse(&Error::bad_request(format!("{} takes one object", command.name)));
+        };
+        let (principal, json) = (self.session.connection.principal(), argument.get().to_owned());
+        let mut work = Box::pin(async move {
+            match gate.run_json(&principal, &command, &json, None).await? {
+                Answer::Json(data) => Result::Ok(serde_json::json!({ "ok": true, "data": data })),
+                Answer::Text(text) => Result::Ok(serde_json::json!({ "ok": true, "data": text })),
+            }
+        });
+        match tokio::time::timeout(PATIENCE, &mut work).await {
+            Result::Ok(Result::Ok(answer)) => self.session.connection.say(frame(self.request, &answer)),
+            Result::Ok(Err(error)) => self.refuse(&error),
+            Err(_) => self.beside(permit, work),
+        }
+    }
+
+    /// Answers when the work is done, beside the next commands; the permit bounds how many do so.
+    fn beside<A>(self, permit: OwnedSemaphorePermit, work: impl Future<Output = Result<A>> + Send + 'static)
+    where
+        A: Serialize,
+    {
+        let tasks = self.transport.parts.tasks.clone();
+        tasks.spawn(
+            "socketio.answer",
+            Box::pin(async move {
+                match work.await {
+                    Result::Ok(answer) => self.session.connection.say(frame(self.request, &answer)),
+                    Err(error) => self.refuse(&error),
+                }
+                drop(permit);
+            }),
+        );
+    }
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> Result<&'a str> {
+    value.as_str().ok_or_else(|| Error::bad_request(format!("publish: {field} is a text")))
+}
+
+#[derive(Serialize)]
+struct PlacedAnswer {
+    channel: Channel,
+    epoch: Epoch,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<Seq>,
+}
+
+fn placed_answer(placed: Placed, epoch: Epoch) -> Ok<PlacedAnswer> {
+    let (epoch, seq) = placed.position.map_or((epoch, None), |position| (position.epoch, Some(position.seq)));
+    Ok { ok: true, rest: PlacedAnswer { channel: placed.channel, epoch, seq } }
+}
+
+fn subscribed(request: u64, several: bool, outcomes: &[Result<Outcome>]) -> Frame {
+    let one = |outcome: &Result<Outcome>| match outcome {
+        Result::Ok(outcome) => serde_json::value::to_raw_value(outcome),
+        Err(error) => serde_json::value::to_raw_value(&Failed { ok: false, error }),
+    };
+    for error in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
+        metrics::counter!("tidings_refusals_total", "code" => error.code().as_str()).increment(1);
+    }
+    let results: Vec<Box<RawValue>> =
+        outcomes.iter().map(|outcome| one(outcome).expect("an outcome serialises")).collect();
+    match (several, results.first()) {
+        (false, Some(only)) => frame(request, only),
+        _ => frame(request, &serde_json::json!({ "ok": true, "results": results })),
+    }
+}
+
+/// The ending of a connection whose client floods it.
+pub(super) fn flooding() -> Ending {
+    Ending::temporary(Code::RateLimited, "the connection sent faster than its rate for too long")
+}

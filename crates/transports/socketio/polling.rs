@@ -1,0 +1,143 @@
+//! HTTP long-polling: requests pass through to socketioxide, watched on their way.
+//!
+//! Guarantees: what a poll answered counts as written once the next poll comes; a POST with many
+//! packets is fed in portions, so that a flooding client waits instead of losing anything.
+//! It is not the protocol: socketioxide answers.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    http::{Method, Request, Response, StatusCode, Uri, header},
+    routing::any,
+};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use tower::Service;
+
+use super::{MAX_PAYLOAD, SocketIoTransport, line::is_counted, session::Session, upgrade};
+
+/// Separates the packets of a polling payload (Engine.IO 4).
+const SEPARATOR: u8 = 0x1e;
+/// Packets that are fed at once.
+const PORTION: usize = 64;
+
+/// What a request says of itself.
+#[derive(Debug, Default)]
+pub(super) struct Query {
+    pub(super) sid: Option<String>,
+    websocket: bool,
+    known_engine: bool,
+}
+
+impl Query {
+    fn of(uri: &Uri) -> Self {
+        let mut query = Self::default();
+        for pair in uri.query().unwrap_or_default().split('&') {
+            match pair.split_once('=') {
+                Some(("sid", sid)) => query.sid = Some(sid.to_owned()),
+                Some(("transport", transport)) => query.websocket = transport == "websocket",
+                Some(("EIO", version)) => query.known_engine = version == "4",
+                _ => {}
+            }
+        }
+        query
+    }
+}
+
+impl SocketIoTransport {
+    /// The routes under `/socket.io/`.
+    pub fn router(self: &Arc<Self>) -> Router {
+        Router::new().route("/socket.io/", any(handle)).route("/socket.io", any(handle)).with_state(self.clone())
+    }
+}
+
+async fn handle(State(transport): State<Arc<SocketIoTransport>>, request: Request<Body>) -> Response<Body> {
+    let query = Query::of(request.uri());
+    if query.sid.is_none() && transport.is_full() {
+        let mut refusal = upgrade::plain(StatusCode::SERVICE_UNAVAILABLE, r#"{"code":4,"message":"Try again later"}"#);
+        refusal.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+        return refusal;
+    }
+    if query.websocket && query.known_engine && request.method() == Method::GET && upgrade::is_asked(&request) {
+        return upgrade::switch(&transport, request, &query);
+    }
+    let session = query.sid.as_deref().and_then(|sid| transport.session(sid));
+    match (session, request.method()) {
+        (Some(session), &Method::GET) => poll(&transport, &session, request).await,
+        (Some(session), &Method::POST) => post(&transport, &session, request).await,
+        _ => pass(&transport, request).await,
+    }
+}
+
+async fn pass(transport: &SocketIoTransport, request: Request<Body>) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    match Limited::new(body, MAX_PAYLOAD).collect().await {
+        Ok(body) => forward(transport, Request::from_parts(parts, Full::new(body.to_bytes()))).await,
+        Err(_) => upgrade::plain(StatusCode::PAYLOAD_TOO_LARGE, r#"{"code":3,"message":"Payload too large"}"#),
+    }
+}
+
+async fn forward(transport: &SocketIoTransport, request: Request<Full<Bytes>>) -> Response<Body> {
+    let answered = Service::<Request<Full<Bytes>>>::call(&mut transport.service(), request).await;
+    match answered {
+        Ok(response) => response.map(Body::new),
+        Err(never) => match never {},
+    }
+}
+
+/// A poll: what the last one answered has arrived.
+async fn poll(transport: &SocketIoTransport, session: &Session, request: Request<Body>) -> Response<Body> {
+    session.outlet.written(session.take_last_poll());
+    let (parts, body) = pass(transport, request).await.into_parts();
+    let Ok(body) = body.collect().await else {
+        return upgrade::plain(StatusCode::INTERNAL_SERVER_ERROR, r#"{"code":3,"message":"Bad request"}"#);
+    };
+    let body = body.to_bytes();
+    let packets = body.split(|byte| *byte == SEPARATOR);
+    let counted = packets.filter(|packet| packet.len() >= 2 && is_counted([packet[0], packet[1]])).count();
+    session.last_poll.fetch_add(counted, std::sync::atomic::Ordering::SeqCst);
+    Response::from_parts(parts, Body::from(body))
+}
+
+/// A post: its packets go in as the mailbox has room for them.
+async fn post(transport: &SocketIoTransport, session: &Session, request: Request<Body>) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = Limited::new(body, MAX_PAYLOAD).collect().await else {
+        return upgrade::plain(StatusCode::PAYLOAD_TOO_LARGE, r#"{"code":3,"message":"Payload too large"}"#);
+    };
+    let body = body.to_bytes();
+    let packets: Vec<&[u8]> = body.split(|byte| *byte == SEPARATOR).collect();
+    let mut answer = None;
+    for portion in packets.chunks(PORTION) {
+        while session.mailbox.is_crowded() && !session.connection.is_closed() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let portion = Bytes::from(portion.join(&SEPARATOR));
+        let mut part = Request::new(Full::new(portion));
+        *part.method_mut() = Method::POST;
+        *part.uri_mut() = parts.uri.clone();
+        *part.headers_mut() = parts.headers.clone();
+        part.headers_mut().remove(header::CONTENT_LENGTH);
+        let response = forward(transport, part).await;
+        let failed = !response.status().is_success();
+        answer = Some(response);
+        if failed {
+            break;
+        }
+    }
+    answer.unwrap_or_else(|| upgrade::plain(StatusCode::BAD_REQUEST, r#"{"code":3,"message":"Bad request"}"#))
+}
+
+/// Ends a polling session as its client would: with a close packet, which frees everything of it.
+pub(super) async fn close(transport: &SocketIoTransport, sid: &str) {
+    let Ok(uri) = format!("/socket.io/?EIO=4&transport=polling&sid={sid}").parse::<Uri>() else { return };
+    let mut request = Request::new(Full::new(Bytes::from_static(b"1")));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = uri;
+    request.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain;charset=UTF-8"));
+    let answer = forward(transport, request).await;
+    tracing::debug!(status = %answer.status(), "a polling session was closed");
+}
