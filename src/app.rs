@@ -1,0 +1,227 @@
+//! The wiring: every part of the server, made and bound in one place.
+//!
+//! Guarantees: what is wrong with the configuration, the data directory or the handlers ends the
+//! start before anything is served; what a former life left open is ended before the server is ready.
+//! It is not where anything is decided: each part decides for itself.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use axum::Router;
+use tidings_auth::{Auth, AuthError};
+use tidings_core::{
+    Code,
+    identity::Identity,
+    log::EventLog,
+    outlet::Ending,
+    runtime::{Clock, Tasks},
+};
+use tidings_engine::{
+    bus::Bus,
+    gate::{Gate, GateParts},
+    hub::{Hub, HubConfig},
+    log::{Durability, LogConfig, OpenError, SqliteLog},
+    registry::{Registry, RegistryError},
+    sink::EngineSink,
+    states::StateStore,
+};
+use tidings_handlers::{PROJECTED, Services};
+use tidings_services::{
+    project::Projects,
+    session::{SessionPorts, Sessions},
+};
+use tidings_transports::{
+    http::{self, HttpState, Readiness, SetupError},
+    socketio::{SocketIoConfigured, SocketIoParts, SocketIoTransport},
+};
+
+use crate::{
+    config::{self, Config, ConfigError},
+    telemetry::Render,
+};
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data directory or the log.
+    #[error(transparent)]
+    Log(#[from] OpenError),
+    /// Users and keys.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// The handlers contradict each other.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The routes contradict each other.
+    #[error(transparent)]
+    Routes(#[from] SetupError),
+    /// A service could not read what it left.
+    #[error("a service could not start: {0}")]
+    Service(#[from] tidings_core::Error),
+    /// The handlers' projections are not those that the log was opened for.
+    #[error("the namespaces with a projection are {0:?}, but handlers::PROJECTED says otherwise")]
+    Projected(HashSet<String>),
+}
+
+/// The parts of a running server that its start and its stop speak with.
+pub struct App {
+    /// All routes.
+    pub router: Router,
+    /// The gate.
+    pub gate: Arc<Gate>,
+    /// The hub.
+    pub hub: Arc<Hub>,
+    /// The Socket.IO transport.
+    pub socketio: Arc<SocketIoTransport>,
+    /// What `/health/ready` says.
+    pub readiness: Arc<Readiness>,
+    /// The sessions.
+    pub sessions: Arc<Sessions>,
+    /// The log.
+    pub log: Arc<SqliteLog>,
+    /// Users and tokens.
+    pub auth: Arc<Auth>,
+}
+
+impl App {
+    /// Makes all parts and binds them.
+    ///
+    /// # Errors
+    /// What [`StartError`] names.
+    pub async fn build(
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        tasks: Arc<dyn Tasks>,
+        render: Render,
+    ) -> Result<Self, StartError> {
+        let registry = Arc::new(Registry::default());
+        let log = open_log(config, &registry, clock.clone())?;
+        let auth = Auth::open(config.identity()?, clock.clone(), tasks.clone())?;
+        let states = StateStore::new(registry.clone(), log.clone(), &*tasks);
+        let bus = Arc::new(Bus::new(registry.clone(), log.clone(), tasks.clone(), config.bus.debug));
+        let hub_config = HubConfig { subscriptions: config.socket.max_subscriptions, ..HubConfig::default() };
+        let hub = Hub::new(hub_config, log.clone(), states.clone(), clock.clone(), tasks.clone());
+        log.attach(Arc::new(EngineSink { hub: hub.clone(), bus: bus.clone(), states: states.clone() }));
+
+        let services = services(config, &bus, &states, &clock, &tasks)?;
+        registry.bind(tidings_handlers::all(&services))?;
+        check_registry(config, &registry)?;
+        let gate = Gate::new(GateParts {
+            registry,
+            bus,
+            log: log.clone(),
+            memberships: services.projects.clone(),
+            tasks: tasks.clone(),
+            clock: clock.clone(),
+            max_message_bytes: config.socket.max_message_bytes.as_usize(),
+        });
+        services.projects.recover().await?;
+        services.sessions.recover().await?;
+        end_revoked(&auth, &hub);
+
+        let socketio = SocketIoTransport::new(SocketIoParts {
+            gate: gate.clone(),
+            hub: hub.clone(),
+            identity: auth.clone(),
+            clock: clock.clone(),
+            tasks,
+            config: socketio_config(config),
+        });
+        let readiness = Arc::new(Readiness::new());
+        let http = config.http()?;
+        let cors = http::cors(&http.cors_origins).map_err(SetupError::from)?;
+        let state = HttpState {
+            gate: gate.clone(),
+            hub: hub.clone(),
+            identity: auth.clone(),
+            clock,
+            metrics_render: with_log_gauges(render, log.clone()),
+            readiness: readiness.clone(),
+            config: http,
+        };
+        let live = match cors {
+            Some(cors) => socketio.router().layer(cors),
+            None => socketio.router(),
+        };
+        let router = http::router(state)?.merge(live);
+        Ok(Self { router, gate, hub, socketio, readiness, sessions: services.sessions, log, auth })
+    }
+}
+
+fn open_log(config: &Config, registry: &Arc<Registry>, clock: Arc<dyn Clock>) -> Result<Arc<SqliteLog>, StartError> {
+    let (domains, settings) = (registry.clone(), config.clone());
+    let retention = move |namespace: &str| settings.retention_of(namespace, domains.retention(namespace));
+    let durability = match config.log.durability {
+        config::Durability::Power => Durability::Power,
+        config::Durability::Process => Durability::Process,
+    };
+    let log = LogConfig {
+        durability,
+        retention: Arc::new(retention),
+        projected: PROJECTED.iter().map(|&namespace| namespace.to_owned()).collect(),
+        total_bytes: config.log.total_bytes.0,
+        reserve_bytes: config.log.reserve_bytes.0,
+        ..LogConfig::new(&config.data_dir)
+    };
+    Ok(SqliteLog::open(log, clock)?)
+}
+
+fn services(
+    config: &Config,
+    bus: &Arc<Bus>,
+    states: &Arc<StateStore>,
+    clock: &Arc<dyn Clock>,
+    tasks: &Arc<dyn Tasks>,
+) -> Result<Services, StartError> {
+    let projects = Projects::new(bus.clone(), states.clone(), &config.data_dir);
+    let ports =
+        SessionPorts { bus: bus.clone(), states: states.clone(), clock: clock.clone(), tasks: tasks.clone() };
+    let sessions = Sessions::new(ports, config.sessions(config::variables())?)?;
+    Ok(Services { projects, sessions })
+}
+
+fn check_registry(config: &Config, registry: &Registry) -> Result<(), StartError> {
+    let projected = registry.projected();
+    if projected != PROJECTED.iter().map(|&namespace| namespace.to_owned()).collect() {
+        return Err(StartError::Projected(projected));
+    }
+    let namespaces = registry.namespaces();
+    config.check_namespaces(&namespaces)?;
+    Ok(())
+}
+
+/// Whoever is revoked loses the live connections at once.
+fn end_revoked(auth: &Arc<Auth>, hub: &Arc<Hub>) {
+    let hub = hub.clone();
+    auth.watch_revocations(Arc::new(move |revocation| {
+        hub.revoke(revocation, &Ending::permanent(Code::TokenRevoked, "the login was ended"));
+    }));
+}
+
+fn socketio_config(config: &Config) -> SocketIoConfigured {
+    let socket = &config.socket;
+    SocketIoConfigured {
+        ping_interval: Duration::from_millis(socket.ping_interval_ms),
+        ping_timeout: Duration::from_millis(socket.ping_timeout_ms),
+        max_message_bytes: socket.max_message_bytes.as_usize(),
+        rate_burst: socket.rate_burst,
+        rate_per_second: socket.rate_per_second,
+        mailbox: socket.mailbox,
+        max_connections: socket.max_connections,
+        max_subscriptions: socket.max_subscriptions,
+        ..SocketIoConfigured::default()
+    }
+}
+
+/// The metrics, with the log's figures of this moment.
+fn with_log_gauges(render: Render, log: Arc<SqliteLog>) -> Render {
+    Arc::new(move || {
+        let status = log.status();
+        metrics::gauge!("tidings_bus_depth").set(status.waiting as f64);
+        metrics::gauge!("tidings_log_file_bytes").set(status.file_bytes as f64);
+        metrics::gauge!("tidings_log_healthy").set(f64::from(u8::from(status.healthy)));
+        render()
+    })
+}

@@ -1,0 +1,36 @@
+//! `tidings check`: the effective configuration, each key with its origin, and warnings.
+//!
+//! Guarantees: prints TOML; secrets are hidden; what the start would refuse of the configuration is refused here.
+//! It changes nothing, and opens no port and no database.
+
+use clap::Args;
+
+use super::{
+    Surroundings,
+    output::{Outcome, say},
+};
+use crate::config::{markdown, variables};
+
+/// What to print.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Print every key there is, its default, what it may be and what it means, as a Markdown table
+    #[arg(long)]
+    keys: bool,
+}
+
+pub(super) fn run(options: &Options, surroundings: &Surroundings) -> Outcome {
+    if options.keys {
+        say("| key | default | allowed | meaning |\n|---|---|---|---|")?;
+        return markdown().into_iter().try_for_each(say);
+    }
+    let config = &surroundings.config;
+    // Reads the secret files and keys that are named.
+    config.identity()?;
+    config.sessions(variables())?;
+    config.http()?;
+    for warning in config.warnings() {
+        say(format_args!("# warning: {warning}"))?;
+    }
+    say(config.effective().trim_end())
+}

@@ -1,0 +1,186 @@
+//! The configuration: defaults, then the environment, then `tidings.toml`, then flags; later ones win.
+//!
+//! - `schema`: every key, its kind and its meaning; `kind`, `quantity`: what values may be.
+//! - `sections`: the values as the root reads them; `parts`: as the other crates want them.
+//! - `layers`: reading and laying over each other; `problem`: what can be wrong.
+//! - `report`: the effective configuration as text, and warnings; `environment`: the one place that reads it.
+//!
+//! Guarantees: an unknown key or a value that is not allowed is an error that names the key, where it was
+//! said, the value (never a secret's) and what is allowed; loading changes nothing and reads no more than
+//! the file.
+//! It is not the wiring: nothing is opened or started here.
+
+mod environment;
+mod kind;
+mod layers;
+mod parts;
+mod problem;
+mod quantity;
+mod report;
+mod schema;
+mod sections;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    io::ErrorKind,
+    net::SocketAddr,
+    ops::Deref,
+    path::{Path, PathBuf},
+};
+
+use toml::Value;
+
+pub(crate) use environment::variables;
+pub(crate) use problem::{ConfigError, Origin, Problem};
+pub(crate) use quantity::Span;
+pub(crate) use schema::markdown;
+pub(crate) use sections::{Agent, Durability, Format, Key as AuthKey, LogOutput, Retention, Sections};
+
+/// The file that is read where none is named.
+pub(crate) const DEFAULT_FILE: &str = "tidings.toml";
+
+/// A configuration file that was read.
+#[derive(Debug, Clone)]
+pub(crate) struct FileText {
+    /// Its path, as it was named.
+    pub path: PathBuf,
+    /// Its content.
+    pub text: String,
+}
+
+impl FileText {
+    /// Reads the named file, or `tidings.toml` in the working directory if there is one.
+    ///
+    /// # Errors
+    /// A named file that is not there; any file that cannot be read.
+    pub(crate) fn read(named: Option<&Path>) -> Result<Option<Self>, ConfigError> {
+        let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+        match std::fs::read_to_string(path) {
+            Ok(text) => Ok(Some(Self { path: path.to_owned(), text })),
+            Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => Ok(None),
+            Err(error) => {
+                let why = format!("the configuration file cannot be read: {error}");
+                Err(ConfigError::of("", Origin::File(path.to_owned()), None, why))
+            }
+        }
+    }
+}
+
+/// What flags of the command line say.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Flags {
+    /// `--data-dir`.
+    pub data_dir: Option<PathBuf>,
+    /// `--listen`.
+    pub listen: Option<SocketAddr>,
+}
+
+/// The effective configuration. Its sections are reached through it.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    sections: Sections,
+    origins: BTreeMap<Vec<String>, Origin>,
+    overridden: Vec<(String, Origin, Origin)>,
+}
+
+impl Deref for Config {
+    type Target = Sections;
+    fn deref(&self) -> &Sections {
+        &self.sections
+    }
+}
+
+impl Config {
+    /// Lays the layers over each other: `environment`, then `file`, then `flags`.
+    ///
+    /// # Errors
+    /// All problems at once; see [`ConfigError`].
+    pub(crate) fn load(
+        environment: impl IntoIterator<Item = (String, String)>,
+        file: Option<&FileText>,
+        flags: &Flags,
+    ) -> Result<Self, ConfigError> {
+        let mut layers = layers::Layers::default();
+        layers.environment(environment);
+        if let Some(file) = file {
+            layers.file(&file.path, &file.text);
+        }
+        if let Some(dir) = &flags.data_dir {
+            layers.flag("--data-dir", "data_dir", &dir.to_string_lossy());
+        }
+        if let Some(address) = flags.listen {
+            layers.flag("--listen", "listen", &address.to_string());
+        }
+        let sections = read_sections(&mut layers);
+        match sections {
+            Some(sections) if layers.problems.is_empty() => Ok(Self {
+                sections,
+                origins: layers.leaves.into_iter().map(|(path, leaf)| (path, leaf.origin)).collect(),
+                overridden: layers.overridden,
+            }),
+            _ => Err(ConfigError(layers.problems)),
+        }
+    }
+
+    /// Refuses retention for namespaces that no domain owns.
+    ///
+    /// # Errors
+    /// Names each.
+    pub(crate) fn check_namespaces(&self, owned: &[&str]) -> Result<(), ConfigError> {
+        let unknown = self.retention.keys().filter(|name| !owned.contains(&name.as_str()));
+        let problems: Vec<Problem> = unknown
+            .map(|name| Problem {
+                key: format!("retention.{name}"),
+                origin: self.origin_of(&format!("retention.{name}")),
+                value: None,
+                why: format!("no domain owns this namespace; there are {}", owned.join(", ")),
+            })
+            .collect();
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
+    }
+
+    /// Who said this key, or the first of this section.
+    #[must_use]
+    pub(crate) fn origin_of(&self, path: &str) -> Origin {
+        let wanted: Vec<&str> = path.split('.').collect();
+        let under = |path: &[String]| path.len() >= wanted.len() && path.iter().zip(&wanted).all(|(a, b)| a == b);
+        self.origins.iter().find(|(path, _)| under(path)).map_or(Origin::Default, |(_, origin)| origin.clone())
+    }
+}
+
+/// Reads the values into their sections and checks what concerns several keys.
+fn read_sections(layers: &mut layers::Layers) -> Option<Sections> {
+    let tree = Value::Table(layers.tree());
+    let sections: Sections = match serde_path_to_error::deserialize(tree) {
+        Ok(sections) => sections,
+        Err(error) => {
+            let key = error.path().to_string();
+            // What stands before an index is the key that somebody said.
+            let said = key.split('[').next().unwrap_or_default();
+            let origin = layers.origin(said);
+            let why = error.inner().message().to_owned();
+            layers.problems.push(Problem { key, origin, value: None, why });
+            return None;
+        }
+    };
+    let auth = &sections.auth;
+    let mut refuse = |key: String, why: &str| {
+        let origin = layers.origin(key.split('[').next().unwrap_or_default());
+        layers.problems.push(Problem { key, origin, value: None, why: why.to_owned() });
+    };
+    if auth.secret.is_some() && auth.secret_file.is_some() {
+        refuse("auth.secret_file".to_owned(), "auth.secret is given, too: one of them is enough");
+    }
+    for (index, key) in auth.keys.iter().enumerate() {
+        let why = match (key.algorithm.as_str(), &key.public_key_file, &key.secret_file) {
+            ("HS256", None, Some(_)) | ("RS256" | "ES256" | "EdDSA", Some(_), None) => continue,
+            ("HS256", ..) => "HS256 takes a secret_file and no public_key_file",
+            ("RS256" | "ES256" | "EdDSA", ..) => "this algorithm takes a public_key_file and no secret_file",
+            _ => "allowed algorithms are HS256, RS256, ES256, EdDSA",
+        };
+        refuse(format!("auth.keys[{index}]"), why);
+    }
+    Some(sections)
+}

@@ -1,0 +1,165 @@
+//! The configuration as the other crates want it.
+//!
+//! Guarantees: what an operator said is passed on whole; secret files are read here, and a file that cannot
+//! be read is an error in the same form as any other.
+//! It is not the wiring: nothing is opened or started here.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use tidings_auth::{AuthConfig, BelievedClaims, KeyAlgorithm, LoginLimits, PublicKeyConfig};
+use tidings_core::{handler, identity::Secret};
+use tidings_services::{
+    redaction::{Redaction, RedactionConfig},
+    session::{Adapter, AgentConfig, Environment, Limits, SessionConfig, Stdin},
+};
+use tidings_transports::http::HttpConfig;
+
+use super::{Agent, AuthKey, Config, ConfigError, Retention};
+
+impl Config {
+    /// The configuration of identity, with the secrets that files hold.
+    ///
+    /// # Errors
+    /// A file that cannot be read, an unknown algorithm, a secret that is too short.
+    pub(crate) fn identity(&self) -> Result<AuthConfig, ConfigError> {
+        let auth = &self.auth;
+        let secret = match &auth.secret_file {
+            Some(file) => Some(self.secret_in("auth.secret_file", file)?),
+            None => auth.secret.clone(),
+        };
+        let keys = auth.keys.iter().enumerate().map(|(index, key)| self.key(index, key)).collect::<Result<_, _>>()?;
+        Ok(AuthConfig {
+            dir: self.data_dir.clone(),
+            issuer: auth.issuer.clone(),
+            audience: auth.audience.clone(),
+            access_ttl: auth.access_ttl.0,
+            refresh_ttl: auth.refresh_ttl.0,
+            refresh_grace: auth.refresh_grace.0,
+            secret,
+            keys,
+            leeway: auth.leeway.0,
+            login_limits: LoginLimits {
+                per_address: auth.login_per_address,
+                per_name: auth.login_per_name,
+                window: auth.login_window.0,
+            },
+        })
+    }
+
+    fn key(&self, index: usize, key: &AuthKey) -> Result<PublicKeyConfig, ConfigError> {
+        let path = |name: &str| format!("auth.keys[{index}].{name}");
+        let algorithm = match key.algorithm.as_str() {
+            "HS256" => KeyAlgorithm::HS256,
+            "RS256" => KeyAlgorithm::RS256,
+            "ES256" => KeyAlgorithm::ES256,
+            "EdDSA" => KeyAlgorithm::EdDSA,
+            other => {
+                let why = "allowed algorithms are HS256, RS256, ES256, EdDSA";
+                return Err(ConfigError::of(
+                    path("algorithm"),
+                    self.origin_of("auth.keys"),
+                    Some(other.to_owned()),
+                    why,
+                ));
+            }
+        };
+        let secret = key.secret_file.as_ref().map(|file| self.secret_in(&path("secret_file"), file)).transpose()?;
+        let pem = key.public_key_file.as_ref().map(|file| self.text_in(&path("public_key_file"), file)).transpose()?;
+        let claims = BelievedClaims {
+            user: key.user_claim.clone(),
+            roles: key.roles_claim.clone(),
+            grants: Some(key.grants_claim.clone()).filter(|claim| !claim.is_empty()),
+        };
+        let (kid, issuer, audience) = (key.kid.clone(), key.issuer.clone(), key.audience.clone());
+        Ok(PublicKeyConfig { kid, algorithm, pem, secret, issuer, audience, claims })
+    }
+
+    fn secret_in(&self, key: &str, file: &Path) -> Result<Secret, ConfigError> {
+        let text = self.text_in(key, file)?;
+        let text = text.trim();
+        if text.len() < 32 {
+            let why = format!("{} holds fewer than 32 bytes", file.display());
+            return Err(ConfigError::of(key, self.origin_of(key.split('[').next().unwrap_or(key)), None, why));
+        }
+        Ok(Secret(text.to_owned()))
+    }
+
+    fn text_in(&self, key: &str, file: &Path) -> Result<String, ConfigError> {
+        std::fs::read_to_string(file).map_err(|error| {
+            let why = format!("{} cannot be read: {error}", file.display());
+            ConfigError::of(key, self.origin_of(key.split('[').next().unwrap_or(key)), None, why)
+        })
+    }
+
+    /// The configuration of sessions. `environment` is the server's own.
+    ///
+    /// # Errors
+    /// A pattern of redaction that does not compile.
+    pub(crate) fn sessions(&self, environment: Vec<(String, String)>) -> Result<SessionConfig, ConfigError> {
+        let run = &self.run;
+        let redaction = RedactionConfig { enabled: self.redaction.enabled, patterns: self.redaction.patterns.clone() };
+        let redaction = Redaction::new(&redaction).map_err(|error| {
+            let origin = self.origin_of("redaction.patterns");
+            ConfigError::of("redaction.patterns", origin, None, error.message().to_owned())
+        })?;
+        let set: BTreeMap<String, String> =
+            run.set.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect();
+        let data_dir = std::path::absolute(&self.data_dir).unwrap_or_else(|_| self.data_dir.clone());
+        let env = Environment::new(&run.env, environment, &set);
+        Ok(SessionConfig {
+            agents: self.agents.iter().map(|(name, agent)| (name.clone(), agent_config(agent))).collect(),
+            limits: Limits {
+                per_user: run.max_per_user,
+                per_project: run.max_per_project,
+                total: run.max_total,
+                wall_ms: run.max_time.as_ms(),
+                output_bytes: run.max_output_bytes.0,
+            },
+            env: env.without(&data_dir.to_string_lossy()),
+            user: run.user.clone(),
+            wrapper: run.wrapper.clone(),
+            grace_ms: run.grace_ms,
+            heartbeat_ms: run.heartbeat_ms,
+            redaction: Arc::new(redaction),
+            data_dir: self.data_dir.clone(),
+        })
+    }
+
+    /// The configuration of HTTP.
+    ///
+    /// # Errors
+    /// A proxy that is no address or network; the schema has refused it before.
+    pub(crate) fn http(&self) -> Result<HttpConfig, ConfigError> {
+        let http = &self.sections.http;
+        let networks = http.trusted_proxies.iter().map(|text| text.parse());
+        let trusted_proxies =
+            networks.collect::<Result<_, tidings_transports::http::InvalidNetwork>>().map_err(|error| {
+                let origin = self.origin_of("http.trusted_proxies");
+                ConfigError::of("http.trusted_proxies", origin, None, error.to_string())
+            })?;
+        Ok(HttpConfig {
+            cors_origins: http.cors_origins.clone(),
+            body_limit: http.body_limit_bytes.as_usize(),
+            trusted_proxies,
+            metrics_public: http.metrics_public,
+            ..HttpConfig::default()
+        })
+    }
+
+    /// How much of a namespace's channels is kept: what the domain says, where nothing is configured.
+    #[must_use]
+    pub(crate) fn retention_of(&self, namespace: &str, domain: handler::Retention) -> handler::Retention {
+        let Some(Retention { messages, bytes, age }) = self.retention.get(namespace) else { return domain };
+        handler::Retention {
+            messages: messages.unwrap_or(domain.messages),
+            bytes: bytes.map_or(domain.bytes, |bytes| bytes.0),
+            age_ms: age.map_or(domain.age_ms, super::Span::as_ms),
+        }
+    }
+}
+
+fn agent_config(agent: &Agent) -> AgentConfig {
+    // The schema has refused every other word.
+    let stdin = if agent.stdin == "close" { Stdin::Close } else { Stdin::Open };
+    AgentConfig { adapter: Adapter::Lines, command: agent.command.clone(), stdin }
+}

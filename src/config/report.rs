@@ -1,0 +1,122 @@
+//! The effective configuration as text, and what an operator should know about it.
+//!
+//! Guarantees: the text is TOML that loads as the same configuration, but for secrets, which are hidden;
+//! every line says who said it.
+//! It is not a check of the machine: files and ports are tried when the server starts.
+
+use std::fmt::Write;
+
+use toml::{Table, Value};
+
+use super::{
+    Config,
+    problem::Origin,
+    schema::{Found, KEYS, find},
+};
+
+/// One line: where it stands, and the key's value, if it has one.
+struct Line {
+    rank: usize,
+    path: Vec<String>,
+    value: Option<Value>,
+}
+
+impl Config {
+    /// The effective configuration as TOML, each key with its origin as a comment.
+    ///
+    /// # Panics
+    /// Never: sections are plain values.
+    #[must_use]
+    pub(crate) fn effective(&self) -> String {
+        let Ok(Value::Table(tree)) = Value::try_from(&self.sections) else { unreachable!("sections are plain values") };
+        let mut lines = Vec::new();
+        collect(&mut Vec::new(), tree, &mut lines);
+        for (rank, key) in KEYS.iter().enumerate() {
+            let path: Vec<String> = key.path.split('.').map(str::to_owned).collect();
+            if !key.path.contains('*') && !lines.iter().any(|line| line.path == path) {
+                lines.push(Line { rank, path, value: None });
+            }
+        }
+        lines.sort_by(|left, right| order(left).cmp(&order(right)));
+        self.render(&lines)
+    }
+
+    fn render(&self, lines: &[Line]) -> String {
+        let mut text = String::new();
+        let mut section: &[String] = &[];
+        for line in lines {
+            let Some((name, parents)) = line.path.split_last() else { continue };
+            if parents != section {
+                section = parents;
+                push(&mut text, format_args!("\n[{}]\n", section.join(".")));
+            }
+            let origin = self.origins.get(&line.path).unwrap_or(&Origin::Default);
+            match &line.value {
+                Some(value) => push(&mut text, format_args!("{name} = {value}  # {origin}\n")),
+                None => push(&mut text, format_args!("# {name} is not set\n")),
+            }
+        }
+        text
+    }
+
+    /// What an operator should know: what is dangerous, and what was said without effect.
+    #[must_use]
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.run.user.is_none() && self.run.wrapper.is_empty() {
+            warnings.push(
+                "programs run as the server's own user: whoever may execute can read the data directory. \
+                 Set run.user or run.wrapper to separate them"
+                    .to_owned(),
+            );
+        }
+        if !self.listen.ip().is_loopback() {
+            warnings.push(format!(
+                "listen = {} is reachable from other machines, without TLS: put a proxy with TLS before it",
+                self.listen
+            ));
+            if self.http.metrics_public {
+                warnings.push("http.metrics_public shows /metrics to everybody who reaches this address".to_owned());
+            }
+        }
+        if self.http.cors_origins.iter().any(|origin| origin == "*") {
+            warnings.push("http.cors_origins = *: pages of every origin may use the server".to_owned());
+        }
+        if !self.redaction.enabled {
+            warnings.push("redaction.enabled = false: secrets in programs' output are kept and shown".to_owned());
+        }
+        for (key, lower, higher) in &self.overridden {
+            if matches!(lower, Origin::Variable(_)) {
+                warnings.push(format!("{lower} has no effect on {key}: {higher} says it, too, and counts more"));
+            }
+        }
+        warnings
+    }
+}
+
+fn collect(path: &mut Vec<String>, table: Table, lines: &mut Vec<Line>) {
+    for (name, value) in table {
+        path.push(name);
+        match (find(path), value) {
+            (Found::Key(key), value) => {
+                let rank = KEYS.iter().position(|other| other.path == key.path).unwrap_or(usize::MAX);
+                lines.push(Line { rank, path: path.clone(), value: Some(value) });
+            }
+            (_, Value::Table(inner)) => collect(path, inner, lines),
+            (Found::Section | Found::Unknown, _) => unreachable!("the sections have the keys of the schema"),
+        }
+        path.pop();
+    }
+}
+
+/// Sections in the order of the schema, named ones by name, and in each the keys in the order of the schema.
+fn order(line: &Line) -> (usize, &[String], usize, &str) {
+    let parents = line.path.split_last().map_or(&[][..], |(_, parents)| parents);
+    let parent = KEYS[line.rank].path.rsplit_once('.').map_or("", |(parent, _)| parent);
+    let first = KEYS.iter().position(|key| key.path.rsplit_once('.').map_or("", |(other, _)| other) == parent);
+    (first.unwrap_or(0), parents, line.rank, line.path.last().map_or("", String::as_str))
+}
+
+fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    text.write_fmt(arguments).expect("a String takes every text");
+}

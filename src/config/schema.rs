@@ -1,0 +1,298 @@
+//! Every key of the configuration: its kind, whether it is a secret, and what it means.
+//!
+//! Guarantees: the one list of keys; files, variables, `tidings check` and docs/OPERATIONS.md all go by it.
+//! It is not where values live: see the sections.
+
+use tidings_services::redaction::{Redaction, RedactionConfig};
+use tidings_transports::http::{Network, cors};
+
+use super::kind::Kind;
+
+/// One key. A `*` in its path stands for a name.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Key {
+    /// Its path, such as `socket.ping_interval_ms` or `retention.*.age`.
+    pub path: &'static str,
+    /// What its value may be.
+    pub kind: Kind,
+    /// Whether its value is never shown.
+    pub secret: bool,
+    /// What it means, in a sentence or two.
+    pub doc: &'static str,
+}
+
+const MS: u64 = 1000;
+const MINUTE: u64 = 60;
+const DAY: u64 = 86_400;
+const CENTURY: u64 = 36_500 * DAY;
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const PIB: u64 = 1 << 50;
+
+const fn key(path: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key { path, kind, secret: false, doc }
+}
+
+const fn secret(path: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key { path, kind, secret: true, doc }
+}
+
+const fn list(least: usize, each: &'static str, passes: fn(&str) -> bool) -> Kind {
+    Kind::List { least, each, passes }
+}
+
+fn is_any(_: &str) -> bool {
+    true
+}
+
+fn is_network(text: &str) -> bool {
+    text.parse::<Network>().is_ok()
+}
+
+fn is_origin(text: &str) -> bool {
+    cors(&[text.to_owned()]).is_ok()
+}
+
+fn is_pattern(text: &str) -> bool {
+    Redaction::new(&RedactionConfig { enabled: true, patterns: vec![text.to_owned()] }).is_ok()
+}
+
+fn is_variable(text: &str) -> bool {
+    !text.is_empty() && !text.contains(['=', '\0']) && !text.to_ascii_uppercase().starts_with("TIDINGS_")
+}
+
+fn is_filter(text: &str) -> bool {
+    text.parse::<tracing_subscriber::filter::Targets>().is_ok() || tracing_subscriber::EnvFilter::try_new(text).is_ok()
+}
+
+/// A secret that signs tokens: HMAC-SHA-256 is no stronger than its key.
+fn is_long(text: &str) -> bool {
+    text.len() >= 32
+}
+
+/// Every key, in the order of the documentation.
+pub(crate) const KEYS: &[Key] = &[
+    key(
+        "listen",
+        Kind::Address,
+        "Where the server listens; port 0 takes a free one. `PORT` of the environment sets its port only.",
+    ),
+    key(
+        "data_dir",
+        Kind::Text,
+        "The directory that holds everything: the event log, the users, the signing key. One server at a time.",
+    ),
+    key("drain_ms", Kind::Whole(0, 600 * MS), "How long a stop may take: clients are sent away over this time."),
+    key(
+        "log.durability",
+        Kind::Word(&["power", "process"]),
+        "What a commit waits for: `power` for the disk, so that nothing is lost with the power; `process` for the operating system, so that only a crash of the machine can take back the newest messages (their channels then get a new epoch).",
+    ),
+    key(
+        "log.total_bytes",
+        Kind::Size(0, PIB),
+        "The most that all messages together take; beyond it the oldest go. 0: without limit.",
+    ),
+    key("log.reserve_bytes", Kind::Size(0, 100 * GIB), "Disk space held back so that trimming works on a full disk."),
+    key(
+        "retention.*.messages",
+        Kind::Whole(0, 1 << 53),
+        "The most messages that a channel of this namespace keeps. 0: without limit. Absent: as the domain has it.",
+    ),
+    key(
+        "retention.*.bytes",
+        Kind::Size(0, PIB),
+        "The most data that a channel of this namespace keeps. 0: without limit.",
+    ),
+    key(
+        "retention.*.age",
+        Kind::Time(0, CENTURY),
+        "How long a message of this namespace is kept. `0s`: without limit.",
+    ),
+    key("auth.issuer", Kind::Text, "The `iss` of the server's own tokens."),
+    key("auth.audience", Kind::Text, "The `aud` that a token must have."),
+    secret(
+        "auth.secret",
+        Kind::Checked { what: "a text of at least 32 bytes", passes: is_long },
+        "The HS256 secret that tokens are signed with. Without it, one is made in the data directory.",
+    ),
+    key(
+        "auth.secret_file",
+        Kind::Text,
+        "A file that holds that secret instead; white space at its ends does not count.",
+    ),
+    key("auth.access_ttl", Kind::Time(1, 365 * DAY), "How long an access token lives."),
+    key("auth.refresh_ttl", Kind::Time(MINUTE, 3650 * DAY), "How long a refresh token waits for its use."),
+    key(
+        "auth.refresh_grace",
+        Kind::Time(0, 3600),
+        "How long a used refresh token gets the same answer again. `0s`: never.",
+    ),
+    key("auth.leeway", Kind::Time(0, 3600), "How far the clocks of other applications may be off."),
+    key(
+        "auth.login_per_address",
+        Kind::Whole(0, 1_000_000),
+        "Failed logins of one address in a window; of IPv6, of a /64. 0: without limit.",
+    ),
+    key("auth.login_per_name", Kind::Whole(0, 1_000_000), "Logins of one name in a window. 0: without limit."),
+    key("auth.login_window", Kind::Time(1, DAY), "The window of both."),
+    key("auth.keys", Kind::Tables, "Keys of applications whose tokens are accepted, as `[[auth.keys]]`: see below."),
+    key("socket.ping_interval_ms", Kind::Whole(MS, 120 * MS), "The time between pings to a client."),
+    key("socket.ping_timeout_ms", Kind::Whole(MS, 120 * MS), "The time a client has to answer one."),
+    key("socket.max_message_bytes", Kind::Size(KIB, 16 * MIB), "The largest message, to the server and to clients."),
+    key("socket.max_subscriptions", Kind::Whole(1, 100_000), "The most channels that one connection follows."),
+    key(
+        "socket.rate_burst",
+        Kind::Whole(1, 1_000_000),
+        "How many events a connection may send at once before it is slowed down.",
+    ),
+    key("socket.rate_per_second", Kind::Whole(1, 1_000_000), "How many events a second it may send after that."),
+    key(
+        "socket.mailbox",
+        Kind::Whole(8, 65_536),
+        "How many events of a connection may wait; beyond it the connection is not read.",
+    ),
+    key(
+        "socket.max_connections",
+        Kind::Whole(1, 10_000_000),
+        "How many connections the server takes; more are asked to come back.",
+    ),
+    key(
+        "http.cors_origins",
+        list(0, "an origin such as https://app.example.com, or *", is_origin),
+        "Origins whose pages may use the server. None: pages of its own origin only. `*`: any.",
+    ),
+    key("http.body_limit_bytes", Kind::Size(KIB, 256 * MIB), "The largest body of a request."),
+    key("http.metrics_public", Kind::Flag, "Whether `/metrics` answers without a token."),
+    key(
+        "http.trusted_proxies",
+        list(0, "an address or a network such as 10.0.0.0/8", is_network),
+        "Proxies whose `X-Forwarded-For` says who the client is.",
+    ),
+    key(
+        "agents.*.adapter",
+        Kind::Word(&["lines"]),
+        "How the server speaks with the agent's program: lines in, text out.",
+    ),
+    key(
+        "agents.*.command",
+        list(1, "a text", is_any),
+        "The program and its arguments. `{prompt}` in one is replaced by the prompt; without it the prompt goes to standard input.",
+    ),
+    key(
+        "agents.*.stdin",
+        Kind::Word(&["open", "close"]),
+        "Whether standard input stays open for messages after the prompt.",
+    ),
+    key(
+        "run.user",
+        Kind::Text,
+        "The system user that programs run as. Needs a server that runs as root. Absent: the server's own.",
+    ),
+    key(
+        "run.wrapper",
+        list(0, "a text", is_any),
+        "A program and arguments put before every command, such as a sandbox; `{root}` is the project's root.",
+    ),
+    key(
+        "run.env",
+        list(0, "the name of a variable, none of TIDINGS_*", is_variable),
+        "What programs get of the server's environment.",
+    ),
+    secret("run.set.*", Kind::Checked { what: "a text", passes: is_any }, "A further variable for programs."),
+    key("run.grace_ms", Kind::Whole(0, 600 * MS), "The time from TERM to KILL."),
+    key("run.heartbeat_ms", Kind::Whole(0, 600 * MS), "The time between heartbeats of a session. 0: none."),
+    key("run.max_per_user", Kind::Whole(0, 100_000), "Sessions of one user that run at once. 0: without limit."),
+    key("run.max_per_project", Kind::Whole(0, 100_000), "Sessions of one project that run at once. 0: without limit."),
+    key("run.max_total", Kind::Whole(0, 100_000), "Sessions that run at once. 0: without limit."),
+    key("run.max_time", Kind::Time(0, 365 * DAY), "How long a session may run. `0s`: without limit."),
+    key("run.max_output_bytes", Kind::Size(0, PIB), "How much a session may print. 0: without limit."),
+    key(
+        "redaction.enabled",
+        Kind::Flag,
+        "Whether what looks like a key, a token or a password is taken out of programs' output.",
+    ),
+    key(
+        "redaction.patterns",
+        list(0, "a regular expression", is_pattern),
+        "Patterns beside the built-in ones. Where one has a group named `secret`, only that is hidden.",
+    ),
+    key("bus.debug", Kind::Flag, "Whether every event is logged, without its data."),
+    key(
+        "log_output.filter",
+        Kind::Checked { what: "a filter such as info or tidings=debug,info", passes: is_filter },
+        "What the server logs on standard error.",
+    ),
+    key("log_output.format", Kind::Word(&["text", "json"]), "Lines for people, or one JSON object a line."),
+];
+
+/// What a path of a configuration is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Found {
+    /// A key.
+    Key(&'static Key),
+    /// A section of keys.
+    Section,
+    /// Nothing.
+    Unknown,
+}
+
+/// Looks a path up. A name in it may have letters, digits, `_` and `-`.
+#[must_use]
+pub(super) fn find(path: &[String]) -> Found {
+    let mut section = false;
+    for key in KEYS {
+        let mut parts = key.path.split('.');
+        let matches = path.iter().all(|segment| parts.next().is_some_and(|part| fits(part, segment)));
+        match (matches, parts.next()) {
+            (true, None) => return Found::Key(key),
+            (true, Some(_)) => section = true,
+            (false, _) => {}
+        }
+    }
+    if section { Found::Section } else { Found::Unknown }
+}
+
+fn fits(part: &str, segment: &str) -> bool {
+    if part == "*" { tidings_core::id::is_segment(segment) } else { part == segment }
+}
+
+/// The known path that is most like this unknown one, if any is like it at all.
+#[must_use]
+pub(super) fn nearest(path: &[String]) -> Option<String> {
+    let text = path.join(".");
+    let known = KEYS.iter().flat_map(|key| prefixes(key.path, path));
+    known
+        .map(|candidate| (strsim::normalized_damerau_levenshtein(&text, &candidate), candidate))
+        .filter(|(likeness, _)| *likeness > 0.6)
+        .max_by(|(left, _), (right, _)| left.total_cmp(right))
+        .map(|(_, candidate)| candidate)
+}
+
+/// A key and its sections, with the names of `path` in the place of `*`.
+fn prefixes(key: &str, path: &[String]) -> Vec<String> {
+    let parts: Vec<&str> = key
+        .split('.')
+        .enumerate()
+        .map(|(at, part)| if part == "*" { path.get(at).map_or("NAME", String::as_str) } else { part })
+        .collect();
+    (1..=parts.len()).map(|length| parts[..length].join(".")).collect()
+}
+
+/// The table of all keys for docs/OPERATIONS.md: a row for each.
+///
+/// # Panics
+/// Never: the defaults are plain values.
+#[must_use]
+pub(crate) fn markdown() -> Vec<String> {
+    let defaults = toml::Value::try_from(super::Sections::default()).expect("defaults are plain values");
+    let default = |path: &str| path.split('.').try_fold(&defaults, |value, part| value.get(part)).cloned();
+    let row = |key: &Key| {
+        let default = default(key.path).filter(|value| value.as_table().is_none());
+        let default = default.map_or_else(|| "–".to_owned(), |value| format!("`{value}`"));
+        let path = key.path.replace('*', "NAME");
+        format!("| `{path}` | {default} | {} | {} |", key.kind.allowed().replace('|', "\\|"), key.doc)
+    };
+    KEYS.iter().map(row).collect()
+}

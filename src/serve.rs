@@ -1,0 +1,171 @@
+//! `tidings serve`: start, run, stop.
+//!
+//! Guarantees: the stop follows one order, each step with an end: not ready, refuse new work, tell
+//! clients, end services, close connections, flush the log, name stragglers. A second signal ends at once.
+//! It is not the wiring: that is `app`.
+
+use std::{
+    io::Write,
+    net::SocketAddr,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use tidings_core::{
+    Code,
+    log::EventLog,
+    outlet::Ending,
+    runtime::{Clock, Tasks},
+};
+use tidings_engine::{hub::Notice, log::DataDir};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
+
+use crate::{
+    app::App,
+    cli::complain,
+    config::Config,
+    listen,
+    runtime::{ServerTasks, SystemClock},
+    telemetry::{self, Render},
+};
+
+/// How long the tasks have once everything was told to end.
+const STRAGGLERS: Duration = Duration::from_secs(5);
+
+/// Runs the server until a signal ends it.
+pub async fn run(config: Config) -> ExitCode {
+    match start(&config, telemetry::install()).await {
+        Ok(server) => server.until_stopped(&config).await,
+        Err(error) => {
+            complain(&error)
+        }
+    }
+}
+
+struct Server {
+    app: App,
+    tasks: Arc<ServerTasks>,
+    clock: Arc<SystemClock>,
+    close_listener: oneshot::Sender<()>,
+    _directory: DataDir,
+}
+
+type StartFailure = Box<dyn std::error::Error + Send + Sync>;
+
+async fn start(config: &Config, render: Render) -> Result<Server, StartFailure> {
+    let directory = DataDir::lock(&config.data_dir)?;
+    let (clock, tasks) = (SystemClock::new(), ServerTasks::new());
+    telemetry::keep_up(&*tasks);
+    let app = App::build(config, clock.clone(), tasks.clone(), render).await?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
+    let address = listener.local_addr()?;
+    directory.set_address(&address.to_string())?;
+    say_hello(config, &app, address).await?;
+    let (close_listener, closed) = oneshot::channel::<()>();
+    // HTTP requests of clients with many connections need room beside the sockets'.
+    let most = config.socket.max_connections.saturating_mul(2).max(1024);
+    let closed = Box::pin(async move {
+        drop(closed.await);
+    });
+    tasks.spawn("http.accept", Box::pin(listen::accept(listener, app.router.clone(), tasks.clone(), most, closed)));
+    Ok(Server { app, tasks, clock, close_listener, _directory: directory })
+}
+
+/// What the operator sees on standard output: where it listens, where the data is, and once the password.
+async fn say_hello(config: &Config, app: &App, address: SocketAddr) -> Result<(), StartFailure> {
+    if let Some(admin) = app.auth.first_start().await? {
+        print(&format!("admin user: {}", admin.username));
+        print(&format!("admin password: {}  (shown once; only its hash is kept)", admin.password.0));
+    }
+    let data = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+    print(&format!("data directory: {}", data.display()));
+    print(&format!("listening on http://{address}"));
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    Ok(())
+}
+
+impl Server {
+    async fn until_stopped(self, config: &Config) -> ExitCode {
+        match Signals::new() {
+            Ok(mut signals) => {
+                signals.next().await;
+                let second = async move {
+                    signals.next().await;
+                };
+                let drain = Duration::from_millis(config.drain_ms);
+                tokio::select! {
+                    code = self.stop(drain) => code,
+                    () = second => {
+                        complain(&"a second signal: stopping at once")
+                    }
+                }
+            }
+            Err(error) => {
+                complain(&format!("signals cannot be heard: {error}"))
+            }
+        }
+    }
+
+    async fn stop(self, drain: Duration) -> ExitCode {
+        tracing::info!(drain_ms = drain.as_millis() as u64, "stopping");
+        let started = self.clock.monotonic();
+        self.app.readiness.set_draining();
+        self.app.gate.drain();
+        self.app.socketio.drain();
+        let reconnect_after_ms = drain.as_millis() as u64;
+        for connection in self.app.hub.connections() {
+            connection.notify(&Notice::Draining { reconnect_after_ms });
+        }
+        self.app.sessions.stop().await;
+        let left = drain.saturating_sub(self.clock.monotonic().saturating_sub(started));
+        let ending = Ending::temporary(Code::Draining, "the server is stopping");
+        self.app.socketio.close_all(left, &ending).await;
+        if self.close_listener.send(()).is_err() {
+            tracing::debug!("the listener was closed already");
+        }
+        self.app.log.close().await;
+        let stragglers = self.tasks.stop(STRAGGLERS).await;
+        if stragglers.is_empty() {
+            tracing::info!("stopped");
+            return ExitCode::SUCCESS;
+        }
+        tracing::error!(?stragglers, "stopped, but these did not end in time");
+        ExitCode::FAILURE
+    }
+}
+
+/// The signals that stop the server.
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// A line on standard output. A closed one is no reason to stop.
+fn print(line: &str) {
+    let mut out = std::io::stdout().lock();
+    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+        tracing::debug!("standard output is closed");
+    }
+}

@@ -1,0 +1,92 @@
+//! What the server says of itself: its log on standard error, and its metrics.
+//!
+//! Guarantees: both are set up once for the process; histograms are kept small by a task.
+//! It is not the metrics' route: the HTTP transport calls [`Render`].
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tidings_core::runtime::Tasks;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Format, LogOutput};
+
+/// The metrics of this moment, as Prometheus reads them.
+pub(crate) type Render = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// Times: from a commit on a fast disk to a client that is far behind.
+const SECONDS: &[f64] =
+    &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// Counts, such as of the messages in one commit.
+const SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+
+/// How often histograms take in what was recorded: until then it waits in memory.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+// The recorder is the process's own, so its handle is, too.
+static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+
+/// Sets the metrics up, once for the process; later calls give the same.
+///
+/// # Panics
+/// When another recorder was set up before: then nothing would be counted.
+#[must_use]
+pub(crate) fn install() -> Render {
+    let handle = HANDLE.get_or_init(|| {
+        PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)
+            .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), SIZES))
+            .expect("the buckets are not empty")
+            .install_recorder()
+            .expect("the process has one recorder")
+    });
+    Arc::new(|| handle.render())
+}
+
+/// Starts the task that keeps the histograms small, until the server stops.
+pub(crate) fn keep_up(tasks: &dyn Tasks) {
+    let mut stopping = tasks.stopping();
+    let upkeep = async move {
+        let mut beat = tokio::time::interval(UPKEEP);
+        loop {
+            tokio::select! {
+                _ = beat.tick() => if let Some(handle) = HANDLE.get() { handle.run_upkeep() },
+                () = &mut stopping => return,
+            }
+        }
+    };
+    tasks.spawn("telemetry.upkeep", Box::pin(upkeep));
+}
+
+/// Sets the log up, once for the process; later calls change nothing.
+pub(crate) fn log(output: &LogOutput) {
+    // The configuration has refused a filter that does not parse.
+    let filter = EnvFilter::try_new(&output.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let set = match output.format {
+        Format::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+        Format::Json => builder.json().try_init(),
+    };
+    if let Err(error) = set {
+        tracing::debug!(%error, "the log was set up before");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_buckets_and_setting_up_twice_is_harmless() {
+        let (first, second) = (install(), install());
+        metrics::histogram!("tidings_test_seconds").record(0.003);
+        metrics::counter!("tidings_test_total").increment(2);
+        let text = first();
+        assert!(text.contains("tidings_test_seconds_bucket{le=\"0.005\"} 1"), "{text}");
+        assert!(text.contains("tidings_test_total 2"), "{text}");
+        assert!(second().contains("tidings_test_total 2"));
+    }
+}
