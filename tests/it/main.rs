@@ -1,0 +1,7 @@
+//! The Rust tests of the whole: of the house itself, and of the server as it runs.
+//!
+//! Guarantees: one binary, so that it links once; port 0 and directories of its own; what a test
+//! starts it ends.
+//! They are not the tests of the crates, which stand beside their code.
+
+mod tidy;

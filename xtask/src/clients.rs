@@ -1,0 +1,70 @@
+//! Real clients in other languages against the built server.
+//!
+//! Guarantees: versions come from the lock files; what is installed lies in `tests/clients/node_modules`
+//! and below the target folder.
+//! It is not the tests: those are in `tests/clients`.
+
+use std::{path::PathBuf, process::Command};
+
+use crate::step::{self, Outcome};
+
+/// Where the clients' tests find the server. Not a `TIDINGS_` name: the server refuses unknown ones.
+const BINARY: &str = "SERVER_BINARY";
+
+fn folder() -> PathBuf {
+    step::workspace().join("tests/clients")
+}
+
+fn server() -> Result<PathBuf, String> {
+    let binary = step::programs()?.join("tidings");
+    if binary.exists() { Ok(binary) } else { Err("the server is not built: run the step `build` first".to_owned()) }
+}
+
+/// socket.io-client, in Node's own test runner.
+pub(crate) fn js() -> Outcome {
+    let server = server()?;
+    for program in ["node", "npm"] {
+        if !step::works(program, &["--version"]) {
+            return Err(format!("{program} is missing: install Node 20 or newer"));
+        }
+    }
+    step::run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(folder()))?;
+    step::run(Command::new("node").args(["--test"]).current_dir(folder()).env(BINARY, server))
+}
+
+/// python-socketio, in a virtual environment of its own.
+pub(crate) fn python() -> Outcome {
+    let server = server()?;
+    let Some(python) = environment()? else { return Ok(()) };
+    step::run(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"])
+            .current_dir(folder().join("python")),
+    )?;
+    step::run(
+        Command::new(&python)
+            .args(["-B", "-m", "unittest", "--verbose"])
+            .current_dir(folder().join("python"))
+            .env(BINARY, server),
+    )
+}
+
+/// The interpreter of the virtual environment, made if it is missing; none on a machine without
+/// Python and without a way to install it, which the output then says.
+fn environment() -> Result<Option<PathBuf>, String> {
+    let place = step::programs()?.join("python-clients");
+    let python = place.join("bin/python");
+    if python.exists() {
+        return Ok(Some(python));
+    }
+    if !step::works("python3", &["-c", "import venv, ensurepip"]) {
+        println!("python3 with venv is missing: installing it");
+        let install = ["install", "--yes", "--no-install-recommends", "python3", "python3-venv"];
+        if step::run(Command::new("apt-get").args(install)).is_err() {
+            println!("SKIPPED: no Python here, and no way to install it. Install python3 and python3-venv.");
+            return Ok(None);
+        }
+    }
+    step::run(Command::new("python3").args(["-m", "venv"]).arg(&place))?;
+    Ok(Some(python))
+}

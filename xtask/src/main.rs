@@ -1,0 +1,41 @@
+//! `cargo xtask`: what people and the CI run.
+//!
+//! Guarantees: the steps run in order, each with a heading and its time, and the first that fails
+//! ends the run with its status.
+//! It is not part of the server: nothing of it is in the published binary.
+#![expect(clippy::print_stdout, reason = "a command line tool says what it does")]
+
+mod clients;
+mod step;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What people and the CI run on this workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Everything that has to hold: format, lints, documents, tests, and real clients against the real server.
+    Test(test::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().task {
+        Task::Test(arguments) => test::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            println!("\nFAILED: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Running one program as a step.
+//!
+//! Guarantees: a step's output is passed on as it comes; a failure names the step and what it ran.
+//! It is not a shell: no text is interpreted.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// What went wrong, for people.
+pub(crate) type Outcome = Result<(), String>;
+
+/// The root of the workspace.
+pub(crate) fn workspace() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own).to_owned()
+}
+
+/// The folder of the built programs: the one that this program itself lies in.
+pub(crate) fn programs() -> Result<PathBuf, String> {
+    let own = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+    own.parent().map(Path::to_owned).ok_or_else(|| "this program lies in no folder".to_owned())
+}
+
+/// Cargo with these arguments, in the root of the workspace.
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new("cargo");
+    command.args(arguments).current_dir(workspace());
+    command
+}
+
+/// Runs a program and waits for it.
+pub(crate) fn run(command: &mut Command) -> Outcome {
+    println!("$ {}", shown(command));
+    let status = command.status().map_err(|error| format!("{} does not start: {error}", shown(command)))?;
+    if status.success() { Ok(()) } else { Err(format!("{} ended with {status}", shown(command))) }
+}
+
+/// Whether a program starts and succeeds, its output unseen.
+pub(crate) fn works(program: &str, arguments: &[&str]) -> bool {
+    Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
+}
+
+fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+}

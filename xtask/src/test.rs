@@ -1,0 +1,84 @@
+//! `cargo xtask test`: everything that has to hold, in order, up to the first failure.
+//!
+//! Guarantees: it passes from a clean clone with Rust and Node alone; it leaves nothing running and
+//! writes only below the target folder and `tests/clients/node_modules`.
+//! It is not the fuzzer, and it runs no audit of licences or advisories: those need the network each time.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    clients,
+    step::{self, Outcome},
+};
+
+/// Which steps to run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Only these steps, in their own order; all of them by default.
+    #[arg(value_parser = STEPS.map(|step| step.name))]
+    steps: Vec<String>,
+}
+
+struct Step {
+    name: &'static str,
+    doc: &'static str,
+    run: fn() -> Outcome,
+}
+
+const STEPS: [Step; 7] = [
+    Step { name: "fmt", doc: "the code is formatted", run: fmt },
+    Step { name: "clippy", doc: "no lint warns", run: clippy },
+    Step { name: "doc", doc: "the documentation builds without a warning", run: doc },
+    Step { name: "rust", doc: "the Rust tests pass, those of the documents included", run: rust },
+    Step { name: "build", doc: "the server builds", run: build },
+    Step { name: "js", doc: "socket.io-client, new and old, against the server", run: clients::js },
+    Step { name: "python", doc: "python-socketio against the server", run: clients::python },
+];
+
+/// Runs the steps.
+pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    let mut times = Vec::new();
+    for step in STEPS.iter().filter(|step| chosen(arguments, step)) {
+        println!("\n== {}: {}", step.name, step.doc);
+        let start = now();
+        (step.run)().map_err(|failure| format!("{}: {failure}", step.name))?;
+        times.push((step.name, now().saturating_sub(start)));
+    }
+    println!();
+    for (name, time) in &times {
+        println!("{name:>8} {:>7.1} s", time.as_secs_f64());
+    }
+    println!("{} steps passed", times.len());
+    Ok(())
+}
+
+fn chosen(arguments: &Arguments, step: &Step) -> bool {
+    arguments.steps.is_empty() || arguments.steps.iter().any(|name| name == step.name)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this tool has no Clock port, and measures its steps for people")]
+fn now() -> Duration {
+    use std::sync::LazyLock;
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed()
+}
+
+fn fmt() -> Outcome {
+    step::run(&mut step::cargo(&["fmt", "--all", "--check"]))
+}
+
+fn clippy() -> Outcome {
+    step::run(&mut step::cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+fn doc() -> Outcome {
+    step::run(step::cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn rust() -> Outcome {
+    step::run(&mut step::cargo(&["test", "--workspace"]))
+}
+
+fn build() -> Outcome {
+    step::run(&mut step::cargo(&["build", "--package", "tidings"]))
+}
