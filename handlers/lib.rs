@@ -21,6 +21,9 @@ pub struct Services {
     pub sessions: Arc<Sessions>,
 }
 
+/// The namespaces that have an owner. The start holds it against what the handlers say.
+pub const NAMESPACES: [&str; 3] = ["project", "session", "user"];
+
 /// The namespaces whose channels have a projection. The start holds it against what the handlers say.
 pub const PROJECTED: [&str; 2] = ["project", "session"];
 

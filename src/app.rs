@@ -24,7 +24,7 @@ use tidings_engine::{
     sink::EngineSink,
     states::StateStore,
 };
-use tidings_handlers::{PROJECTED, Services};
+use tidings_handlers::{NAMESPACES, PROJECTED, Services};
 use tidings_services::{
     project::Projects,
     session::{SessionPorts, Sessions},
@@ -41,7 +41,7 @@ use crate::{
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -63,26 +63,29 @@ pub enum StartError {
     /// The handlers' projections are not those that the log was opened for.
     #[error("the namespaces with a projection are {0:?}, but handlers::PROJECTED says otherwise")]
     Projected(HashSet<String>),
+    /// The handlers' namespaces are not those that the configuration was held against.
+    #[error("the namespaces are {0:?}, but handlers::NAMESPACES says otherwise")]
+    Namespaces(Vec<&'static str>),
 }
 
 /// The parts of a running server that its start and its stop speak with.
-pub struct App {
+pub(crate) struct App {
     /// All routes.
-    pub router: Router,
+    pub(crate) router: Router,
     /// The gate.
-    pub gate: Arc<Gate>,
+    pub(crate) gate: Arc<Gate>,
     /// The hub.
-    pub hub: Arc<Hub>,
+    pub(crate) hub: Arc<Hub>,
     /// The Socket.IO transport.
-    pub socketio: Arc<SocketIoTransport>,
+    pub(crate) socketio: Arc<SocketIoTransport>,
     /// What `/health/ready` says.
-    pub readiness: Arc<Readiness>,
+    pub(crate) readiness: Arc<Readiness>,
     /// The sessions.
-    pub sessions: Arc<Sessions>,
+    pub(crate) sessions: Arc<Sessions>,
     /// The log.
-    pub log: Arc<SqliteLog>,
+    pub(crate) log: Arc<SqliteLog>,
     /// Users and tokens.
-    pub auth: Arc<Auth>,
+    pub(crate) auth: Arc<Auth>,
 }
 
 impl App {
@@ -90,7 +93,7 @@ impl App {
     ///
     /// # Errors
     /// What [`StartError`] names.
-    pub async fn build(
+    pub(crate) async fn build(
         config: &Config,
         clock: Arc<dyn Clock>,
         tasks: Arc<dyn Tasks>,
@@ -107,7 +110,7 @@ impl App {
 
         let services = services(config, &bus, &states, &clock, &tasks)?;
         registry.bind(tidings_handlers::all(&services))?;
-        check_registry(config, &registry)?;
+        check_registry(&registry)?;
         let gate = Gate::new(GateParts {
             registry,
             bus,
@@ -176,19 +179,20 @@ fn services(
     tasks: &Arc<dyn Tasks>,
 ) -> Result<Services, StartError> {
     let projects = Projects::new(bus.clone(), states.clone(), &config.data_dir);
-    let ports =
-        SessionPorts { bus: bus.clone(), states: states.clone(), clock: clock.clone(), tasks: tasks.clone() };
+    let ports = SessionPorts { bus: bus.clone(), states: states.clone(), clock: clock.clone(), tasks: tasks.clone() };
     let sessions = Sessions::new(ports, config.sessions(config::variables())?)?;
     Ok(Services { projects, sessions })
 }
 
-fn check_registry(config: &Config, registry: &Registry) -> Result<(), StartError> {
+fn check_registry(registry: &Registry) -> Result<(), StartError> {
     let projected = registry.projected();
     if projected != PROJECTED.iter().map(|&namespace| namespace.to_owned()).collect() {
         return Err(StartError::Projected(projected));
     }
     let namespaces = registry.namespaces();
-    config.check_namespaces(&namespaces)?;
+    if namespaces != NAMESPACES {
+        return Err(StartError::Namespaces(namespaces));
+    }
     Ok(())
 }
 

@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections until `closed` resolves. At most `most` are open at once; further ones wait in
 /// the system's backlog.
-pub async fn accept(
+pub(crate) async fn accept(
     listener: TcpListener,
     router: Router,
     tasks: Arc<dyn Tasks>,

@@ -21,14 +21,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// The system's clocks.
 #[derive(Debug)]
-pub struct SystemClock {
+pub(crate) struct SystemClock {
     start: Instant,
 }
 
 impl SystemClock {
     /// The clocks, from now on.
     #[expect(clippy::disallowed_methods, reason = "this is the Clock port's implementation")]
-    pub fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self { start: Instant::now() })
     }
 }
@@ -46,7 +46,7 @@ impl Clock for SystemClock {
 }
 
 /// The tasks of the server.
-pub struct ServerTasks {
+pub(crate) struct ServerTasks {
     /// Tasks are also spawned from threads that are not the runtime's, such as the log's.
     runtime: Handle,
     tracker: TaskTracker,
@@ -62,13 +62,18 @@ impl fmt::Debug for ServerTasks {
 
 impl ServerTasks {
     /// No tasks yet. Called inside the runtime that is to run them.
-    pub fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         let runtime = Handle::current();
-        Arc::new(Self { runtime, tracker: TaskTracker::new(), stopping: CancellationToken::new(), running: Arc::default() })
+        Arc::new(Self {
+            runtime,
+            tracker: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            running: Arc::default(),
+        })
     }
 
     /// Says that the server stops, and waits for the tasks: the names of those that are left at the deadline.
-    pub async fn stop(&self, deadline: Duration) -> Vec<String> {
+    pub(crate) async fn stop(&self, deadline: Duration) -> Vec<String> {
         self.stopping.cancel();
         self.tracker.close();
         if tokio::time::timeout(deadline, self.tracker.wait()).await.is_ok() {

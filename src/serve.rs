@@ -4,13 +4,7 @@
 //! clients, end services, close connections, flush the log, name stragglers. A second signal ends at once.
 //! It is not the wiring: that is `app`.
 
-use std::{
-    io::Write,
-    net::SocketAddr,
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io::Write, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use tidings_core::{
     Code,
@@ -38,12 +32,10 @@ use crate::{
 const STRAGGLERS: Duration = Duration::from_secs(5);
 
 /// Runs the server until a signal ends it.
-pub async fn run(config: Config) -> ExitCode {
+pub(crate) async fn run(config: Config) -> ExitCode {
     match start(&config, telemetry::install()).await {
         Ok(server) => server.until_stopped(&config).await,
-        Err(error) => {
-            complain(&error)
-        }
+        Err(error) => complain(&error),
     }
 }
 
@@ -109,9 +101,7 @@ impl Server {
                     }
                 }
             }
-            Err(error) => {
-                complain(&format!("signals cannot be heard: {error}"))
-            }
+            Err(error) => complain(&format!("signals cannot be heard: {error}")),
         }
     }
 

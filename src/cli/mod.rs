@@ -118,7 +118,11 @@ pub(crate) fn load(shared: &Shared) -> Result<Config, ConfigError> {
 #[must_use]
 pub(crate) fn main() -> ExitCode {
     let Cli { shared, command } = parse();
-    let config = match load(&shared) {
+    let checked = load(&shared).and_then(|config| {
+        config.check_namespaces(&tidings_handlers::NAMESPACES)?;
+        Ok(config)
+    });
+    let config = match checked {
         Ok(config) => config,
         Err(error) => return complain(&error),
     };

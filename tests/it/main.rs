@@ -4,4 +4,8 @@
 //! starts it ends.
 //! They are not the tests of the crates, which stand beside their code.
 
+mod commands;
+mod server;
+mod sessions;
 mod tidy;
+mod watcher;

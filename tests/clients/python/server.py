@@ -4,6 +4,8 @@ Guarantees: a data directory of its own, port 0, nothing of the tests' environme
 started is ended by `stop`. It is not a mock: it runs the binary that SERVER_BINARY names.
 """
 
+import asyncio
+import contextlib
 import json
 import os
 import pathlib
@@ -22,13 +24,14 @@ ENVIRONMENT = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
 PATIENCE_S = 30
 
 
-def until(condition, what):
+async def until(condition, what):
     """Waits until `condition` gives something true, and gives that."""
     deadline = time.monotonic() + PATIENCE_S
     while not (value := condition()):
         if time.monotonic() > deadline:
             raise AssertionError(f"waited in vain for {what}")
-        threading.Event().wait(0.01)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.Event().wait(), 0.01)
     return value
 
 
@@ -46,22 +49,24 @@ class Server:
         self.process = subprocess.Popen(
             words, cwd=self.home, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
-        found = []
-        self.reader = threading.Thread(target=self._read, args=(self.process.stdout, found), daemon=True)
+        ready = threading.Event()
+        self.port = 0
+        self.reader = threading.Thread(target=self._read, args=(self.process.stdout, ready), daemon=True)
         self.reader.start()
-        until(lambda: found or self.process.poll() is not None, "the server to listen")
-        if not found:
-            raise AssertionError("the server ended:\n" + "".join(self.lines[-50:]))
-        self.port = found[0]
+        ready.wait(PATIENCE_S)
+        if not self.port:
+            raise AssertionError("the server does not listen:\n" + "".join(self.lines[-50:]))
         self.url = f"http://127.0.0.1:{self.port}"
 
-    def _read(self, stream, found):
+    def _read(self, stream, ready):
         with stream:
             for line in stream:
                 self.lines.append(line)
                 address = re.search(r"listening on http://127\.0\.0\.1:(\d+)", line)
                 if address:
-                    found.append(int(address[1]))
+                    self.port = int(address[1])
+                    ready.set()
+        ready.set()
 
     def kill9(self):
         """Kills the server as the kernel does."""

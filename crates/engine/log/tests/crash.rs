@@ -21,12 +21,8 @@ const DIR: &str = "TIDINGS_TEST_LOG_DIR";
 const CHANNELS: [&str; 3] = ["test:a", "test:b", "test:c"];
 const ACKS_BEFORE_KILL: usize = 300;
 
-/// Runs in the process that is killed.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the other test starts it"]
-async fn the_process_that_is_killed() {
-    #[expect(clippy::disallowed_methods, reason = "how the test tells its child where the log is")]
-    let Ok(dir) = env::var(DIR) else { return };
+/// What the process does that is killed: it appends for ever.
+async fn append_until_killed(dir: String) {
     let log = SqliteLog::open(LogConfig { reserve_bytes: 0, ..LogConfig::new(dir) }, TestClock::new()).unwrap();
     join_all((0..9).map(|sender| {
         let log = &log;
@@ -44,7 +40,7 @@ async fn the_process_that_is_killed() {
 /// Starts the process, kills it after some acknowledgements, and gives the highest of each channel.
 fn run_and_kill(dir: &Path) -> HashMap<String, u64> {
     let mut child = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "log::tests::crash::the_process_that_is_killed", "--ignored", "--nocapture"])
+        .args(["--exact", "log::tests::crash::what_a_killed_process_acknowledged_is_there", "--nocapture"])
         .env(DIR, dir)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -70,8 +66,13 @@ fn run_and_kill(dir: &Path) -> HashMap<String, u64> {
     acknowledged
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_killed_process_acknowledged_is_there() {
+    // The test starts itself again as the process that is killed.
+    #[expect(clippy::disallowed_methods, reason = "how the test tells its child where the log is")]
+    if let Ok(dir) = env::var(DIR) {
+        return append_until_killed(dir).await;
+    }
     let dir = tempfile::tempdir().unwrap();
     let mut epochs = Vec::new();
     for _ in 0..3 {

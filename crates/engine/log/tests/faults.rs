@@ -9,7 +9,7 @@ use tidings_core::{
     log::{Committed, EventLog, LogSink},
 };
 use tidings_testkit::{Heard, PATIENCE, RecordingSink, TestClock};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, interval};
 
 use super::{
     super::{
@@ -32,9 +32,10 @@ fn open(config: LogConfig, most_pages: Option<u32>) -> (Arc<SqliteLog>, Arc<Reco
 /// Looks again and again until it is so.
 async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
+    let mut look = interval(Duration::from_millis(5));
     while !is_so().await {
         assert!(Instant::now() < end, "never: {what}");
-        sleep(Duration::from_millis(5)).await;
+        look.tick().await;
     }
 }
 

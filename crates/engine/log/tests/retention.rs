@@ -9,7 +9,7 @@ use tidings_core::{
     runtime::Clock,
 };
 use tidings_testkit::{PATIENCE, RecordingSink, TestClock};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, interval};
 
 use super::{super::schema, ALL, LogConfig, SqliteLog, name, publish};
 
@@ -138,8 +138,9 @@ async fn until_at_most(dir: &Path, query: &str, most: i64) {
     let sql = schema::reader(dir).unwrap();
     let number = || sql.query_row(query, [], |row| row.get::<_, i64>(0)).unwrap();
     let end = Instant::now() + PATIENCE;
+    let mut look = interval(Duration::from_millis(5));
     while number() > most {
         assert!(Instant::now() < end, "{query}: still {}", number());
-        sleep(Duration::from_millis(5)).await;
+        look.tick().await;
     }
 }
