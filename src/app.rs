@@ -140,7 +140,7 @@ impl App {
             hub: hub.clone(),
             identity: auth.clone(),
             clock,
-            metrics_render: with_log_gauges(render, log.clone()),
+            metrics_render: with_gauges(render, log.clone(), hub.clone()),
             readiness: readiness.clone(),
             config: http,
         };
@@ -219,11 +219,12 @@ fn socketio_config(config: &Config) -> SocketIoConfigured {
     }
 }
 
-/// The metrics, with the log's figures of this moment.
-fn with_log_gauges(render: Render, log: Arc<SqliteLog>) -> Render {
+/// The metrics, with the figures of this moment that nobody counts along.
+fn with_gauges(render: Render, log: Arc<SqliteLog>, hub: Arc<Hub>) -> Render {
     Arc::new(move || {
         let status = log.status();
         metrics::gauge!("tidings_bus_depth").set(status.waiting as f64);
+        metrics::gauge!("tidings_slow_clients").set(hub.slow_connection_count() as f64);
         metrics::gauge!("tidings_log_file_bytes").set(status.file_bytes as f64);
         metrics::gauge!("tidings_log_healthy").set(f64::from(u8::from(status.healthy)));
         render()

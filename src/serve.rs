@@ -6,6 +6,7 @@
 
 use std::{io::Write, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tidings_core::{
     Code,
     log::EventLog,
@@ -47,9 +48,19 @@ struct Server {
     _directory: DataDir,
 }
 
+/// Every connection is a file: the limit goes up to what the system allows.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
 type StartFailure = Box<dyn std::error::Error + Send + Sync>;
 
 async fn start(config: &Config, render: Render) -> Result<Server, StartFailure> {
+    raise_file_limit();
     let directory = DataDir::lock(&config.data_dir)?;
     let (clock, tasks) = (SystemClock::new(), ServerTasks::new());
     telemetry::keep_up(&*tasks);

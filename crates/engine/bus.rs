@@ -4,7 +4,7 @@
 //! order of the sends is the order in the log; a listener that is behind reads on from the log.
 //! It is not a queue of its own: the log's is the only one between an emitter and the disk.
 
-use std::{collections::VecDeque, panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::VecDeque, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use parking_lot::Mutex;
@@ -25,6 +25,11 @@ const ASSUMED_BYTES: usize = 16 * 1024;
 const LISTENER_QUEUE: usize = 1024;
 /// How many messages a listener that is behind reads at once.
 const CATCH_UP: usize = 256;
+/// How long a listener that could not read on waits before it tries again.
+const RETRY: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests;
 
 /// The bus of a server.
 pub struct Bus {
@@ -61,6 +66,9 @@ struct Waiting {
     behind: bool,
     /// The newest global number that was announced.
     newest: u64,
+    /// The newest global number before it fell behind: everything up to here was queued or not wanted.
+    /// Reading on starts here, so that what was never wanted from before the start stays unread.
+    complete: u64,
     /// How many handles keep it.
     handles: usize,
 }
@@ -192,7 +200,8 @@ impl EventBus for Bus {
             known.waiting.lock().handles += 1;
             known.clone()
         } else {
-            let waiting = Waiting { queue: VecDeque::new(), behind: false, newest: ears.newest, handles: 1 };
+            let (queue, newest) = (VecDeque::new(), ears.newest);
+            let waiting = Waiting { queue, behind: false, newest, complete: newest, handles: 1 };
             let ear = Arc::new(Ear { pattern, listener, waiting: Mutex::new(waiting), wake: Notify::new() });
             ears.ears.push(ear.clone());
             let (log, start) = (self.log.clone(), ears.newest);
@@ -215,7 +224,7 @@ impl EventBus for Bus {
 
 enum Next {
     Message(Committed),
-    CatchUp,
+    CatchUp(u64),
     Wait,
     End,
 }
@@ -229,16 +238,15 @@ impl Ear {
         let mut waiting = self.waiting.lock();
         for committed in batch {
             waiting.newest = waiting.newest.max(committed.global);
-            if !self.wants(&committed.message) {
-                continue;
-            }
-            if waiting.behind || waiting.queue.len() >= LISTENER_QUEUE {
-                waiting.behind = true;
-                if committed.message.seq.is_none() {
-                    metrics::counter!("tidings_bus_ephemeral_dropped_total").increment(1);
+            let wanted = self.wants(&committed.message);
+            waiting.behind |= wanted && waiting.queue.len() >= LISTENER_QUEUE;
+            if !waiting.behind {
+                waiting.complete = waiting.complete.max(committed.global);
+                if wanted {
+                    waiting.queue.push_back(committed.clone());
                 }
-            } else {
-                waiting.queue.push_back(committed.clone());
+            } else if wanted && committed.message.seq.is_none() {
+                metrics::counter!("tidings_bus_ephemeral_dropped_total").increment(1);
             }
         }
         drop(waiting);
@@ -252,7 +260,7 @@ impl Ear {
         }
         match waiting.queue.pop_front() {
             Some(committed) => Next::Message(committed),
-            None if waiting.behind => Next::CatchUp,
+            None if waiting.behind => Next::CatchUp(waiting.complete),
             None => Next::Wait,
         }
     }
@@ -263,10 +271,24 @@ impl Ear {
         loop {
             match self.next() {
                 Next::Message(committed) => {
+                    // What was read from the log may be announced only afterwards.
+                    let fresh = committed.message.seq.is_none() || committed.global > done;
                     done = done.max(committed.global);
-                    self.hear(committed.message).await;
+                    if fresh {
+                        self.hear(committed.message).await;
+                    }
                 }
-                Next::CatchUp => done = self.catch_up(&*log, done).await,
+                Next::CatchUp(complete) => match self.catch_up(&*log, done.max(complete)).await {
+                    Ok(read) => done = read,
+                    Err(error) => {
+                        let listener = self.listener.name();
+                        tracing::warn!(listener, %error, "a listener cannot read on; it tries again");
+                        tokio::select! {
+                            () = tokio::time::sleep(RETRY) => {}
+                            () = &mut stopping => return,
+                        }
+                    }
+                },
                 Next::Wait => tokio::select! {
                     () = self.wake.notified() => {}
                     () = &mut stopping => return,
@@ -277,17 +299,13 @@ impl Ear {
     }
 
     /// Reads one part of what was missed. Back on the queue once nothing newer was announced.
-    async fn catch_up(&self, log: &dyn EventLog, mut done: u64) -> u64 {
-        let read = match log.feed(done, CATCH_UP).await {
-            Ok(read) => read,
-            Err(error) => {
-                tracing::warn!(listener = self.listener.name(), %error, "a listener cannot read on; it tries again");
-                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-                return done;
-            }
-        };
+    async fn catch_up(&self, log: &dyn EventLog, mut done: u64) -> Result<u64> {
+        let read = log.feed(done, CATCH_UP).await?;
         let empty = read.is_empty();
         for committed in read {
+            if self.waiting.lock().handles == 0 {
+                return Ok(done);
+            }
             done = committed.global;
             if self.wants(&committed.message) {
                 self.hear(committed.message).await;
@@ -297,8 +315,9 @@ impl Ear {
         if done >= waiting.newest || (empty && waiting.newest == u64::MAX) {
             waiting.behind = false;
             waiting.newest = done;
+            waiting.complete = done;
         }
-        done
+        Ok(done)
     }
 
     async fn hear(&self, message: Arc<Message>) {

@@ -8,6 +8,8 @@
 
 pub mod bus;
 pub mod gate;
+#[cfg(test)]
+mod house;
 pub mod hub;
 pub mod log;
 pub mod registry;

@@ -23,6 +23,8 @@ const CHUNK_MESSAGES: usize = 128;
 const CHUNK_BYTES: usize = 128 * 1024;
 /// How many messages a filtered `last` looks through at most.
 const SCAN: u64 = 10_000;
+/// How long a log that cannot be read is waited for.
+const RETRY: Duration = Duration::from_millis(250);
 /// How often a subscription that is behind is told where it stands.
 const POSITION_PERIOD: Duration = Duration::from_secs(1);
 
@@ -43,9 +45,17 @@ impl Connection {
                 Job::Done => return,
                 Job::Wait => self.wake.notified().await,
                 Job::Serve { channel, id, cursor, owed } => {
-                    if let Err(error) = self.serve(&channel, id, cursor, owed).await {
-                        tracing::warn!(%channel, %error, "a subscription could not be served and was closed");
-                        self.close_subscription(&channel, error.code(), error.message());
+                    match self.serve(&channel, id, cursor, owed).await {
+                        Ok(()) => {}
+                        Err(error) if error.code().retryable() => {
+                            metrics::counter!("tidings_replay_failures_total").increment(1);
+                            tracing::warn!(%channel, %error, "the log could not be read for a subscriber; it is tried again");
+                            tokio::time::sleep(RETRY).await;
+                        }
+                        Err(error) => {
+                            tracing::warn!(%channel, %error, "a subscription could not be served and was closed");
+                            self.close_subscription(&channel, error.code(), error.message());
+                        }
                     }
                 }
             }

@@ -149,6 +149,12 @@ impl Hub {
         self.connections.lock().len()
     }
 
+    /// How many connections do not take what is offered to them now.
+    #[must_use]
+    pub fn slow_connection_count(&self) -> usize {
+        self.connections.lock().values().filter(|connection| connection.is_blocked()).count()
+    }
+
     /// All connections, for whoever ends or warns them one by one.
     #[must_use]
     pub fn connections(&self) -> Vec<Arc<Connection>> {

@@ -10,8 +10,11 @@ import itertools
 import unittest
 
 import socketio
+from engineio.payload import Payload
 from server import Server, until
 
+# By default the client gives up on a poll of more than 16 packets; its documentation says to raise this.
+Payload.max_decode_packets = 100_000
 TRANSPORTS = {"polling": ["polling"], "websocket": ["websocket"], "upgrade": None}
 COUNTER = itertools.count(1)
 
@@ -74,6 +77,9 @@ class Clients(unittest.IsolatedAsyncioTestCase):
         cls.server = Server()
         cls.addClassCleanup(cls.server.stop)
         cls.root = cls.server.token("root", ["admin"])
+
+    async def asyncSetUp(self):
+        asyncio.get_running_loop().set_debug(False)
 
     def client(self, **options):
         client = socketio.AsyncClient(

@@ -102,7 +102,7 @@ fn tests() -> BTreeSet<String> {
             let name = if ends_in(&path, &[".rs"]) {
                 line.trim_start_matches("async ").strip_prefix("fn ").and_then(|rest| rest.split('(').next())
             } else if ends_in(&path, &[".py"]) {
-                line.strip_prefix("def ").and_then(|rest| rest.split('(').next())
+                line.trim_start_matches("async ").strip_prefix("def ").and_then(|rest| rest.split('(').next())
             } else if ends_in(&path, &[".test.js"]) {
                 let titled = line.strip_prefix("test(\"").or_else(|| line.strip_prefix("matrix(\""));
                 titled.and_then(|rest| rest.split('"').next())
