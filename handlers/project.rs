@@ -202,47 +202,10 @@ fn members(projects: &Arc<Projects>) -> Vec<Command> {
 
 #[cfg(test)]
 mod tests {
-    use tidings_core::{
-        BoxFuture, Message, Pattern, Payload, UserId,
-        bus::{EventBus, Listener, Listening, Slot},
-        principal::Membership,
-        projection::{ListStates, States, View},
-    };
+    use tidings_core::{Payload, UserId, principal::Membership};
+    use tidings_testkit::Nowhere;
 
     use super::*;
-
-    /// Ports that lead nowhere: a handler's rows and routes are asked without any.
-    struct Nowhere;
-
-    impl EventBus for Nowhere {
-        fn reserve(&self) -> BoxFuture<'_, Result<Slot>> {
-            Box::pin(std::future::ready(self.try_reserve()))
-        }
-        fn try_reserve(&self) -> Result<Slot> {
-            Err(Error::unavailable("nowhere"))
-        }
-        fn on(&self, _pattern: Pattern, _listener: Arc<dyn Listener>) -> Listening {
-            Listening::new(|| ())
-        }
-    }
-
-    impl States for Nowhere {
-        fn get(&self, _domain: &'static str, _id: &str) -> BoxFuture<'_, Result<Option<View>>> {
-            Box::pin(std::future::ready(Ok(None)))
-        }
-        fn list(&self, _domain: &'static str, _query: ListStates) -> BoxFuture<'_, Result<Vec<View>>> {
-            Box::pin(std::future::ready(Ok(Vec::new())))
-        }
-        fn messages(
-            &self,
-            _domain: &'static str,
-            _id: &str,
-            _after: u64,
-            _limit: usize,
-        ) -> BoxFuture<'_, Result<(Vec<Arc<Message>>, bool)>> {
-            Box::pin(std::future::ready(Ok((Vec::new(), false))))
-        }
-    }
 
     fn handler() -> ProjectHandler {
         ProjectHandler::new(Projects::new(Arc::new(Nowhere), Arc::new(Nowhere), "."))

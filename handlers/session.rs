@@ -266,70 +266,14 @@ fn listed(page: Page) -> Answer {
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
-    use tidings_core::{
-        BoxFuture, Message, Pattern, Timestamp,
-        bus::{EventBus, Listener, Listening, Slot},
-        projection::{ListStates, States, View},
-        runtime::{Clock, Tasks},
-    };
+    use tidings_core::Timestamp;
     use tidings_services::{
         redaction::{Redaction, RedactionConfig},
         session::{SessionConfig, SessionPorts, Status},
     };
+    use tidings_testkit::Nowhere;
 
     use super::*;
-
-    /// Ports that lead nowhere: a handler's rows are asked without any.
-    #[derive(Debug)]
-    struct Nowhere;
-
-    impl EventBus for Nowhere {
-        fn reserve(&self) -> BoxFuture<'_, Result<Slot>> {
-            Box::pin(std::future::ready(self.try_reserve()))
-        }
-        fn try_reserve(&self) -> Result<Slot> {
-            Err(Error::unavailable("nowhere"))
-        }
-        fn on(&self, _pattern: Pattern, _listener: Arc<dyn Listener>) -> Listening {
-            Listening::new(|| ())
-        }
-    }
-
-    impl States for Nowhere {
-        fn get(&self, _domain: &'static str, _id: &str) -> BoxFuture<'_, Result<Option<View>>> {
-            Box::pin(std::future::ready(Ok(None)))
-        }
-        fn list(&self, _domain: &'static str, _query: ListStates) -> BoxFuture<'_, Result<Vec<View>>> {
-            Box::pin(std::future::ready(Ok(Vec::new())))
-        }
-        fn messages(
-            &self,
-            _domain: &'static str,
-            _id: &str,
-            _after: u64,
-            _limit: usize,
-        ) -> BoxFuture<'_, Result<(Vec<Arc<Message>>, bool)>> {
-            Box::pin(std::future::ready(Ok((Vec::new(), false))))
-        }
-    }
-
-    impl Clock for Nowhere {
-        fn now(&self) -> Timestamp {
-            Timestamp(0)
-        }
-        fn monotonic(&self) -> std::time::Duration {
-            std::time::Duration::ZERO
-        }
-    }
-
-    impl Tasks for Nowhere {
-        fn spawn(&self, _name: &'static str, future: BoxFuture<'static, ()>) {
-            drop(future);
-        }
-        fn stopping(&self) -> BoxFuture<'static, ()> {
-            Box::pin(std::future::pending())
-        }
-    }
 
     fn rows() -> Vec<Command> {
         let dir = tempfile::tempdir().expect("a directory");

@@ -16,6 +16,9 @@ use tidings_core::{
     projection::Projection,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// Domains whose messages only the server itself makes.
 pub const RESERVED_DOMAINS: [&str; 4] = ["server", "connection", "auth", "channel"];
 

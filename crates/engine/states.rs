@@ -17,6 +17,9 @@ use tokio::sync::mpsc;
 
 use crate::registry::Registry;
 
+#[cfg(test)]
+mod tests;
+
 /// How many states are kept in memory.
 const KEPT: usize = 1024;
 /// A state is saved when so many messages were folded in since the last time.

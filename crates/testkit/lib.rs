@@ -8,12 +8,14 @@
 mod clock;
 pub mod log_conformance;
 mod memory;
+mod nowhere;
 mod outlet;
 mod sink;
 mod tasks;
 
 pub use clock::TestClock;
 pub use memory::{MemoryConfig, MemoryLog};
+pub use nowhere::Nowhere;
 pub use outlet::{RecordingOutlet, Taken};
 pub use sink::{Heard, RecordingSink};
 pub use tasks::TestTasks;

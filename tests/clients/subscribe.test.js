@@ -187,6 +187,17 @@ matrix("a catch-all listener sees the one event of all messages", async (t, kind
   for (const [name, count] of names) assert.deepEqual([name, count], ["message", 1]);
 });
 
+matrix("every frame is text that a person can read", async (t, kind) => {
+  const about = thing();
+  const socket = await connect(t, server.url, token, kind);
+  const packets = [];
+  socket.io.engine.on("packet", (packet) => packets.push(packet));
+  await ask(socket, "subscribe", about.channel);
+  await fence(socket, about, 1);
+  assert.ok(packets.some((packet) => String(packet.data).includes(about.channel)));
+  for (const packet of packets) assert.ok(packet.data === undefined || typeof packet.data === "string", packet.type);
+});
+
 test("two subscribers of one channel see the same", async (t) => {
   const about = thing();
   const views = [];

@@ -5,6 +5,8 @@
 //! They are not the tests of the crates, which stand beside their code.
 
 mod commands;
+mod connections;
+mod recovery;
 mod server;
 mod sessions;
 mod tidy;

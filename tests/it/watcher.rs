@@ -95,9 +95,16 @@ pub(crate) async fn raw(endpoint: &Endpoint, bearer: &str) -> Raw {
     raw
 }
 
-/// The next frame; none when the connection is over.
+/// The next frame; none when the connection is over. Heartbeats are answered on the way.
 pub(crate) async fn frame(raw: &mut Raw) -> Option<String> {
-    timeout(PATIENCE, raw.next_text()).await.expect("a frame in time")
+    loop {
+        let text = timeout(PATIENCE, raw.next_text()).await.expect("a frame in time")?;
+        if text != "2" {
+            return Some(text);
+        }
+        // Whoever ends the connection meanwhile is heard of at the next turn.
+        drop(raw.send_text("3").await);
+    }
 }
 
 /// What is in an Engine.IO text: an answer or a message, with the id of the answer.
@@ -118,13 +125,10 @@ pub(crate) fn said(text: &str) -> Said {
     }
 }
 
-/// The answer with this id, from a bare connection; heartbeats are answered on the way.
+/// The answer with this id, from a bare connection; what comes before it is passed over.
 pub(crate) async fn answer(raw: &mut Raw, wanted: u64) -> Value {
     loop {
         let text = frame(raw).await.expect("an answer before the end");
-        if text == "2" {
-            raw.send_text("3").await.expect("sends");
-        }
         if let Said::Answer(id, value) = said(&text)
             && id == wanted
         {

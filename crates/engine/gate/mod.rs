@@ -7,6 +7,8 @@
 mod command;
 mod judge;
 mod publish;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::HashMap, sync::Arc};
 

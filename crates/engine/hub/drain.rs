@@ -288,6 +288,8 @@ impl Connection {
         };
         metrics::counter!("tidings_deliveries_total").increment(taken as u64);
         metrics::counter!("tidings_replayed_total").increment(taken as u64);
+        let bytes: usize = passing[..taken].iter().map(|message| message.payload.json().len()).sum();
+        metrics::counter!("tidings_delivered_bytes_total").increment(bytes as u64);
         if let Some(reached) = reached {
             set_cursor(out, channel, reached);
         }
