@@ -17,7 +17,7 @@ use tidings_core::{
     projection::Projection,
     runtime::Memberships,
 };
-use tidings_testkit::{MemoryConfig, MemoryLog, TestClock, TestTasks};
+use tidings_testkit::{MemoryConfig, MemoryLog, PATIENCE, TestClock, TestTasks};
 
 use crate::{
     bus::Bus,
@@ -180,11 +180,26 @@ impl House {
         Self { clock, tasks, log, bus, states, gate, members }
     }
 
+    /// An engine over a log that is there already.
+    pub(crate) fn on(things: Things, log: Arc<MemoryLog>) -> Self {
+        Self::over(things, log, TestClock::new(), false)
+    }
+
     /// The same log in a new engine, as after a restart.
     pub(crate) async fn restart(self, things: Things) -> Self {
         self.tasks.stop().await;
         self.log.close().await;
         Self::over(things, self.log.reopen(), self.clock, false)
+    }
+
+    /// Waits until no task of this name runs, or fails.
+    pub(crate) async fn tasks_end(&self, name: &str) {
+        let ended = async {
+            while self.tasks.running().contains(&name) {
+                tokio::task::yield_now().await;
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, ended).await.is_ok(), "{name} does not end");
     }
 
     /// Ends every task, or fails.

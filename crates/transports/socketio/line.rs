@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -153,16 +153,28 @@ impl Line {
     }
 }
 
+/// Counts a stream as open until it is dropped.
+struct Open(Arc<AtomicUsize>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// The stream itself.
 pub(super) struct Tap<S> {
+    _open: Open,
     stream: S,
     line: Arc<Line>,
     frames: FrameCounter,
 }
 
 impl<S> Tap<S> {
-    pub(super) fn new(stream: S, line: Arc<Line>) -> Self {
-        Self { stream, line, frames: FrameCounter::default() }
+    /// The stream of a line; `open` counts it, accepted or not, until it ends.
+    pub(super) fn new(stream: S, line: Arc<Line>, open: &Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, Ordering::SeqCst);
+        Self { _open: Open(open.clone()), stream, line, frames: FrameCounter::default() }
     }
 }
 

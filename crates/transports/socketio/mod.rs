@@ -19,7 +19,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -114,6 +114,8 @@ pub struct SocketIoTransport {
     sessions: Mutex<HashMap<String, Arc<Session>>>,
     /// Streams of upgrades whose session may not be accepted yet.
     lines: Mutex<HashMap<String, Arc<Line>>>,
+    /// WebSockets that are open, accepted or not.
+    open_streams: Arc<AtomicUsize>,
     draining: AtomicBool,
 }
 
@@ -136,6 +138,7 @@ impl SocketIoTransport {
             service: OnceLock::new(),
             sessions: Mutex::default(),
             lines: Mutex::default(),
+            open_streams: Arc::default(),
             draining: AtomicBool::new(false),
         });
         let config = &transport.parts.config;
@@ -185,8 +188,14 @@ impl SocketIoTransport {
         }
     }
 
+    /// Whether no further client may be accepted.
     fn is_full(&self) -> bool {
         self.draining.load(Ordering::SeqCst) || self.parts.hub.connection_count() >= self.parts.config.max_connections
+    }
+
+    /// Whether no further handshake may begin: streams that are not accepted yet count, too.
+    fn is_crowded(&self) -> bool {
+        self.is_full() || self.open_streams.load(Ordering::SeqCst) >= self.parts.config.max_connections
     }
 
     fn session(&self, sid: &str) -> Option<Arc<Session>> {

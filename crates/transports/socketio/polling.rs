@@ -56,7 +56,7 @@ impl SocketIoTransport {
 
 async fn handle(State(transport): State<Arc<SocketIoTransport>>, request: Request<Body>) -> Response<Body> {
     let query = Query::of(request.uri());
-    if query.sid.is_none() && transport.is_full() {
+    if query.sid.is_none() && transport.is_crowded() {
         let mut refusal = upgrade::plain(StatusCode::SERVICE_UNAVAILABLE, r#"{"code":4,"message":"Try again later"}"#);
         refusal.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
         return refusal;

@@ -76,8 +76,11 @@ where
     let mut request = Request::new(());
     *request.uri_mut() = uri;
     request.extensions_mut().insert(line.clone());
-    if let Err(error) =
-        Service::<(_, Request<()>)>::call(&mut transport.service(), (Tap::new(stream, line), request)).into_inner()
+    if let Err(error) = Service::<(_, Request<()>)>::call(
+        &mut transport.service(),
+        (Tap::new(stream, line, &transport.open_streams), request),
+    )
+    .into_inner()
     {
         tracing::debug!(%error, "a stream was not taken");
     }
