@@ -10,6 +10,7 @@ use axum::Router;
 use tidings_auth::{Auth, AuthError};
 use tidings_core::{
     Code,
+    bus::{EventBus, Listening},
     identity::Identity,
     log::EventLog,
     outlet::Ending,
@@ -17,7 +18,7 @@ use tidings_core::{
 };
 use tidings_engine::{
     bus::Bus,
-    gate::{Gate, GateParts},
+    gate::{Gate, GateParts, Rejudge},
     hub::{Hub, HubConfig},
     log::{Durability, LogConfig, OpenError, SqliteLog},
     registry::{Registry, RegistryError},
@@ -86,7 +87,12 @@ pub(crate) struct App {
     pub(crate) log: Arc<SqliteLog>,
     /// Users and tokens.
     pub(crate) auth: Arc<Auth>,
+    /// Live subscriptions are judged anew while this is kept.
+    _listening: Vec<Listening>,
 }
+
+/// The events that change who may read what.
+const RIGHTS: [&str; 3] = ["project.member_set", "project.member_removed", "project.removed"];
 
 impl App {
     /// Makes all parts and binds them.
@@ -113,7 +119,7 @@ impl App {
         check_registry(&registry)?;
         let gate = Gate::new(GateParts {
             registry,
-            bus,
+            bus: bus.clone(),
             log: log.clone(),
             memberships: services.projects.clone(),
             tasks: tasks.clone(),
@@ -123,6 +129,9 @@ impl App {
         services.projects.recover().await?;
         services.sessions.recover().await?;
         end_revoked(&auth, &hub);
+        let rejudge = Arc::new(Rejudge { gate: gate.clone(), hub: hub.clone() });
+        let rights = RIGHTS.iter().filter_map(|pattern| pattern.parse().ok());
+        let listening = rights.map(|pattern| bus.on(pattern, rejudge.clone())).collect();
 
         let socketio = SocketIoTransport::new(SocketIoParts {
             gate: gate.clone(),
@@ -149,7 +158,17 @@ impl App {
             None => socketio.router(),
         };
         let router = http::router(state)?.merge(live);
-        Ok(Self { router, gate, hub, socketio, readiness, sessions: services.sessions, log, auth })
+        Ok(Self {
+            router,
+            gate,
+            hub,
+            socketio,
+            readiness,
+            sessions: services.sessions,
+            log,
+            auth,
+            _listening: listening,
+        })
     }
 }
 

@@ -55,7 +55,7 @@ matrix("each person may read their own channel and nobody else's", async (t, kin
   assert.equal(refusal(await ask(socket, "subscribe", "user:otto")), "forbidden");
 });
 
-test("membership of a project opens its channel, and its end closes it for the next subscription", async (t) => {
+test("membership of a project opens its channel, and its end closes the live subscription", async (t) => {
   const body = { name: "one", root: await server.directory() };
   const { projectId } = (await server.http("POST", "/api/projects", { token: root, body })).body;
   const channel = `project:${projectId}`;
@@ -68,6 +68,8 @@ test("membership of a project opens its channel, and its end closes it for the n
   const add = { projectId, userId: "friend", membership: "viewer" };
   assert.equal(refusal(await ask(socket, "project.set_member", add)), "forbidden");
   assert.equal((await server.http("DELETE", `${members}/member`, { token: root })).status, 200);
+  const closed = await message(socket, "channel.closed");
+  assert.deepEqual([closed.data.channel, closed.data.code], [channel, "forbidden"]);
   assert.equal(refusal(await ask(socket, "subscribe", channel)), "forbidden");
 });
 

@@ -72,3 +72,14 @@ matrix("ten thousand publications of one client take effect in the order sent", 
   assertWhole(view.messages);
   assert.equal((await ask(socket, "unsubscribe", { all: true })).ok, true);
 });
+
+matrix("a subscribe behind a publish that nobody waited for finds it", async (t, kind) => {
+  const socket = await connect(t, server.url, token, kind);
+  const about = thing();
+  for (let n = 1; n <= 20; n += 1) {
+    const { type, data } = about.note(n);
+    socket.emit("publish", { channel: about.channel, type, data }, () => {});
+    assert.equal((await ask(socket, "subscribe", { channel: about.channel })).seq, n);
+    assert.equal((await ask(socket, "unsubscribe", about.channel)).ok, true);
+  }
+});

@@ -4,8 +4,12 @@
 //! starts it ends.
 //! They are not the tests of the crates, which stand beside their code.
 
+mod cli;
 mod commands;
 mod connections;
+mod endings;
+mod http;
+mod polling;
 mod recovery;
 mod server;
 mod sessions;

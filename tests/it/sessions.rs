@@ -117,7 +117,10 @@ async fn a_program_sees_no_setting_of_the_server_and_not_where_its_data_is() {
     let id = room.start("env; cat /proc/self/environ | tr '\\0' '\\n'; echo done").await;
     room.has_ended(&id).await;
     let output = room.output(&id).await;
-    assert!(output.ends_with("done\n") && output.contains("LANG=C.UTF-8") && output.contains("GIVEN=given"), "{output}");
+    assert!(
+        output.ends_with("done\n") && output.contains("LANG=C.UTF-8") && output.contains("GIVEN=given"),
+        "{output}"
+    );
     let data = room.server.data_dir().display().to_string();
     for hidden in ["TIDINGS", "ODD", data.as_str()] {
         assert!(!output.contains(hidden), "{hidden}: {output}");
@@ -241,7 +244,9 @@ async fn the_state_is_the_same_however_it_is_asked_for_also_after_trimming_and_a
 async fn the_output_is_plain_text_with_its_secrets_taken_out() {
     let room = Room::open("[redaction]\npatterns = [\"hush-[0-9]+\"]\n").await;
     let key = "sk-abcdefghijklmnopqrstuvwxyz012345";
-    let line = format!("echo key {key} end; printf 'split '; printf 'hush-12'; printf '34'; echo; echo 'héllo €' >&2; echo last");
+    let line = format!(
+        "echo key {key} end; printf 'split '; printf 'hush-12'; printf '34'; echo; echo 'héllo €' >&2; echo last"
+    );
     let id = room.start(&line).await;
     let state = room.has_ended(&id).await;
     let output = room.output(&id).await;

@@ -97,14 +97,17 @@ pub(crate) async fn raw(endpoint: &Endpoint, bearer: &str) -> Raw {
 
 /// The next frame; none when the connection is over. Heartbeats are answered on the way.
 pub(crate) async fn frame(raw: &mut Raw) -> Option<String> {
-    loop {
-        let text = timeout(PATIENCE, raw.next_text()).await.expect("a frame in time")?;
-        if text != "2" {
-            return Some(text);
+    let waiting = async {
+        loop {
+            let text = raw.next_text().await?;
+            if text != "2" {
+                return Some(text);
+            }
+            // Whoever ends the connection meanwhile is heard of at the next turn.
+            drop(raw.send_text("3").await);
         }
-        // Whoever ends the connection meanwhile is heard of at the next turn.
-        drop(raw.send_text("3").await);
-    }
+    };
+    timeout(PATIENCE, waiting).await.expect("a frame, or the end, in time")
 }
 
 /// What is in an Engine.IO text: an answer or a message, with the id of the answer.

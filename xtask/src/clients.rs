@@ -29,7 +29,7 @@ pub(crate) fn js() -> Outcome {
         }
     }
     step::run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(folder()))?;
-    step::run(Command::new("node").args(["--test"]).current_dir(folder()).env(BINARY, server))
+    step::run(Command::new("node").args(["--test", "--test-reporter=spec"]).current_dir(folder()).env(BINARY, server))
 }
 
 /// python-socketio, in a virtual environment of its own.

@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "a command line tool says what it does")]
 
 mod clients;
+mod fuzz;
 mod step;
 mod test;
 
@@ -25,11 +26,14 @@ struct Arguments {
 enum Task {
     /// Everything that has to hold: format, lints, documents, tests, and real clients against the real server.
     Test(test::Arguments),
+    /// Every fuzz target for a few seconds, on a nightly toolchain.
+    Fuzz(fuzz::Arguments),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Test(arguments) => test::run(&arguments),
+        Task::Fuzz(arguments) => fuzz::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,10 +11,12 @@ use std::{
 /// What went wrong, for people.
 pub(crate) type Outcome = Result<(), String>;
 
-/// The root of the workspace.
+/// The root of the workspace: that which cargo runs this program for, not that which it was built
+/// in, so that two checkouts may share a target folder.
+#[expect(clippy::disallowed_methods, reason = "cargo tells its programs so, and this tool has no configuration")]
 pub(crate) fn workspace() -> PathBuf {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    own.parent().unwrap_or(own).to_owned()
+    let own = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    own.parent().map(Path::to_owned).unwrap_or(own)
 }
 
 /// The folder of the built programs: the one that this program itself lies in.

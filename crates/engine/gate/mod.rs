@@ -7,6 +7,7 @@
 mod command;
 mod judge;
 mod publish;
+mod rejudge;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ pub use self::{
     command::GateCalls,
     judge::Judge,
     publish::{History, HistoryQuery, NewEvent},
+    rejudge::Rejudge,
 };
 
 /// What the gate is made of.

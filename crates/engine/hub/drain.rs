@@ -44,20 +44,18 @@ impl Connection {
             match self.next_job() {
                 Job::Done => return,
                 Job::Wait => self.wake.notified().await,
-                Job::Serve { channel, id, cursor, owed } => {
-                    match self.serve(&channel, id, cursor, owed).await {
-                        Ok(()) => {}
-                        Err(error) if error.code().retryable() => {
-                            metrics::counter!("tidings_replay_failures_total").increment(1);
-                            tracing::warn!(%channel, %error, "the log could not be read for a subscriber; it is tried again");
-                            tokio::time::sleep(RETRY).await;
-                        }
-                        Err(error) => {
-                            tracing::warn!(%channel, %error, "a subscription could not be served and was closed");
-                            self.close_subscription(&channel, error.code(), error.message());
-                        }
+                Job::Serve { channel, id, cursor, owed } => match self.serve(&channel, id, cursor, owed).await {
+                    Ok(()) => {}
+                    Err(error) if error.code().retryable() => {
+                        metrics::counter!("tidings_replay_failures_total").increment(1);
+                        tracing::warn!(%channel, %error, "the log could not be read for a subscriber; it is tried again");
+                        tokio::time::sleep(RETRY).await;
                     }
-                }
+                    Err(error) => {
+                        tracing::warn!(%channel, %error, "a subscription could not be served and was closed");
+                        self.close_subscription(&channel, error.code(), error.message());
+                    }
+                },
             }
         }
     }

@@ -134,7 +134,12 @@ impl SubscribeRequest {
             }
         }
         if let Some(filter) = &self.filter {
-            let types = filter.types.as_ref().map_or(0, Vec::len);
+            let patterns = filter.types.as_deref().unwrap_or_default();
+            if let Some(pattern) = patterns.iter().find(|pattern| pattern.as_str().contains(':')) {
+                let why = format!("subscribe: the filter's type '{pattern}' is over channels; event types have dots");
+                return Err(Error::bad_request(why));
+            }
+            let types = patterns.len();
             let conditions = filter.conditions.as_ref();
             if types + conditions.map_or(0, BTreeMap::len) > MAX_FILTER_PARTS {
                 return Err(Error::bad_request("subscribe: a filter has at most 32 types and fields"));
@@ -424,6 +429,7 @@ mod tests {
             (json!({"channel": "session:1", "last": -1}), Code::BadRequest),
             (json!({"channel": "session:1", "filter": {"where": {"a": {"b": 1}}}}), Code::BadRequest),
             (json!({"channel": "session:1", "filter": {"types": ["a:b.c"]}}), Code::BadRequest),
+            (json!({"channel": "session:1", "filter": {"types": ["session:*"]}}), Code::BadRequest),
         ];
         for (value, code) in table {
             assert_eq!(SubscribeRequest::parse(&value).expect_err("refused").code(), code, "{value}");

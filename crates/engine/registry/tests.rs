@@ -19,13 +19,7 @@ use crate::house::{Things, channel, event};
 struct Nothing {}
 
 fn command(name: &'static str, method: Method, path: &'static str) -> Command {
-    Command::new(
-        name,
-        (method, path),
-        "",
-        |_: &Nothing| Need::Login,
-        |_, _| async { Ok(Answer::Text(String::new())) },
-    )
+    Command::new(name, (method, path), "", |_: &Nothing| Need::Login, |_, _| async { Ok(Answer::Text(String::new())) })
 }
 
 fn other(domain: &'static str, namespaces: &'static [&'static str]) -> Things {

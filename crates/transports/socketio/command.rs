@@ -4,7 +4,14 @@
 //! an error; the answer of a subscribe leaves before the first message of its subscription.
 //! It is not the gate: what is allowed and what a command does is decided there.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -22,7 +29,7 @@ use tidings_engine::{
     gate::NewEvent,
     hub::{MAX_BATCH, Notice, Outcome, SubscribeRequest},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::{
     SocketIoTransport, door,
@@ -48,6 +55,7 @@ pub(super) async fn serve(
     let config = &transport.parts.config;
     let mut bucket = Bucket::new(config.rate_burst, config.rate_per_second, transport.parts.clock.clone());
     let running = Arc::new(Semaphore::new(config.concurrent_commands.max(1)));
+    let publishing = Arc::new(Publishing::default());
     let mut request = 0;
     while let Some(incoming) = waiting.recv().await {
         while let Some(pause) = bucket.take() {
@@ -57,7 +65,8 @@ pub(super) async fn serve(
         let Ok(permit) = running.clone().acquire_owned().await else { return };
         session.regulate(transport.parts.clock.monotonic());
         request += 1;
-        Asked { transport: transport.clone(), session: session.clone(), request }.take(incoming, permit).await;
+        let (transport, session, publishing) = (transport.clone(), session.clone(), publishing.clone());
+        Asked { transport, session, publishing, request }.take(incoming, permit).await;
     }
 }
 
@@ -107,11 +116,50 @@ fn hello(transport: &SocketIoTransport, session: &Session) -> Notice<'static> {
     Notice::Hello(serde_json::value::to_raw_value(&hello).expect("a hello serialises"))
 }
 
+/// Publications of a connection that are accepted and not durable yet. Whatever else it sends after
+/// them waits for them, so that it sees what they did.
+#[derive(Default)]
+struct Publishing {
+    count: AtomicUsize,
+    done: Notify,
+}
+
+impl Publishing {
+    async fn settled(&self) {
+        loop {
+            let done = self.done.notified();
+            if self.count.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            done.await;
+        }
+    }
+}
+
+/// One publication, until it is durable or refused.
+struct Pending(Arc<Publishing>);
+
+impl Pending {
+    fn of(publishing: &Arc<Publishing>) -> Self {
+        publishing.count.fetch_add(1, Ordering::SeqCst);
+        Self(publishing.clone())
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.done.notify_waiters();
+        }
+    }
+}
+
 /// One event of a client.
 #[derive(Clone)]
 struct Asked {
     transport: Arc<SocketIoTransport>,
     session: Arc<Session>,
+    publishing: Arc<Publishing>,
     request: u64,
 }
 
@@ -156,6 +204,9 @@ impl Asked {
             return self.refuse(&Error::bad_request("an event is an array of its name and its arguments"));
         };
         let name: String = parts.first().and_then(|name| serde_json::from_str(name.get()).ok()).unwrap_or_default();
+        if name != "publish" {
+            self.publishing.settled().await;
+        }
         let done = match (name.as_str(), parts.get(1..).unwrap_or_default()) {
             ("subscribe", [argument]) => self.subscribe(argument).await,
             ("unsubscribe", [argument]) => self.unsubscribe(argument),
@@ -238,7 +289,7 @@ impl Asked {
         }
         let expires_at = principal.expires_at;
         connection.set_principal(principal.clone());
-        self.session.warned.store(false, std::sync::atomic::Ordering::SeqCst);
+        self.session.warned.store(false, Ordering::SeqCst);
         for channel in connection.channels() {
             if let Err(error) = self.transport.parts.gate.authorise(&principal, Action::Subscribe, &channel).await {
                 connection.close_subscription(&channel, error.code(), "the grant for this channel is gone");
@@ -276,7 +327,9 @@ impl Asked {
             // Accepted in order; the disk is waited for beside the next command.
             Result::Ok(receipt) => {
                 let epoch = self.transport.parts.gate.log().epoch();
+                let pending = Pending::of(&self.publishing);
                 self.beside(permit, async move {
+                    let _pending = pending;
                     let placed = receipt.await?.into_iter().next().ok_or_else(Error::internal)?;
                     Result::Ok(placed_answer(placed, epoch))
                 });

@@ -131,7 +131,7 @@ fn register(socket: &SocketRef, session: &Arc<Session>) {
     let weak = Arc::downgrade(session);
     socket.on_disconnect(move || {
         if let Some(session) = weak.upgrade() {
-            session.over();
+            session.left();
         }
         std::future::ready(())
     });

@@ -152,8 +152,9 @@ impl SocketIoTransport {
             .max_buffer_size(outlet::QUEUE_PACKETS)
             .max_payload(MAX_PAYLOAD as u64)
             .ws_read_buffer_size(4096)
-            .ws_max_message_size(config.max_message_bytes + 4096)
-            .ws_max_frame_size(config.max_message_bytes + 4096)
+            // Somewhat beyond the limit, so that what is too large can still be answered.
+            .ws_max_message_size(config.max_message_bytes * 4)
+            .ws_max_frame_size(config.max_message_bytes * 4)
             .transports([TransportType::Polling, TransportType::Websocket]);
         let (service, io) = builder.build_svc();
         door::open(&io, &transport);

@@ -28,6 +28,8 @@ use super::line::{Line, LineEars};
 /// socketioxide's queue for a connection, in packets; the outlet uses half of it.
 pub(super) const QUEUE_PACKETS: usize = 512;
 const MOST_PACKETS: usize = QUEUE_PACKETS / 2;
+/// python-engineio refuses a polling payload of more than 16 packets; one place is left for a ping.
+const MOST_PACKETS_PYTHON: usize = 15;
 /// What may wait in that queue, in bytes. Less than a polling payload may carry.
 const MOST_BYTES: usize = 384 * 1024;
 
@@ -47,6 +49,8 @@ impl WireForm for SocketIoForm {
 pub(super) struct QueueOutlet {
     socket: SocketRef,
     clock: Arc<dyn Clock>,
+    /// What may wait for one poll, in packets.
+    polled_packets: usize,
     line: Mutex<Option<Arc<Line>>>,
     flow: Mutex<Flow>,
     waker: OnceLock<Waker>,
@@ -73,9 +77,12 @@ impl fmt::Debug for QueueOutlet {
 
 impl QueueOutlet {
     pub(super) fn new(socket: SocketRef, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let agent = socket.req_parts().headers.get("user-agent").and_then(|agent| agent.to_str().ok());
+        let python = agent.is_some_and(|agent| agent.to_ascii_lowercase().contains("python"));
         Arc::new(Self {
             socket,
             clock,
+            polled_packets: if python { MOST_PACKETS_PYTHON } else { MOST_PACKETS },
             line: Mutex::default(),
             flow: Mutex::default(),
             waker: OnceLock::new(),
@@ -92,6 +99,10 @@ impl QueueOutlet {
         self.line.lock().clone()
     }
 
+    fn most_packets(&self) -> usize {
+        if self.line.lock().is_some() { MOST_PACKETS } else { self.polled_packets }
+    }
+
     /// Keeps the acknowledgement of a request until its answer is offered.
     pub(super) fn expect_answer(&self, request: u64, ack: AckSender) {
         self.acks.lock().insert(request, ack);
@@ -106,7 +117,7 @@ impl QueueOutlet {
                     flow.bytes -= size;
                 }
             }
-            let room = flow.waiting.len() <= MOST_PACKETS / 2 && flow.bytes <= MOST_BYTES / 2;
+            let room = flow.waiting.len() <= self.most_packets() / 2 && flow.bytes <= MOST_BYTES / 2;
             room && std::mem::take(&mut flow.starved)
         };
         if wake && let Some(waker) = self.waker.get() {
@@ -161,14 +172,14 @@ impl Outlet for QueueOutlet {
     }
 
     fn offer(&self, frames: &[Frame]) -> Offered {
+        let most = self.most_packets();
         let mut flow = self.flow.lock();
         for (number, frame) in frames.iter().enumerate() {
             if flow.gone {
                 return Offered::Closed;
             }
             let size = frame.body.len();
-            let full =
-                flow.waiting.len() >= MOST_PACKETS || (flow.bytes + size > MOST_BYTES && !flow.waiting.is_empty());
+            let full = flow.waiting.len() >= most || (flow.bytes + size > MOST_BYTES && !flow.waiting.is_empty());
             if full {
                 flow.starved = true;
                 return Offered::Some(number);

@@ -67,6 +67,18 @@ impl Session {
         self.opened.notify_one();
     }
 
+    /// The client is out of the namespace. Where the server sent it away, the sweep still has its
+    /// transport to end: a client that stays would keep it open for ever.
+    pub(super) fn left(&self) {
+        if self.outlet.farewell(Duration::ZERO) {
+            self.outlet.gone();
+            self.mailbox.close();
+            self.connection.release();
+        } else {
+            self.over();
+        }
+    }
+
     /// Ends everything of it. Idempotent.
     pub(super) fn over(&self) {
         self.outlet.gone();

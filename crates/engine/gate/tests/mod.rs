@@ -8,12 +8,15 @@ mod history;
 mod publishing;
 mod repeats;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    future::ready,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 use smol_str::SmolStr;
 use tidings_core::{
@@ -82,85 +85,77 @@ fn nth(count: usize) -> Result<Answer> {
     Ok(Answer::json(&json!({"nth": count})))
 }
 
+/// A row that needs this, and whose call happens at once.
+fn at_once<I>(
+    effects: &Arc<Effects>,
+    name: &'static str,
+    route: (Method, &'static str),
+    needs: impl Fn(&I) -> Need + Send + Sync + 'static,
+) -> Command
+where
+    I: DeserializeOwned + Validate + Send + Sync + 'static,
+{
+    let effects = effects.clone();
+    Command::new(name, route, "", needs, move |_, _: I| ready(nth(effects.happen())))
+}
+
+fn commanding(input: &Say) -> Need {
+    Need::On(Action::Command, channel(&format!("thing:{}", input.id)))
+}
+
+/// Says its text back if there is more, else which effect it was.
+fn say(effects: &Arc<Effects>) -> Command {
+    let effects = effects.clone();
+    Command::new("thing.say", (Method::Post, "/api/things/{id}/say"), "", commanding, move |_, input: Say| {
+        ready(if input.more.is_some() { Ok(Answer::Text(input.text)) } else { nth(effects.happen()) })
+    })
+}
+
+/// Goes on when the test lets it.
+fn wait(effects: &Arc<Effects>) -> Command {
+    let effects = effects.clone();
+    Command::new("thing.wait", (Method::Post, "/api/things/{id}/wait"), "", commanding, move |_, _| {
+        let effects = effects.clone();
+        async move {
+            effects.waiting.send_modify(|waiting| *waiting += 1);
+            effects.leave.acquire().await.expect("never closed").forget();
+            nth(effects.happen())
+        }
+    })
+}
+
+/// Fails with the code that it is asked for.
+fn fail(effects: &Arc<Effects>) -> Command {
+    let (effects, route) = (effects.clone(), (Method::Post, "/api/things/fail"));
+    Command::new(
+        "thing.fail",
+        route,
+        "",
+        |_: &Fail| Need::Login,
+        move |_, input: Fail| {
+            effects.happen();
+            ready(Err(Error::new(input.code, "as asked")))
+        },
+    )
+}
+
 fn rows(effects: &Arc<Effects>) -> Vec<Command> {
-    let on = |action, id: &UserId| Need::On(action, channel(&format!("thing:{id}")));
-    let (say, slow, both) = (effects.clone(), effects.clone(), effects.clone());
-    let (admin, fail, list, own) = (effects.clone(), effects.clone(), effects.clone(), effects.clone());
+    let both = |input: &Say| {
+        let board = Need::On(Action::Publish, channel("board:all"));
+        Need::Both(Box::new(commanding(input)), Box::new(board))
+    };
+    let own = |input: &Own| Need::ProjectOwner(input.project.clone());
+    let panics = |_, _| async { panic!("a command of a test") };
+    let panics_route = (Method::Post, "/api/things/panic");
     vec![
-        Command::new(
-            "thing.say",
-            (Method::Post, "/api/things/{id}/say"),
-            "",
-            move |input: &Say| on(Action::Command, &input.id),
-            move |_, input: Say| {
-                let effects = say.clone();
-                async move {
-                    if input.more.is_some() { Ok(Answer::Text(input.text)) } else { nth(effects.happen()) }
-                }
-            },
-        ),
-        Command::new(
-            "thing.wait",
-            (Method::Post, "/api/things/{id}/wait"),
-            "",
-            move |input: &Say| on(Action::Command, &input.id),
-            move |_, _| {
-                let effects = slow.clone();
-                async move {
-                    effects.waiting.send_modify(|waiting| *waiting += 1);
-                    effects.leave.acquire().await.expect("never closed").forget();
-                    nth(effects.happen())
-                }
-            },
-        ),
-        Command::new(
-            "thing.both",
-            (Method::Post, "/api/things/{id}/both"),
-            "",
-            move |input: &Say| {
-                let board = Need::On(Action::Publish, channel("board:all"));
-                Need::Both(Box::new(on(Action::Command, &input.id)), Box::new(board))
-            },
-            move |_, _| std::future::ready(nth(both.happen())),
-        ),
-        Command::new(
-            "thing.admin",
-            (Method::Post, "/api/things/admin"),
-            "",
-            |_: &Nothing| Need::Admin,
-            move |_, _| std::future::ready(nth(admin.happen())),
-        ),
-        Command::new(
-            "thing.own",
-            (Method::Patch, "/api/things/own"),
-            "",
-            |input: &Own| Need::ProjectOwner(input.project.clone()),
-            move |_, _| std::future::ready(nth(own.happen())),
-        ),
-        Command::new(
-            "thing.list",
-            (Method::Get, "/api/things"),
-            "",
-            |_: &Nothing| Need::Login,
-            move |_, _| std::future::ready(nth(list.happen())),
-        ),
-        Command::new(
-            "thing.fail",
-            (Method::Post, "/api/things/fail"),
-            "",
-            |_: &Fail| Need::Login,
-            move |_, input: Fail| {
-                fail.happen();
-                std::future::ready(Err(Error::new(input.code, "as asked")))
-            },
-        ),
-        Command::new(
-            "thing.panic",
-            (Method::Post, "/api/things/panic"),
-            "",
-            |_: &Nothing| Need::Login,
-            |_, _| async { panic!("a command of a test") },
-        ),
+        say(effects),
+        wait(effects),
+        fail(effects),
+        at_once(effects, "thing.both", (Method::Post, "/api/things/{id}/both"), both),
+        at_once(effects, "thing.admin", (Method::Post, "/api/things/admin"), |_: &Nothing| Need::Admin),
+        at_once(effects, "thing.own", (Method::Patch, "/api/things/own"), own),
+        at_once(effects, "thing.list", (Method::Get, "/api/things"), |_: &Nothing| Need::Login),
+        Command::new("thing.panic", panics_route, "", |_: &Nothing| Need::Login, panics),
     ]
 }
 

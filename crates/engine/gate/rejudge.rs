@@ -1,0 +1,59 @@
+//! Judging live subscriptions anew when rights change: a listener on the events that change them.
+//!
+//! Guarantees: whoever lost the right to read a channel is told with `channel.closed` and hears no more.
+//! It is not where rights are kept: it asks the gate.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use tidings_core::{Action, BoxFuture, Message, Result, UserId, bus::Listener};
+
+use super::Gate;
+use crate::hub::{Connection, Hub};
+
+/// Listens to events that change rights. An event whose data has a `userId` concerns that user only.
+#[derive(Debug)]
+pub struct Rejudge {
+    /// Says who may.
+    pub gate: Arc<Gate>,
+    /// Knows who listens.
+    pub hub: Arc<Hub>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Concerns {
+    user_id: Option<UserId>,
+}
+
+impl Rejudge {
+    async fn judge(&self, connection: &Arc<Connection>) {
+        let principal = connection.principal();
+        for channel in connection.channels() {
+            match self.gate.authorise(&principal, Action::Subscribe, &channel).await {
+                Err(error) if !error.code().retryable() => {
+                    connection.close_subscription(&channel, error.code(), "the right to read this channel is gone");
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Listener for Rejudge {
+    fn name(&self) -> &str {
+        "gate.rejudge"
+    }
+
+    fn hear(&self, message: Arc<Message>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let concerns = serde_json::from_str::<Concerns>(message.payload.json()).ok().and_then(|data| data.user_id);
+            for connection in self.hub.connections() {
+                if concerns.as_ref().is_none_or(|user| *user == connection.principal().user) {
+                    self.judge(&connection).await;
+                }
+            }
+            Ok(())
+        })
+    }
+}

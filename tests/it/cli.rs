@@ -1,0 +1,140 @@
+//! The command line in what its own tests of commands do not have: help, precedence, stopping, directories.
+//!
+//! Guarantees: as those; every program ends with its test.
+//! They are not the tests of single commands: see `commands`.
+
+use std::process::Output;
+
+use tempfile::TempDir;
+
+use crate::server::{Server, tidings};
+
+fn directory(config: &str) -> TempDir {
+    let home = tempfile::tempdir().expect("a directory");
+    std::fs::write(home.path().join("tidings.toml"), config).expect("writes");
+    home
+}
+
+fn run(home: &TempDir, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = tidings(home.path());
+    command.args(arguments).envs(environment.iter().copied()).output().expect("runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn every_command_explains_itself_with_an_example() {
+    let home = directory("");
+    let commands: [&[&str]; 10] = [
+        &[],
+        &["serve"],
+        &["check"],
+        &["token"],
+        &["emit"],
+        &["tail"],
+        &["user", "add"],
+        &["user", "list"],
+        &["user", "passwd"],
+        &["user", "disable"],
+    ];
+    for command in commands {
+        let help = run(&home, &[command, &["--help"]].concat(), &[]);
+        let shown = text(&help.stdout);
+        let example = format!("Example:\n  tidings {}", command.join(" "));
+        assert!(help.status.success() && shown.contains(example.trim_end()), "{command:?}: {shown}");
+    }
+}
+
+#[test]
+fn a_flag_counts_more_than_the_file_and_the_file_more_than_the_environment() {
+    let home = directory("[socket]\nmailbox = 100\n");
+    let environment = [("TIDINGS_SOCKET__MAILBOX", "200"), ("TIDINGS_DRAIN_MS", "7"), ("PORT", "4242")];
+    let shown = text(&run(&home, &["check"], &environment).stdout);
+    for line in ["mailbox = 100  # tidings.toml\n", "drain_ms = 7  # TIDINGS_DRAIN_MS\n", "listen = \"127.0.0.1:4242\"  # PORT\n"] {
+        assert!(shown.contains(line), "{line}{shown}");
+    }
+    let shown = text(&run(&home, &["check", "--listen", "127.0.0.1:1"], &environment).stdout);
+    assert!(shown.contains("listen = \"127.0.0.1:1\"  # --listen\n"), "{shown}");
+}
+
+#[test]
+fn what_is_wrong_in_the_environment_is_named_with_what_is_allowed() {
+    let home = directory("");
+    let table = [
+        (("TIDINGS_SOKET__MAILBOX", "200"), "TIDINGS_SOKET__MAILBOX", "no such"),
+        (("TIDINGS_SOCKET__MAILBOX", "many"), "socket.mailbox = ", "a whole number from 8 to 65536"),
+        (("TIDINGS_LOG__DURABILITY", "none"), "log.durability = ", "one of power, process"),
+        (("PORT", "http"), "PORT", "65535"),
+    ];
+    for (variable, named, allowed) in table {
+        for command in ["check", "serve"] {
+            let output = run(&home, &[command], &[variable]);
+            let error = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{variable:?}: {error}");
+            assert!(error.contains(named) && error.contains(allowed), "{variable:?}: {error}");
+        }
+    }
+    let output = run(&home, &["check"], &[("TIDINGS_AUTH__SECRET", "too-short-a-secret")]);
+    let error = text(&output.stderr);
+    assert!(error.contains("auth.secret") && !error.contains("too-short-a-secret"), "{error}");
+    assert!(!home.path().join("data").exists());
+}
+
+#[test]
+fn check_hides_every_secret() {
+    let secrets = ["0123456789abcdef0123456789abcdef", "key-of-an-agent"];
+    let home = directory(&format!("[auth]\nsecret = \"{}\"\n[run]\nset = {{ KEY = \"{}\" }}\n", secrets[0], secrets[1]));
+    let output = run(&home, &["check"], &[]);
+    let shown = text(&output.stdout) + &text(&output.stderr);
+    assert!(output.status.success() && shown.matches("(hidden)").count() == 2, "{shown}");
+    assert!(!secrets.iter().any(|secret| shown.contains(secret)), "{shown}");
+}
+
+#[tokio::test]
+async fn a_server_with_a_configured_secret_takes_the_tokens_of_that_secret_only() {
+    let config = "[auth]\nsecret = \"0123456789abcdef0123456789abcdef\"\n";
+    let (one, other) = (Server::start(config), Server::start(config));
+    let apart = Server::start("");
+    let token = one.admin();
+    assert_eq!(one.get("/api/auth/me", &token).await.status, 200);
+    assert_eq!(other.get("/api/auth/me", &token).await.status, 200);
+    assert_eq!(apart.get("/api/auth/me", &token).await.status, 401);
+}
+
+#[test]
+fn the_first_start_says_the_password_once_and_a_second_one_does_not() {
+    let mut server = Server::start("");
+    let password = server.password().to_owned();
+    server.stop();
+    server.start_again();
+    server.stop();
+    assert!(!server.said().contains(&password));
+    let log = std::fs::read_dir(server.data_dir()).expect("is there");
+    for file in log.flatten().filter(|file| file.path().is_file()) {
+        let bytes = std::fs::read(file.path()).expect("reads");
+        assert!(!bytes.windows(password.len()).any(|part| part == password.as_bytes()), "{:?}", file.path());
+    }
+}
+
+#[test]
+fn whatever_only_the_owner_may_read_is_the_owners() {
+    use std::os::unix::fs::PermissionsExt;
+    let server = Server::start("");
+    let mode = |path: &std::path::Path| std::fs::metadata(path).expect("is there").permissions().mode() & 0o777;
+    assert_eq!(mode(&server.data_dir()) & 0o077, 0);
+    for file in std::fs::read_dir(server.data_dir()).expect("is there").flatten() {
+        assert_eq!(mode(&file.path()) & 0o007, 0, "{:?}", file.path());
+    }
+}
+
+#[test]
+fn an_address_that_is_taken_ends_the_start_with_its_name() {
+    let server = Server::start("");
+    let home = directory("");
+    let address = server.url().trim_start_matches("http://").to_owned();
+    let output = run(&home, &["serve", "--listen", &address], &[]);
+    let error = text(&output.stderr);
+    assert!(output.status.code() == Some(1) && error.contains(&address), "{error}");
+}

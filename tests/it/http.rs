@@ -1,0 +1,290 @@
+//! A tour of the HTTP routes of a real server.
+//!
+//! Guarantees: every route of docs/PROTOCOL.md is asked at least once, and answers as it says there.
+//! They are not the tests of the transport, which have every refusal.
+
+use serde_json::{Value, json};
+use tidings_client::http::{self, Method, Response};
+
+use crate::{
+    server::{Server, note, notes},
+    watcher::Watcher,
+};
+
+/// A problem in the one form that all have: status and code agree with what is expected.
+fn is_problem(response: &Response, status: u16, code: &str) {
+    let (problem, text) = (response.json(), response.text());
+    assert_eq!((response.status, problem["code"].as_str()), (status, Some(code)), "{text}");
+    assert_eq!(response.headers["content-type"], "application/problem+json", "{text}");
+    assert_eq!(problem["status"], status, "{text}");
+    for field in ["type", "title", "detail", "message"] {
+        assert!(problem[field].is_string(), "{field}: {text}");
+    }
+    assert!(problem["retryable"].is_boolean(), "{text}");
+}
+
+fn seqs(places: &[Value]) -> Vec<u64> {
+    places.iter().map(|place| place["seq"].as_u64().expect("a number")).collect()
+}
+
+async fn anonymous(server: &Server, path: &str, body: &Value) -> Response {
+    http::post_json(&server.url(), path, None, body).await.expect("an answer")
+}
+
+#[tokio::test]
+async fn the_first_admin_logs_in_refreshes_looks_around_and_logs_out() {
+    let server = Server::start("[auth]\nrefresh_grace = \"0s\"\n");
+    let body = json!({"username": "admin", "password": server.password()});
+    let login = anonymous(&server, "/api/auth/login", &body).await;
+    assert_eq!(login.status, 200, "{}", login.text());
+    assert_eq!(login.headers["cache-control"], "no-store");
+    let login = login.json();
+    assert_eq!((&login["tokenType"], &login["user"]["username"]), (&json!("Bearer"), &json!("admin")));
+    assert!(login["expiresAt"].is_string() && login["user"]["roles"] == json!(["admin"]), "{login}");
+    let me = server.get("/api/auth/me", login["token"].as_str().expect("a token")).await.json();
+    assert_eq!((&me["user"]["username"], &me["roles"]), (&json!("admin"), &json!(["admin"])));
+
+    let first = json!({"refreshToken": login["refreshToken"]});
+    let refreshed = anonymous(&server, "/api/auth/refresh", &first).await;
+    assert_eq!(refreshed.status, 200, "{}", refreshed.text());
+    let second = refreshed.json();
+    assert_ne!(second["refreshToken"], login["refreshToken"]);
+    let token = second["token"].as_str().expect("a token");
+    assert_eq!(server.get("/api/auth/me", token).await.status, 200);
+    // A refresh token that is used twice was stolen by somebody: the whole login ends.
+    assert_eq!(anonymous(&server, "/api/auth/refresh", &first).await.status, 401);
+    is_problem(&server.get("/api/auth/me", token).await, 401, "token_revoked");
+
+    for wrong in [json!({"username": "admin", "password": "wrong"}), json!({"username": "nobody", "password": "wrong"})] {
+        is_problem(&anonymous(&server, "/api/auth/login", &wrong).await, 401, "unauthenticated");
+    }
+    let token = anonymous(&server, "/api/auth/login", &body).await.json()["token"].clone();
+    let token = token.as_str().expect("a token");
+    assert_eq!(server.post("/api/auth/logout", token, json!({})).await.status, 204);
+    is_problem(&server.get("/api/auth/me", token).await, 401, "token_revoked");
+    assert!(!server.said().contains(server.password()) && !server.said().contains(token));
+}
+
+#[tokio::test]
+async fn users_are_made_listed_shown_changed_and_deleted_by_admins_only() {
+    let server = Server::start("");
+    let admin = server.admin();
+    let body = json!({"username": "ada", "password": "a long enough password", "roles": ["viewer"]});
+    let made = server.post("/api/users", &admin, body.clone()).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    assert!(!made.text().contains("password"), "{}", made.text());
+    let path = made.headers["location"].to_str().expect("text").to_owned();
+    is_problem(&server.post("/api/users", &admin, body).await, 409, "conflict");
+    let changed = server.call(Method::PATCH, &path, &admin, Some(json!({"roles": ["operator"]}))).await;
+    assert_eq!((changed.status, &changed.json()["roles"]), (200, &json!(["operator"])));
+    assert_eq!(server.get(&path, &admin).await.json(), changed.json());
+    let first = server.get("/api/users?limit=1", &admin).await.json();
+    let next = format!("/api/users?limit=1&cursor={}", first["cursor"].as_str().expect("another page"));
+    let second = server.get(&next, &admin).await.json();
+    assert_eq!((&first["users"][0]["username"], &second["users"][0]["username"]), (&json!("ada"), &json!("admin")));
+    for role in ["operator", "viewer"] {
+        let other = server.token("eve", &["--role", role]);
+        is_problem(&server.get("/api/users", &other).await, 403, "forbidden");
+        is_problem(&server.call(Method::DELETE, &path, &other, None).await, 403, "forbidden");
+    }
+    assert_eq!(server.call(Method::DELETE, &path, &admin, None).await.status, 204);
+    is_problem(&server.get(&path, &admin).await, 404, "not_found");
+}
+
+#[tokio::test]
+async fn events_are_published_all_or_nothing_once_for_an_id_and_with_their_bytes() {
+    let server = Server::start("");
+    let admin = server.admin();
+    assert_eq!(seqs(&server.publish(&admin, notes("1", 1..=3)).await), [1, 2, 3]);
+    let mut half = notes("1", 4..=5);
+    half[1]["type"] = json!("session:note");
+    is_problem(&server.post("/api/events", &admin, half).await, 400, "invalid_event");
+    let two = json!([note("1", 4), {"type": "session.note", "channel": "session:2", "data": {"sessionId": "1"}}]);
+    is_problem(&server.post("/api/events", &admin, two).await, 422, "invalid_data");
+    let mut kept = note("1", 4);
+    kept["id"] = json!("id-4");
+    let first = server.publish(&admin, kept.clone()).await;
+    assert_eq!((seqs(&first), server.publish(&admin, kept.clone()).await), (vec![4], first));
+    kept["data"]["n"] = json!(5);
+    is_problem(&server.post("/api/events", &admin, kept).await, 409, "conflict");
+
+    let bytes = r#"{"type":"session.note","data":{"b":1.0,  "sessionId":"1","a":1e3,"ü":"\u00fc"}}"#;
+    let content = Some(("application/json", bytes.into()));
+    let sent = http::request(Method::POST, &server.url(), "/api/events", Some(&admin), content).await.expect("an answer");
+    assert_eq!(sent.status, 200, "{}", sent.text());
+    let history = server.get("/api/channels/session:1/events?after=4", &admin).await.text();
+    assert!(history.contains(r#""data":{"b":1.0,  "sessionId":"1","a":1e3,"ü":"\u00fc"}"#), "{history}");
+    assert_eq!(server.get("/api/channels/session:1", &admin).await.json()["head"], 5);
+}
+
+#[tokio::test]
+async fn who_may_publish_what_is_decided_before_anything_happens() {
+    let server = Server::start("");
+    let publisher = server.token("ci", &["--grant", "session:1=publish"]);
+    let producer = server.token("ci", &["--grant", "session:1=publish,ingest"]);
+    let viewer = server.token("eve", &["--role", "viewer"]);
+    let end = json!({"type": "session.completed", "data": {"sessionId": "1", "exitCode": 0}});
+    assert_eq!(server.publish(&publisher, note("1", 1)).await.len(), 1);
+    is_problem(&server.post("/api/events", &publisher, note("2", 1)).await, 403, "forbidden");
+    is_problem(&server.post("/api/events", &publisher, end.clone()).await, 403, "forbidden");
+    is_problem(&server.post("/api/events", &viewer, note("1", 1)).await, 403, "forbidden");
+    is_problem(&server.post("/api/events", "nonsense", note("1", 1)).await, 401, "unauthenticated");
+    assert_eq!(server.publish(&producer, end).await.len(), 1);
+    let right = json!({"type": "project.member_set", "data": {"projectId": "p", "userId": "eve", "membership": "owner"}});
+    let refused = server.post("/api/events", &server.admin(), right).await;
+    assert!((400..500).contains(&refused.status), "{}", refused.text());
+    is_problem(&server.get("/api/channels/session:1/events", &publisher).await, 403, "forbidden");
+    assert_eq!(server.get("/api/channels/session:1/events", &viewer).await.json()["head"], 2);
+}
+
+#[tokio::test]
+async fn the_history_is_read_forwards_backwards_and_by_type() {
+    let server = Server::start("");
+    let admin = server.admin();
+    server.publish(&admin, notes("1", 1..=25)).await;
+    server.publish(&admin, json!({"type": "session.remark", "data": {"sessionId": "1", "n": 26}})).await;
+    let page = async |query: &str| server.get(&format!("/api/channels/session:1/events?{query}"), &admin).await.json();
+    let numbers = |page: &Value| seqs(page["events"].as_array().expect("events"));
+    let (mut after, mut forwards) = (0, Vec::new());
+    loop {
+        let found = page(&format!("after={after}&limit=10")).await;
+        assert_eq!((&found["first"], &found["head"]), (&json!(1), &json!(26)));
+        forwards.extend(numbers(&found));
+        after = *forwards.last().expect("some");
+        if found["more"] == false {
+            break;
+        }
+    }
+    assert_eq!(forwards, (1..=26).collect::<Vec<_>>());
+    let (mut before, mut backwards) = (27, Vec::new());
+    loop {
+        let found = page(&format!("before={before}&limit=10")).await;
+        let mut these = numbers(&found);
+        assert!(these.is_sorted(), "a page is in the channel's order: {these:?}");
+        before = these[0];
+        these.extend(backwards);
+        backwards = these;
+        if found["more"] == false {
+            break;
+        }
+    }
+    assert_eq!(backwards, forwards);
+    assert_eq!(numbers(&page("types=session.remark,nobody.*").await), [26]);
+    for (query, code) in [("limit=1001", "invalid_data"), ("after=x", "invalid_data"), ("odd=1", "invalid_data")] {
+        let refused = server.get(&format!("/api/channels/session:1/events?{query}"), &admin).await;
+        assert!([400, 422].contains(&refused.status), "{query} {code}: {}", refused.text());
+    }
+    is_problem(&server.get("/api/channels/session.1/events", &admin).await, 400, "invalid_channel");
+}
+
+#[tokio::test]
+async fn live_channels_are_listed_to_whoever_may_see_them() {
+    let server = Server::start("");
+    let admin = server.admin();
+    let watcher = Watcher::connect(&server, &admin).await;
+    watcher.done("subscribe", json!(["session:a", "session:b", "session:c"])).await;
+    let names = |page: &Value| -> Vec<String> {
+        let channels = page["channels"].as_array().expect("channels").iter();
+        channels.map(|view| view["channel"].as_str().expect("a name").to_owned()).collect()
+    };
+    let first = server.get("/api/channels?limit=2", &admin).await.json();
+    assert_eq!(names(&first), ["session:a", "session:b"]);
+    let next = format!("/api/channels?limit=2&cursor={}", first["cursor"].as_str().expect("another page"));
+    assert_eq!(names(&server.get(&next, &admin).await.json()), ["session:c"]);
+    let narrow = server.token("eve", &["--grant", "session:b=subscribe"]);
+    assert_eq!(names(&server.get("/api/channels", &narrow).await.json()), ["session:b"]);
+    let one = server.get("/api/channels/session:b", &narrow).await.json();
+    assert_eq!((&one["subscribers"], &one["head"]), (&json!(1), &json!(0)), "{one}");
+    is_problem(&server.get("/api/channels/session:a", &narrow).await, 403, "forbidden");
+    is_problem(&server.call(Method::DELETE, "/api/channels/session:b", &narrow, None).await, 403, "forbidden");
+}
+
+#[tokio::test]
+async fn projects_have_members_and_their_rights_count_at_once() {
+    let server = Server::start("");
+    let (admin, root) = (server.admin(), tempfile::tempdir().expect("a directory"));
+    let body = json!({"name": "one", "root": root.path()});
+    let made = server.post("/api/projects", &admin, body.clone()).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let path = format!("/api/projects/{}", made.json()["projectId"].as_str().expect("an id"));
+    is_problem(&server.post("/api/projects", &admin, body).await, 409, "conflict");
+    let inside = json!({"name": "two", "root": server.data_dir()});
+    let refused = server.post("/api/projects", &admin, inside).await;
+    assert!((400..500).contains(&refused.status), "{}", refused.text());
+    let eve = server.token("eve", &[]);
+    is_problem(&server.get(&path, &eve).await, 403, "forbidden");
+    assert_eq!(server.get("/api/projects", &eve).await.json()["projects"], json!([]));
+    let member = json!({"userId": "eve", "membership": "viewer"});
+    let set = server.post(&format!("{path}/members"), &admin, member).await;
+    assert!((200..300).contains(&set.status), "{}", set.text());
+    assert_eq!(server.get(&path, &eve).await.status, 200);
+    assert_eq!(server.get("/api/projects", &eve).await.json()["projects"][0]["membership"], "viewer");
+    let removed = server.call(Method::DELETE, &format!("{path}/members/eve"), &admin, None).await;
+    assert!((200..300).contains(&removed.status), "{}", removed.text());
+    is_problem(&server.get(&path, &eve).await, 403, "forbidden");
+    let gone = server.call(Method::DELETE, &path, &admin, None).await;
+    assert!((200..300).contains(&gone.status) && root.path().exists(), "{}", gone.text());
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_request_is_a_problem_with_its_code() {
+    let server = Server::start("[http]\nbody_limit_bytes = \"8KiB\"\n");
+    let admin = server.admin();
+    is_problem(&server.get("/api/nothing", &admin).await, 404, "not_found");
+    is_problem(&server.call(Method::PUT, "/api/events", &admin, None).await, 405, "bad_request");
+    is_problem(&anonymous(&server, "/api/events", &json!([])).await, 401, "unauthenticated");
+    is_problem(&server.post("/api/events", &admin, json!([])).await, 400, "bad_request");
+    let large = json!({"type": "session.note", "data": {"sessionId": "1", "text": "x".repeat(9000)}});
+    is_problem(&server.post("/api/events", &admin, large).await, 413, "too_large");
+    is_problem(&server.get("/api/sessions/nobody", &admin).await, 404, "not_found");
+    is_problem(&server.post("/api/sessions", &admin, json!({"projectId": "1:2"})).await, 422, "invalid_data");
+    let text = Some(("text/plain", "{}".into()));
+    let form = http::request(Method::POST, &server.url(), "/api/events", Some(&admin), text).await.expect("an answer");
+    assert_eq!((form.status, form.headers["content-type"].to_str().ok()), (415, Some("application/problem+json")));
+    let answer = server.get("/api/auth/me", &admin).await;
+    assert!(!answer.headers["x-request-id"].is_empty());
+}
+
+#[tokio::test]
+async fn health_and_metrics_tell_operators_what_they_need_and_no_names() {
+    let server = Server::start("");
+    let admin = server.admin();
+    let mut watcher = Watcher::connect(&server, &admin).await;
+    watcher.done("subscribe", json!("session:secret-name")).await;
+    server.publish(&admin, notes("secret-name", 1..=3)).await;
+    watcher.notes_to(3).await;
+    assert_eq!(server.get("/health/live", "").await.status, 200);
+    let ready = server.get("/health/ready", "").await;
+    assert_eq!((ready.status, &ready.json()["status"]), (200, &json!("ready")), "{}", ready.text());
+    assert!(ready.json()["probeMs"].is_u64(), "{}", ready.text());
+    assert_eq!(watcher.refused("dance", json!({})).await, "unknown_command");
+    let text = server.get("/metrics", "").await.text();
+    let families = [
+        "tidings_connections",
+        "tidings_subscriptions",
+        "tidings_events_in_total",
+        "tidings_deliveries_total",
+        "tidings_delivered_bytes_total",
+        "tidings_behind_subscriptions",
+        "tidings_log_commit_seconds",
+        "tidings_log_batch_size",
+        "tidings_bus_depth",
+        "tidings_refusals_total",
+        "tidings_http_requests_total",
+        "tidings_log_healthy",
+    ];
+    for family in families {
+        assert!(text.lines().any(|line| line.starts_with(family)), "{family}\n{text}");
+    }
+    assert!(text.contains(r#"tidings_refusals_total{code="unknown_command"} 1"#), "{text}");
+    assert!(!text.contains("secret-name") && !text.contains("root"), "{text}");
+    assert!(server.metric("tidings_deliveries_total").await >= 3.0);
+}
+
+#[tokio::test]
+async fn metrics_may_be_for_those_with_a_role_only() {
+    let server = Server::start("[http]\nmetrics_public = false\n");
+    is_problem(&server.get("/metrics", "nonsense").await, 401, "unauthenticated");
+    is_problem(&server.get("/metrics", &server.token("eve", &[])).await, 403, "forbidden");
+    assert_eq!(server.get("/metrics", &server.token("eve", &["--role", "viewer"])).await.status, 200);
+}
