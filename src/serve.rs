@@ -97,22 +97,12 @@ async fn say_hello(config: &Config, app: &App, address: SocketAddr) -> Result<()
 }
 
 impl Server {
-    async fn until_stopped(self, config: &Config) -> ExitCode {
-        match Signals::new() {
-            Ok(mut signals) => {
-                signals.next().await;
-                let second = async move {
-                    signals.next().await;
-                };
-                let drain = Duration::from_millis(config.drain_ms);
-                tokio::select! {
-                    code = self.stop(drain) => code,
-                    () = second => {
-                        complain(&"a second signal: stopping at once")
-                    }
-                }
-            }
-            Err(error) => complain(&format!("signals cannot be heard: {error}")),
+    async fn until_stopped(self, mut signals: Signals, config: &Config) -> ExitCode {
+        signals.next().await;
+        let drain = Duration::from_millis(config.drain_ms);
+        tokio::select! {
+            code = self.stop(drain) => code,
+            () = signals.next() => complain(&"a second signal: stopping at once"),
         }
     }
 

@@ -43,6 +43,11 @@ pub(crate) fn install() -> Render {
             .install_recorder()
             .expect("the process has one recorder")
     });
+    // An alarm needs its figure before anything has happened.
+    metrics::gauge!("tidings_behind_subscriptions").increment(0.0);
+    for reason in ["trimmed", "lag", "reset"] {
+        metrics::counter!("tidings_gaps_total", "reason" => reason).increment(0);
+    }
     Arc::new(|| handle.render())
 }
 

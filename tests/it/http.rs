@@ -213,7 +213,9 @@ async fn projects_have_members_and_their_rights_count_at_once() {
     assert!((400..500).contains(&refused.status), "{}", refused.text());
     let eve = server.token("eve", &[]);
     is_problem(&server.get(&path, &eve).await, 403, "forbidden");
-    assert_eq!(server.get("/api/projects", &eve).await.json()["projects"], json!([]));
+    for (list, field) in [("/api/projects", "projects"), ("/api/sessions", "sessions"), ("/api/channels", "channels")] {
+        assert_eq!(server.get(list, &eve).await.json()[field], json!([]), "{list}");
+    }
     let member = json!({"userId": "eve", "membership": "viewer"});
     let set = server.post(&format!("{path}/members"), &admin, member).await;
     assert!((200..300).contains(&set.status), "{}", set.text());
@@ -266,6 +268,8 @@ async fn health_and_metrics_tell_operators_what_they_need_and_no_names() {
         "tidings_deliveries_total",
         "tidings_delivered_bytes_total",
         "tidings_behind_subscriptions",
+        "tidings_gaps_total",
+        "tidings_slow_clients",
         "tidings_log_commit_seconds",
         "tidings_log_batch_size",
         "tidings_bus_depth",

@@ -155,7 +155,6 @@ impl Server {
     }
 
     pub(crate) async fn call(&self, method: Method, path: &str, token: &str, body: Option<Value>) -> Response {
-        eprintln!("CALL {method} {path}");
         let body = body.map(|body| ("application/json", body.to_string().into()));
         http::request(method, &self.url(), path, Some(token), body).await.expect("an answer")
     }

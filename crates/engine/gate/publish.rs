@@ -65,6 +65,8 @@ pub struct History {
     pub head: Seq,
     /// Whether more follow in the direction of the query.
     pub more: bool,
+    /// Where to go on: the next query's `after`, or its `before` when paging backwards.
+    pub next: Option<Seq>,
 }
 
 impl Gate {
@@ -135,12 +137,13 @@ impl Gate {
         }
         let log = &*self.parts.log;
         let newest = query.before.is_some() && query.after.is_none();
-        let mut history = History { events: Vec::new(), epoch: log.epoch(), first: 0, head: 0, more: false };
+        let mut history =
+            History { events: Vec::new(), epoch: log.epoch(), first: 0, head: 0, more: false, next: None };
         let (mut after, mut before) = (query.after.unwrap_or(0), query.before);
-        let mut scanned = 0;
+        let (mut scanned, mut bytes) = (0, 0);
         loop {
             let limit = query.limit - history.events.len();
-            let read = Read { after, before, limit: limit.max(64), max_bytes: PAGE_BYTES, newest };
+            let read = Read { after, before, limit: limit.max(64), max_bytes: PAGE_BYTES - bytes, newest };
             let page = log.read(channel, read).await?;
             (history.first, history.head) = (page.first, page.head);
             let ends = (page.messages.first().and_then(|m| m.seq), page.messages.last().and_then(|m| m.seq));
@@ -152,12 +155,18 @@ impl Gate {
             history.take(page.messages, &query, newest, limit);
             (after, before) = if newest { (after, Some(lowest)) } else { (highest, before) };
             history.more = if newest { lowest > page.first } else { highest + 1 < before.unwrap_or(page.head + 1) };
-            let bytes: usize = history.events.iter().map(|message| message.payload.json().len()).sum();
+            bytes = history.events.iter().map(|message| message.payload.json().len()).sum();
             if history.events.len() >= query.limit || !history.more || scanned >= MAX_SCAN || bytes >= PAGE_BYTES {
                 break;
             }
         }
         history.settle_more(&query, newest);
+        if history.more {
+            let cut = history.events.len() >= query.limit;
+            let edge = if newest { history.events.first() } else { history.events.last() };
+            let scanned = if newest { before } else { Some(after) };
+            history.next = edge.filter(|_| cut).and_then(|message| message.seq).or(scanned);
+        }
         Ok(history)
     }
 

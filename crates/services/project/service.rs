@@ -168,24 +168,19 @@ impl Projects {
     /// None today.
     pub fn list(&self, caller: &UserId, input: &List, visible: impl Fn(&ProjectId) -> bool) -> Result<Answer> {
         let limit = input.limit.unwrap_or(LIST_LIMIT) as usize;
+        let below = |id: &&ProjectId| input.cursor.as_ref().is_none_or(|cursor| *id < cursor);
+        let ids: Vec<ProjectId> = self.open.lock().projects.keys().rev().filter(below).cloned().collect();
+        // Not under the lock: whether a project is visible is judged by the memberships kept here.
+        let mut seen = ids.iter().filter(|id| visible(id));
+        let page: Vec<&ProjectId> = seen.by_ref().take(limit).collect();
+        let cursor = page.last().copied().filter(|_| seen.next().is_some());
         let open = self.open.lock();
-        let mut below = open
-            .projects
-            .iter()
-            .rev()
-            .filter(|(id, _)| input.cursor.as_ref().is_none_or(|cursor| *id < cursor) && visible(id));
-        let page: Vec<_> = below.by_ref().take(limit).collect();
-        let more = below.next().is_some();
-        let projects = page
-            .iter()
-            .map(|(project_id, entry)| Shown {
-                project_id,
-                name: &entry.name,
-                root: &entry.root,
-                membership: entry.members.get(caller).copied(),
-            })
-            .collect();
-        let cursor = page.last().filter(|_| more).map(|(id, _)| *id);
+        let shown = |project_id| {
+            let entry: &Entry = open.projects.get(project_id)?;
+            let membership = entry.members.get(caller).copied();
+            Some(Shown { project_id, name: &entry.name, root: &entry.root, membership })
+        };
+        let projects = page.into_iter().filter_map(shown).collect();
         Ok(Answer::json(&Listed { projects, cursor }))
     }
 

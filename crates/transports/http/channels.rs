@@ -117,9 +117,12 @@ fn patterns(text: Option<String>) -> Result<Vec<Pattern>> {
 /// The page as JSON. The messages write themselves: they are the same text as on the live side.
 fn history_json(history: &History) -> String {
     let events: Vec<String> = history.events.iter().map(|message| message.to_json(0)).collect();
-    let rest = serde_json::json!({
+    let mut rest = serde_json::json!({
         "epoch": history.epoch, "first": history.first, "head": history.head, "more": history.more,
     });
+    if let Some(next) = history.next {
+        rest["next"] = next.into();
+    }
     // The rest is an object, too: without its opening brace it goes on where the events end.
     format!(r#"{{"events":[{}],{}"#, events.join(","), &rest.to_string()[1..])
 }
