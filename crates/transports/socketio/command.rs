@@ -32,7 +32,7 @@ use tidings_engine::{
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::{
-    SocketIoTransport, door,
+    OPENING, PROTOCOL, SocketIoTransport,
     mailbox::{Bucket, Incoming},
     session::Session,
 };
@@ -46,7 +46,7 @@ pub(super) async fn serve(
     session: Arc<Session>,
     mut waiting: mpsc::Receiver<Incoming>,
 ) {
-    if tokio::time::timeout(door::OPENING, session.opened.notified()).await.is_err() {
+    if tokio::time::timeout(OPENING, session.opened.notified()).await.is_err() {
         // The client left between the door and the room.
         session.over();
         return;
@@ -100,7 +100,7 @@ struct Limits {
 fn hello(transport: &SocketIoTransport, session: &Session) -> Notice<'static> {
     let (principal, config) = (session.connection.principal(), &transport.parts.config);
     let hello = Hello {
-        protocol: door::PROTOCOL,
+        protocol: PROTOCOL,
         version: env!("CARGO_PKG_VERSION"),
         time: transport.parts.clock.now(),
         user: HelloUser { id: &principal.user, roles: &principal.roles },

@@ -9,7 +9,6 @@ use std::{
     convert::Infallible,
     fmt,
     sync::{Arc, Weak},
-    time::Duration,
 };
 
 use serde::Deserialize;
@@ -23,15 +22,12 @@ use socketioxide::{
 use tidings_core::{Principal, identity::Secret, outlet::Ending};
 
 use super::{
-    SocketIoTransport, command,
+    PROTOCOL, SocketIoTransport, command,
     line::{Line, LineEars},
     mailbox::{Incoming, Mailbox},
     outlet::QueueOutlet,
     session::{Session, SessionEars},
 };
-
-/// The version of the wire.
-pub(super) const PROTOCOL: u32 = 1;
 
 /// What a client presents.
 #[derive(Deserialize)]
@@ -168,6 +164,3 @@ impl FromMessageParts<LocalAdapter> for Event {
         }))
     }
 }
-
-/// How long the server waits between accepting a connection and socketioxide's word that it is connected.
-pub(super) const OPENING: Duration = Duration::from_secs(10);

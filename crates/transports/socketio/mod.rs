@@ -11,6 +11,7 @@ mod line;
 mod mailbox;
 mod outlet;
 mod polling;
+mod request;
 mod session;
 mod sweep;
 mod upgrade;
@@ -124,6 +125,12 @@ impl std::fmt::Debug for SocketIoTransport {
         write!(f, "SocketIoTransport({} sessions)", self.sessions.lock().len())
     }
 }
+
+/// The version of the wire.
+pub(super) const PROTOCOL: u32 = 1;
+
+/// How long the server waits between accepting a connection and socketioxide's word that it is connected.
+pub(super) const OPENING: Duration = Duration::from_secs(10);
 
 /// Room in a polling payload: more than may wait for a polling client, so that socketioxide never
 /// has to keep a packet back (one that it keeps back is lost in an upgrade).

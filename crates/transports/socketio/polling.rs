@@ -17,35 +17,18 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use tower::Service;
 
-use super::{MAX_PAYLOAD, SocketIoTransport, line::is_counted, session::Session, upgrade};
+use super::{
+    MAX_PAYLOAD, SocketIoTransport,
+    line::is_counted,
+    request::{Query, plain},
+    session::Session,
+    upgrade,
+};
 
 /// Separates the packets of a polling payload (Engine.IO 4).
 const SEPARATOR: u8 = 0x1e;
 /// Packets that are fed at once.
 const PORTION: usize = 64;
-
-/// What a request says of itself.
-#[derive(Debug, Default)]
-pub(super) struct Query {
-    pub(super) sid: Option<String>,
-    websocket: bool,
-    known_engine: bool,
-}
-
-impl Query {
-    fn of(uri: &Uri) -> Self {
-        let mut query = Self::default();
-        for pair in uri.query().unwrap_or_default().split('&') {
-            match pair.split_once('=') {
-                Some(("sid", sid)) => query.sid = Some(sid.to_owned()),
-                Some(("transport", transport)) => query.websocket = transport == "websocket",
-                Some(("EIO", version)) => query.known_engine = version == "4",
-                _ => {}
-            }
-        }
-        query
-    }
-}
 
 impl SocketIoTransport {
     /// The routes under `/socket.io/`.
@@ -57,7 +40,7 @@ impl SocketIoTransport {
 async fn handle(State(transport): State<Arc<SocketIoTransport>>, request: Request<Body>) -> Response<Body> {
     let query = Query::of(request.uri());
     if query.sid.is_none() && transport.is_crowded() {
-        let mut refusal = upgrade::plain(StatusCode::SERVICE_UNAVAILABLE, r#"{"code":4,"message":"Try again later"}"#);
+        let mut refusal = plain(StatusCode::SERVICE_UNAVAILABLE, r#"{"code":4,"message":"Try again later"}"#);
         refusal.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
         return refusal;
     }
@@ -76,7 +59,7 @@ async fn pass(transport: &SocketIoTransport, request: Request<Body>) -> Response
     let (parts, body) = request.into_parts();
     match Limited::new(body, MAX_PAYLOAD).collect().await {
         Ok(body) => forward(transport, Request::from_parts(parts, Full::new(body.to_bytes()))).await,
-        Err(_) => upgrade::plain(StatusCode::PAYLOAD_TOO_LARGE, r#"{"code":3,"message":"Payload too large"}"#),
+        Err(_) => plain(StatusCode::PAYLOAD_TOO_LARGE, r#"{"code":3,"message":"Payload too large"}"#),
     }
 }
 
@@ -93,7 +76,7 @@ async fn poll(transport: &SocketIoTransport, session: &Session, request: Request
     session.outlet.written(session.take_last_poll());
     let (parts, body) = pass(transport, request).await.into_parts();
     let Ok(body) = body.collect().await else {
-        return upgrade::plain(StatusCode::INTERNAL_SERVER_ERROR, r#"{"code":3,"message":"Bad request"}"#);
+        return plain(StatusCode::INTERNAL_SERVER_ERROR, r#"{"code":3,"message":"Bad request"}"#);
     };
     let body = body.to_bytes();
     let packets = body.split(|byte| *byte == SEPARATOR);
@@ -106,7 +89,7 @@ async fn poll(transport: &SocketIoTransport, session: &Session, request: Request
 async fn post(transport: &SocketIoTransport, session: &Session, request: Request<Body>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let Ok(body) = Limited::new(body, MAX_PAYLOAD).collect().await else {
-        return upgrade::plain(StatusCode::PAYLOAD_TOO_LARGE, r#"{"code":3,"message":"Payload too large"}"#);
+        return plain(StatusCode::PAYLOAD_TOO_LARGE, r#"{"code":3,"message":"Payload too large"}"#);
     };
     let body = body.to_bytes();
     let packets: Vec<&[u8]> = body.split(|byte| *byte == SEPARATOR).collect();
@@ -128,7 +111,7 @@ async fn post(transport: &SocketIoTransport, session: &Session, request: Request
             break;
         }
     }
-    answer.unwrap_or_else(|| upgrade::plain(StatusCode::BAD_REQUEST, r#"{"code":3,"message":"Bad request"}"#))
+    answer.unwrap_or_else(|| plain(StatusCode::BAD_REQUEST, r#"{"code":3,"message":"Bad request"}"#))
 }
 
 /// Ends a polling session as its client would: with a close packet, which frees everything of it.

@@ -17,7 +17,7 @@ use tower::Service;
 use super::{
     SocketIoTransport,
     line::{Line, LineEars, Tap},
-    polling::Query,
+    request::{Query, plain},
     session::SessionEars,
 };
 
@@ -84,12 +84,4 @@ where
     {
         tracing::debug!(%error, "a stream was not taken");
     }
-}
-
-/// A small answer of the engine's own form.
-pub(super) fn plain(status: StatusCode, body: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
 }
