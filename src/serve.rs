@@ -34,8 +34,13 @@ const STRAGGLERS: Duration = Duration::from_secs(5);
 
 /// Runs the server until a signal ends it.
 pub(crate) async fn run(config: Config) -> ExitCode {
+    // Heard from the beginning: whoever reads that the server listens may stop it at once.
+    let signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return complain(&format!("signals cannot be heard: {error}")),
+    };
     match start(&config, telemetry::install()).await {
-        Ok(server) => server.until_stopped(&config).await,
+        Ok(server) => server.until_stopped(signals, &config).await,
         Err(error) => complain(&error),
     }
 }

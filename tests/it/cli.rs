@@ -52,7 +52,11 @@ fn a_flag_counts_more_than_the_file_and_the_file_more_than_the_environment() {
     let home = directory("[socket]\nmailbox = 100\n");
     let environment = [("TIDINGS_SOCKET__MAILBOX", "200"), ("TIDINGS_DRAIN_MS", "7"), ("PORT", "4242")];
     let shown = text(&run(&home, &["check"], &environment).stdout);
-    for line in ["mailbox = 100  # tidings.toml\n", "drain_ms = 7  # TIDINGS_DRAIN_MS\n", "listen = \"127.0.0.1:4242\"  # PORT\n"] {
+    for line in [
+        "mailbox = 100  # tidings.toml\n",
+        "drain_ms = 7  # TIDINGS_DRAIN_MS\n",
+        "listen = \"127.0.0.1:4242\"  # PORT\n",
+    ] {
         assert!(shown.contains(line), "{line}{shown}");
     }
     let shown = text(&run(&home, &["check", "--listen", "127.0.0.1:1"], &environment).stdout);
@@ -85,7 +89,8 @@ fn what_is_wrong_in_the_environment_is_named_with_what_is_allowed() {
 #[test]
 fn check_hides_every_secret() {
     let secrets = ["0123456789abcdef0123456789abcdef", "key-of-an-agent"];
-    let home = directory(&format!("[auth]\nsecret = \"{}\"\n[run]\nset = {{ KEY = \"{}\" }}\n", secrets[0], secrets[1]));
+    let home =
+        directory(&format!("[auth]\nsecret = \"{}\"\n[run]\nset = {{ KEY = \"{}\" }}\n", secrets[0], secrets[1]));
     let output = run(&home, &["check"], &[]);
     let shown = text(&output.stdout) + &text(&output.stderr);
     assert!(output.status.success() && shown.matches("(hidden)").count() == 2, "{shown}");

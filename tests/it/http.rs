@@ -55,7 +55,8 @@ async fn the_first_admin_logs_in_refreshes_looks_around_and_logs_out() {
     assert_eq!(anonymous(&server, "/api/auth/refresh", &first).await.status, 401);
     is_problem(&server.get("/api/auth/me", token).await, 401, "token_revoked");
 
-    for wrong in [json!({"username": "admin", "password": "wrong"}), json!({"username": "nobody", "password": "wrong"})] {
+    for wrong in [json!({"username": "admin", "password": "wrong"}), json!({"username": "nobody", "password": "wrong"})]
+    {
         is_problem(&anonymous(&server, "/api/auth/login", &wrong).await, 401, "unauthenticated");
     }
     let token = anonymous(&server, "/api/auth/login", &body).await.json()["token"].clone();
@@ -110,7 +111,8 @@ async fn events_are_published_all_or_nothing_once_for_an_id_and_with_their_bytes
 
     let bytes = r#"{"type":"session.note","data":{"b":1.0,  "sessionId":"1","a":1e3,"ü":"\u00fc"}}"#;
     let content = Some(("application/json", bytes.into()));
-    let sent = http::request(Method::POST, &server.url(), "/api/events", Some(&admin), content).await.expect("an answer");
+    let sent =
+        http::request(Method::POST, &server.url(), "/api/events", Some(&admin), content).await.expect("an answer");
     assert_eq!(sent.status, 200, "{}", sent.text());
     let history = server.get("/api/channels/session:1/events?after=4", &admin).await.text();
     assert!(history.contains(r#""data":{"b":1.0,  "sessionId":"1","a":1e3,"ü":"\u00fc"}"#), "{history}");
@@ -130,7 +132,8 @@ async fn who_may_publish_what_is_decided_before_anything_happens() {
     is_problem(&server.post("/api/events", &viewer, note("1", 1)).await, 403, "forbidden");
     is_problem(&server.post("/api/events", "nonsense", note("1", 1)).await, 401, "unauthenticated");
     assert_eq!(server.publish(&producer, end).await.len(), 1);
-    let right = json!({"type": "project.member_set", "data": {"projectId": "p", "userId": "eve", "membership": "owner"}});
+    let right =
+        json!({"type": "project.member_set", "data": {"projectId": "p", "userId": "eve", "membership": "owner"}});
     let refused = server.post("/api/events", &server.admin(), right).await;
     assert!((400..500).contains(&refused.status), "{}", refused.text());
     is_problem(&server.get("/api/channels/session:1/events", &publisher).await, 403, "forbidden");
@@ -170,9 +173,9 @@ async fn the_history_is_read_forwards_backwards_and_by_type() {
     }
     assert_eq!(backwards, forwards);
     assert_eq!(numbers(&page("types=session.remark,nobody.*").await), [26]);
-    for (query, code) in [("limit=1001", "invalid_data"), ("after=x", "invalid_data"), ("odd=1", "invalid_data")] {
+    for query in ["limit=1001", "limit=0", "after=x", "after=-1", "types=session:x", "odd=1"] {
         let refused = server.get(&format!("/api/channels/session:1/events?{query}"), &admin).await;
-        assert!([400, 422].contains(&refused.status), "{query} {code}: {}", refused.text());
+        is_problem(&refused, 422, "invalid_data");
     }
     is_problem(&server.get("/api/channels/session.1/events", &admin).await, 400, "invalid_channel");
 }

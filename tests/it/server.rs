@@ -118,10 +118,6 @@ impl Server {
         self.process.password.as_deref().expect("the first start")
     }
 
-    pub(crate) fn home(&self) -> &Path {
-        self.home.path()
-    }
-
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.home.path().join("data")
     }
