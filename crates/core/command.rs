@@ -150,7 +150,10 @@ impl Command {
             path,
             status: 200,
             parse_json: Arc::new(|text| {
-                let input: I = serde_json::from_str(text).map_err(|error| refuse(&error))?;
+                let mut json = serde_json::Deserializer::from_str(text);
+                let input: I = serde_path_to_error::deserialize(&mut json)
+                    .map_err(|error| refuse(&error.path().to_string(), error.inner()))?;
+                json.end().map_err(|error| refuse("", &error))?;
                 checked(input)
             }),
             parse_pairs: Arc::new(|pairs| {
@@ -247,21 +250,19 @@ pub fn check(value: &impl Validate) -> Result<()> {
     Err(error)
 }
 
-/// What is wrong with a command's JSON, with the field where serde names one and without its value.
-fn refuse(error: &serde_json::Error) -> Error {
+/// What is wrong with a command's JSON: the field and what was expected there, without its value.
+fn refuse(path: &str, error: &serde_json::Error) -> Error {
     if !error.is_data() {
         return Error::bad_request(format!("not valid JSON, at line {} column {}", error.line(), error.column()));
     }
     let text = error.to_string();
     let what = text.split(" at line ").next().unwrap_or(&text);
-    let field = what.split('`').nth(1);
-    match field {
-        Some(field) if what.starts_with("missing field") => Error::invalid_field(field, "is missing"),
-        Some(field) if what.starts_with("unknown field") => Error::invalid_field(field, "is not known"),
-        _ => Error::new(
-            Code::InvalidData,
-            format!("a field is not of the expected type, at line {} column {}", error.line(), error.column()),
-        ),
+    let named = what.split('`').nth(1);
+    match (named, what.rsplit_once("expected ")) {
+        (Some(field), _) if what.starts_with("missing field") => Error::invalid_field(field, "is missing"),
+        (Some(field), _) if what.starts_with("unknown field") => Error::invalid_field(field, "is not known"),
+        (_, Some((_, expected))) => Error::invalid_field(path, format!("expected {expected}")),
+        _ => Error::invalid_field(path, "is not of the expected form"),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{collections::VecDeque, sync::Arc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tidings_core::{
-    Error, Message, Result, Timestamp, UserId,
+    Error, Message, Result, Seq, Timestamp, UserId,
     projection::{ListStates, View},
 };
 
@@ -124,9 +124,7 @@ impl Sessions {
         let mut before = view.seq + 1;
         while before > 1 && text.bytes < OUTPUT_BYTES {
             let after = (before - 1).saturating_sub(BATCH as u64);
-            let limit = usize::try_from(before - 1 - after).unwrap_or(BATCH);
-            let (messages, _) = self.ports.states.messages(DOMAIN, input.session_id.as_str(), after, limit).await?;
-            let batch: Vec<_> = messages.iter().filter(|message| message.seq.is_some_and(|seq| seq < before)).collect();
+            let batch = self.between(&input.session_id, after, before).await?;
             if batch.is_empty() {
                 break;
             }
@@ -137,10 +135,26 @@ impl Sessions {
         }
         Ok(text.into_text())
     }
+
+    /// The messages above `after` and below `before` that are kept. A read may end by its bytes, so
+    /// there may be several.
+    async fn between(&self, id: &SessionId, mut after: Seq, before: Seq) -> Result<Vec<Arc<Message>>> {
+        let mut batch: Vec<Arc<Message>> = Vec::new();
+        while after + 1 < before {
+            let limit = usize::try_from(before - 1 - after).unwrap_or(BATCH);
+            let (messages, _) = self.ports.states.messages(DOMAIN, id.as_str(), after, limit).await?;
+            let Some(last) = messages.last().and_then(|message| message.seq) else { break };
+            batch.extend(messages.into_iter().filter(|message| message.seq.is_some_and(|seq| seq < before)));
+            after = last;
+        }
+        Ok(batch)
+    }
 }
 
 fn brief(view: &View) -> Option<Brief> {
     let state = view.state::<SessionState>()?;
+    // A channel that was only published to from outside is no session: nothing was started there.
+    state.started_at?;
     Some(Brief {
         id: view.id.parse().ok()?,
         project_id: state.project_id.clone(),

@@ -42,6 +42,10 @@ impl Mailbox {
         self.sender.lock().as_ref().is_some_and(|sender| sender.capacity() < self.capacity / 2)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.sender.lock().as_ref().is_none_or(|sender| sender.capacity() == self.capacity)
+    }
+
     pub(super) fn close(&self) {
         self.sender.lock().take();
     }

@@ -41,24 +41,18 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// Stops or resumes reading from the client, by what waits in the mailbox.
+    /// Stops or resumes reading from the client, by what waits in the mailbox. The client counts as
+    /// held back from the first stop until it has caught up.
     pub(super) fn regulate(&self, now: Duration) {
-        let crowded = self.mailbox.is_crowded();
         let mut since = self.unread_since.lock();
-        match (crowded, *since) {
-            (true, None) => {
-                *since = Some(now);
-                if let Some(line) = self.outlet.line() {
-                    line.pause(true);
-                }
-            }
-            (false, Some(_)) => {
-                *since = None;
-                if let Some(line) = self.outlet.line() {
-                    line.pause(false);
-                }
-            }
-            (true, Some(_)) | (false, None) => {}
+        let crowded = self.mailbox.is_crowded();
+        if crowded {
+            since.get_or_insert(now);
+        } else if since.is_some() && self.mailbox.is_empty() {
+            *since = None;
+        }
+        if let Some(line) = self.outlet.line() {
+            line.pause(crowded);
         }
     }
 
