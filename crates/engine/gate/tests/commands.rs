@@ -20,8 +20,8 @@ async fn refused_input_says_which_field_and_has_no_effect() {
         (r#"{"id":"1","text":"x","txet":"x"}"#, Code::InvalidData, "txet"),
         (r#"{"id":"1","text":""}"#, Code::InvalidData, "text"),
         (r#"{"id":"1","text":"far too long"}"#, Code::InvalidData, "text"),
-        (r#"{"id":"1:2","text":"x"}"#, Code::InvalidData, ""),
-        (r#"{"id":"1","text":7}"#, Code::InvalidData, ""),
+        (r#"{"id":"1:2","text":"x"}"#, Code::InvalidData, "id"),
+        (r#"{"id":"1","text":7}"#, Code::InvalidData, "text"),
         (r#"{"id":"1","text":"x","commandId":7}"#, Code::InvalidData, "commandId"),
         (r#"{"id":"1","text":"x","commandId":""}"#, Code::InvalidData, "commandId"),
     ];
