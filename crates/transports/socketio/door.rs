@@ -92,8 +92,6 @@ fn judge(transport: &SocketIoTransport, presented: Presented) -> Result<Principa
 fn accept(transport: &Arc<SocketIoTransport>, socket: &SocketRef, principal: Principal) {
     let parts = &transport.parts;
     let sid = socket.id.to_string();
-    let line =
-        socket.req_parts().extensions.get::<Arc<Line>>().cloned().or_else(|| transport.lines.lock().get(&sid).cloned());
     let outlet = QueueOutlet::new(socket.clone(), parts.clock.clone());
     let connection = parts.hub.connect(principal, outlet.clone());
     let (mailbox, waiting) = Mailbox::new(parts.config.mailbox);
@@ -111,6 +109,9 @@ fn accept(transport: &Arc<SocketIoTransport>, socket: &SocketRef, principal: Pri
     transport.sessions.lock().insert(sid, session.clone());
     register(socket, &session);
     parts.tasks.spawn("socketio.commands", Box::pin(command::serve(transport.clone(), session.clone(), waiting)));
+    // Looked up after the session is known, as an upgrade looks for the session after its line is: one sees the other.
+    let direct = socket.req_parts().extensions.get::<Arc<Line>>().cloned();
+    let line = direct.or_else(|| transport.lines.lock().get(&session.sid).cloned());
     if let Some(line) = line {
         session.outlet.set_line(line.clone());
         let ears: Arc<dyn LineEars> = Arc::new(SessionEars(Arc::downgrade(&session)));

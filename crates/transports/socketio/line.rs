@@ -148,7 +148,8 @@ impl Line {
         }
     }
 
-    fn is_upgrading(&self) -> bool {
+    /// Whether the client still polls: its upgrade has not come yet.
+    pub(super) fn is_upgrading(&self) -> bool {
         self.upgrade && self.read_bytes.load(Ordering::Relaxed) < UPGRADE_BYTES
     }
 }

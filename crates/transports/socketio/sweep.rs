@@ -60,6 +60,10 @@ fn look_at(transport: &Arc<SocketIoTransport>, session: &Arc<Session>) {
         session.over();
         return;
     }
+    if session.outlet.line().is_some_and(|line| !line.is_upgrading()) {
+        // The last poll before an upgrade is followed by none: what it answered has arrived all the same.
+        session.outlet.written(session.take_last_poll());
+    }
     let now = transport.parts.clock.monotonic();
     session.regulate(now);
     let unread = *session.unread_since.lock();
