@@ -196,7 +196,6 @@ impl Connection {
             owed: plan.owed,
             dropped: 0,
             told_at: self.hub.clock.monotonic(),
-            told: 0,
             initial: !settled,
             request,
         };
@@ -471,7 +470,6 @@ impl Connection {
             return;
         }
         subscription.told_at = now;
-        subscription.told = subscription.cursor;
         let (seq, head): (Seq, Seq) = (subscription.cursor, subscription.channel.standing().head);
         let epoch = self.hub.log.epoch();
         self.note(out, &Notice::Position { channel, epoch: &epoch, seq, head, live });

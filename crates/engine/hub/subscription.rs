@@ -304,9 +304,8 @@ pub(super) struct Subscription {
     pub(super) owed: Owed,
     /// Ephemeral messages lost since the last one that was written.
     pub(super) dropped: u64,
-    /// When its position was last told, and which.
+    /// When its position was last told.
     pub(super) told_at: Duration,
-    pub(super) told: Seq,
     /// It has not been at the head yet.
     pub(super) initial: bool,
 }
