@@ -5,6 +5,7 @@
 //! It is not part of the server: nothing of it is in the published binary.
 #![expect(clippy::print_stdout, reason = "a command line tool says what it does")]
 
+mod bench;
 mod clients;
 mod fuzz;
 mod step;
@@ -26,6 +27,8 @@ struct Arguments {
 enum Task {
     /// Everything that has to hold: format, lints, documents, tests, and real clients against the real server.
     Test(test::Arguments),
+    /// Tidings beside its peers under load, in one table with the targets.
+    Bench(bench::Arguments),
     /// Every fuzz target for a few seconds, on a nightly toolchain.
     Fuzz(fuzz::Arguments),
 }
@@ -33,6 +36,7 @@ enum Task {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Test(arguments) => test::run(&arguments),
+        Task::Bench(arguments) => bench::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
     };
     match outcome {

@@ -1,0 +1,210 @@
+//! `cargo xtask bench`: Tidings beside its peers, each work on a fresh server, in one table.
+//!
+//! Guarantees: servers run one after the other on one core and the load generator on another; every
+//! server is fresh for every work, works in a directory of its own and is gone at the end.
+//! Figures of different runs are not comparable: what counts are the ratios inside one.
+
+mod document;
+mod machine;
+mod plan;
+mod rows;
+mod server;
+mod table;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use machine::Machine;
+use plan::{Peer, Work};
+use server::{Kind, Running};
+
+use crate::step::{self, Outcome};
+
+/// The longest that one work on one server may take.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// What to measure, and where the table goes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Only these works, with commas; all by default.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Work>,
+    /// Only these peers, with commas; all by default. Targets that need another are then not judged.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    peers: Vec<Peer>,
+    /// This program instead of the release binary, which is built otherwise.
+    #[arg(long)]
+    binary: Option<PathBuf>,
+    /// Also writes the table as Markdown to a file, or with `-` to standard output.
+    #[arg(long)]
+    markdown: Option<PathBuf>,
+    /// Also puts the table into docs/BENCHMARKS.md.
+    #[arg(long)]
+    write: bool,
+    /// Fails when a target that must be kept is missed.
+    #[arg(long)]
+    strict: bool,
+    /// Tiny works on unoptimised programs: shows that everything runs; the figures mean nothing.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// What one work found on one server, by name.
+pub(crate) type Figures = BTreeMap<String, f64>;
+/// What all works found on all servers.
+type Found = BTreeMap<(Work, Kind), Figures>;
+
+/// Builds, measures and prints.
+pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    let peers = if arguments.peers.is_empty() { Peer::ALL.to_vec() } else { arguments.peers.clone() };
+    let works = if arguments.only.is_empty() { Work::ALL.to_vec() } else { arguments.only.clone() };
+    let programs = build(arguments, &peers)?;
+    let machine = Machine::prepare()?;
+    println!("\n{}", machine.description());
+    let (mut found, mut failed) = (Found::new(), 0);
+    for work in works {
+        let others = Peer::ALL.into_iter().filter(|peer| peers.contains(peer) && peer.takes_part_in(work));
+        for kind in others.map(Kind::Peer).chain([Kind::Tidings]) {
+            // A run is long: what one server cannot do must not take away the figures of the others.
+            let figures = measure(work, kind, &programs, &machine, arguments.quick).unwrap_or_else(|failure| {
+                println!("{work} on {kind} FAILED: {failure}");
+                failed += 1;
+                Figures::new()
+            });
+            found.insert((work, kind), figures);
+        }
+    }
+    let rows = rows::of(&found);
+    println!("\n{}", table::text(&rows));
+    let markdown = format!("{}\n\n{}", machine.description(), table::markdown(&rows));
+    match arguments.markdown.as_deref() {
+        Some(place) if place == Path::new("-") => println!("{markdown}"),
+        Some(place) => std::fs::write(place, &markdown).map_err(|error| format!("{}: {error}", place.display()))?,
+        None => {}
+    }
+    if arguments.quick {
+        println!("a quick run: that it ran is all that it tells");
+    } else if arguments.write {
+        document::write(&step::workspace().join("docs/BENCHMARKS.md"), &markdown)?;
+    }
+    if failed > 0 {
+        return Err(format!("{failed} works could not be done"));
+    }
+    let missed = rows.iter().filter(|row| row.is_missed()).count();
+    if arguments.strict && missed > 0 { Err(format!("{missed} targets are missed")) } else { Ok(()) }
+}
+
+/// Where the built programs are.
+struct Programs {
+    tidings: PathBuf,
+    /// The folder of the load generator and the peers.
+    bench: PathBuf,
+    /// Where servers get their directories: on the disk, where a commit costs what it costs.
+    scratch: PathBuf,
+}
+
+fn build(arguments: &Arguments, peers: &[Peer]) -> Result<Programs, String> {
+    let own = step::programs()?;
+    let target = own.parent().ok_or("this program lies in no target folder")?;
+    let tidings = match &arguments.binary {
+        Some(binary) => std::path::absolute(binary).map_err(|error| format!("{}: {error}", binary.display()))?,
+        None => {
+            step::run(&mut step::cargo(&["build", "--release", "--package", "tidings"]))?;
+            target.join("release/tidings")
+        }
+    };
+    if !tidings.exists() {
+        return Err(format!("there is no program {}", tidings.display()));
+    }
+    let place = target.join("bench");
+    let mut cargo = workspace_cargo("build");
+    cargo.arg("--target-dir").arg(&place).args(["--package", "tidings-load"]);
+    cargo.args(if arguments.quick { &[] } else { ["--release"].as_slice() });
+    for package in peers.iter().filter_map(|peer| peer.package()) {
+        cargo.args(["--package", package]);
+    }
+    step::run(&mut cargo)?;
+    if peers.contains(&Peer::Node) {
+        step::run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(folder().join("node")))?;
+    }
+    let bench = place.join(if arguments.quick { "debug" } else { "release" });
+    Ok(Programs { tidings, bench, scratch: place })
+}
+
+/// The workspace of the load generator and the peers.
+fn folder() -> PathBuf {
+    step::workspace().join("bench")
+}
+
+fn workspace_cargo(command: &str) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.args([command, "--locked"]).current_dir(folder());
+    cargo
+}
+
+/// Starts a server, puts the load on it, and returns what the load generator found.
+fn measure(work: Work, kind: Kind, programs: &Programs, machine: &Machine, quick: bool) -> Result<Figures, String> {
+    let server = Running::start(kind, programs, machine)?;
+    let mut command = Command::new(programs.bench.join("tidings-load"));
+    command.args(["--json", "--work", work.name(), "--host", &server.host(), "--token", server.token()]);
+    command.args(["--pid", &server.id().to_string()]);
+    command.args(if kind == Kind::Tidings { &[] } else { plan::shorter_for_peers(work) });
+    command.args(if kind == Kind::Tidings { ["--tidings"].as_slice() } else { &[] });
+    command.args(if quick { plan::quick(work) } else { &[] });
+    let load = machine.start_load(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+    let output = server::wait(load, PATIENCE)?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        return Err(format!("{}\n{}", said.trim(), server.last_words()));
+    }
+    let report: serde_json::Value =
+        serde_json::from_slice(&output.stdout).map_err(|error| format!("no report: {error}"))?;
+    show(work, kind, &report);
+    let figures = report["figures"].as_object().into_iter().flatten();
+    Ok(figures.filter_map(|(name, figure)| Some((name.clone(), figure.as_f64()?))).collect())
+}
+
+/// One line with every figure, so that a long run tells how it goes.
+fn show(work: Work, kind: Kind, report: &serde_json::Value) {
+    print!("{work} on {kind}:");
+    for (name, figure) in report["figures"].as_object().into_iter().flatten() {
+        print!(" {name}={}", table::figure(figure.as_f64()));
+    }
+    for problem in report["problems"].as_array().into_iter().flatten() {
+        print!(" [{}]", problem.as_str().unwrap_or_default());
+    }
+    println!();
+}
+
+/// The step `bench` of `cargo xtask test`: the load generator's own tests, and the whole chain in small.
+pub(crate) fn test() -> Outcome {
+    let binary = step::programs()?.join("tidings");
+    if !binary.exists() {
+        return Err("the server is not built: run the step `build` first".to_owned());
+    }
+    step::run(Command::new("cargo").args(["fmt", "--all", "--check"]).current_dir(folder()))?;
+    let own = step::programs()?;
+    let place = own.parent().ok_or("this program lies in no target folder")?.join("bench");
+    // The peers that pull in a stack of their own are left out: a run of the bench builds them.
+    let packages = ["--package", "tidings-load", "--package", "tidings-floor"];
+    let cargo = |command| {
+        let mut cargo = workspace_cargo(command);
+        cargo.arg("--target-dir").arg(&place).args(packages);
+        cargo
+    };
+    step::run(cargo("clippy").args(["--all-targets", "--", "-D", "warnings"]))?;
+    step::run(&mut cargo("test"))?;
+    run(&Arguments {
+        only: vec![Work::Paced, Work::Slow, Work::Replay],
+        peers: vec![Peer::Floor],
+        binary: Some(binary),
+        markdown: None,
+        write: false,
+        strict: false,
+        quick: true,
+    })
+}
