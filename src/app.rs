@@ -233,6 +233,7 @@ fn socketio_config(config: &Config) -> SocketIoConfigured {
         rate_per_second: socket.rate_per_second,
         mailbox: socket.mailbox,
         max_connections: socket.max_connections,
+        max_handshakes: socket.max_handshakes,
         max_subscriptions: socket.max_subscriptions,
         ..SocketIoConfigured::default()
     }

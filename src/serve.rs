@@ -15,7 +15,6 @@ use tidings_core::{
 };
 use tidings_engine::{hub::Notice, log::DataDir};
 use tokio::{
-    net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::oneshot,
 };
@@ -24,7 +23,7 @@ use crate::{
     app::App,
     cli::complain,
     config::Config,
-    listen,
+    listen::{self, Bounds},
     runtime::{ServerTasks, SystemClock},
     telemetry::{self, Render},
 };
@@ -70,19 +69,21 @@ async fn start(config: &Config, render: Render) -> Result<Server, StartFailure> 
     let (clock, tasks) = (SystemClock::new(), ServerTasks::new());
     telemetry::keep_up(&*tasks);
     let app = App::build(config, clock.clone(), tasks.clone(), render).await?;
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
+    let listener =
+        listen::bind(config.listen).map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
     let address = listener.local_addr()?;
     directory.set_address(&address.to_string())?;
     say_hello(config, &app, address).await?;
     let (close_listener, closed) = oneshot::channel::<()>();
     // HTTP requests of clients with many connections need room beside the sockets'.
     let most = config.socket.max_connections.saturating_mul(2).max(1024);
+    let bounds = Bounds { most, per_second: config.http.accept_per_second };
     let closed = Box::pin(async move {
         drop(closed.await);
     });
-    tasks.spawn("http.accept", Box::pin(listen::accept(listener, app.router.clone(), tasks.clone(), most, closed)));
+    let surroundings: (Arc<dyn Tasks>, Arc<dyn Clock>) = (tasks.clone(), clock.clone());
+    let accepting = listen::accept(listener, app.router.clone(), surroundings, bounds, closed);
+    tasks.spawn("http.accept", Box::pin(accepting));
     Ok(Server { app, tasks, clock, close_listener, _directory: directory })
 }
 
@@ -117,8 +118,9 @@ impl Server {
         self.app.readiness.set_draining();
         self.app.gate.drain();
         self.app.socketio.drain();
-        let reconnect_after_ms = drain.as_millis() as u64;
-        for connection in self.app.hub.connections() {
+        let connections = self.app.hub.connections();
+        for (number, connection) in connections.iter().enumerate() {
+            let reconnect_after_ms = returning(drain, number, connections.len());
             connection.notify(&Notice::Draining { reconnect_after_ms });
         }
         self.app.sessions.stop().await;
@@ -137,6 +139,13 @@ impl Server {
         tracing::error!(?stragglers, "stopped, but these did not end in time");
         ExitCode::FAILURE
     }
+}
+
+/// When a client is asked to come back, in milliseconds: each at its own time, from the end of the
+/// stop until as long again.
+fn returning(drain: Duration, number: usize, all: usize) -> u64 {
+    let drain = drain.as_millis() as u64;
+    drain + drain * number as u64 / all.max(1) as u64
 }
 
 /// The signals that stop the server.
@@ -163,5 +172,18 @@ fn print(line: &str) {
     let mut out = std::io::stdout().lock();
     if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
         tracing::debug!("standard output is closed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_clients_are_asked_to_come_back_at_the_same_time() {
+        let times: Vec<u64> = (0..1000).map(|number| returning(Duration::from_secs(10), number, 1000)).collect();
+        assert!(times.iter().all(|time| (10_000..20_000).contains(time)));
+        assert!(times.windows(2).all(|pair| pair[0] < pair[1]));
+        assert_eq!(returning(Duration::ZERO, 3, 4), 0, "a server that stops at once asks for nothing");
     }
 }

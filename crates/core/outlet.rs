@@ -1,12 +1,14 @@
 //! The way out of one connection, as the hub sees it.
 //!
-//! Guarantees of every implementation: `offer` never blocks, takes whole frames in the order given
-//! and none out of order; after it took fewer than offered, the waker is called once there is room.
+//! Guarantees of every implementation: an offer never blocks, and takes whole things in the order
+//! given; what is offered as one call leaves with nothing in between but the transport's own frames;
+//! after it was full, [`Outlet::room`] resolves once there is room, or once it is closed.
 //! It is not a queue for the hub: what is not taken stays where it is, in the channel's memory or the log.
 
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 
 use crate::{Code, Message};
 
@@ -15,34 +17,36 @@ pub trait WireForm: Send + Sync + 'static {
     /// Which of a message's [`WIRE_SLOTS`](crate::message::WIRE_SLOTS) keeps this form; one kind, one slot.
     fn slot(&self) -> usize;
 
-    /// The form of a message or notice whose JSON envelope is given.
+    /// The form of a message whose JSON envelope is given.
     fn message(&self, json: &str) -> Bytes;
 }
 
-/// One whole thing to be written.
+/// What the server says to one connection only: an answer or a notice.
 #[derive(Debug, Clone)]
-pub struct Frame {
-    /// Which request this answers, as the transport numbers them; none for messages and notices.
+pub struct Said {
+    /// Which request it answers, by the number that the client gave it; none for a notice.
     pub answer_to: Option<u64>,
-    /// The bytes, in the connection's wire form.
-    pub body: Bytes,
+    /// Its JSON. The connection's own way of writing it is the outlet's.
+    pub json: Bytes,
 }
 
-impl Frame {
-    /// The frame of a message, in the form of this kind of transport.
+impl Said {
+    /// A notice with this envelope.
     #[must_use]
-    pub fn message(message: &Message, form: &dyn WireForm) -> Self {
-        Self { answer_to: None, body: message.wire(form).clone() }
+    pub fn notice(json: impl Into<Bytes>) -> Self {
+        Self { answer_to: None, json: json.into() }
     }
 }
 
 /// What became of an offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Offered {
-    /// All of it was taken.
+    /// All of it was taken, and there may be room for more.
     All,
-    /// Only so many frames were; the waker will be called when there is room.
-    Some(usize),
+    /// So many were taken, from the first on, perhaps all of them; then it was full. What was taken
+    /// leaves whole, but the last of it perhaps not yet: nothing more is taken before
+    /// [`Outlet::room`] resolves.
+    Full(usize),
     /// The connection is gone.
     Closed,
 }
@@ -72,19 +76,18 @@ impl Ending {
     }
 }
 
-/// Called when an outlet that was full has room again. It must not wait.
-pub type Waker = Arc<dyn Fn() + Send + Sync>;
-
 /// The way out of one connection.
 pub trait Outlet: Send + Sync + fmt::Debug + 'static {
-    /// The connection's wire form.
-    fn form(&self) -> &'static dyn WireForm;
+    /// Offers answers and notices, in order. Never blocks.
+    fn say(&self, said: &[Said]) -> Offered;
 
-    /// Says whom to call when there is room again. Called once, before the first offer.
-    fn set_waker(&self, waker: Waker);
+    /// Offers messages, in order. Never blocks.
+    fn deliver(&self, messages: &[Arc<Message>]) -> Offered;
 
-    /// Offers frames, in order. Never blocks.
-    fn offer(&self, frames: &[Frame]) -> Offered;
+    /// Resolves when there is room again, or when the outlet is closed. One waits at a time. Until
+    /// it resolves the outlet finishes what it took, so somebody has to wait after every
+    /// [`Offered::Full`].
+    fn room(&self) -> BoxFuture<'_, ()>;
 
     /// Ends the connection, after what was taken already as far as that is possible at once.
     /// The notice `connection.closed` was offered before. Idempotent.

@@ -1,30 +1,21 @@
 //! An outlet that records, and that a test can fill and free.
 //!
 //! Guarantees: what was taken stands in [`RecordingOutlet::taken`], in order, as JSON; a full one
-//! refuses and calls its waker when it is given room.
+//! refuses until it is given room.
 //! It is not a socket: nothing leaves the process.
 
 use std::{fmt, sync::Arc};
 
-use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::Value;
-use tidings_core::outlet::{Ending, Frame, Offered, Outlet, Waker, WireForm};
+use tidings_core::{
+    Message,
+    outlet::{Ending, Offered, Outlet, Said},
+};
 use tokio::{sync::watch, time::timeout};
 
 use crate::PATIENCE;
-
-/// Messages as the JSON that they are.
-struct JsonForm;
-
-impl WireForm for JsonForm {
-    fn slot(&self) -> usize {
-        0
-    }
-    fn message(&self, json: &str) -> Bytes {
-        Bytes::copy_from_slice(json.as_bytes())
-    }
-}
 
 /// What an outlet took: a message or notice, or the answer to a request.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,10 +44,14 @@ impl Taken {
 struct Inside {
     taken: Vec<Taken>,
     room: usize,
-    waker: Option<Waker>,
-    starved: bool,
     closed: Option<Ending>,
     broken: bool,
+}
+
+impl Inside {
+    fn is_free(&self) -> bool {
+        self.room > 0 || self.broken || self.closed.is_some()
+    }
 }
 
 /// The outlet.
@@ -78,21 +73,16 @@ impl RecordingOutlet {
         Self::with_room(usize::MAX)
     }
 
-    /// Gives it this much room, and wakes whoever was refused if that is some.
+    /// Gives it this much room.
     pub fn set_room(&self, room: usize) {
-        let waker = {
-            let mut inside = self.inside.lock();
-            inside.room = room;
-            if room > 0 && std::mem::take(&mut inside.starved) { inside.waker.clone() } else { None }
-        };
-        if let Some(waker) = waker {
-            waker();
-        }
+        self.inside.lock().room = room;
+        self.changed.send_modify(|count| *count += 1);
     }
 
     /// From now on the connection is gone.
     pub fn break_off(&self) {
         self.inside.lock().broken = true;
+        self.changed.send_modify(|count| *count += 1);
     }
 
     /// What it took so far.
@@ -130,34 +120,46 @@ impl fmt::Debug for RecordingOutlet {
     }
 }
 
-impl Outlet for RecordingOutlet {
-    fn form(&self) -> &'static dyn WireForm {
-        &JsonForm
-    }
-
-    fn set_waker(&self, waker: Waker) {
-        self.inside.lock().waker = Some(waker);
-    }
-
-    fn offer(&self, frames: &[Frame]) -> Offered {
+impl RecordingOutlet {
+    fn take<T>(&self, offered: &[T], json: impl Fn(&T) -> Taken) -> Offered {
         let mut inside = self.inside.lock();
         if inside.broken {
             return Offered::Closed;
         }
-        let some = frames.len().min(inside.room);
-        for frame in &frames[..some] {
-            let json = serde_json::from_slice(&frame.body).expect("frames are JSON");
-            inside.taken.push(Taken { answer_to: frame.answer_to, json });
-        }
+        let some = offered.len().min(inside.room);
+        inside.taken.extend(offered[..some].iter().map(json));
         if inside.room != usize::MAX {
             inside.room -= some;
         }
         self.changed.send_modify(|count| *count += some);
-        if some == frames.len() {
-            return Offered::All;
-        }
-        inside.starved = true;
-        Offered::Some(some)
+        if some == offered.len() { Offered::All } else { Offered::Full(some) }
+    }
+}
+
+impl Outlet for RecordingOutlet {
+    fn say(&self, said: &[Said]) -> Offered {
+        self.take(said, |said| {
+            let json = serde_json::from_slice(&said.json).expect("what is said is JSON");
+            Taken { answer_to: said.answer_to, json }
+        })
+    }
+
+    fn deliver(&self, messages: &[Arc<Message>]) -> Offered {
+        self.take(messages, |message| {
+            let json = serde_json::from_str(&message.to_json(0)).expect("messages are JSON");
+            Taken { answer_to: None, json }
+        })
+    }
+
+    fn room(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let mut changes = self.changed.subscribe();
+            while !self.inside.lock().is_free() {
+                if changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        })
     }
 
     fn close(&self, ending: &Ending) {

@@ -159,9 +159,19 @@ pub(crate) const KEYS: &[Key] = &[
         "How many connections the server takes; more are asked to come back.",
     ),
     key(
+        "socket.max_handshakes",
+        Kind::Whole(1, 1_000_000),
+        "How many WebSockets may be open whose client is not connected yet; more are asked to come back.",
+    ),
+    key(
         "http.cors_origins",
         list(0, "an origin such as https://app.example.com, or *", is_origin),
         "Origins whose pages may use the server. None: pages of its own origin only. `*`: any.",
+    ),
+    key(
+        "http.accept_per_second",
+        Kind::Whole(0, 1_000_000),
+        "How many TCP connections the server takes in a second, so that a crowd that comes back leaves the others their share; more wait. 0: without limit.",
     ),
     key("http.body_limit_bytes", Kind::Size(KIB, 256 * MIB), "The largest body of a request."),
     key("http.metrics_public", Kind::Flag, "Whether `/metrics` answers without a token."),

@@ -225,6 +225,8 @@ pub(crate) struct Socket {
     pub mailbox: usize,
     /// Connections.
     pub max_connections: usize,
+    /// WebSockets that are not connected yet.
+    pub max_handshakes: usize,
 }
 
 impl Default for Socket {
@@ -238,6 +240,7 @@ impl Default for Socket {
             rate_per_second: 100,
             mailbox: 1024,
             max_connections: 20_000,
+            max_handshakes: 2000,
         }
     }
 }
@@ -248,6 +251,8 @@ impl Default for Socket {
 pub(crate) struct Http {
     /// Origins whose pages may use the server.
     pub cors_origins: Vec<String>,
+    /// TCP connections taken in a second.
+    pub accept_per_second: u32,
     /// The largest body.
     pub body_limit_bytes: Size,
     /// Whether `/metrics` needs no token.
@@ -260,6 +265,7 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             cors_origins: Vec::new(),
+            accept_per_second: 2500,
             body_limit_bytes: Size(1 << 20),
             metrics_public: true,
             trusted_proxies: Vec::new(),

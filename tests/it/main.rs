@@ -13,5 +13,6 @@ mod polling;
 mod recovery;
 mod server;
 mod sessions;
+mod slow;
 mod tidy;
 mod watcher;

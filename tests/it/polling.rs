@@ -102,40 +102,45 @@ async fn a_polling_connection_is_refused_answered_and_closed_like_any_other() {
     assert_eq!(server.metric("tidings_connections").await, 0.0);
 }
 
-/// Subscribes over polling, changes to a WebSocket while messages come, and reads to the last one there.
-/// None where the server ended the session instead, as it does with a poll and an upgrade that meet in
-/// the same moment: a client then comes back with another one.
-async fn upgrade_under_load(server: &Server, bearer: &str, session: &str, all: u64) -> Option<Vec<u64>> {
-    let mut poller = Poller::log_in(server, bearer).await;
-    let subscribe = json!(["subscribe", { "channel": format!("session:{session}"), "since": {"seq": 0} }]);
-    poller.send(&format!("420{subscribe}")).await;
-    poller.until("the answer", |text| text.starts_with("430")).await;
-    // As clients do: the poll under way is finished, and only then the change is made.
+/// Probes with another connection while a poll is under way, as clients do, and changes to it when
+/// that poll has ended.
+async fn change(server: &Server, poller: &mut Poller) -> Raw {
     let polling = poller.polling.clone();
     let probing = async {
-        let mut raw = Raw::upgrade(&server.endpoint(), poller.polling.sid()).await.expect("connects");
+        let mut raw = Raw::upgrade(&server.endpoint(), polling.sid()).await.expect("connects");
         raw.send_text("2probe").await.expect("sends");
-        let pong = raw.next_text().await;
-        (raw, pong)
+        (raw.next_text().await, raw)
     };
-    let (packets, (mut raw, pong)) = tokio::join!(polling.poll(), probing);
-    poller.seen.extend(packets.ok()?);
-    assert_eq!(pong.as_deref(), Some("3probe"));
+    let (packets, (answered, mut raw)) = tokio::join!(polling.poll(), probing);
+    poller.seen.extend(packets.expect("a poll that meets a probe is answered"));
+    assert_eq!(answered.as_deref(), Some("3probe"));
     raw.send_text("5").await.expect("sends");
-    while poller.notes().last() != Some(&all) {
-        let text = raw.next_text().await.expect("goes on after the upgrade");
-        if text == "2" {
-            raw.send_text("3").await.expect("sends");
+    raw
+}
+
+impl Poller {
+    /// Goes on over the WebSocket, up to the note with this number.
+    async fn read_on(&mut self, raw: &mut Raw, last: u64) {
+        while self.notes().last() != Some(&last) {
+            let text = raw.next_text().await.expect("goes on after the change");
+            if text == "2" {
+                raw.send_text("3").await.expect("sends");
+            }
+            self.seen.push(text);
         }
-        poller.seen.push(text);
     }
-    Some(poller.notes())
+
+    async fn subscribe(&mut self, session: &str) {
+        let subscribe = json!(["subscribe", { "channel": format!("session:{session}"), "since": {"seq": 0} }]);
+        self.send(&format!("420{subscribe}")).await;
+        self.until("the answer", |text| text.starts_with("430")).await;
+    }
 }
 
 #[tokio::test]
-async fn an_upgrade_under_load_loses_doubles_and_reorders_nothing() {
+async fn a_change_to_a_websocket_under_load_loses_doubles_and_reorders_nothing() {
     let (server, all) = (Server::start("[log]\ndurability = \"process\"\n"), 200);
-    let (bearer, mut upgraded) = (server.admin(), 0);
+    let bearer = server.admin();
     for number in 0..TRIES {
         let session = format!("s{number}");
         let publishing = async {
@@ -143,33 +148,106 @@ async fn an_upgrade_under_load_loses_doubles_and_reorders_nothing() {
                 server.publish(&bearer, note(&session, n)).await;
             }
         };
-        let upgrading = timeout(PATIENCE, upgrade_under_load(&server, &bearer, &session, all));
-        let (numbers, ()) = tokio::join!(upgrading, publishing);
+        let changing = async {
+            let mut poller = Poller::log_in(&server, &bearer).await;
+            poller.subscribe(&session).await;
+            let mut raw = change(&server, &mut poller).await;
+            poller.read_on(&mut raw, all).await;
+            poller.notes()
+        };
+        let (numbers, ()) = tokio::join!(timeout(PATIENCE, changing), publishing);
         let numbers = numbers.unwrap_or_else(|_| panic!("try {number} does not come to its end"));
-        if let Some(numbers) = numbers {
-            assert_eq!(numbers, (1..=all).collect::<Vec<_>>(), "try {number}");
-            upgraded += 1;
-        }
+        assert_eq!(numbers, (1..=all).collect::<Vec<_>>(), "try {number}");
     }
-    assert!(upgraded > TRIES / 2, "{upgraded} of {TRIES}");
 }
 
 #[tokio::test]
-async fn an_upgrade_that_dies_half_way_does_not_leave_a_connection_that_hears_nothing() {
+async fn a_change_right_after_a_poll_that_brought_much_loses_nothing() {
+    let server = Server::start("[log]\ndurability = \"process\"\n");
+    let bearer = server.admin();
+    for try_number in 0..5 {
+        let session = format!("big{try_number}");
+        let mut poller = Poller::log_in(&server, &bearer).await;
+        poller.subscribe(&session).await;
+        for n in 1..=8 {
+            let mut event = note(&session, n);
+            event["data"]["filling"] = json!("x".repeat(120_000));
+            server.publish(&bearer, event).await;
+        }
+        poller.until("the first", |text| note_in(text) == Some(1)).await;
+        server.publish(&bearer, notes(&session, 9..=50)).await;
+        let mut raw = change(&server, &mut poller).await;
+        timeout(PATIENCE, poller.read_on(&mut raw, 50)).await.expect("comes to its end");
+        assert_eq!(poller.notes(), (1..=50).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_changes_in_the_moment_of_its_login_is_let_in_and_hears_everything() {
+    let server = Server::start("[log]\ndurability = \"process\"\n");
+    let bearer = server.admin();
+    server.publish(&bearer, notes("early", 1..=3)).await;
+    for number in 0..TRIES {
+        let polling = Polling::open(&server.endpoint()).await.expect("opens");
+        let (login, sid) = (format!("40{}", json!({ "token": bearer })), polling.sid().to_owned());
+        let probing = async {
+            let mut raw = Raw::upgrade(&server.endpoint(), &sid).await.expect("connects");
+            raw.send_text("2probe").await.expect("sends");
+            assert_eq!(raw.next_text().await.as_deref(), Some("3probe"));
+            raw
+        };
+        // Its acceptance is under way while it changes: the word of it may come either way.
+        let packets = [login.as_str()];
+        let (sent, mut raw) = tokio::join!(polling.send(&packets), probing);
+        assert_eq!(sent.expect("an answer").status, 200);
+        raw.send_text("5").await.expect("sends");
+        let mut seen = Vec::new();
+        let reading = async {
+            while !seen.iter().any(|text: &String| text.contains("server.hello")) {
+                seen.push(raw.next_text().await.expect("goes on"));
+            }
+            raw.send_text(r#"427["subscribe",{"channel":"session:early","since":{"seq":0}}]"#).await.expect("sends");
+            while seen.last().and_then(|text| note_in(text)) != Some(3) {
+                seen.push(raw.next_text().await.expect("goes on"));
+            }
+        };
+        assert!(timeout(PATIENCE, reading).await.is_ok(), "try {number}: {seen:?}");
+        let connected = seen.iter().position(|text| text.starts_with("40")).expect("is told");
+        let hello = seen.iter().position(|text| text.contains("server.hello")).expect("is greeted");
+        assert!(connected < hello, "try {number}: {seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_probe_that_dies_half_way_leaves_polling_as_it_was() {
     let server = Server::start("");
     let bearer = server.admin();
     let mut poller = Poller::log_in(&server, &bearer).await;
-    poller.send(r#"420["subscribe","session:1"]"#).await;
-    poller.until("the answer", |text| text.starts_with("430")).await;
-    let mut raw = Raw::upgrade(&server.endpoint(), poller.polling.sid()).await.expect("connects");
-    raw.send_text("2probe").await.expect("sends");
-    assert_eq!(timeout(PATIENCE, raw.next_text()).await.expect("an answer").as_deref(), Some("3probe"));
-    drop(raw);
-    // A client whose poll is refused opens another connection and goes on from where it was.
-    let refused = timeout(PATIENCE, async { while poller.polling.poll().await.is_ok() {} }).await;
-    assert!(refused.is_ok(), "it would wait for ever");
+    poller.subscribe("1").await;
+    for number in 1..=3 {
+        let mut raw = Raw::upgrade(&server.endpoint(), poller.polling.sid()).await.expect("connects");
+        raw.send_text(if number == 3 { "5" } else { "2probe" }).await.expect("sends");
+        let answer = timeout(PATIENCE, raw.next_text()).await.expect("an answer, or the end");
+        assert_eq!(answer.as_deref(), (number < 3).then_some("3probe"));
+        drop(raw);
+        server.publish(&bearer, note("1", number)).await;
+        poller.until("the next one", |text| note_in(text) == Some(number)).await;
+    }
+    assert_eq!(poller.notes(), [1, 2, 3]);
+    assert_eq!(server.metric("tidings_connections").await, 1.0);
+    assert_eq!(server.metric("tidings_upgrades_failed_total").await, 3.0);
+}
+
+#[tokio::test]
+async fn a_polling_client_that_falls_silent_is_let_go() {
+    let server = Server::start("[socket]\nping_interval_ms = 1000\nping_timeout_ms = 1000\n");
+    let bearer = server.admin();
+    let mut poller = Poller::log_in(&server, &bearer).await;
+    poller.subscribe("1").await;
+    assert_eq!(server.metric("tidings_connections").await, 1.0);
     eventually("its end", async || server.metric("tidings_connections").await == 0.0).await;
     assert_eq!(server.metric("tidings_subscriptions").await, 0.0);
+    assert!(poller.polling.poll().await.is_err(), "its session is gone, too");
 }
 
 #[tokio::test]

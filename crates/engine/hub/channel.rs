@@ -9,7 +9,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tidings_core::{Channel, Message, Seq, log::ChannelFacts};
 
-use super::{HubConfig, connection::Connection};
+use super::{HubConfig, connection::Connection, subscriptions::Key};
 
 /// A place in the order of all that passes through a channel, ephemeral messages included.
 pub(super) type Tick = u64;
@@ -17,18 +17,22 @@ pub(super) type Tick = u64;
 #[derive(Clone)]
 pub(super) struct Entry {
     pub(super) tick: Tick,
+    /// The channel's head once this was in: its own number, or that of what it follows.
+    head: Seq,
     pub(super) message: Arc<Message>,
 }
 
-/// Who listens: a connection and which of its subscriptions.
+/// Who listens: a connection, which of its subscriptions, and where that stands in it.
 #[derive(Clone)]
 pub(super) struct Subscriber {
     pub(super) connection: Arc<Connection>,
-    pub(super) subscription: u64,
+    pub(super) key: Key,
 }
 
 pub(super) struct ChannelState {
     pub(super) name: Channel,
+    /// Which of the fan-out's workers it belongs to.
+    pub(super) worker: usize,
     inner: Mutex<Inner>,
 }
 
@@ -100,7 +104,7 @@ pub(super) struct Change {
 }
 
 /// What a worker takes: what is new since the last time, and how it stands.
-pub(super) struct Batch {
+pub(super) struct Taken {
     pub(super) entries: Vec<Entry>,
     pub(super) more: bool,
     pub(super) deleted: bool,
@@ -116,8 +120,8 @@ pub(super) struct Standing {
 }
 
 impl ChannelState {
-    pub(super) fn new(name: Channel) -> Arc<Self> {
-        Arc::new(Self { name, inner: Mutex::new(Inner { used: true, first: 1, ..Inner::default() }) })
+    pub(super) fn new(name: Channel, worker: usize) -> Arc<Self> {
+        Arc::new(Self { name, worker, inner: Mutex::new(Inner { used: true, first: 1, ..Inner::default() }) })
     }
 
     /// Keeps the channel in memory until the pin is dropped.
@@ -165,7 +169,8 @@ impl ChannelState {
             inner.head = inner.head.max(seq);
             inner.mean_bytes = (inner.mean_bytes * 7 + message.payload.json().len() as u64) / 8;
         }
-        inner.ring.push_back(Entry { tick, message });
+        let head = inner.head;
+        inner.ring.push_back(Entry { tick, head, message });
         inner.ring_bytes += grown;
         let keep = if over { 1 } else { config.ring_messages };
         let mut shrunk = 0;
@@ -196,10 +201,10 @@ impl ChannelState {
     }
 
     /// Takes what is new, at most so many messages and bytes. Without more, the channel is clean.
-    pub(super) fn take_batch(&self, messages: usize, bytes: usize) -> Batch {
+    pub(super) fn take_batch(&self, messages: usize, bytes: usize) -> Taken {
         let mut inner = self.inner.lock();
         let from = inner.fanned;
-        let start = inner.ring.partition_point(|entry| entry.tick <= from);
+        let start = inner.index_after_tick(from);
         let mut entries = Vec::new();
         let mut taken = 0;
         for entry in inner.ring.iter().skip(start).take(messages) {
@@ -216,7 +221,7 @@ impl ChannelState {
         let (deleted, recheck) = (inner.deleted, inner.recheck);
         inner.deleted = false;
         inner.recheck = false;
-        Batch { entries, more, deleted, recheck: recheck || (entries_missing(&inner, start, from)) }
+        Taken { entries, more, deleted, recheck: recheck || (entries_missing(&inner, start, from)) }
     }
 
     /// Some subscribers, from an index on; and the next index, none at the end.
@@ -285,31 +290,29 @@ impl ChannelState {
     pub(super) fn bytes_after(&self, cursor: Seq) -> u64 {
         let inner = self.inner.lock();
         let front = inner.ring.iter().find_map(|entry| entry.message.seq).unwrap_or(inner.head + 1);
-        let in_ring = inner.ring.iter().filter(|entry| entry.message.seq.is_some_and(|seq| seq > cursor));
+        let start = inner.ring.partition_point(|entry| entry.head <= cursor);
+        let in_ring = inner.ring.range(start..).filter(|entry| entry.message.seq.is_some());
         let exact: u64 = in_ring.map(|entry| entry.message.payload.json().len() as u64).sum();
         exact + front.saturating_sub(cursor.saturating_add(1)) * inner.mean_bytes
     }
 
-    /// The durable messages after a cursor, if the ring still has the next one.
+    /// The durable messages that follow a cursor without a hole, if the ring still has the next one.
     pub(super) fn after(&self, cursor: Seq, messages: usize, bytes: usize) -> Option<Vec<Arc<Message>>> {
         let inner = self.inner.lock();
-        let mut found = Vec::new();
-        let mut size = 0;
-        for entry in &inner.ring {
-            let Some(seq) = entry.message.seq else { continue };
-            if seq <= cursor {
-                continue;
-            }
-            if found.is_empty() && seq != cursor + 1 {
-                return None;
-            }
-            if found.len() >= messages || size > bytes {
-                break;
-            }
-            size += entry.message.payload.json().len();
-            found.push(entry.message.clone());
+        let start = inner.ring.partition_point(|entry| entry.head <= cursor);
+        let mut durable = inner.ring.range(start..).filter(|entry| entry.message.seq.is_some()).peekable();
+        if durable.peek()?.head != cursor + 1 {
+            return None;
         }
-        (!found.is_empty()).then_some(found)
+        let (mut size, mut next) = (0, cursor + 1);
+        let fits = |entry: &&Entry| {
+            // Where an announcement was lost the ring has a hole, which only the log can fill.
+            let fits = size <= bytes && entry.head == next;
+            size += entry.message.payload.json().len();
+            next += 1;
+            fits
+        };
+        Some(durable.take(messages).take_while(fits).map(|entry| entry.message.clone()).collect())
     }
 
     /// If nobody listens or is about to, and nothing happened since the last call: empties the ring, with the
@@ -331,6 +334,12 @@ fn entries_missing(inner: &Inner, start: usize, from: Tick) -> bool {
 }
 
 impl Inner {
+    /// The ticks of the ring follow each other.
+    fn index_after_tick(&self, tick: Tick) -> usize {
+        let front = self.ring.front().map_or(tick + 1, |entry| entry.tick);
+        usize::try_from((tick + 1).saturating_sub(front)).unwrap_or(usize::MAX).min(self.ring.len())
+    }
+
     fn standing(&self) -> Standing {
         Standing { head: self.head, first: self.first.min(self.head + 1), tick: self.tick }
     }

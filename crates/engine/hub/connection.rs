@@ -6,34 +6,25 @@
 //! answers and notices, whose number the transport bounds.
 //! It is not a transport: parsing, tokens and timers are elsewhere.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use parking_lot::Mutex;
 use tidings_core::{
-    Channel, Code, Error, Principal, Result, Seq,
-    outlet::{Ending, Frame, Offered, Outlet},
+    Channel, Code, Error, Principal, Result,
+    outlet::{Ending, Offered, Outlet, Said},
 };
 use tokio::sync::Notify;
 
 use super::{
     Hub,
-    channel::{Entry, Pinned, Subscriber},
-    fanout::Prepared,
+    channel::{Pinned, Subscriber},
     notice::Notice,
     subscription::{Outcome, Owed, Phase, Plan, SubscribeRequest, Subscription},
+    subscriptions::{Key, Place, Subscriptions},
 };
 
 /// So many answers and notices may wait for a connection before its transport takes no more commands.
 pub const MAX_WAITING_ANSWERS: usize = 256;
-/// How often a subscription whose filter drops everything is told where it stands.
-const POSITION_PERIOD: Duration = Duration::from_secs(10);
 
 /// A connection of the hub.
 pub struct Connection {
@@ -42,26 +33,26 @@ pub struct Connection {
     pub(super) outlet: Arc<dyn Outlet>,
     principal: Mutex<Arc<Principal>>,
     pub(super) out: Mutex<Out>,
-    /// The outlet took less than it was offered and has not called since.
-    blocked: AtomicBool,
-    /// The outlet has room again.
-    pub(super) wake: Notify,
+    /// It was closed.
+    pub(super) over: Notify,
     /// Answers have left.
     room: Notify,
-    next_subscription: AtomicU64,
 }
 
 /// What is under the connection's lock.
 #[derive(Default)]
 pub(super) struct Out {
-    pub(super) subscriptions: HashMap<Channel, Subscription>,
+    pub(super) subscriptions: Subscriptions,
     /// Answers and notices that the outlet did not take yet.
-    pub(super) control: VecDeque<Frame>,
+    pub(super) control: VecDeque<Said>,
+    /// The outlet took less than it was offered and has had no room since.
+    pub(super) full: bool,
     /// A drain task runs.
     pub(super) draining: bool,
     pub(super) closed: bool,
-    /// The subscription that the drain served last.
-    pub(super) turn: u64,
+    /// Where the subscription stands that the drain served last.
+    pub(super) turn: Place,
+    last_subscription: u64,
 }
 
 impl std::fmt::Debug for Connection {
@@ -72,25 +63,15 @@ impl std::fmt::Debug for Connection {
 
 impl Connection {
     pub(super) fn new(id: u64, hub: Arc<Hub>, principal: Principal, outlet: Arc<dyn Outlet>) -> Arc<Self> {
-        let connection = Arc::new(Self {
+        Arc::new(Self {
             id,
             hub,
             outlet,
             principal: Mutex::new(Arc::new(principal)),
             out: Mutex::default(),
-            blocked: AtomicBool::new(false),
-            wake: Notify::new(),
+            over: Notify::new(),
             room: Notify::new(),
-            next_subscription: AtomicU64::new(1),
-        });
-        let weak: Weak<Self> = Arc::downgrade(&connection);
-        connection.outlet.set_waker(Arc::new(move || {
-            if let Some(connection) = weak.upgrade() {
-                connection.blocked.store(false, Ordering::SeqCst);
-                connection.wake.notify_one();
-            }
-        }));
-        connection
+        })
     }
 
     /// Its number, for logs. Not known to any client.
@@ -113,7 +94,7 @@ impl Connection {
     /// The channels it subscribes to.
     #[must_use]
     pub fn channels(&self) -> Vec<Channel> {
-        self.out.lock().subscriptions.keys().cloned().collect()
+        self.out.lock().subscriptions.channels()
     }
 
     /// Whether it was ended or released.
@@ -122,9 +103,9 @@ impl Connection {
         self.out.lock().closed
     }
 
-    /// Whether the outlet is full and has not called since.
-    pub(super) fn is_blocked(&self) -> bool {
-        self.blocked.load(Ordering::SeqCst)
+    /// Whether the outlet was full and has had no room since.
+    pub(super) fn is_full(&self) -> bool {
+        self.out.lock().full
     }
 
     /// Subscribes to channels that the principal may read, and answers, as one step: the answer is
@@ -133,7 +114,7 @@ impl Connection {
     pub async fn subscribe(
         self: &Arc<Self>,
         requests: Vec<Result<SubscribeRequest>>,
-        answer: impl FnOnce(Vec<Result<Outcome>>) -> Option<Frame>,
+        answer: impl FnOnce(Vec<Result<Outcome>>) -> Option<Said>,
     ) {
         let mut loaded: Vec<Result<(SubscribeRequest, Pinned)>> = Vec::with_capacity(requests.len());
         for request in requests {
@@ -148,9 +129,7 @@ impl Connection {
             .into_iter()
             .map(|request| request.and_then(|(request, channel)| self.attach(&mut out, request, &channel, &epoch)))
             .collect();
-        if let Some(frame) = answer(outcomes) {
-            out.control.push_back(frame);
-        }
+        out.control.extend(answer(outcomes));
         self.flush(&mut out);
         self.drain_if_needed(&mut out);
     }
@@ -166,7 +145,7 @@ impl Connection {
             return Err(Error::new(Code::Unavailable, "the connection is closed"));
         }
         let has_state = self.hub.states.has_projection(&request.channel);
-        if let Some(known) = out.subscriptions.get(&request.channel) {
+        if let Some(known) = out.subscriptions.of(&request.channel) {
             if request.same_as(&known.request) {
                 let standing = known.channel.standing();
                 return Ok(Plan::of(&SubscribeRequest::plain(request.channel), standing, epoch, false).outcome);
@@ -176,17 +155,17 @@ impl Connection {
             let most = self.hub.config.subscriptions;
             return Err(Error::new(Code::TooLarge, format!("a connection has at most {most} subscriptions")));
         }
-        let id = self.next_subscription.fetch_add(1, Ordering::Relaxed);
-        let subscriber = Subscriber { connection: self.clone(), subscription: id };
-        let (slot, standing) = channel.0.attach(subscriber);
+        out.last_subscription += 1;
+        let (id, place) = (out.last_subscription, out.subscriptions.next_place());
+        let (slot, standing) = channel.0.attach(Subscriber { connection: self.clone(), key: Key { place, id } });
         let plan = Plan::of(&request, standing, epoch, has_state);
         if plan.outcome.reason == Some(super::Unrecovered::Future) {
             metrics::counter!("tidings_subscribers_from_the_future_total").increment(1);
             tracing::error!(channel = %request.channel, head = standing.head, "a subscriber knows a position beyond the head of the same epoch");
         }
         let settled = plan.owed == Owed::Nothing && plan.cursor == standing.head && request.since.is_none();
-        metrics::gauge!("tidings_subscriptions").increment(1.0);
-        let mut subscription = Subscription {
+        self.hub.metrics.subscriptions.increment(1.0);
+        out.subscriptions.insert(Subscription {
             id,
             channel: channel.0.clone(),
             slot,
@@ -198,23 +177,39 @@ impl Connection {
             told_at: self.hub.clock.monotonic(),
             initial: !settled,
             request,
-        };
+        });
         if !settled {
-            subscription.fall_behind();
+            self.fall_behind(out, place);
         }
-        out.subscriptions.insert(subscription.request.channel.clone(), subscription);
         Ok(plan.outcome)
+    }
+
+    pub(super) fn fall_behind(&self, out: &mut Out, place: Place) {
+        let before = out.subscriptions.behind();
+        out.subscriptions.fall_behind(place);
+        if out.subscriptions.behind() > before {
+            self.hub.metrics.behind.increment(1.0);
+            self.hub.metrics.fell_behind.increment(1);
+        }
+    }
+
+    pub(super) fn settle(&self, out: &mut Out, place: Place) {
+        let before = out.subscriptions.behind();
+        out.subscriptions.settle(place);
+        if out.subscriptions.behind() < before {
+            self.hub.metrics.behind.decrement(1.0);
+        }
     }
 
     /// Ends subscriptions and answers, as one step: nothing of them comes after the answer. Channels
     /// that were not subscribed to are no error. None means all.
-    pub fn unsubscribe(self: &Arc<Self>, channels: Option<&[Channel]>, answer: Option<Frame>) {
+    pub fn unsubscribe(self: &Arc<Self>, channels: Option<&[Channel]>, answer: Option<Said>) {
         let mut out = self.out.lock();
         let all: Vec<Channel>;
         let channels = match channels {
             Some(channels) => channels,
             None => {
-                all = out.subscriptions.keys().cloned().collect();
+                all = out.subscriptions.channels();
                 &all
             }
         };
@@ -237,31 +232,33 @@ impl Connection {
     }
 
     pub(super) fn detach(&self, out: &mut Out, channel: &Channel) -> bool {
-        let Some(mut subscription) = out.subscriptions.remove(channel) else { return false };
+        let Some(subscription) = out.subscriptions.remove(channel) else { return false };
         subscription.channel.detach(subscription.slot);
-        subscription.settle();
-        metrics::gauge!("tidings_subscriptions").decrement(1.0);
+        if subscription.phase == Phase::Behind {
+            self.hub.metrics.behind.decrement(1.0);
+        }
+        self.hub.metrics.subscriptions.decrement(1.0);
         true
     }
 
-    /// Sends an answer or a notice's frame.
-    pub fn say(self: &Arc<Self>, frame: Frame) {
+    /// Sends an answer or a notice.
+    pub fn say(self: &Arc<Self>, said: Said) {
         let mut out = self.out.lock();
         if out.closed {
             return;
         }
-        out.control.push_back(frame);
+        out.control.push_back(said);
         self.flush(&mut out);
         self.drain_if_needed(&mut out);
     }
 
     /// Sends a notice.
     pub fn notify(self: &Arc<Self>, notice: &Notice<'_>) {
-        self.say(notice.frame(self.hub.clock.now(), self.outlet.form()));
+        self.say(notice.said(self.hub.clock.now()));
     }
 
     pub(super) fn note(&self, out: &mut Out, notice: &Notice<'_>) {
-        out.control.push_back(notice.frame(self.hub.clock.now(), self.outlet.form()));
+        out.control.push_back(notice.said(self.hub.clock.now()));
     }
 
     /// Waits until few enough answers wait that another command may be taken.
@@ -303,29 +300,23 @@ impl Connection {
         if std::mem::replace(&mut out.closed, true) {
             return;
         }
-        let channels: Vec<Channel> = out.subscriptions.keys().cloned().collect();
-        for channel in channels {
+        for channel in out.subscriptions.channels() {
             self.detach(out, &channel);
         }
         out.control.clear();
         self.hub.released(self.id);
-        self.wake.notify_one();
+        self.over.notify_one();
         self.room.notify_waiters();
     }
 
-    /// Offers frames; how many were taken.
-    pub(super) fn write(&self, out: &mut Out, frames: &[Frame]) -> usize {
-        if frames.is_empty() || out.closed {
-            return 0;
-        }
-        // Before the offer: the waker may call while the offer returns.
-        self.blocked.store(true, Ordering::SeqCst);
-        match self.outlet.offer(frames) {
-            Offered::All => {
-                self.blocked.store(false, Ordering::SeqCst);
-                frames.len()
+    /// What became of an offer: how many were taken.
+    pub(super) fn taken(&self, out: &mut Out, offered: Offered, all: usize) -> usize {
+        match offered {
+            Offered::All => all,
+            Offered::Full(taken) => {
+                out.full = true;
+                taken
             }
-            Offered::Some(taken) => taken,
             Offered::Closed => {
                 self.release_all(out);
                 0
@@ -333,21 +324,29 @@ impl Connection {
         }
     }
 
+    /// Whether the outlet takes messages now: nothing else waits for it.
+    pub(super) fn is_writable(out: &Out) -> bool {
+        !out.full && !out.closed && out.control.is_empty()
+    }
+
     /// Writes answers and notices that wait. Whether none is left.
     pub(super) fn flush(&self, out: &mut Out) -> bool {
         if out.control.is_empty() {
             return true;
         }
-        if self.is_blocked() {
+        if out.full || out.closed {
             return false;
         }
         let mut control = std::mem::take(&mut out.control);
-        let taken = self.write(out, control.make_contiguous());
+        let offered = self.outlet.say(control.make_contiguous());
+        let taken = self.taken(out, offered, control.len());
         if out.closed {
             return true;
         }
         control.drain(..taken);
-        out.control = control;
+        if !control.is_empty() {
+            out.control = control;
+        }
         if taken > 0 {
             self.room.notify_waiters();
         }
@@ -355,124 +354,10 @@ impl Connection {
     }
 
     pub(super) fn drain_if_needed(self: &Arc<Self>, out: &mut Out) {
-        let needed = !out.control.is_empty()
-            || out.subscriptions.values().any(|subscription| subscription.phase == Phase::Behind);
+        let needed = out.full || !out.control.is_empty() || out.subscriptions.behind() > 0;
         if needed && !out.draining && !out.closed {
             out.draining = true;
             self.hub.tasks.spawn("hub.drain", Box::pin(self.clone().drain()));
         }
-    }
-
-    /// Writes a batch to a live subscription; one that is not contiguous with it, or whose outlet
-    /// does not take it, falls behind.
-    pub(super) fn deliver(self: &Arc<Self>, channel: &Channel, id: u64, batch: &mut Prepared) {
-        let mut out = self.out.lock();
-        let out = &mut *out;
-        let writable = out.control.is_empty() && !self.is_blocked();
-        let Some(subscription) = out.subscriptions.get_mut(channel).filter(|known| known.id == id) else { return };
-        if subscription.phase == Phase::Behind {
-            subscription.dropped += batch.ephemeral_after(subscription.tick);
-            return;
-        }
-        if batch.fits(subscription) && writable {
-            let frames = batch.frames(self.outlet.form());
-            let taken = self.write(out, frames).min(batch.entries.len());
-            let (written, rest) = batch.entries.split_at(taken);
-            self.advance(out, channel, written, rest);
-        } else {
-            self.deliver_singly(out, channel, batch, writable);
-        }
-        self.drain_if_fell(out, channel);
-    }
-
-    /// The general way: filters, partial overlaps, lost ephemeral messages.
-    fn deliver_singly(&self, out: &mut Out, channel: &Channel, batch: &Prepared, writable: bool) {
-        let Some(subscription) = out.subscriptions.get_mut(channel) else { return };
-        let form = self.outlet.form();
-        let mut chosen: Vec<(&Entry, Option<Frame>)> = Vec::with_capacity(batch.entries.len());
-        let mut cursor = subscription.cursor;
-        let mut hole = batch.recheck && batch.entries.is_empty() && subscription.channel.standing().head > cursor;
-        for entry in batch.entries.iter().filter(|entry| entry.tick > subscription.tick) {
-            match entry.message.seq {
-                Some(seq) if seq <= cursor => continue,
-                Some(seq) if seq > cursor + 1 => {
-                    hole = true;
-                    break;
-                }
-                Some(seq) => cursor = seq,
-                None => {}
-            }
-            let passes = subscription.passes(&entry.message);
-            let frame = if !passes {
-                None
-            } else if entry.message.seq.is_none() && subscription.dropped > 0 {
-                let json = entry.message.to_json(std::mem::take(&mut subscription.dropped));
-                Some(Frame { answer_to: None, body: form.message(&json) })
-            } else {
-                Some(Frame::message(&entry.message, form))
-            };
-            chosen.push((entry, frame));
-        }
-        let frames: Vec<Frame> = chosen.iter().filter_map(|(_, frame)| frame.clone()).collect();
-        let taken = if writable { self.write(out, &frames) } else { 0 };
-        let mut left = taken;
-        let done = chosen.iter().position(|(_, frame)| {
-            let stays = frame.is_some() && left == 0;
-            left -= usize::from(frame.is_some() && left > 0);
-            stays
-        });
-        let entries: Vec<Entry> = chosen.iter().map(|(entry, _)| (*entry).clone()).collect();
-        let (written, rest) = entries.split_at(done.unwrap_or(entries.len()));
-        let filtered = written.len() > taken;
-        self.advance(out, channel, written, rest);
-        let Some(subscription) = out.subscriptions.get_mut(channel) else { return };
-        if hole {
-            subscription.fall_behind();
-        } else if filtered && subscription.phase == Phase::Live {
-            self.tell_position(out, channel, POSITION_PERIOD, true);
-        }
-    }
-
-    /// Moves a subscription past what was written. The rest falls to the drain; what is ephemeral of it is lost.
-    fn advance(&self, out: &mut Out, channel: &Channel, written: &[Entry], rest: &[Entry]) {
-        let Some(subscription) = out.subscriptions.get_mut(channel) else { return };
-        let mut bytes = 0;
-        for entry in written {
-            subscription.tick = entry.tick;
-            if let Some(seq) = entry.message.seq {
-                subscription.cursor = seq;
-            }
-            bytes += entry.message.payload.json().len() as u64;
-        }
-        metrics::counter!("tidings_deliveries_total").increment(written.len() as u64);
-        metrics::counter!("tidings_delivered_bytes_total").increment(bytes);
-        if let Some(last) = rest.last() {
-            let ephemeral = |entry: &&Entry| entry.message.seq.is_none() && subscription.passes(&entry.message);
-            let lost = rest.iter().filter(ephemeral).count() as u64;
-            metrics::counter!("tidings_ephemeral_dropped_total").increment(lost);
-            subscription.dropped += lost;
-            subscription.tick = last.tick;
-            subscription.fall_behind();
-        }
-    }
-
-    fn drain_if_fell(self: &Arc<Self>, out: &mut Out, channel: &Channel) {
-        if out.subscriptions.get(channel).is_some_and(|known| known.phase == Phase::Behind) || !out.control.is_empty() {
-            self.drain_if_needed(out);
-        }
-    }
-
-    /// Tells where a subscription stands, unless that was done within `period`.
-    pub(super) fn tell_position(&self, out: &mut Out, channel: &Channel, period: Duration, live: bool) {
-        let now = self.hub.clock.monotonic();
-        let Some(subscription) = out.subscriptions.get_mut(channel) else { return };
-        if now.saturating_sub(subscription.told_at) < period {
-            return;
-        }
-        subscription.told_at = now;
-        let (seq, head): (Seq, Seq) = (subscription.cursor, subscription.channel.standing().head);
-        let epoch = self.hub.log.epoch();
-        self.note(out, &Notice::Position { channel, epoch: &epoch, seq, head, live });
-        self.flush(out);
     }
 }

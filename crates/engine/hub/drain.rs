@@ -6,21 +6,24 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::{Either, select};
 use tidings_core::{
-    Channel, Message, Result, Seq,
+    Channel, Error, Message, Result, Seq,
     log::{Page, Read},
-    outlet::Frame,
 };
 
 use super::{
     connection::{Connection, Out},
     notice::Notice,
     subscription::{Owed, Phase, Subscription},
+    subscriptions::Key,
 };
+use crate::states::StateAt;
 
-/// One chunk of a replay.
-const CHUNK_MESSAGES: usize = 128;
-const CHUNK_BYTES: usize = 128 * 1024;
+/// The least and the most messages of one chunk.
+const CHUNK: (usize, usize) = (32, 1024);
+/// The most bytes of data of one chunk, about.
+const CHUNK_BYTES: usize = 256 * 1024;
 /// How many messages a filtered `last` looks through at most.
 const SCAN: u64 = 10_000;
 /// How long a log that cannot be read is waited for.
@@ -28,145 +31,201 @@ const RETRY: Duration = Duration::from_millis(250);
 /// How often a subscription that is behind is told where it stands.
 const POSITION_PERIOD: Duration = Duration::from_secs(1);
 
+/// So many chunks are written from memory before others run.
+const CHUNKS_A_TURN: usize = 8;
+
+/// A subscription that is being served.
+struct Served {
+    channel: Channel,
+    key: Key,
+    cursor: Seq,
+    owed: Owed,
+}
+
 /// What is to be done next.
 enum Job {
     /// The outlet is full: wait for room.
     Wait,
-    /// A subscription that is behind.
-    Serve { channel: Channel, id: u64, cursor: Seq, owed: Owed },
+    /// A chunk was written from memory.
+    Written,
+    /// A subscription that is behind and needs more than memory.
+    Serve(Served),
     /// Nobody is behind.
     Done,
 }
 
+/// How much is read at once: as much as the outlet was seen to take.
+struct Pace(usize);
+
+impl Pace {
+    fn learn(&mut self, taken: usize, offered: usize) {
+        if taken == offered && offered >= self.0 {
+            self.0 = (self.0 * 2).min(CHUNK.1);
+        } else if taken * 2 < offered {
+            self.0 = (self.0 / 2).max(CHUNK.0);
+        }
+    }
+}
+
 impl Connection {
     pub(super) async fn drain(self: Arc<Self>) {
+        let (mut written, mut pace) = (0, Pace(CHUNK.0 * 4));
         loop {
-            match self.next_job() {
+            match self.next_job(&mut pace) {
                 Job::Done => return,
-                Job::Wait => self.wake.notified().await,
-                Job::Serve { channel, id, cursor, owed } => match self.serve(&channel, id, cursor, owed).await {
-                    Ok(()) => {}
-                    Err(error) if error.code().retryable() => {
-                        metrics::counter!("tidings_replay_failures_total").increment(1);
-                        tracing::warn!(%channel, %error, "the log could not be read for a subscriber; it is tried again");
-                        tokio::time::sleep(RETRY).await;
+                Job::Wait => self.wait_for_room().await,
+                Job::Written if written < CHUNKS_A_TURN => written += 1,
+                Job::Written => {
+                    written = 0;
+                    tokio::task::yield_now().await;
+                }
+                Job::Serve(served) => {
+                    if let Err(error) = self.serve(&served, &mut pace).await {
+                        self.could_not_serve(&served.channel, &error).await;
                     }
-                    Err(error) => {
-                        tracing::warn!(%channel, %error, "a subscription could not be served and was closed");
-                        self.close_subscription(&channel, error.code(), error.message());
-                    }
-                },
+                }
             }
         }
     }
 
-    fn next_job(&self) -> Job {
+    async fn could_not_serve(self: &Arc<Self>, channel: &Channel, error: &Error) {
+        if error.code().retryable() {
+            metrics::counter!("tidings_replay_failures_total").increment(1);
+            tracing::warn!(%channel, %error, "the log could not be read for a subscriber; it is tried again");
+            tokio::time::sleep(RETRY).await;
+        } else {
+            tracing::warn!(%channel, %error, "a subscription could not be served and was closed");
+            self.close_subscription(channel, error.code(), error.message());
+        }
+    }
+
+    async fn wait_for_room(&self) {
+        let over = std::pin::pin!(self.over.notified());
+        if let Either::Left(((), _)) = select(self.outlet.room(), over).await {
+            self.out.lock().full = false;
+        }
+    }
+
+    fn next_job(&self, pace: &mut Pace) -> Job {
         let mut out = self.out.lock();
         let out = &mut *out;
-        let flushed = self.flush(out);
+        self.flush(out);
         if out.closed {
             out.draining = false;
             return Job::Done;
         }
-        if !flushed || self.is_blocked() {
+        if !Self::is_writable(out) {
             return Job::Wait;
         }
-        let behind = |known: &&Subscription| known.phase == Phase::Behind;
-        let mut next: Option<&Subscription> = None;
-        for known in out.subscriptions.values().filter(behind) {
-            // The one after the last served; at the end, the first.
-            let rank = |known: &Subscription| (known.id <= out.turn, known.id);
-            if next.is_none_or(|best| rank(known) < rank(best)) {
-                next = Some(known);
-            }
-        }
-        let Some(next) = next else {
+        let Some((key, next)) = out.subscriptions.next_behind(out.turn) else {
             out.draining = false;
             return Job::Done;
         };
-        let job =
-            Job::Serve { channel: next.request.channel.clone(), id: next.id, cursor: next.cursor, owed: next.owed };
-        out.turn = next.id;
-        job
+        out.turn = key.place;
+        let (channel, state) = (next.request.channel.clone(), next.channel.clone());
+        let served = Served { channel, key, cursor: next.cursor, owed: next.owed };
+        if served.owed != Owed::Nothing {
+            return Job::Serve(served);
+        }
+        if self.skip_or_settle(out, key) {
+            let Some(messages) = state.after(served.cursor, pace.0, CHUNK_BYTES) else { return Job::Serve(served) };
+            self.write_chunk(out, &served, &messages, pace);
+            self.go_on(out, key);
+        }
+        Job::Written
     }
 
-    /// Runs `change` on a subscription if it is still the same one.
-    fn with<T>(&self, channel: &Channel, id: u64, change: impl FnOnce(&Self, &mut Out) -> T) -> Option<T> {
+    /// After a chunk: live if that was all, else told once in a while where it stands.
+    fn go_on(&self, out: &mut Out, key: Key) {
+        if self.skip_or_settle(out, key) {
+            self.tell_position(out, key, POSITION_PERIOD, false);
+        }
+    }
+
+    /// Runs `change` on the connection if the subscription is still the same one.
+    fn with<T>(&self, served: &Served, change: impl FnOnce(&Self, &mut Out) -> T) -> Option<T> {
         let mut out = self.out.lock();
-        out.subscriptions.get(channel).filter(|known| known.id == id)?;
+        out.subscriptions.get(served.key)?;
         Some(change(self, &mut out))
     }
 
-    async fn serve(&self, channel: &Channel, id: u64, cursor: Seq, owed: Owed) -> Result<()> {
-        match owed {
-            Owed::Nothing => self.replay(channel, id, cursor).await,
+    /// Changes a subscription if it is still the same one.
+    fn change(&self, served: &Served, change: impl FnOnce(&mut Subscription)) {
+        if let Some(subscription) = self.out.lock().subscriptions.get(served.key) {
+            change(subscription);
+        }
+    }
+
+    async fn serve(&self, served: &Served, pace: &mut Pace) -> Result<()> {
+        match served.owed {
+            Owed::Nothing => {
+                self.replay_until(served, Seq::MAX - 1, pace).await?;
+                self.with(served, |this, out| this.go_on(out, served.key));
+                Ok(())
+            }
             Owed::Reset(reason) => {
                 let epoch = self.hub.log.epoch();
-                self.with(channel, id, |this, out| {
-                    this.note(out, &Notice::Reset { channel, epoch: &epoch, seq: cursor, reason });
-                    set_owed(out, channel, Owed::Nothing);
+                let (channel, seq) = (&served.channel, served.cursor);
+                self.with(served, |this, out| {
+                    this.note(out, &Notice::Reset { channel, epoch: &epoch, seq, reason });
                 });
+                self.change(served, |subscription| subscription.owed = Owed::Nothing);
                 metrics::counter!("tidings_gaps_total", "reason" => "reset").increment(1);
                 Ok(())
             }
-            Owed::Snapshot(reason) => self.snapshot(channel, id, reason).await,
-            Owed::SnapshotAfterHistory => self.history_then_snapshot(channel, id, cursor).await,
+            Owed::Snapshot(reason) => self.snapshot(served, reason).await,
+            Owed::SnapshotAfterHistory => self.history_then_snapshot(served, pace).await,
             Owed::Last { count, head, snapshot } => {
-                let from = self.scan_back(channel, id, count, head).await?;
-                self.with(channel, id, |_, out| {
-                    set_owed(out, channel, if snapshot { Owed::SnapshotAfterHistory } else { Owed::Nothing });
-                    set_cursor(out, channel, from);
+                let from = self.scan_back(served, count, head).await?;
+                self.change(served, |subscription| {
+                    subscription.owed = if snapshot { Owed::SnapshotAfterHistory } else { Owed::Nothing };
+                    subscription.cursor = from;
                 });
                 Ok(())
             }
         }
     }
 
-    async fn snapshot(&self, channel: &Channel, id: u64, reason: &str) -> Result<()> {
-        let at = self.hub.states.at_head(channel).await?;
-        let epoch = self.hub.log.epoch();
-        self.with(channel, id, |this, out| {
-            if let Some(at) = at {
-                let snapshot = at.state.snapshot();
-                this.note(out, &Notice::Snapshot { channel, epoch: &epoch, seq: at.seq, reason, snapshot: &snapshot });
-                set_cursor(out, channel, at.seq);
-            }
-            set_owed(out, channel, Owed::Nothing);
-        });
+    async fn snapshot(&self, served: &Served, reason: &str) -> Result<()> {
+        let at = self.hub.states.at_head(&served.channel).await?;
+        let seq = at.as_ref().map_or(served.cursor, |at| at.seq);
+        let mut out = self.out.lock();
+        let Some(subscription) = out.subscriptions.get(served.key) else { return Ok(()) };
+        subscription.cursor = seq;
+        subscription.owed = Owed::Nothing;
+        if let Some(at) = at {
+            self.note_snapshot(&mut out, served, &at, reason);
+        }
         Ok(())
     }
 
+    fn note_snapshot(&self, out: &mut Out, served: &Served, at: &StateAt, reason: &str) {
+        let (channel, epoch, snapshot) = (&served.channel, self.hub.log.epoch(), at.state.snapshot());
+        self.note(out, &Notice::Snapshot { channel, epoch: &epoch, seq: at.seq, reason, snapshot: &snapshot });
+    }
+
     /// History up to the state, then the state: before it show, after it fold.
-    async fn history_then_snapshot(&self, channel: &Channel, id: u64, cursor: Seq) -> Result<()> {
-        let at = self.hub.states.at_head(channel).await?;
-        let Some(at) = at.filter(|at| at.seq > cursor) else {
-            return self.snapshot(channel, id, "joined").await;
+    async fn history_then_snapshot(&self, served: &Served, pace: &mut Pace) -> Result<()> {
+        let at = self.hub.states.at_head(&served.channel).await?;
+        let Some(at) = at.filter(|at| at.seq > served.cursor) else {
+            return self.snapshot(served, "joined").await;
         };
-        let reached = self.replay_until(channel, id, cursor, at.seq).await?;
-        let epoch = self.hub.log.epoch();
-        if reached == Some(at.seq) {
-            self.with(channel, id, |this, out| {
-                let snapshot = at.state.snapshot();
-                let seq = at.seq;
-                this.note(
-                    out,
-                    &Notice::Snapshot { channel, epoch: &epoch, seq, reason: "joined", snapshot: &snapshot },
-                );
-                set_owed(out, channel, Owed::Nothing);
-            });
+        if self.replay_until(served, at.seq, pace).await? == Some(at.seq) {
+            self.with(served, |this, out| this.note_snapshot(out, served, &at, "joined"));
+            self.change(served, |subscription| subscription.owed = Owed::Nothing);
         }
         Ok(())
     }
 
     /// Where the newest `count` messages that pass begin: the seq before the first of them.
-    async fn scan_back(&self, channel: &Channel, id: u64, count: u64, head: Seq) -> Result<Seq> {
-        let filter =
-            self.with(channel, id, |_, out| out.subscriptions.get(channel).and_then(|s| s.request.filter.clone()));
-        let Some(Some(filter)) = filter else { return Ok(head) };
+    async fn scan_back(&self, served: &Served, count: u64, head: Seq) -> Result<Seq> {
+        let mut filter = None;
+        self.change(served, |subscription| filter.clone_from(&subscription.request.filter));
+        let Some(filter) = filter else { return Ok(head) };
         let (mut found, mut before) = (0, head + 1);
         while found < count && head + 1 - before < SCAN {
             let read = Read { after: 0, before: Some(before), limit: 512, max_bytes: 1024 * 1024, newest: true };
-            let page = self.hub.log.read(channel, read).await?;
+            let page = self.hub.log.read(&served.channel, read).await?;
             if page.messages.is_empty() {
                 break;
             }
@@ -181,128 +240,100 @@ impl Connection {
         Ok(before - 1)
     }
 
-    /// One chunk of a replay; at the head the subscription becomes live.
-    async fn replay(&self, channel: &Channel, id: u64, cursor: Seq) -> Result<()> {
-        let told = self.with(channel, id, |this, out| this.skip_or_settle(out, channel));
-        if told != Some(true) {
-            return Ok(());
-        }
-        self.replay_until(channel, id, cursor, Seq::MAX - 1).await?;
-        self.with(channel, id, |this, out| {
-            this.skip_or_settle(out, channel);
-            this.tell_position(out, channel, POSITION_PERIOD, false);
-        });
-        Ok(())
-    }
-
     /// Skips ahead if it lags too far, goes live if it is at the head. Whether it is to be read on.
-    fn skip_or_settle(&self, out: &mut Out, channel: &Channel) -> bool {
-        let Some(subscription) = out.subscriptions.get_mut(channel) else { return false };
+    fn skip_or_settle(&self, out: &mut Out, key: Key) -> bool {
+        let Some(subscription) = out.subscriptions.get(key) else { return false };
         if subscription.owed != Owed::Nothing || subscription.phase == Phase::Live {
             return false;
         }
         let standing = subscription.channel.standing();
         if subscription.cursor >= standing.head {
-            subscription.settle();
             if !subscription.initial {
                 subscription.dropped += subscription.channel.ephemeral_waiting(subscription.tick);
             }
             subscription.tick = standing.tick;
             let first_time = std::mem::replace(&mut subscription.initial, false);
-            self.tell_position(out, channel, if first_time { Duration::ZERO } else { POSITION_PERIOD }, true);
+            self.settle(out, key.place);
+            self.tell_position(out, key, if first_time { Duration::ZERO } else { POSITION_PERIOD }, true);
             return false;
         }
         if !subscription.lags(standing.head) {
             return true;
         }
         metrics::counter!("tidings_gaps_total", "reason" => "lag").increment(1);
-        if subscription.request.snapshot && self.hub.states.has_projection(channel) {
+        if subscription.request.snapshot && self.hub.states.has_projection(&subscription.request.channel) {
             subscription.owed = Owed::Snapshot("lag");
         } else {
-            let (from, to) = (subscription.cursor + 1, standing.head);
-            subscription.cursor = to;
-            let epoch = self.hub.log.epoch();
-            self.note(out, &Notice::Gap { channel, epoch: &epoch, from, to, reason: "lag" });
+            self.note_gap(out, key, standing.head, "lag");
         }
         false
     }
 
+    /// Tells that what comes up to `to` will not come, and moves the cursor there.
+    fn note_gap(&self, out: &mut Out, key: Key, to: Seq, reason: &str) {
+        let Some(subscription) = out.subscriptions.get(key) else { return };
+        let (from, channel) = (subscription.cursor + 1, subscription.request.channel.clone());
+        subscription.cursor = to;
+        let epoch = self.hub.log.epoch();
+        self.note(out, &Notice::Gap { channel: &channel, epoch: &epoch, from, to, reason });
+    }
+
     /// Reads one chunk after the cursor, not beyond `until`, and writes it. Where the cursor stands then.
-    async fn replay_until(&self, channel: &Channel, id: u64, cursor: Seq, until: Seq) -> Result<Option<Seq>> {
-        let state = self.with(channel, id, |_, out| out.subscriptions.get(channel).map(|known| known.channel.clone()));
-        let Some(Some(state)) = state else { return Ok(None) };
-        let messages = match state.after(cursor, CHUNK_MESSAGES, CHUNK_BYTES) {
-            Some(messages) => messages,
-            None => {
-                let read = Read {
-                    after: cursor,
-                    before: Some(until + 1),
-                    limit: CHUNK_MESSAGES,
-                    max_bytes: CHUNK_BYTES,
-                    newest: false,
-                };
-                let page = self.hub.log.read(channel, read).await?;
-                if page.first > cursor + 1 {
-                    return Ok(self.with(channel, id, |this, out| this.tell_gap(out, channel, &page)));
-                }
-                page.messages
-            }
+    async fn replay_until(&self, served: &Served, until: Seq, pace: &mut Pace) -> Result<Option<Seq>> {
+        let read = Read {
+            after: served.cursor,
+            before: Some(until + 1),
+            limit: pace.0,
+            max_bytes: CHUNK_BYTES,
+            newest: false,
         };
-        let messages: Vec<Arc<Message>> =
-            messages.into_iter().filter(|message| message.seq.is_some_and(|seq| seq <= until)).collect();
-        Ok(self.with(channel, id, |this, out| this.write_chunk(out, channel, &messages)))
+        let page = self.hub.log.read(&served.channel, read).await?;
+        if page.first > served.cursor + 1 {
+            return Ok(self.with(served, |this, out| this.tell_gap(out, served, &page)));
+        }
+        Ok(self.with(served, |this, out| this.write_chunk(out, served, &page.messages, pace)))
     }
 
     /// The log no longer has what comes next: a fresh state or a told gap.
-    fn tell_gap(&self, out: &mut Out, channel: &Channel, page: &Page) -> Seq {
-        let Some(subscription) = out.subscriptions.get_mut(channel) else { return 0 };
+    fn tell_gap(&self, out: &mut Out, served: &Served, page: &Page) -> Seq {
+        let Some(subscription) = out.subscriptions.get(served.key) else { return 0 };
         metrics::counter!("tidings_gaps_total", "reason" => "trimmed").increment(1);
-        if subscription.request.snapshot && self.hub.states.has_projection(channel) {
-            let after_history = subscription.owed == Owed::SnapshotAfterHistory;
-            if !after_history {
-                subscription.owed = Owed::Snapshot("gap");
-                return subscription.cursor;
-            }
+        let snapshot = subscription.request.snapshot && self.hub.states.has_projection(&served.channel);
+        if snapshot && subscription.owed != Owed::SnapshotAfterHistory {
+            subscription.owed = Owed::Snapshot("gap");
+            return subscription.cursor;
         }
-        let (from, to) = (subscription.cursor + 1, page.first - 1);
-        subscription.cursor = to;
-        let epoch = self.hub.log.epoch();
-        self.note(out, &Notice::Gap { channel, epoch: &epoch, from, to, reason: "trimmed" });
-        to
+        self.note_gap(out, served.key, page.first - 1, "trimmed");
+        page.first - 1
     }
 
-    fn write_chunk(&self, out: &mut Out, channel: &Channel, messages: &[Arc<Message>]) -> Seq {
-        if !self.flush(out) {
-            return out.subscriptions.get(channel).map_or(0, |known| known.cursor);
+    fn write_chunk(&self, out: &mut Out, served: &Served, messages: &[Arc<Message>], pace: &mut Pace) -> Seq {
+        self.flush(out);
+        let writable = Self::is_writable(out);
+        let Some(subscription) = out.subscriptions.get(served.key) else { return 0 };
+        // What was replaced meanwhile is not this chunk's.
+        if !writable || subscription.cursor != served.cursor {
+            return subscription.cursor;
         }
-        let Some(subscription) = out.subscriptions.get(channel) else { return 0 };
-        let form = self.outlet.form();
-        let passing: Vec<&Arc<Message>> = messages.iter().filter(|message| subscription.passes(message)).collect();
-        let frames: Vec<Frame> = passing.iter().map(|message| Frame::message(message, form)).collect();
-        let taken = self.write(out, &frames);
+        let chosen: Vec<Arc<Message>>;
+        let passing = if subscription.request.filter.is_none() {
+            messages
+        } else {
+            chosen = messages.iter().filter(|message| subscription.passes(message)).cloned().collect();
+            &chosen
+        };
+        let offered = self.outlet.deliver(passing);
+        let taken = self.taken(out, offered, passing.len());
+        pace.learn(taken, passing.len());
         let reached = match passing.get(taken) {
             Some(next) => next.seq.map(|seq| seq - 1),
             None => messages.last().and_then(|message| message.seq),
         };
-        metrics::counter!("tidings_deliveries_total").increment(taken as u64);
-        metrics::counter!("tidings_replayed_total").increment(taken as u64);
         let bytes: usize = passing[..taken].iter().map(|message| message.payload.json().len()).sum();
-        metrics::counter!("tidings_delivered_bytes_total").increment(bytes as u64);
-        if let Some(reached) = reached {
-            set_cursor(out, channel, reached);
-        }
-        out.subscriptions.get(channel).map_or(0, |known| known.cursor)
-    }
-}
-
-fn set_cursor(out: &mut Out, channel: &Channel, cursor: Seq) {
-    if let Some(subscription) = out.subscriptions.get_mut(channel) {
-        subscription.cursor = cursor;
-    }
-}
-
-fn set_owed(out: &mut Out, channel: &Channel, owed: Owed) {
-    if let Some(subscription) = out.subscriptions.get_mut(channel) {
-        subscription.owed = owed;
+        self.hub.metrics.delivered(taken as u64, bytes as u64);
+        self.hub.metrics.replayed.increment(taken as u64);
+        let Some(subscription) = out.subscriptions.get(served.key) else { return 0 };
+        subscription.cursor = reached.unwrap_or(subscription.cursor);
+        subscription.cursor
     }
 }

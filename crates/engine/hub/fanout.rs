@@ -11,24 +11,23 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tidings_core::{
-    Channel, Code,
-    message::WIRE_SLOTS,
-    outlet::{Frame, WireForm},
-};
+use tidings_core::{Channel, Code};
 use tokio::sync::Notify;
 
 use super::{
     Hub,
-    channel::{ChannelState, Entry, Tick},
-    subscription::Subscription,
+    batch::Batch,
+    channel::{ChannelState, Subscriber},
+    deliver::Tally,
 };
 
 /// What a worker takes of one channel at once.
 const BATCH_MESSAGES: usize = 128;
 const BATCH_BYTES: usize = 512 * 1024;
-/// After so many subscribers a worker lets others run.
+/// After so many subscribers, of one channel or of many, a worker lets others run.
 const CHUNK: usize = 256;
+/// What a channel without subscribers counts for.
+const LEAST: usize = 8;
 /// How often idle channels are looked for.
 const SWEEP: std::time::Duration = std::time::Duration::from_secs(15);
 
@@ -54,57 +53,16 @@ impl Workers {
         Self((0..count.max(1)).map(|_| Arc::default()).collect())
     }
 
+    /// The worker of a channel.
+    pub(super) fn of(&self, channel: &Channel) -> usize {
+        spread(channel, self.0.len())
+    }
+
     /// Never waits.
     pub(super) fn enqueue(&self, channel: Arc<ChannelState>) {
-        let shard = &self.0[spread(&channel.name, self.0.len())];
+        let shard = &self.0[channel.worker];
         shard.dirty.lock().push_back(channel);
         shard.wake.notify_one();
-    }
-}
-
-/// A batch with its frames, made once for each wire form.
-pub(super) struct Prepared {
-    pub(super) entries: Vec<Entry>,
-    pub(super) recheck: bool,
-    first: Option<tidings_core::Seq>,
-    contiguous: bool,
-    ephemeral: bool,
-    frames: [Option<Vec<Frame>>; WIRE_SLOTS],
-}
-
-impl Prepared {
-    fn new(entries: Vec<Entry>, recheck: bool) -> Self {
-        let mut seqs = entries.iter().filter_map(|entry| entry.message.seq);
-        let first = seqs.next();
-        let mut last = first;
-        let contiguous = seqs.all(|seq| last.replace(seq) == Some(seq - 1));
-        let ephemeral = entries.iter().any(|entry| entry.message.seq.is_none());
-        Self { entries, recheck, first, contiguous, ephemeral, frames: Default::default() }
-    }
-
-    /// Whether the whole batch is what a subscription needs next.
-    pub(super) fn fits(&self, subscription: &Subscription) -> bool {
-        subscription.request.filter.is_none()
-            && self.contiguous
-            && !self.recheck
-            && self.first.is_none_or(|first| first == subscription.cursor + 1)
-            && self.entries.first().is_some_and(|entry| entry.tick > subscription.tick)
-            && !(self.ephemeral && subscription.dropped > 0)
-    }
-
-    pub(super) fn frames(&mut self, form: &'static dyn WireForm) -> &[Frame] {
-        let entries = &self.entries;
-        self.frames[form.slot()]
-            .get_or_insert_with(|| entries.iter().map(|entry| Frame::message(&entry.message, form)).collect())
-    }
-
-    pub(super) fn ephemeral_after(&self, tick: Tick) -> u64 {
-        if !self.ephemeral {
-            return 0;
-        }
-        let lost = self.entries.iter().filter(|entry| entry.message.seq.is_none() && entry.tick > tick).count() as u64;
-        metrics::counter!("tidings_ephemeral_dropped_total").increment(lost);
-        lost
     }
 }
 
@@ -131,17 +89,18 @@ impl Hub {
     }
 
     async fn fan_out(self: Arc<Self>, shard: Arc<Shard>, mut stopping: tidings_core::BoxFuture<'static, ()>) {
+        let mut turn = Turn::default();
         loop {
             let next = shard.dirty.lock().pop_front();
             match next {
                 Some(channel) => {
-                    let more = self.fan_out_channel(&channel).await;
+                    let more = self.fan_out_channel(&channel, &mut turn).await;
                     if more {
                         shard.dirty.lock().push_back(channel);
                     }
                 }
                 None => tokio::select! {
-                    () = shard.wake.notified() => {}
+                    () = shard.wake.notified() => turn.served = 0,
                     () = &mut stopping => return,
                 },
             }
@@ -149,23 +108,36 @@ impl Hub {
     }
 
     /// Gives what is new in a channel to its subscribers. Whether more waits.
-    async fn fan_out_channel(&self, channel: &Arc<ChannelState>) -> bool {
-        let batch = channel.take_batch(BATCH_MESSAGES, BATCH_BYTES);
-        let mut prepared = Prepared::new(batch.entries, batch.recheck);
+    async fn fan_out_channel(&self, channel: &Arc<ChannelState>, turn: &mut Turn) -> bool {
+        let taken = channel.take_batch(BATCH_MESSAGES, BATCH_BYTES);
+        let batch = Batch::new(&taken.entries, taken.recheck);
         let mut from = Some(0);
-        let mut some = Vec::with_capacity(CHUNK);
         while let Some(start) = from {
-            some.clear();
-            from = channel.subscribers(start, CHUNK, &mut some);
-            for subscriber in &some {
-                if batch.deleted {
+            turn.subscribers.clear();
+            from = channel.subscribers(start, CHUNK, &mut turn.subscribers);
+            turn.served += turn.subscribers.len().max(LEAST);
+            let mut tally = Tally::default();
+            for subscriber in turn.subscribers.drain(..) {
+                if taken.deleted {
                     subscriber.connection.close_subscription(&channel.name, Code::NotFound, "the channel was deleted");
                 } else {
-                    subscriber.connection.deliver(&channel.name, subscriber.subscription, &mut prepared);
+                    subscriber.connection.deliver(subscriber.key, &batch, &mut tally);
                 }
             }
-            tokio::task::yield_now().await;
+            self.metrics.delivered(tally.messages, tally.bytes);
+            if turn.served >= CHUNK {
+                turn.served = 0;
+                tokio::task::yield_now().await;
+            }
         }
-        batch.more
+        taken.more
     }
+}
+
+/// What a worker keeps between channels.
+#[derive(Default)]
+struct Turn {
+    subscribers: Vec<Subscriber>,
+    /// Since it last let others run.
+    served: usize,
 }

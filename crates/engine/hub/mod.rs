@@ -8,13 +8,17 @@
 //! Locks, in the order in which they are taken: a connection's `out`, then a channel's `inner`.
 //! Both are held for a few map operations and non-blocking offers, never across an await.
 
+mod batch;
 mod channel;
 mod connection;
+mod deliver;
 mod drain;
 mod fanout;
+mod figures;
 mod notice;
 mod probe;
 mod subscription;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -39,6 +43,7 @@ use tidings_core::{
 use self::{
     channel::{ChannelState, Pinned},
     fanout::Workers,
+    figures::Figures,
 };
 use crate::states::StateStore;
 
@@ -90,6 +95,7 @@ pub struct Hub {
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
     next_connection: AtomicU64,
     workers: Workers,
+    metrics: Figures,
     probe: OnceLock<probe::Probe>,
 }
 
@@ -122,6 +128,7 @@ impl Hub {
             connections: Mutex::default(),
             next_connection: AtomicU64::new(1),
             workers,
+            metrics: Figures::new(),
             probe: OnceLock::new(),
         });
         hub.start_workers();
@@ -152,7 +159,7 @@ impl Hub {
     /// How many connections do not take what is offered to them now.
     #[must_use]
     pub fn slow_connection_count(&self) -> usize {
-        self.connections.lock().values().filter(|connection| connection.is_blocked()).count()
+        self.connections.lock().values().filter(|connection| connection.is_full()).count()
     }
 
     /// All connections, for whoever ends or warns them one by one.
@@ -188,7 +195,8 @@ impl Hub {
     async fn load(&self, channel: &Channel) -> Result<Pinned> {
         let pinned = {
             let mut shard = self.shard(channel).write();
-            shard.entry(channel.clone()).or_insert_with(|| ChannelState::new(channel.clone())).clone().pin()
+            let new = || ChannelState::new(channel.clone(), self.workers.of(channel));
+            shard.entry(channel.clone()).or_insert_with(new).clone().pin()
         };
         if !pinned.0.is_loaded() {
             // It stands in the map before the log is asked: no commit after the answer can be missed.

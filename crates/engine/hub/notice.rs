@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tidings_core::{
     Channel, Code, Epoch, Seq, Timestamp,
-    outlet::{Ending, Frame, WireForm},
+    outlet::{Ending, Said},
 };
 
 use super::subscription::Unrecovered;
@@ -138,12 +138,11 @@ const NONE: Data<'static> = Data {
 };
 
 impl Notice<'_> {
-    /// The notice as a frame in a wire form. Notices that are about a channel carry it in the envelope too.
+    /// The notice as it is said. One that is about a channel carries it in the envelope too.
     #[must_use]
-    pub fn frame(&self, now: Timestamp, form: &dyn WireForm) -> Frame {
+    pub fn said(&self, now: Timestamp) -> Said {
         let (event_type, channel, data) = self.parts();
-        let json = envelope(event_type, channel, now, &data);
-        Frame { answer_to: None, body: form.message(&json) }
+        Said::notice(envelope(event_type, channel, now, &data))
     }
 
     fn parts(&self) -> (&'static str, Option<&Channel>, Box<RawValue>) {
@@ -225,24 +224,14 @@ fn envelope(event_type: &'static str, channel: Option<&Channel>, now: Timestamp,
 mod tests {
     use super::*;
 
-    struct Json;
-    impl WireForm for Json {
-        fn slot(&self) -> usize {
-            0
-        }
-        fn message(&self, json: &str) -> bytes::Bytes {
-            bytes::Bytes::copy_from_slice(json.as_bytes())
-        }
-    }
-
     #[test]
     fn a_notice_is_a_message_without_seq_that_names_its_channel_twice() {
         let channel: Channel = "session:1".parse().expect("a channel");
         let epoch = Epoch("e".into());
         let notice = Notice::Gap { channel: &channel, epoch: &epoch, from: 3, to: 5, reason: "trimmed" };
-        let frame = notice.frame(Timestamp(0), &Json);
+        let said = notice.said(Timestamp(0));
         assert_eq!(
-            std::str::from_utf8(&frame.body).expect("UTF-8"),
+            std::str::from_utf8(&said.json).expect("UTF-8"),
             r#"{"type":"channel.gap","channel":"session:1","time":"1970-01-01T00:00:00.000Z","data":{"channel":"session:1","epoch":"e","from":3,"to":5,"reason":"trimmed"}}"#
         );
     }

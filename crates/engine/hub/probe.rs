@@ -5,12 +5,11 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tidings_core::{
-    Channel, Error, Event, Principal, Result,
+    BoxFuture, Channel, Error, Event, Message, Principal, Result,
     log::Publication,
-    outlet::{Ending, Frame, Offered, Outlet, Waker, WireForm},
+    outlet::{Ending, Offered, Outlet, Said},
 };
 use tokio::sync::watch;
 
@@ -29,17 +28,6 @@ pub(super) struct Probe {
 /// Where the probe's messages arrive: it keeps the newest number.
 struct Ear(watch::Sender<u64>);
 
-struct ProbeForm;
-
-impl WireForm for ProbeForm {
-    fn slot(&self) -> usize {
-        tidings_core::message::WIRE_SLOTS - 1
-    }
-    fn message(&self, json: &str) -> Bytes {
-        Bytes::copy_from_slice(json.as_bytes())
-    }
-}
-
 impl fmt::Debug for Ear {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("probe")
@@ -48,26 +36,23 @@ impl fmt::Debug for Ear {
 
 #[derive(serde::Deserialize)]
 struct Beat {
-    data: BeatData,
-}
-
-#[derive(serde::Deserialize)]
-struct BeatData {
     #[serde(default)]
     turn: u64,
 }
 
 impl Outlet for Ear {
-    fn form(&self) -> &'static dyn WireForm {
-        &ProbeForm
+    fn say(&self, _said: &[Said]) -> Offered {
+        Offered::All
     }
-    fn set_waker(&self, _waker: Waker) {}
-    fn offer(&self, frames: &[Frame]) -> Offered {
-        let newest = frames.last().and_then(|frame| serde_json::from_slice::<Beat>(&frame.body).ok());
+    fn deliver(&self, messages: &[Arc<Message>]) -> Offered {
+        let newest = messages.last().and_then(|message| serde_json::from_str::<Beat>(message.payload.json()).ok());
         if let Some(beat) = newest {
-            self.0.send_replace(beat.data.turn);
+            self.0.send_replace(beat.turn);
         }
         Offered::All
+    }
+    fn room(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
     }
     fn close(&self, _ending: &Ending) {}
 }

@@ -311,21 +311,6 @@ pub(super) struct Subscription {
 }
 
 impl Subscription {
-    pub(super) fn fall_behind(&mut self) {
-        if self.phase == Phase::Live {
-            self.phase = Phase::Behind;
-            metrics::gauge!("tidings_behind_subscriptions").increment(1.0);
-            metrics::counter!("tidings_fell_behind_total").increment(1);
-        }
-    }
-
-    pub(super) fn settle(&mut self) {
-        if self.phase == Phase::Behind {
-            self.phase = Phase::Live;
-            metrics::gauge!("tidings_behind_subscriptions").decrement(1.0);
-        }
-    }
-
     pub(super) fn passes(&self, message: &Message) -> bool {
         self.request.filter.as_ref().is_none_or(|filter| filter.passes(message))
     }

@@ -90,8 +90,8 @@ impl Hub {
         let mut behind = Vec::new();
         for subscriber in &subscribers {
             let user_id = subscriber.connection.principal().user.clone();
-            let out = subscriber.connection.out.lock();
-            if let Some(known) = out.subscriptions.get(&channel.name)
+            let mut out = subscriber.connection.out.lock();
+            if let Some(known) = out.subscriptions.get(subscriber.key)
                 && known.phase == Phase::Behind
             {
                 behind.push(BehindView { user_id, seq: known.cursor, lag: standing.head.saturating_sub(known.cursor) });

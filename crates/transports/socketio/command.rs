@@ -6,14 +6,10 @@
 
 use std::{
     future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 use smol_str::SmolStr;
@@ -23,50 +19,40 @@ use tidings_core::{
     command::Answer,
     identity::Secret,
     message::Epoch,
-    outlet::{Ending, Frame},
+    outlet::{Ending, Said},
 };
 use tidings_engine::{
     gate::NewEvent,
     hub::{MAX_BATCH, Notice, Outcome, SubscribeRequest},
 };
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    OPENING, PROTOCOL, SocketIoTransport,
-    mailbox::{Bucket, Incoming},
+    PROTOCOL, SocketIoTransport,
+    mailbox::{Incoming, Next},
+    publishing::Pending,
     session::Session,
 };
 
 /// So long a command holds back the next one of its connection; then it runs beside it.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Takes the commands of a connection until it ends.
-pub(super) async fn serve(
-    transport: Arc<SocketIoTransport>,
-    session: Arc<Session>,
-    mut waiting: mpsc::Receiver<Incoming>,
-) {
-    if tokio::time::timeout(OPENING, session.opened.notified()).await.is_err() {
-        // The client left between the door and the room.
-        session.over();
-        return;
-    }
-    session.connection.notify(&hello(&transport, &session));
-    let config = &transport.parts.config;
-    let mut bucket = Bucket::new(config.rate_burst, config.rate_per_second, transport.parts.clock.clone());
-    let running = Arc::new(Semaphore::new(config.concurrent_commands.max(1)));
-    let publishing = Arc::new(Publishing::default());
-    let mut request = 0;
-    while let Some(incoming) = waiting.recv().await {
-        while let Some(pause) = bucket.take() {
-            tokio::time::sleep(pause).await;
-        }
+/// Takes the commands of a connection until none waits.
+pub(super) async fn serve(transport: Arc<SocketIoTransport>, session: Arc<Session>) {
+    loop {
+        let incoming = match session.mailbox.next() {
+            Next::Take(incoming) => incoming,
+            Next::Pause(pause) => {
+                tokio::time::sleep(pause).await;
+                continue;
+            }
+            Next::Nothing => return,
+        };
         session.connection.answers_left().await;
-        let Ok(permit) = running.clone().acquire_owned().await else { return };
+        let Ok(permit) = session.running.clone().acquire_owned().await else { return };
         session.regulate(transport.parts.clock.monotonic());
-        request += 1;
-        let (transport, session, publishing) = (transport.clone(), session.clone(), publishing.clone());
-        Asked { transport, session, publishing, request }.take(incoming, permit).await;
+        let (transport, session, request) = (transport.clone(), session.clone(), incoming.ack);
+        Asked { transport, session, request }.take(incoming, permit).await;
     }
 }
 
@@ -97,7 +83,8 @@ struct Limits {
     rate_per_second: u32,
 }
 
-fn hello(transport: &SocketIoTransport, session: &Session) -> Notice<'static> {
+/// The first word on a connection.
+pub(super) fn hello(transport: &SocketIoTransport, session: &Session) -> Notice<'static> {
     let (principal, config) = (session.connection.principal(), &transport.parts.config);
     let hello = Hello {
         protocol: PROTOCOL,
@@ -116,51 +103,13 @@ fn hello(transport: &SocketIoTransport, session: &Session) -> Notice<'static> {
     Notice::Hello(serde_json::value::to_raw_value(&hello).expect("a hello serialises"))
 }
 
-/// Publications of a connection that are accepted and not durable yet. Whatever else it sends after
-/// them waits for them, so that it sees what they did.
-#[derive(Default)]
-struct Publishing {
-    count: AtomicUsize,
-    done: Notify,
-}
-
-impl Publishing {
-    async fn settled(&self) {
-        loop {
-            let done = self.done.notified();
-            if self.count.load(Ordering::SeqCst) == 0 {
-                return;
-            }
-            done.await;
-        }
-    }
-}
-
-/// One publication, until it is durable or refused.
-struct Pending(Arc<Publishing>);
-
-impl Pending {
-    fn of(publishing: &Arc<Publishing>) -> Self {
-        publishing.count.fetch_add(1, Ordering::SeqCst);
-        Self(publishing.clone())
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        if self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.done.notify_waiters();
-        }
-    }
-}
-
 /// One event of a client.
 #[derive(Clone)]
 struct Asked {
     transport: Arc<SocketIoTransport>,
     session: Arc<Session>,
-    publishing: Arc<Publishing>,
-    request: u64,
+    /// The number of its acknowledgement; none if the client wants no answer.
+    request: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -176,22 +125,21 @@ struct Failed<'a> {
     error: &'a Error,
 }
 
-fn frame(request: u64, body: &impl Serialize) -> Frame {
-    let body = serde_json::to_vec(body).expect("an answer serialises");
-    Frame { answer_to: Some(request), body: Bytes::from(body) }
+/// The answer to a request, if it wants one.
+fn answer(request: Option<u64>, body: &impl Serialize) -> Option<Said> {
+    let request = request?;
+    let json = serde_json::to_vec(body).expect("an answer serialises").into();
+    Some(Said { answer_to: Some(request), json })
 }
 
-fn refusal(request: u64, error: &Error) -> Frame {
+fn refusal(request: Option<u64>, error: &Error) -> Option<Said> {
     metrics::counter!("tidings_refusals_total", "code" => error.code().as_str()).increment(1);
-    frame(request, &Failed { ok: false, error })
+    answer(request, &Failed { ok: false, error })
 }
 
 impl Asked {
     /// Understands an event and acts on it. Returns once the next may be taken.
     async fn take(self, incoming: Incoming, permit: OwnedSemaphorePermit) {
-        if let Some(ack) = incoming.ack {
-            self.session.outlet.expect_answer(self.request, ack);
-        }
         metrics::counter!("tidings_commands_total").increment(1);
         let limit = self.transport.parts.config.max_message_bytes;
         if incoming.text.len() > limit {
@@ -205,7 +153,7 @@ impl Asked {
         };
         let name: String = parts.first().and_then(|name| serde_json::from_str(name.get()).ok()).unwrap_or_default();
         if name != "publish" {
-            self.publishing.settled().await;
+            self.session.publishing.settled().await;
         }
         let done = match (name.as_str(), parts.get(1..).unwrap_or_default()) {
             ("subscribe", [argument]) => self.subscribe(argument).await,
@@ -223,7 +171,17 @@ impl Asked {
     }
 
     fn refuse(&self, error: &Error) {
-        self.session.connection.say(refusal(self.request, error));
+        self.say(refusal(self.request, error));
+    }
+
+    fn answer(&self, body: &impl Serialize) {
+        self.say(answer(self.request, body));
+    }
+
+    fn say(&self, said: Option<Said>) {
+        if let Some(said) = said {
+            self.session.connection.say(said);
+        }
     }
 
     async fn subscribe(&self, argument: &RawValue) -> Result<()> {
@@ -240,7 +198,7 @@ impl Asked {
             requests.push(self.allowed(one).await);
         }
         let request = self.request;
-        let answer = move |outcomes: Vec<Result<Outcome>>| Some(subscribed(request, several, &outcomes));
+        let answer = move |outcomes: Vec<Result<Outcome>>| subscribed(request, several, &outcomes);
         self.session.connection.subscribe(requests, answer).await;
         Result::Ok(())
     }
@@ -270,8 +228,8 @@ impl Asked {
         };
         let channels: Option<Vec<Channel>> =
             names.map(|names| names.iter().map(|name| name.parse()).collect::<Result<_>>()).transpose()?;
-        let answer = frame(self.request, &serde_json::json!({ "ok": true }));
-        self.session.connection.unsubscribe(channels.as_deref(), Some(answer));
+        let answer = answer(self.request, &serde_json::json!({ "ok": true }));
+        self.session.connection.unsubscribe(channels.as_deref(), answer);
         Result::Ok(())
     }
 
@@ -295,7 +253,7 @@ impl Asked {
                 connection.close_subscription(&channel, error.code(), "the grant for this channel is gone");
             }
         }
-        connection.say(frame(self.request, &serde_json::json!({ "ok": true, "expiresAt": expires_at })));
+        self.answer(&serde_json::json!({ "ok": true, "expiresAt": expires_at }));
         Result::Ok(())
     }
 
@@ -327,7 +285,7 @@ impl Asked {
             // Accepted in order; the disk is waited for beside the next command.
             Result::Ok(receipt) => {
                 let epoch = self.transport.parts.gate.log().epoch();
-                let pending = Pending::of(&self.publishing);
+                let pending = Pending::of(&self.session.publishing);
                 self.beside(permit, async move {
                     let _pending = pending;
                     let placed = receipt.await?.into_iter().next().ok_or_else(Error::internal)?;
@@ -355,7 +313,7 @@ impl Asked {
             }
         });
         match tokio::time::timeout(PATIENCE, &mut work).await {
-            Result::Ok(Result::Ok(answer)) => self.session.connection.say(frame(self.request, &answer)),
+            Result::Ok(Result::Ok(answer)) => self.answer(&answer),
             Result::Ok(Err(error)) => self.refuse(&error),
             Err(_) => self.beside(permit, work),
         }
@@ -371,7 +329,7 @@ impl Asked {
             "socketio.answer",
             Box::pin(async move {
                 match work.await {
-                    Result::Ok(answer) => self.session.connection.say(frame(self.request, &answer)),
+                    Result::Ok(answer) => self.answer(&answer),
                     Err(error) => self.refuse(&error),
                 }
                 drop(permit);
@@ -397,7 +355,7 @@ fn placed_answer(placed: Placed, epoch: Epoch) -> Ok<PlacedAnswer> {
     Ok { ok: true, rest: PlacedAnswer { channel: placed.channel, epoch, seq } }
 }
 
-fn subscribed(request: u64, several: bool, outcomes: &[Result<Outcome>]) -> Frame {
+fn subscribed(request: Option<u64>, several: bool, outcomes: &[Result<Outcome>]) -> Option<Said> {
     let one = |outcome: &Result<Outcome>| match outcome {
         Result::Ok(outcome) => serde_json::value::to_raw_value(outcome),
         Err(error) => serde_json::value::to_raw_value(&Failed { ok: false, error }),
@@ -408,8 +366,8 @@ fn subscribed(request: u64, several: bool, outcomes: &[Result<Outcome>]) -> Fram
     let results: Vec<Box<RawValue>> =
         outcomes.iter().map(|outcome| one(outcome).expect("an outcome serialises")).collect();
     match (several, results.first()) {
-        (false, Some(only)) => frame(request, only),
-        _ => frame(request, &serde_json::json!({ "ok": true, "results": results })),
+        (false, Some(only)) => answer(request, only),
+        _ => answer(request, &serde_json::json!({ "ok": true, "results": results })),
     }
 }
 

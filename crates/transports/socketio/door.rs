@@ -15,18 +15,19 @@ use serde::Deserialize;
 use socketioxide::{
     SocketIo,
     adapter::LocalAdapter,
-    extract::{AckSender, SocketRef, TryData},
-    handler::{ConnectHandler, FromMessageParts, Value},
+    extract::{SocketRef, TryData},
+    handler::{ConnectHandler, FromConnectParts, FromMessageParts, Value},
     socket::Socket,
 };
 use tidings_core::{Principal, identity::Secret, outlet::Ending};
 
 use super::{
     PROTOCOL, SocketIoTransport, command,
-    line::{Line, LineEars},
-    mailbox::{Incoming, Mailbox},
-    outlet::QueueOutlet,
-    session::{Session, SessionEars},
+    line::Line,
+    mailbox::{Bucket, Incoming, Mailbox, Put},
+    outlet::SocketOutlet,
+    polled::Polled,
+    session::{Session, SessionEars, SessionParts},
 };
 
 /// What a client presents.
@@ -57,7 +58,7 @@ impl fmt::Display for Refused {
 /// Registers the namespace `/`.
 pub(super) fn open(io: &SocketIo, transport: &Arc<SocketIoTransport>) {
     let (at_door, inside) = (Arc::downgrade(transport), Arc::downgrade(transport));
-    let check = async move |socket: SocketRef, TryData(presented): TryData<Presented>| {
+    let check = async move |Whole(socket): Whole, TryData(presented): TryData<Presented>| {
         let transport = at_door.upgrade().ok_or(Refused::Full)?;
         let presented = presented.map_err(|_| Refused::Authentication)?;
         let principal = judge(&transport, presented).inspect_err(|why| {
@@ -69,8 +70,10 @@ pub(super) fn open(io: &SocketIo, transport: &Arc<SocketIoTransport>) {
     };
     let connected = async move |socket: SocketRef| {
         let session = inside.upgrade().and_then(|transport| transport.session(socket.id.as_str()));
-        if let Some(session) = session {
-            session.mailbox_open();
+        if let Some(session) = session
+            && session.outlet.with_polled(|polled| polled.connected = true).is_some()
+        {
+            session.opened();
         }
     };
     io.ns("/", connected.with(check));
@@ -89,37 +92,25 @@ fn judge(transport: &SocketIoTransport, presented: Presented) -> Result<Principa
 }
 
 /// Everything of a connection comes to be here, after its token was accepted.
-fn accept(transport: &Arc<SocketIoTransport>, socket: &SocketRef, principal: Principal) {
-    let parts = &transport.parts;
-    let sid = socket.id.to_string();
-    let outlet = QueueOutlet::new(socket.clone(), parts.clock.clone());
+fn accept(transport: &Arc<SocketIoTransport>, socket: &Arc<Socket<LocalAdapter>>, principal: Principal) {
+    let (parts, sid) = (&transport.parts, socket.id.to_string());
+    let line = socket.req_parts().extensions.get::<Arc<Line>>().cloned();
+    let outlet = SocketOutlet::new(line.clone(), || Polled::new(socket.clone()), parts.clock.clone());
     let connection = parts.hub.connect(principal, outlet.clone());
-    let (mailbox, waiting) = Mailbox::new(parts.config.mailbox);
-    let session = Arc::new(Session {
-        sid: sid.clone(),
-        connection,
-        outlet,
-        mailbox,
-        opened: tokio::sync::Notify::new(),
-        warned: false.into(),
-        last_poll: 0.into(),
-        unread_since: parking_lot::Mutex::default(),
-        transport: Arc::downgrade(transport),
-    });
+    let bucket = Bucket::new(parts.config.rate_burst, parts.config.rate_per_second, parts.clock.clone());
+    let mailbox = Mailbox::new(parts.config.mailbox, bucket);
+    let session = Session::new(SessionParts { sid: sid.clone(), connection, outlet, mailbox }, transport);
     transport.sessions.lock().insert(sid, session.clone());
     register(socket, &session);
-    parts.tasks.spawn("socketio.commands", Box::pin(command::serve(transport.clone(), session.clone(), waiting)));
-    // Looked up after the session is known, as an upgrade looks for the session after its line is: one sees the other.
-    let direct = socket.req_parts().extensions.get::<Arc<Line>>().cloned();
-    let line = direct.or_else(|| transport.lines.lock().get(&session.sid).cloned());
-    if let Some(line) = line {
-        session.outlet.set_line(line.clone());
-        let ears: Arc<dyn LineEars> = Arc::new(SessionEars(Arc::downgrade(&session)));
-        line.listen(&ears);
+    // Looked up after the session is known, as a change looks for the session after its line is: one sees the other.
+    let changed = || transport.lines.lock().get(&session.sid).cloned();
+    if let Some(line) = line.or_else(changed) {
+        line.listen(Arc::new(SessionEars(Arc::downgrade(&session))));
+        session.outlet.set_line(line);
     }
 }
 
-fn register(socket: &SocketRef, session: &Arc<Session>) {
+fn register(socket: &Socket<LocalAdapter>, session: &Arc<Session>) {
     let weak = Arc::downgrade(session);
     socket.on_fallback(move |event: Event| {
         take_in(&weak, event);
@@ -138,13 +129,32 @@ fn take_in(session: &Weak<Session>, event: Event) {
     let Some(session) = session.upgrade() else { return };
     let Some(transport) = session.transport.upgrade() else { return };
     let now = transport.parts.clock.monotonic();
-    if !session.mailbox.put(event.0) && !session.connection.is_closed() {
-        // Unread since half: what comes all the same was on its way already, and is more than fits.
-        let why = "more was sent at once than may wait";
-        session.connection.end(&Ending::temporary(tidings_core::Code::RateLimited, why));
-        return;
+    match session.mailbox.put(event.0) {
+        Put::Waits => {}
+        Put::Serve => {
+            let tasks = transport.parts.tasks.clone();
+            tasks.spawn("socketio.commands", Box::pin(command::serve(transport, session.clone())));
+        }
+        Put::Full if session.connection.is_closed() => return,
+        Put::Full => {
+            // Unread since half: what comes all the same was on its way already, and is more than fits.
+            let why = "more was sent at once than may wait";
+            session.connection.end(&Ending::temporary(tidings_core::Code::RateLimited, why));
+            return;
+        }
     }
     session.regulate(now);
+}
+
+/// The socket itself, as what is to outlive its handlers needs it.
+struct Whole(Arc<Socket<LocalAdapter>>);
+
+impl FromConnectParts<LocalAdapter> for Whole {
+    type Error = Infallible;
+
+    fn from_connect_parts(socket: &Arc<Socket<LocalAdapter>>, _auth: &Option<Value>) -> Result<Self, Infallible> {
+        Ok(Self(socket.clone()))
+    }
 }
 
 /// An event with its raw arguments and its acknowledgement.
@@ -153,15 +163,14 @@ struct Event(Incoming);
 impl FromMessageParts<LocalAdapter> for Event {
     type Error = Infallible;
 
-    fn from_message_parts(socket: &Arc<Socket>, value: &mut Value, ack: &Option<i64>) -> Result<Self, Infallible> {
-        let sender = ack.is_some().then(|| AckSender::from_message_parts(socket, value, ack));
-        let ack = sender.and_then(Result::ok);
+    fn from_message_parts(_: &Arc<Socket>, value: &mut Value, ack: &Option<i64>) -> Result<Self, Infallible> {
+        let ack = ack.and_then(|id| u64::try_from(id).ok());
         Ok(Self(match value {
             Value::Str(text, attached) => {
                 let binary = attached.as_ref().is_some_and(|attached| !attached.is_empty());
-                Incoming { text: text.to_string(), binary, ack }
+                Incoming { text: text.as_str().into(), binary, ack }
             }
-            Value::Bytes(_) => Incoming { text: String::new(), binary: true, ack },
+            Value::Bytes(_) => Incoming { text: "".into(), binary: true, ack },
         }))
     }
 }

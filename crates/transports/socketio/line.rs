@@ -1,12 +1,14 @@
-//! A line: the byte stream of one WebSocket, between the TCP stream and socketioxide.
+//! A line: the TCP stream of one WebSocket, shared by the protocol and the outlet.
 //!
-//! Guarantees: it counts which packets have been written, so that the outlet knows its room; it can
-//! stop reading for a while, and it can end the connection at once whatever its writer is stuck in.
-//! It is not a parser of the protocol: it follows frame boundaries and reads two bytes of a payload.
+//! Guarantees: what the protocol writes (through [`Tap`](super::tap::Tap)) and what the outlet puts
+//! beside it are whole frames, never one inside another; the protocol's go first, and are always
+//! taken, so that nothing of it is ever stuck in a write; a frame that was begun is finished before
+//! anything else. It ends the connection at once, whatever anybody waits for.
+//! It is not a queue for messages: what does not fit into the socket now is not taken.
 
 use std::{
-    fmt, io,
-    pin::Pin,
+    fmt,
+    io::{self, IoSlice},
     sync::{
         Arc,
         atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
@@ -15,40 +17,79 @@ use std::{
     time::Duration,
 };
 
+use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
-use tidings_core::runtime::Clock;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::net::{Shutdown, shutdown};
+use tidings_core::{outlet::Offered, runtime::Clock};
+use tokio::{net::TcpStream, sync::Notify};
 
-/// A probe and an upgrade packet of a client, as masked frames: so many bytes come before the upgrade is done.
-const UPGRADE_BYTES: u64 = 12 + 7;
+use super::frames;
 
-/// What a line tells: so many message packets were written, or that it ended.
-pub(super) trait LineEars: Send + Sync {
-    fn written(&self, packets: usize);
-    fn ended(&self);
-}
+/// So many frames go into one write.
+const VECTOR: usize = 64;
+/// The most bytes of the protocol's own that may wait: pings and answers to pings. A client that
+/// makes more of them wait than this does not read, and asks all the same.
+const MOST_CONTROL: usize = 64 * 1024;
 
 const OPEN: u8 = 0;
 const PAUSED: u8 = 1;
 const KILLED: u8 = 2;
 
-/// The shared side of a line.
-pub(super) struct Line {
-    state: AtomicU8,
-    wakers: Mutex<(Option<Waker>, Option<Waker>)>,
-    ears: Mutex<Ears>,
-    clock: Arc<dyn Clock>,
-    heard_ms: AtomicU64,
-    read_bytes: AtomicU64,
-    upgrade: bool,
+/// What hears of a line.
+pub(super) trait LineEars: Send + Sync {
+    /// The client was told that it is connected.
+    fn opened(&self);
+    /// The stream is gone.
+    fn ended(&self);
 }
 
-#[derive(Default)]
-struct Ears {
+/// The shared side of a stream.
+pub(super) struct Line {
+    socket: TcpStream,
+    reading: AtomicU8,
+    clock: Arc<dyn Clock>,
+    alive_ms: AtomicU64,
+    sink: Mutex<Sink>,
+    /// It opened, or it ended.
+    changed: Notify,
+}
+
+/// Counts a handshake that is under way, until dropped.
+pub(super) struct Handshake(Arc<AtomicUsize>);
+
+impl Handshake {
+    pub(super) fn begin(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// The writing side, under the line's one short lock.
+pub(super) struct Sink {
+    /// The stream is gone.
+    over: bool,
+    /// The end of a frame of the outlet's that was begun.
+    rest: Bytes,
+    /// Whole frames of the protocol's that wait.
+    control: Vec<u8>,
+    /// The client knows that it is connected: the outlet may write.
+    open: bool,
+    /// The socket took no more, and there has been no room since.
+    full: bool,
+    /// When the client was last pinged because it reads slowly.
+    nudged: Duration,
+    /// Nothing more is taken; once all has left, the writing side is shut.
+    leaving: bool,
+    /// Whoever reads the stream; it also finishes what waits here.
+    reader: Option<Waker>,
     ears: Option<Arc<dyn LineEars>>,
-    /// Written before anybody listened.
-    early: usize,
-    ended: bool,
+    handshake: Option<Handshake>,
 }
 
 impl fmt::Debug for Line {
@@ -58,280 +99,338 @@ impl fmt::Debug for Line {
 }
 
 impl Line {
-    pub(super) fn new(clock: Arc<dyn Clock>, upgrade: bool) -> Arc<Self> {
-        let heard = clock.monotonic().as_millis() as u64;
+    pub(super) fn new(socket: TcpStream, clock: Arc<dyn Clock>, handshake: Handshake) -> Arc<Self> {
+        let now = clock.monotonic().as_millis() as u64;
         Arc::new(Self {
-            state: AtomicU8::new(OPEN),
-            wakers: Mutex::default(),
-            ears: Mutex::default(),
+            socket,
+            reading: AtomicU8::new(OPEN),
             clock,
-            heard_ms: AtomicU64::new(heard),
-            read_bytes: AtomicU64::new(0),
-            upgrade,
+            alive_ms: AtomicU64::new(now),
+            sink: Mutex::new(Sink {
+                over: false,
+                rest: Bytes::new(),
+                control: Vec::new(),
+                open: false,
+                full: false,
+                nudged: Duration::ZERO,
+                leaving: false,
+                reader: None,
+                ears: None,
+                handshake: Some(handshake),
+            }),
+            changed: Notify::new(),
         })
     }
 
-    /// Says who hears of it; what was written or ended before is told at once.
-    pub(super) fn listen(&self, ears: &Arc<dyn LineEars>) {
-        let (early, ended) = {
-            let mut mine = self.ears.lock();
-            mine.ears = Some(ears.clone());
-            (std::mem::take(&mut mine.early), mine.ended)
+    /// The stream, to be read by the tap.
+    pub(super) fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// Says who hears of it; an end that came before is told at once.
+    pub(super) fn listen(&self, ears: Arc<dyn LineEars>) {
+        let over = {
+            let mut sink = self.sink.lock();
+            if !sink.over {
+                sink.ears = Some(ears);
+                return;
+            }
+            ears
         };
-        if early > 0 {
-            ears.written(early);
+        over.ended();
+    }
+
+    /// The client knows that it is connected: from now on the outlet writes.
+    pub(super) fn open(&self) {
+        let ears = {
+            let mut sink = self.sink.lock();
+            sink.open = true;
+            sink.handshake = None;
+            sink.ears.clone()
+        };
+        self.changed.notify_waiters();
+        if let Some(ears) = ears {
+            ears.opened();
         }
-        if ended {
-            ears.ended();
-        }
+    }
+
+    /// Whether the outlet may write.
+    pub(super) fn is_open(&self) -> bool {
+        self.sink.lock().open
+    }
+
+    /// Whether its stream has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.sink.lock().over
     }
 
     /// Stops reading, or reads again. A killed line stays killed.
     pub(super) fn pause(&self, paused: bool) {
         let (from, to) = if paused { (OPEN, PAUSED) } else { (PAUSED, OPEN) };
-        if self.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok() && !paused {
-            self.wake();
+        if self.reading.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok() && !paused {
+            self.wake_reader();
         }
     }
 
-    /// Ends the connection at once: reads return the end, writes fail.
+    pub(super) fn is_paused(&self) -> bool {
+        self.reading.load(Ordering::SeqCst) == PAUSED
+    }
+
+    pub(super) fn is_killed(&self) -> bool {
+        self.reading.load(Ordering::SeqCst) == KILLED
+    }
+
+    /// Ends the connection at once: reads return the end, writes fail, whoever waits goes on.
     pub(super) fn kill(&self) {
-        self.state.store(KILLED, Ordering::SeqCst);
-        self.wake();
+        self.reading.store(KILLED, Ordering::SeqCst);
+        self.shut(Shutdown::Both);
+        self.changed.notify_waiters();
+        self.wake_reader();
     }
 
-    /// How long nothing has come from the client; a line that is not read on purpose counts as heard.
-    pub(super) fn silence(&self) -> Duration {
-        let now = self.clock.monotonic().as_millis() as u64;
-        if self.state.load(Ordering::SeqCst) == PAUSED {
-            self.heard_ms.store(now, Ordering::Relaxed);
+    /// Ends the connection in order: `last`, a whole frame, leaves after what was taken already, then
+    /// the writing side is shut. Nothing more is taken.
+    pub(super) fn leave(&self, last: &[u8]) {
+        {
+            let mut sink = self.sink.lock();
+            if sink.leaving {
+                return;
+            }
+            sink.control.extend_from_slice(last);
+            sink.leaving = true;
+            if !matches!(self.flush(&mut sink), Ok(false)) {
+                return;
+            }
         }
-        Duration::from_millis(now.saturating_sub(self.heard_ms.load(Ordering::Relaxed)))
+        self.wake_reader();
     }
 
-    /// Whether its stream has ended.
-    pub(super) fn is_over(&self) -> bool {
-        self.ears.lock().ended
-    }
-
-    fn wake(&self) {
-        let (read, write) = std::mem::take(&mut *self.wakers.lock());
-        for waker in [read, write].into_iter().flatten() {
-            waker.wake();
+    fn wake_reader(&self) {
+        let reader = self.sink.lock().reader.clone();
+        if let Some(reader) = reader {
+            reader.wake();
         }
     }
 
-    fn end(&self) {
-        let ears = {
-            let mut mine = self.ears.lock();
-            mine.ended = true;
-            mine.ears.take()
+    /// How long there has been no sign of the client: nothing came, and nothing that waited for it
+    /// to read could leave. A line that is not read on purpose counts as heard.
+    pub(super) fn silence(&self, now: Duration) -> Duration {
+        if self.is_paused() {
+            self.alive();
+        }
+        now.saturating_sub(Duration::from_millis(self.alive_ms.load(Ordering::Relaxed)))
+    }
+
+    /// There was a sign of the client.
+    pub(super) fn alive(&self) {
+        self.alive_ms.store(self.clock.monotonic().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Pings a client that reads slowly once more, if that was not done within `period`: the
+    /// heartbeat's own ping comes late, behind what is to be read before, and by then the client
+    /// might have given the server up.
+    pub(super) fn nudge(&self, now: Duration, period: Duration) {
+        {
+            let mut sink = self.sink.lock();
+            if !sink.full || now.saturating_sub(sink.nudged) < period {
+                return;
+            }
+            sink.nudged = now;
+        }
+        if let Err(error) = self.put(frames::PING) {
+            tracing::trace!(%error, "a client is gone already");
+        }
+    }
+
+    /// Takes whole frames of the protocol's. They leave now, or as soon as the client reads.
+    ///
+    /// # Errors
+    /// When the stream is gone, or so much waits that the client cannot be reading.
+    pub(super) fn put(&self, frames: &[u8]) -> io::Result<()> {
+        let mut sink = self.sink.lock();
+        if sink.leaving {
+            return Ok(());
+        }
+        if self.is_killed() || sink.control.len() + frames.len() > MOST_CONTROL {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        sink.control.extend_from_slice(frames);
+        let blocked = !self.flush(&mut sink)?;
+        drop(sink);
+        if blocked {
+            self.wake_reader();
+        }
+        Ok(())
+    }
+
+    /// Finishes what waits, as far as the socket takes it now; else `cx` is woken when it can go on.
+    /// For whoever reads the stream.
+    pub(super) fn pump(&self, cx: &mut Context<'_>) {
+        let mut sink = self.sink.lock();
+        if !sink.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
+            sink.reader = Some(cx.waker().clone());
+        }
+        while !sink.is_clean() && matches!(self.socket.poll_write_ready(cx), Poll::Ready(Ok(()))) {
+            let before = sink.waiting();
+            let done = self.flush(&mut sink).unwrap_or(true);
+            if sink.waiting() < before {
+                // It waited for the client to read, and the client has read.
+                self.alive();
+            }
+            if done {
+                return;
+            }
+        }
+    }
+
+    /// Offers so many frames, each by its index: what the socket does not take now is not taken.
+    pub(super) fn offer<'a>(&self, count: usize, frame: impl Fn(usize) -> &'a Bytes) -> Offered {
+        let mut sink = self.sink.lock();
+        if sink.leaving || sink.over {
+            return Offered::Closed;
+        }
+        if !sink.open {
+            return Offered::Full(0);
+        }
+        if !sink.is_clean() {
+            match self.flush(&mut sink) {
+                Ok(true) => {}
+                Ok(false) => return Offered::Full(0),
+                Err(_) => return Offered::Closed,
+            }
+        }
+        let offered = self.write(&mut sink, count, frame);
+        sink.full = offered != Offered::All;
+        offered
+    }
+
+    /// Resolves when an offer may be taken again, or when there is nobody to offer to.
+    pub(super) async fn room(&self) {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let (over, open) = {
+                let sink = self.sink.lock();
+                (sink.over || sink.leaving || self.is_killed(), sink.open)
+            };
+            if over {
+                return;
+            }
+            if !open {
+                changed.await;
+                continue;
+            }
+            if self.socket.writable().await.is_err() {
+                return;
+            }
+            let mut sink = self.sink.lock();
+            if !matches!(self.flush(&mut sink), Ok(false)) {
+                sink.full = false;
+                drop(sink);
+                self.alive();
+                return;
+            }
+        }
+    }
+
+    /// The stream is gone.
+    pub(super) fn end(&self) {
+        let (ears, reader) = {
+            let mut sink = self.sink.lock();
+            if std::mem::replace(&mut sink.over, true) {
+                return;
+            }
+            sink.rest = Bytes::new();
+            sink.control = Vec::new();
+            sink.handshake = None;
+            (sink.ears.take(), sink.reader.take())
         };
+        drop(reader);
+        // Whoever still has the line keeps the file, but no longer the connection.
+        self.shut(Shutdown::Both);
+        self.changed.notify_waiters();
         if let Some(ears) = ears {
             ears.ended();
         }
     }
 
-    fn note_written(&self, packets: usize) {
-        if packets == 0 {
-            return;
-        }
-        let ears = {
-            let mut mine = self.ears.lock();
-            if mine.ears.is_none() {
-                mine.early += packets;
-            }
-            mine.ears.clone()
-        };
-        if let Some(ears) = ears {
-            ears.written(packets);
+    fn shut(&self, how: Shutdown) {
+        if let Err(error) = shutdown(&self.socket, how) {
+            tracing::trace!(%error, "a socket was shut already");
         }
     }
 
-    /// Whether the client still polls: its upgrade has not come yet.
-    pub(super) fn is_upgrading(&self) -> bool {
-        self.upgrade && self.read_bytes.load(Ordering::Relaxed) < UPGRADE_BYTES
-    }
-}
-
-/// Counts a stream as open until it is dropped.
-struct Open(Arc<AtomicUsize>);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// The stream itself.
-pub(super) struct Tap<S> {
-    _open: Open,
-    stream: S,
-    line: Arc<Line>,
-    frames: FrameCounter,
-}
-
-impl<S> Tap<S> {
-    /// The stream of a line; `open` counts it, accepted or not, until it ends.
-    pub(super) fn new(stream: S, line: Arc<Line>, open: &Arc<AtomicUsize>) -> Self {
-        open.fetch_add(1, Ordering::SeqCst);
-        Self { _open: Open(open.clone()), stream, line, frames: FrameCounter::default() }
-    }
-}
-
-impl<S> Drop for Tap<S> {
-    fn drop(&mut self) {
-        self.line.end();
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        this.line.wakers.lock().0 = Some(cx.waker().clone());
-        match this.line.state.load(Ordering::SeqCst) {
-            KILLED => {
-                this.line.end();
-                return Poll::Ready(Ok(()));
-            }
-            PAUSED => return Poll::Pending,
-            _ => {}
-        }
-        let before = buf.filled().len();
-        match Pin::new(&mut this.stream).poll_read(cx, buf) {
-            Poll::Ready(Ok(())) if buf.filled().len() > before => {
-                let read = (buf.filled().len() - before) as u64;
-                this.line.read_bytes.fetch_add(read, Ordering::Relaxed);
-                let now = this.line.clock.monotonic().as_millis() as u64;
-                this.line.heard_ms.store(now, Ordering::Relaxed);
-                Poll::Ready(Ok(()))
-            }
-            // A probe that dies half-way would leave socketioxide's session upgrading for ever: its own
-            // time limit for upgrades must see silence, not an end.
-            Poll::Ready(_) if this.line.is_upgrading() => Poll::Pending,
-            Poll::Ready(end) => {
-                this.line.end();
-                Poll::Ready(end)
-            }
-            Poll::Pending => Poll::Pending,
-        }
-    }
-}
-
-impl<S: AsyncWrite + Unpin> Tap<S> {
-    fn guard(&self, cx: &Context<'_>) -> io::Result<()> {
-        self.line.wakers.lock().1 = Some(cx.waker().clone());
-        if self.line.state.load(Ordering::SeqCst) == KILLED {
+    /// Writes what waits: the frame that was begun, then the protocol's. Whether all of it left.
+    fn flush(&self, sink: &mut Sink) -> io::Result<bool> {
+        if sink.over {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        Ok(())
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        this.guard(cx)?;
-        let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
-        if let Poll::Ready(Ok(count)) = written {
-            let packets = this.frames.follow(&bytes[..count]);
-            this.line.note_written(packets);
-        }
-        written
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        this.guard(cx)?;
-        Pin::new(&mut this.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
-    }
-}
-
-/// Whether a packet's text starts like an event or an acknowledgement: what the outlet counts.
-pub(super) fn is_counted(start: [u8; 2]) -> bool {
-    start == *b"42" || start == *b"43"
-}
-
-/// Follows unmasked WebSocket frames (RFC 6455, section 5.2) in a byte stream and counts whole ones
-/// that carry an event or an acknowledgement.
-#[derive(Default)]
-struct FrameCounter {
-    header: Vec<u8>,
-    left: u64,
-    start: [u8; 2],
-    seen: u8,
-}
-
-impl FrameCounter {
-    fn follow(&mut self, mut bytes: &[u8]) -> usize {
-        let mut counted = 0;
-        while !bytes.is_empty() {
-            if self.left == 0 {
-                self.header.push(bytes[0]);
-                bytes = &bytes[1..];
-                let Some(length) = payload_length(&self.header) else { continue };
-                (self.left, self.seen, self.start) = (length, 0, [0; 2]);
-                self.header.clear();
-                continue;
-            }
-            let take = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
-            for &byte in bytes[..take].iter().take(2 - usize::from(self.seen.min(2))) {
-                self.start[usize::from(self.seen)] = byte;
-                self.seen += 1;
-            }
-            self.left -= take as u64;
-            bytes = &bytes[take..];
-            counted += usize::from(self.left == 0 && self.seen == 2 && is_counted(self.start));
-        }
-        counted
-    }
-}
-
-/// The payload's length, once a header is whole.
-fn payload_length(header: &[u8]) -> Option<u64> {
-    let short = u64::from(header.get(1)? & 0x7f);
-    match short {
-        126 => Some(u64::from(u16::from_be_bytes(header.get(2..4)?.try_into().ok()?))),
-        127 => Some(u64::from_be_bytes(header.get(2..10)?.try_into().ok()?)),
-        length => Some(length),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn frame(payload: &[u8]) -> Vec<u8> {
-        let mut frame = vec![0x81];
-        match payload.len() {
-            length if length < 126 => frame.push(length as u8),
-            length if length < 65536 => {
-                frame.push(126);
-                frame.extend((length as u16).to_be_bytes());
-            }
-            length => {
-                frame.push(127);
-                frame.extend((length as u64).to_be_bytes());
+        while !sink.rest.is_empty() {
+            match self.socket.try_write(&sink.rest) {
+                Ok(written) => sink.rest.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
             }
         }
-        frame.extend(payload);
-        frame
+        // The message that was begun need not be kept for it any longer.
+        sink.rest = Bytes::new();
+        while !sink.control.is_empty() {
+            match self.socket.try_write(&sink.control) {
+                Ok(written) => drop(sink.control.drain(..written)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        sink.control = Vec::new();
+        if sink.leaving {
+            self.shut(Shutdown::Write);
+        }
+        Ok(true)
     }
 
-    #[test]
-    fn events_and_acknowledgements_are_counted_once_whole_however_they_are_cut() {
-        let long = [b"42".to_vec(), vec![b'x'; 300]].concat();
-        let longer = [b"43".to_vec(), vec![b'x'; 70_000]].concat();
-        let payloads: [&[u8]; 7] = [b"2", b"42[]", b"40{}", &long, b"", b"431[]", &longer];
-        let stream: Vec<u8> = payloads.iter().flat_map(|payload| frame(payload)).collect();
-        for size in [1, 2, 3, 7, 64, 1000, stream.len()] {
-            let mut counter = FrameCounter::default();
-            let counted: usize = stream.chunks(size).map(|chunk| counter.follow(chunk)).sum();
-            assert_eq!(counted, 4, "cut every {size} bytes");
+    /// Writes frames as far as the socket takes them. The end of one that was begun waits.
+    fn write<'a>(&self, sink: &mut Sink, count: usize, frame: impl Fn(usize) -> &'a Bytes) -> Offered {
+        let mut done = 0;
+        while done < count {
+            let end = count.min(done + VECTOR);
+            let written = if end - done == 1 {
+                self.socket.try_write(frame(done))
+            } else {
+                let mut slices = [IoSlice::new(&[]); VECTOR];
+                for (slice, index) in slices.iter_mut().zip(done..end) {
+                    *slice = IoSlice::new(frame(index));
+                }
+                self.socket.try_write_vectored(&slices[..end - done])
+            };
+            let mut left = match written {
+                Ok(written) => written,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Offered::Full(done),
+                Err(_) => return Offered::Closed,
+            };
+            while done < end && left >= frame(done).len() {
+                left -= frame(done).len();
+                done += 1;
+            }
+            if left > 0 {
+                sink.rest = frame(done).slice(left..);
+                return Offered::Full(done + 1);
+            }
+            if done < end {
+                return Offered::Full(done);
+            }
         }
+        Offered::All
+    }
+}
+
+impl Sink {
+    /// How many bytes wait that were taken.
+    fn waiting(&self) -> usize {
+        self.rest.len() + self.control.len()
+    }
+
+    /// Nothing waits that was taken.
+    fn is_clean(&self) -> bool {
+        self.waiting() == 0
     }
 }

@@ -1,53 +1,103 @@
 //! The mailbox of a connection: its commands in the order sent, taken at its rate.
 //!
 //! Guarantees: bounded; nothing that was put in is thrown away while the connection lives; from
-//! half full on the connection is to be left unread.
+//! half full on the connection is to be left unread. One that is empty costs nothing but itself: who
+//! takes the commands runs only while there are some.
 //! It is not a queue of work: what a taken command starts may run beside the next.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use socketioxide::extract::AckSender;
 use tidings_core::runtime::Clock;
-use tokio::sync::mpsc;
 
 /// An event of the client, as it came.
 pub(super) struct Incoming {
     /// The packet's JSON: an array of the event's name and its arguments.
-    pub(super) text: String,
+    pub(super) text: Box<str>,
     /// Whether binary attachments came along.
     pub(super) binary: bool,
-    /// The acknowledgement, if one was asked for.
-    pub(super) ack: Option<AckSender>,
+    /// The number of the acknowledgement, if one was asked for.
+    pub(super) ack: Option<u64>,
 }
 
-/// The putting side.
+/// What became of an event that was put in.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Put {
+    /// Somebody takes already.
+    Waits,
+    /// Nobody takes: whoever put it in has to see to that.
+    Serve,
+    /// There is no room, or the connection is over.
+    Full,
+}
+
+/// What is to be done next.
+pub(super) enum Next {
+    /// This command.
+    Take(Incoming),
+    /// The connection has used up its rate: wait so long.
+    Pause(Duration),
+    /// Nothing waits. Whoever took is not needed any longer.
+    Nothing,
+}
+
+struct Inner {
+    waiting: VecDeque<Incoming>,
+    bucket: Bucket,
+    /// Somebody takes what waits.
+    served: bool,
+    closed: bool,
+}
+
+/// The mailbox.
 pub(super) struct Mailbox {
-    sender: Mutex<Option<mpsc::Sender<Incoming>>>,
+    inner: Mutex<Inner>,
     capacity: usize,
 }
 
 impl Mailbox {
-    pub(super) fn new(capacity: usize) -> (Self, mpsc::Receiver<Incoming>) {
-        let (sender, receiver) = mpsc::channel(capacity.max(4));
-        (Self { sender: Mutex::new(Some(sender)), capacity: capacity.max(4) }, receiver)
+    pub(super) fn new(capacity: usize, bucket: Bucket) -> Self {
+        let inner = Inner { waiting: VecDeque::new(), bucket, served: false, closed: false };
+        Self { inner: Mutex::new(inner), capacity: capacity.max(4) }
     }
 
-    /// Puts an event in. False when there is no room, or no longer anybody who takes.
-    pub(super) fn put(&self, incoming: Incoming) -> bool {
-        self.sender.lock().as_ref().is_some_and(|sender| sender.try_send(incoming).is_ok())
+    /// Puts an event in.
+    pub(super) fn put(&self, incoming: Incoming) -> Put {
+        let mut inner = self.inner.lock();
+        if inner.closed || inner.waiting.len() >= self.capacity {
+            return Put::Full;
+        }
+        inner.waiting.push_back(incoming);
+        if std::mem::replace(&mut inner.served, true) { Put::Waits } else { Put::Serve }
+    }
+
+    /// The next command, if the rate allows one now.
+    pub(super) fn next(&self) -> Next {
+        let mut inner = self.inner.lock();
+        if inner.waiting.is_empty() {
+            inner.served = false;
+            inner.waiting = VecDeque::new();
+            return Next::Nothing;
+        }
+        match inner.bucket.take() {
+            Some(pause) => Next::Pause(pause),
+            None => inner.waiting.pop_front().map_or(Next::Nothing, Next::Take),
+        }
     }
 
     pub(super) fn is_crowded(&self) -> bool {
-        self.sender.lock().as_ref().is_some_and(|sender| sender.capacity() < self.capacity / 2)
+        self.inner.lock().waiting.len() > self.capacity / 2
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.sender.lock().as_ref().is_none_or(|sender| sender.capacity() == self.capacity)
+        self.inner.lock().waiting.is_empty()
     }
 
+    /// Throws away what waits: there is nobody left to answer.
     pub(super) fn close(&self) {
-        self.sender.lock().take();
+        let mut inner = self.inner.lock();
+        inner.closed = true;
+        inner.waiting = VecDeque::new();
     }
 }
 

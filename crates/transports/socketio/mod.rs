@@ -5,15 +5,23 @@
 //! is not read or not written to, and nobody else notices.
 //! It is not the gate: it parses the wire and asks.
 
+mod changes;
 mod command;
 mod door;
+mod frames;
+mod heartbeat;
 mod line;
+#[cfg(test)]
+mod line_tests;
 mod mailbox;
 mod outlet;
+mod polled;
 mod polling;
+mod publishing;
 mod request;
 mod session;
 mod sweep;
+mod tap;
 mod upgrade;
 
 use std::{
@@ -35,7 +43,7 @@ use tidings_core::{
 };
 use tidings_engine::{gate::Gate, hub::Hub};
 
-use self::{line::Line, session::Session};
+use self::{changes::Changes, line::Line, session::Session};
 
 /// The bounds and periods of the transport.
 #[derive(Debug, Clone)]
@@ -58,6 +66,8 @@ pub struct SocketIoConfigured {
     pub unread: Duration,
     /// The most connections; further ones get 503.
     pub max_connections: usize,
+    /// The most WebSockets that are open and not connected yet; further ones get 503.
+    pub max_handshakes: usize,
     /// How long a client has to present its token, and to finish an upgrade.
     pub connect_timeout: Duration,
     /// How long before its end a token's owner is told.
@@ -78,6 +88,7 @@ impl Default for SocketIoConfigured {
             concurrent_commands: 64,
             unread: Duration::from_secs(10),
             max_connections: 50_000,
+            max_handshakes: 2000,
             connect_timeout: Duration::from_secs(10),
             expiry_warning: Duration::from_secs(60),
             max_subscriptions: 1000,
@@ -113,10 +124,13 @@ pub struct SocketIoTransport {
     service: OnceLock<SocketIoService<NotFoundService>>,
     /// Sessions by their engine id, which never leaves this file's folder.
     sessions: Mutex<HashMap<String, Arc<Session>>>,
-    /// Streams of upgrades whose session may not be accepted yet.
+    /// Streams of changes from polling, whose session may not be accepted yet.
     lines: Mutex<HashMap<String, Arc<Line>>>,
+    changes: Changes,
     /// WebSockets that are open, accepted or not.
     open_streams: Arc<AtomicUsize>,
+    /// WebSockets whose client has not been told yet that it is connected.
+    handshakes: Arc<AtomicUsize>,
     draining: AtomicBool,
 }
 
@@ -128,9 +142,6 @@ impl std::fmt::Debug for SocketIoTransport {
 
 /// The version of the wire.
 pub(super) const PROTOCOL: u32 = 1;
-
-/// How long the server waits between accepting a connection and socketioxide's word that it is connected.
-pub(super) const OPENING: Duration = Duration::from_secs(10);
 
 /// Room in a polling payload: more than may wait for a polling client, so that socketioxide never
 /// has to keep a packet back (one that it keeps back is lost in an upgrade).
@@ -145,7 +156,9 @@ impl SocketIoTransport {
             service: OnceLock::new(),
             sessions: Mutex::default(),
             lines: Mutex::default(),
+            changes: Changes::default(),
             open_streams: Arc::default(),
+            handshakes: Arc::default(),
             draining: AtomicBool::new(false),
         });
         let config = &transport.parts.config;
@@ -153,12 +166,12 @@ impl SocketIoTransport {
         builder = builder
             .req_path("/socket.io")
             .ping_interval(config.ping_interval)
-            .ping_timeout(config.ping_timeout)
+            .ping_timeout(heartbeat::ENGINE_TIMEOUT)
             .upgrade_timeout(config.connect_timeout)
             .connect_timeout(config.connect_timeout)
-            .max_buffer_size(outlet::QUEUE_PACKETS)
+            .max_buffer_size(polled::QUEUE_PACKETS)
             .max_payload(MAX_PAYLOAD as u64)
-            .ws_read_buffer_size(4096)
+            .ws_read_buffer_size(512)
             // Somewhat beyond the limit, so that what is too large can still be answered.
             .ws_max_message_size(config.max_message_bytes * 4)
             .ws_max_frame_size(config.max_message_bytes * 4)
@@ -203,7 +216,10 @@ impl SocketIoTransport {
 
     /// Whether no further handshake may begin: streams that are not accepted yet count, too.
     fn is_crowded(&self) -> bool {
-        self.is_full() || self.open_streams.load(Ordering::SeqCst) >= self.parts.config.max_connections
+        let config = &self.parts.config;
+        self.is_full()
+            || self.open_streams.load(Ordering::SeqCst) >= config.max_connections
+            || self.handshakes.load(Ordering::SeqCst) >= config.max_handshakes
     }
 
     fn session(&self, sid: &str) -> Option<Arc<Session>> {

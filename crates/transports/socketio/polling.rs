@@ -14,12 +14,17 @@ use axum::{
     routing::any,
 };
 use bytes::Bytes;
+use futures_util::{
+    FutureExt,
+    future::{Either, select},
+};
 use http_body_util::{BodyExt, Full, Limited};
 use tower::Service;
 
 use super::{
     MAX_PAYLOAD, SocketIoTransport,
-    line::is_counted,
+    heartbeat::Advertised,
+    polled::Polled,
     request::{Query, plain},
     session::Session,
     upgrade,
@@ -40,6 +45,7 @@ impl SocketIoTransport {
 async fn handle(State(transport): State<Arc<SocketIoTransport>>, request: Request<Body>) -> Response<Body> {
     let query = Query::of(request.uri());
     if query.sid.is_none() && transport.is_crowded() {
+        metrics::counter!("tidings_handshakes_refused_total").increment(1);
         let mut refusal = plain(StatusCode::SERVICE_UNAVAILABLE, r#"{"code":4,"message":"Try again later"}"#);
         refusal.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
         return refusal;
@@ -47,12 +53,37 @@ async fn handle(State(transport): State<Arc<SocketIoTransport>>, request: Reques
     if query.websocket && query.known_engine && request.method() == Method::GET && upgrade::is_asked(&request) {
         return upgrade::switch(&transport, request, &query);
     }
-    let session = query.sid.as_deref().and_then(|sid| transport.session(sid));
+    let Some(sid) = query.sid.filter(|_| !query.websocket) else { return open(&transport, request).await };
+    let session = transport.session(&sid);
+    if let Some(session) = &session {
+        session.heard(transport.parts.clock.monotonic());
+    }
     match (session, request.method()) {
-        (Some(session), &Method::GET) => poll(&transport, &session, request).await,
+        (_, &Method::GET) => poll(&transport, &sid, request).await,
         (Some(session), &Method::POST) => post(&transport, &session, request).await,
         _ => pass(&transport, request).await,
     }
+}
+
+/// A request that opens a session, or that is refused.
+async fn open(transport: &SocketIoTransport, request: Request<Body>) -> Response<Body> {
+    let (mut parts, body) = pass(transport, request).await.into_parts();
+    let Ok(body) = body.collect().await else { return bad_request() };
+    let advertised = Advertised(transport.parts.config.ping_timeout);
+    let body = advertised.corrected_body(&body.to_bytes()).into_owned();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(parts, Body::from(body))
+}
+
+fn bad_request() -> Response<Body> {
+    plain(StatusCode::BAD_REQUEST, r#"{"code":3,"message":"Bad request"}"#)
+}
+
+/// The answer to a poll that is to end without a packet: one that says nothing.
+fn nothing() -> Response<Body> {
+    let mut response = Response::new(Body::from("6"));
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain; charset=UTF-8"));
+    response
 }
 
 async fn pass(transport: &SocketIoTransport, request: Request<Body>) -> Response<Body> {
@@ -72,17 +103,49 @@ async fn forward(transport: &SocketIoTransport, request: Request<Full<Bytes>>) -
 }
 
 /// A poll: what the last one answered has arrived.
-async fn poll(transport: &SocketIoTransport, session: &Session, request: Request<Body>) -> Response<Body> {
-    session.outlet.written(session.take_last_poll());
-    let (parts, body) = pass(transport, request).await.into_parts();
-    let Ok(body) = body.collect().await else {
-        return plain(StatusCode::INTERNAL_SERVER_ERROR, r#"{"code":3,"message":"Bad request"}"#);
+async fn poll(transport: &SocketIoTransport, sid: &str, request: Request<Body>) -> Response<Body> {
+    let turn = transport.changes.poll(sid);
+    if turn.held().await {
+        return nothing();
+    }
+    if let Some(session) = transport.session(sid) {
+        session.outlet.with_polled(Polled::arrived);
+    }
+    let (passing, probing) = (std::pin::pin!(pass(transport, request)), std::pin::pin!(turn.probes()));
+    let response = match select(passing, probing).await {
+        Either::Left((response, _)) => response,
+        // A poll that waits has taken nothing out of the queue: it may be let go.
+        Either::Right(((), _)) => return nothing(),
     };
+    let (parts, body) = response.into_parts();
+    let Ok(body) = body.collect().await else { return bad_request() };
     let body = body.to_bytes();
-    let packets = body.split(|byte| *byte == SEPARATOR);
-    let counted = packets.filter(|packet| packet.len() >= 2 && is_counted([packet[0], packet[1]])).count();
-    session.last_poll.fetch_add(counted, std::sync::atomic::Ordering::SeqCst);
+    if let Some(session) = transport.session(sid) {
+        session.heard(transport.parts.clock.monotonic());
+        session.outlet.with_polled(|polled| polled.answered(packets(&body)));
+    }
     Response::from_parts(parts, Body::from(body))
+}
+
+/// The packets of a payload.
+pub(super) fn packets(body: &[u8]) -> impl Iterator<Item = &[u8]> {
+    body.split(|byte| *byte == SEPARATOR).filter(|packet| !packet.is_empty())
+}
+
+/// What waits for a session's next poll, as that poll would be answered; none when nothing does. No
+/// poll of the session may be under way.
+pub(super) fn take_waiting(transport: &SocketIoTransport, sid: &str) -> Option<Bytes> {
+    let mut request = Request::new(Full::new(Bytes::new()));
+    *request.uri_mut() = address(sid)?;
+    let response = forward(transport, request).now_or_never()?;
+    if !response.status().is_success() {
+        return None;
+    }
+    response.into_body().collect().now_or_never()?.ok().map(http_body_util::Collected::to_bytes)
+}
+
+fn address(sid: &str) -> Option<Uri> {
+    format!("/socket.io/?EIO=4&transport=polling&sid={sid}").parse().ok()
 }
 
 /// A post: its packets go in as the mailbox has room for them.
@@ -111,12 +174,12 @@ async fn post(transport: &SocketIoTransport, session: &Session, request: Request
             break;
         }
     }
-    answer.unwrap_or_else(|| plain(StatusCode::BAD_REQUEST, r#"{"code":3,"message":"Bad request"}"#))
+    answer.unwrap_or_else(bad_request)
 }
 
 /// Ends a polling session as its client would: with a close packet, which frees everything of it.
 pub(super) async fn close(transport: &SocketIoTransport, sid: &str) {
-    let Ok(uri) = format!("/socket.io/?EIO=4&transport=polling&sid={sid}").parse::<Uri>() else { return };
+    let Some(uri) = address(sid) else { return };
     let mut request = Request::new(Full::new(Bytes::from_static(b"1")));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;

@@ -7,28 +7,33 @@
 use std::{
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use parking_lot::Mutex;
 use tidings_engine::hub::Connection;
-use tokio::sync::Notify;
+use tokio::sync::Semaphore;
 
-use super::{SocketIoTransport, line::LineEars, mailbox::Mailbox, outlet::QueueOutlet};
+use super::{
+    SocketIoTransport, command, line::LineEars, mailbox::Mailbox, outlet::SocketOutlet, publishing::Publishing,
+};
 
 pub(super) struct Session {
     pub(super) sid: String,
     pub(super) connection: Arc<Connection>,
-    pub(super) outlet: Arc<QueueOutlet>,
+    pub(super) outlet: Arc<SocketOutlet>,
     pub(super) mailbox: Mailbox,
-    /// socketioxide has told the client that it is connected.
-    pub(super) opened: Notify,
+    /// Bounds the commands that run at once.
+    pub(super) running: Arc<Semaphore>,
+    pub(super) publishing: Arc<Publishing>,
+    /// The client knows that it is connected.
+    pub(super) opened: AtomicBool,
     /// The owner was told that the token ends; reset by a refresh.
     pub(super) warned: AtomicBool,
-    /// Packets in the last polling response: they have left once the next poll comes.
-    pub(super) last_poll: AtomicUsize,
+    /// When the last request came, while it polls; in milliseconds of the monotonic clock.
+    heard_ms: AtomicU64,
     /// Since when the connection is not read, if it is not.
     pub(super) unread_since: Mutex<Option<Duration>>,
     pub(super) transport: Weak<SocketIoTransport>,
@@ -40,7 +45,33 @@ impl std::fmt::Debug for Session {
     }
 }
 
+/// What a session is made of.
+pub(super) struct SessionParts {
+    pub(super) sid: String,
+    pub(super) connection: Arc<Connection>,
+    pub(super) outlet: Arc<SocketOutlet>,
+    pub(super) mailbox: Mailbox,
+}
+
 impl Session {
+    pub(super) fn new(parts: SessionParts, transport: &Arc<SocketIoTransport>) -> Arc<Self> {
+        let SessionParts { sid, connection, outlet, mailbox } = parts;
+        let (config, now) = (&transport.parts.config, transport.parts.clock.monotonic());
+        Arc::new(Self {
+            sid,
+            connection,
+            outlet,
+            mailbox,
+            running: Arc::new(Semaphore::new(config.concurrent_commands.max(1))),
+            publishing: Arc::default(),
+            opened: AtomicBool::new(false),
+            warned: AtomicBool::new(false),
+            heard_ms: AtomicU64::new(now.as_millis() as u64),
+            unread_since: Mutex::default(),
+            transport: Arc::downgrade(transport),
+        })
+    }
+
     /// Stops or resumes reading from the client, by what waits in the mailbox. The client counts as
     /// held back from the first stop until it has caught up.
     pub(super) fn regulate(&self, now: Duration) {
@@ -56,35 +87,43 @@ impl Session {
         }
     }
 
-    /// The client knows that it is connected: the first word may be said.
-    pub(super) fn mailbox_open(&self) {
-        self.opened.notify_one();
+    /// The client knows that it is connected: the first word is said.
+    pub(super) fn opened(&self) {
+        if self.opened.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        if let Some(transport) = self.transport.upgrade() {
+            self.connection.notify(&command::hello(&transport, self));
+        }
     }
 
-    /// The client is out of the namespace. Where the server sent it away, the sweep still has its
-    /// transport to end: a client that stays would keep it open for ever.
-    pub(super) fn left(&self) {
-        if self.outlet.farewell(Duration::ZERO) {
-            self.outlet.gone();
-            self.mailbox.close();
-            self.connection.release();
-        } else {
-            self.over();
+    /// A request of the client came.
+    pub(super) fn heard(&self, now: Duration) {
+        self.heard_ms.store(now.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// How long there has been no sign of the client.
+    pub(super) fn silence(&self, now: Duration) -> Duration {
+        match self.outlet.line() {
+            Some(line) => line.silence(now),
+            None => now.saturating_sub(Duration::from_millis(self.heard_ms.load(Ordering::Relaxed))),
         }
+    }
+
+    /// The client is out of the namespace, and so it is out of the server: its transport is ended by
+    /// the sweep, if it does not end it itself.
+    pub(super) fn left(&self) {
+        self.outlet.gone();
+        self.mailbox.close();
+        self.connection.release();
     }
 
     /// Ends everything of it. Idempotent.
     pub(super) fn over(&self) {
-        self.outlet.gone();
-        self.mailbox.close();
-        self.connection.release();
+        self.left();
         if let Some(transport) = self.transport.upgrade() {
             transport.forget(&self.sid);
         }
-    }
-
-    pub(super) fn take_last_poll(&self) -> usize {
-        self.last_poll.swap(0, Ordering::SeqCst)
     }
 }
 
@@ -92,9 +131,9 @@ impl Session {
 pub(super) struct SessionEars(pub(super) Weak<Session>);
 
 impl LineEars for SessionEars {
-    fn written(&self, packets: usize) {
+    fn opened(&self) {
         if let Some(session) = self.0.upgrade() {
-            session.outlet.written(packets);
+            session.opened();
         }
     }
     fn ended(&self) {

@@ -2,7 +2,7 @@
 //!
 //! Guarantees: a silent client is let go within its ping interval, timeout and one turn of the
 //! sweep, whatever socketioxide's tasks are stuck in; a token's end is told before and kept.
-//! It is not a heartbeat: socketioxide pings.
+//! It is not what pings: socketioxide does.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -19,6 +19,9 @@ const TURN: Duration = Duration::from_millis(250);
 /// How long a closing connection has for its last words.
 pub(super) const FAREWELL: Duration = Duration::from_secs(1);
 
+/// How many times in a ping interval a client is pinged that reads slowly.
+const NUDGES: u32 = 3;
+
 /// Starts the sweep; it ends with the server.
 pub(super) fn start(transport: &Arc<SocketIoTransport>) {
     let (weak, mut stopping) = (Arc::downgrade(transport), transport.parts.tasks.stopping());
@@ -33,40 +36,37 @@ pub(super) fn start(transport: &Arc<SocketIoTransport>) {
                 let Some(transport) = weak.upgrade() else { return };
                 let sessions: Vec<Arc<Session>> = transport.sessions.lock().values().cloned().collect();
                 transport.lines.lock().retain(|_, line| !line.is_over());
+                let now = transport.parts.clock.monotonic();
                 for session in sessions {
-                    look_at(&transport, &session);
+                    look_at(&transport, &session, now);
                 }
             }
         }),
     );
 }
 
-fn look_at(transport: &Arc<SocketIoTransport>, session: &Arc<Session>) {
+fn look_at(transport: &Arc<SocketIoTransport>, session: &Arc<Session>, now: Duration) {
     let config = &transport.parts.config;
-    if session.outlet.farewell(FAREWELL) {
+    if session.outlet.is_due(now, FAREWELL) {
         end_transport(transport, session);
         return;
     }
     if session.connection.is_closed() {
         return;
     }
-    let dead = config.ping_interval + config.ping_timeout + TURN;
-    if let Some(line) = session.outlet.line()
-        && line.silence() > dead
-    {
+    if session.silence(now) > config.ping_interval + config.ping_timeout {
         metrics::counter!("tidings_silent_clients_total").increment(1);
         tracing::debug!(connection = session.connection.id(), "a client fell silent");
-        line.kill();
-        session.over();
+        end_transport(transport, session);
         return;
     }
-    if session.outlet.line().is_some_and(|line| !line.is_upgrading()) {
-        // The last poll before an upgrade is followed by none: what it answered has arrived all the same.
-        session.outlet.written(session.take_last_poll());
+    if let Some(line) = session.outlet.line() {
+        line.nudge(now, config.ping_interval / NUDGES);
     }
-    let now = transport.parts.clock.monotonic();
-    session.regulate(now);
-    let unread = *session.unread_since.lock();
+    let unread = {
+        session.regulate(now);
+        *session.unread_since.lock()
+    };
     if unread.is_some_and(|since| now.saturating_sub(since) >= config.unread) {
         session.connection.end(&command::flooding());
     }
@@ -84,23 +84,20 @@ fn watch_token(transport: &SocketIoTransport, session: &Session) {
     }
 }
 
-/// Ends what the connection runs on.
+/// Ends what the connection runs on, and everything of it, whatever anybody waits for.
 fn end_transport(transport: &Arc<SocketIoTransport>, session: &Arc<Session>) {
-    match session.outlet.line() {
-        Some(line) => {
-            line.kill();
-            session.over();
-        }
-        None => {
-            let (transport, session) = (transport.clone(), session.clone());
-            let tasks = transport.parts.tasks.clone();
-            tasks.spawn(
-                "socketio.close",
-                Box::pin(async move {
-                    polling::close(&transport, &session.sid).await;
-                    session.over();
-                }),
-            );
-        }
+    if let Some(line) = session.outlet.line() {
+        line.kill();
+        session.over();
+        return;
     }
+    session.over();
+    let (transport, session) = (transport.clone(), session.clone());
+    let tasks = transport.parts.tasks.clone();
+    tasks.spawn(
+        "socketio.close",
+        Box::pin(async move {
+            polling::close(&transport, &session.sid).await;
+        }),
+    );
 }

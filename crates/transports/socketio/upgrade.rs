@@ -1,24 +1,32 @@
 //! The WebSocket upgrade: done here, so that socketioxide gets a stream of ours.
 //!
-//! Guarantees: the request's headers are not kept for the connection's life; the stream is a
-//! [`Line`] that can be counted, paused and ended.
+//! Guarantees: nothing of the request but its address is kept for the connection's life; a session
+//! that polls changes to the WebSocket without loss, double or disorder, and a probe that dies leaves
+//! it as it was.
 //! It is not the engine's handshake: socketioxide does that on the stream.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use axum::{
     body::Body,
-    http::{HeaderValue, Request, Response, StatusCode, header},
+    http::{HeaderValue, Request, Response, StatusCode, Uri, header},
 };
+use bytes::BytesMut;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tower::Service;
 
 use super::{
     SocketIoTransport,
-    line::{Line, LineEars, Tap},
+    frames::{self, Begins},
+    heartbeat::Advertised,
+    line::{Handshake, Line},
+    polling,
     request::{Query, plain},
     session::SessionEars,
+    tap::Tap,
 };
 
 /// Whether a request asks for a WebSocket.
@@ -35,18 +43,28 @@ pub(super) fn switch(transport: &Arc<SocketIoTransport>, mut request: Request<Bo
     let version = request.headers().get(header::SEC_WEBSOCKET_VERSION).map(HeaderValue::as_bytes);
     let key = request.headers().get(header::SEC_WEBSOCKET_KEY).filter(|_| version == Some(b"13"));
     let accept = key.and_then(|key| HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok());
-    let Some(accept) = accept else {
+    // A copy: the address itself would keep the whole buffer that the request was read into.
+    let uri = request.uri().path_and_query().and_then(|address| address.as_str().to_owned().parse::<Uri>().ok());
+    let (Some(accept), Some(uri)) = (accept, uri) else {
         return plain(StatusCode::BAD_REQUEST, r#"{"code":3,"message":"Bad request"}"#);
     };
-    let uri = request.uri().clone();
     let upgraded = hyper::upgrade::on(&mut request);
     let (holder, sid) = (transport.clone(), query.sid.clone());
+    let handshake = Handshake::begin(&transport.handshakes);
     transport.parts.tasks.spawn(
         "socketio.upgrade",
         Box::pin(async move {
-            match upgraded.await {
-                Ok(stream) => hand_over(&holder, TokioIo::new(stream), uri, sid),
-                Err(error) => tracing::debug!(%error, "an upgrade was not completed"),
+            let stream = match upgraded.await {
+                Ok(upgraded) => Stream::of(upgraded),
+                Err(error) => return tracing::debug!(%error, "an upgrade was not completed"),
+            };
+            match (stream, sid) {
+                (Some(stream), None) => {
+                    let (line, tap) = stream.into_line(&holder, handshake);
+                    hand_over(&holder, tap, uri, line);
+                }
+                (Some(stream), Some(sid)) => change(&holder, stream, uri, &sid, handshake).await,
+                (None, _) => tracing::error!("a WebSocket over something else than TCP cannot be served"),
             }
         }),
     );
@@ -59,29 +77,108 @@ pub(super) fn switch(transport: &Arc<SocketIoTransport>, mut request: Request<Bo
     response
 }
 
-fn hand_over<S>(transport: &Arc<SocketIoTransport>, stream: S, uri: axum::http::Uri, sid: Option<String>)
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-{
-    let line = Line::new(transport.parts.clock.clone(), sid.is_some());
-    if let Some(sid) = sid {
-        // The session may be accepted already, or only while the probe runs.
-        transport.lines.lock().insert(sid.clone(), line.clone());
-        if let Some(session) = transport.session(&sid) {
-            session.outlet.set_line(line.clone());
-            let ears: Arc<dyn LineEars> = Arc::new(SessionEars(Arc::downgrade(&session)));
-            line.listen(&ears);
+/// A stream that is no longer HTTP's, and what was read of it already.
+struct Stream {
+    socket: TcpStream,
+    early: BytesMut,
+}
+
+impl Stream {
+    fn of(upgraded: Upgraded) -> Option<Self> {
+        let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
+        Some(Self { socket: parts.io.into_inner(), early: BytesMut::from(&parts.read_buf[..]) })
+    }
+
+    fn into_line(self, transport: &SocketIoTransport, handshake: Handshake) -> (Arc<Line>, Tap) {
+        let advertised = Advertised(transport.parts.config.ping_timeout);
+        let line = Line::new(self.socket, transport.parts.clock.clone(), handshake);
+        let tap = Tap::new(line.clone(), self.early.freeze(), advertised, &transport.open_streams);
+        (line, tap)
+    }
+
+    /// The text of the client's next short frame, which stays in what was read. `from` is where it begins.
+    async fn next_text(&mut self, from: usize) -> io::Result<(Vec<u8>, usize)> {
+        loop {
+            match frames::begins(&self.early[from..]) {
+                Begins::Text(text, length) => return Ok((text, from + length)),
+                Begins::Other => return Err(io::ErrorKind::InvalidData.into()),
+                Begins::Part => {}
+            }
+            self.socket.readable().await?;
+            match self.socket.try_read_buf(&mut self.early) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                Ok(_) | Err(_) => {}
+            }
         }
     }
+
+    async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            self.socket.writable().await?;
+            match self.socket.try_write(bytes) {
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Changes a session that polls to a WebSocket, if its client goes through with it.
+async fn change(transport: &Arc<SocketIoTransport>, mut stream: Stream, uri: Uri, sid: &str, handshake: Handshake) {
+    let probe = transport.changes.probe(sid);
+    let probed = async {
+        let (text, end) = stream.next_text(0).await?;
+        if text != b"2probe" {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        stream.write(frames::PROBE_ANSWER).await?;
+        let (text, _) = stream.next_text(end).await?;
+        if text == b"5" { Ok(()) } else { Err(io::Error::from(io::ErrorKind::InvalidData)) }
+    };
+    if !matches!(timeout(transport.parts.config.connect_timeout, probed).await, Ok(Ok(()))) {
+        metrics::counter!("tidings_upgrades_failed_total").increment(1);
+        return tracing::debug!("a probe for an upgrade died; the session polls on");
+    }
+    probe.polls_over().await;
+    let (line, tap) = stream.into_line(transport, handshake);
+    // Whoever is accepted from here on finds the line. Whoever was before is held, and gets it below.
+    transport.lines.lock().insert(sid.to_owned(), line.clone());
+    let session = transport.session(sid);
+    let mut told = session
+        .as_ref()
+        .and_then(|session| {
+            session.outlet.with_polled(|polled| {
+                polled.changing = true;
+                polled.told
+            })
+        })
+        .unwrap_or_default();
+    while let Some(body) = polling::take_waiting(transport, sid) {
+        for packet in polling::packets(&body).filter(|packet| *packet != b"6") {
+            told |= packet.starts_with(b"40");
+            if line.put(&frames::text(&[packet])).is_err() {
+                return tracing::debug!("a client left while it changed to a WebSocket");
+            }
+        }
+    }
+    if let Some(session) = session {
+        line.listen(Arc::new(SessionEars(Arc::downgrade(&session))));
+        session.outlet.set_line(line.clone());
+    }
+    if told {
+        line.open();
+    }
+    hand_over(transport, tap.probed(), uri, line);
+}
+
+fn hand_over(transport: &SocketIoTransport, tap: Tap, uri: Uri, line: Arc<Line>) {
     let mut request = Request::new(());
     *request.uri_mut() = uri;
-    request.extensions_mut().insert(line.clone());
-    if let Err(error) = Service::<(_, Request<()>)>::call(
-        &mut transport.service(),
-        (Tap::new(stream, line, &transport.open_streams), request),
-    )
-    .into_inner()
-    {
+    request.extensions_mut().insert(line);
+    if let Err(error) = Service::<(_, Request<()>)>::call(&mut transport.service(), (tap, request)).into_inner() {
         tracing::debug!(%error, "a stream was not taken");
     }
 }

@@ -5,13 +5,12 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use bytes::Bytes;
 use serde_json::{Value, json};
 use tidings_core::{
     Channel, Event, Message, Principal, Result,
     handler::{EventRow, Handler, Retention, Route},
     log::{EventLog, Publication},
-    outlet::Frame,
+    outlet::Said,
     projection::{Fold, Projection, Reducer},
 };
 use tidings_testkit::{MemoryConfig, MemoryLog, RecordingOutlet, Taken, TestClock, TestTasks};
@@ -116,7 +115,7 @@ impl World {
                 let first = outcomes.into_iter().next().expect("one").expect("attached");
                 let body = serde_json::to_vec(&first).expect("serialises");
                 send.send(serde_json::from_slice(&body).expect("JSON")).expect("heard");
-                Some(Frame { answer_to: Some(1), body: Bytes::from(body) })
+                Some(Said { answer_to: Some(1), json: body.into() })
             })
             .await;
         receive.await.expect("an answer")

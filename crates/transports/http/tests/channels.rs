@@ -3,44 +3,15 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tidings_core::{
-    Principal,
-    identity::Identity,
-    outlet::{Ending, Frame, Offered, Outlet, Waker, WireForm},
-};
+use tidings_core::{Principal, identity::Identity};
 use tidings_engine::hub::{Connection, SubscribeRequest};
+use tidings_testkit::RecordingOutlet;
 
 use super::{ADMIN, NOBODY, PRODUCER, Server, VIEWER};
 
-/// A way out that takes everything and keeps nothing.
-#[derive(Debug)]
-struct Sink;
-
-struct Plain;
-
-impl WireForm for Plain {
-    fn slot(&self) -> usize {
-        0
-    }
-    fn message(&self, json: &str) -> bytes::Bytes {
-        json.to_owned().into()
-    }
-}
-
-impl Outlet for Sink {
-    fn form(&self) -> &'static dyn WireForm {
-        &Plain
-    }
-    fn set_waker(&self, _waker: Waker) {}
-    fn offer(&self, _frames: &[Frame]) -> Offered {
-        Offered::All
-    }
-    fn close(&self, _ending: &Ending) {}
-}
-
 async fn subscriber(server: &Server, channels: &[&str]) -> Arc<Connection> {
     let principal: Principal = server.identity.verify(VIEWER).expect("a viewer");
-    let connection = server.hub.connect(principal, Arc::new(Sink));
+    let connection = server.hub.connect(principal, RecordingOutlet::open());
     let asked = channels.iter().map(|name| Ok(SubscribeRequest::plain(name.parse().expect("a channel")))).collect();
     connection.subscribe(asked, |_| None).await;
     connection

@@ -1,0 +1,229 @@
+//! Lines over real sockets: whose frame leaves when, and what a client that does not read changes.
+//!
+//! Guarantees: what came out is taken apart frame by frame, so that any mixture would show.
+//! They are not tests of the protocol: those are with the server and real clients.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tidings_core::{outlet::Offered, runtime::Clock};
+use tidings_testkit::{PATIENCE, TestClock};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+
+use super::{
+    frames::{self, PING},
+    heartbeat::Advertised,
+    line::{Handshake, Line, LineEars},
+    tap::Tap,
+};
+
+struct Place {
+    line: Arc<Line>,
+    client: TcpStream,
+    clock: Arc<TestClock>,
+    handshakes: Arc<AtomicUsize>,
+}
+
+async fn place() -> Place {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (socket, _) = listener.accept().await.unwrap();
+    let (clock, handshakes) = (TestClock::new(), Arc::new(AtomicUsize::new(0)));
+    let line = Line::new(socket, clock.clone(), Handshake::begin(&handshakes));
+    Place { line, client, clock, handshakes }
+}
+
+fn tap(line: &Arc<Line>, early: &'static [u8]) -> Tap {
+    let open = Arc::new(AtomicUsize::new(0));
+    Tap::new(line.clone(), Bytes::from_static(early), Advertised(Duration::from_secs(10)), &open)
+}
+
+/// The `number`th message, of a size that differs from its neighbours'.
+fn message(number: usize) -> Bytes {
+    frames::text(&[format!("m{number} ").as_bytes(), &vec![b'x'; number * 7919 % 30_000]])
+}
+
+/// Reads to the end, and gives the first word of each frame.
+async fn words(client: &mut TcpStream) -> Vec<String> {
+    let mut bytes = Vec::new();
+    timeout(PATIENCE, client.read_to_end(&mut bytes)).await.expect("the end").unwrap();
+    let mut words = Vec::new();
+    let mut length = 0;
+    for payload in frames::payloads(&bytes) {
+        let header = match payload.len() {
+            0..126 => 2,
+            126..65_536 => 4,
+            _ => 10,
+        };
+        length += header + payload.len();
+        let text = std::str::from_utf8(payload).expect("text");
+        words.push(text.split(' ').next().unwrap_or_default().to_owned());
+    }
+    assert_eq!(length, bytes.len(), "nothing but whole frames");
+    words
+}
+
+#[tokio::test]
+async fn messages_and_the_protocols_own_frames_leave_whole_and_in_their_orders_while_the_client_stalls() {
+    let Place { line, mut client, .. } = place().await;
+    line.open();
+    let all: Vec<Bytes> = (0..2000).map(message).collect();
+    let (mut next, mut pings, mut full) = (0, 0, 0);
+    // Nobody reads: until the socket is full. Then pings wait behind what was begun.
+    while full == 0 {
+        let end = (next + 70).min(all.len());
+        match line.offer(end - next, |index| &all[next + index]) {
+            Offered::All => next = end,
+            Offered::Full(taken) => (next, full) = (next + taken, 1),
+            Offered::Closed => panic!("it is open"),
+        }
+    }
+    assert!(next < all.len(), "some 30 MB do not fit into a socket");
+    assert_eq!(line.offer(1, |_| &all[next]), Offered::Full(0), "nothing goes in before the rest has left");
+    for _ in 0..3 {
+        line.put(PING).unwrap();
+        pings += 1;
+    }
+    let writing = async {
+        while next < all.len() {
+            timeout(PATIENCE, line.room()).await.expect("room");
+            let end = (next + 70).min(all.len());
+            match line.offer(end - next, |index| &all[next + index]) {
+                Offered::All => next = end,
+                Offered::Full(taken) => (next, full) = (next + taken, full + 1),
+                Offered::Closed => panic!("it is open"),
+            }
+            line.put(PING).unwrap();
+            pings += 1;
+        }
+        line.room().await;
+        line.leave(&[]);
+    };
+    let (words, ()) = tokio::join!(words(&mut client), writing);
+    let messages: Vec<&String> = words.iter().filter(|word| *word != "2").collect();
+    assert_eq!(messages, (0..2000).map(|number| format!("m{number}")).collect::<Vec<_>>().iter().collect::<Vec<_>>());
+    assert_eq!(words.len() - messages.len(), pings);
+    let first_ping = words.iter().position(|word| word == "2").expect("a ping");
+    assert!(words[first_ping..first_ping + 3].iter().all(|word| word == "2"), "before any message that came later");
+    assert!(full > 3, "else nothing was tried: {full}");
+}
+
+#[tokio::test]
+async fn nothing_is_said_before_the_client_knows_that_it_is_connected() {
+    let Place { line, mut client, handshakes, .. } = place().await;
+    let mut tap = tap(&line, b"");
+    let hello = frames::text(&[b"hello "]);
+    let open = br#"0{"sid":"x","upgrades":[],"pingInterval":15000,"pingTimeout":86400123,"maxPayload":1}"#;
+    tap.write_all(&frames::text(&[open])).await.unwrap();
+    assert_eq!(line.offer(1, |_| &hello), Offered::Full(0));
+    assert_eq!(handshakes.load(Ordering::SeqCst), 1);
+    let waiting = async {
+        line.room().await;
+        line.offer(1, |_| &hello)
+    };
+    let connected = frames::text(&[br#"40{"sid":"x"}"#]);
+    let connecting = tap.write_all(&connected);
+    let (offered, connected) = tokio::join!(timeout(PATIENCE, waiting), connecting);
+    connected.unwrap();
+    assert_eq!(offered.expect("room once it is connected"), Offered::All);
+    assert_eq!(handshakes.load(Ordering::SeqCst), 0, "the handshake is over");
+    drop(tap);
+    let words = words(&mut client).await;
+    assert!(words[0].starts_with("0{") && words[0].contains(r#""pingTimeout":10000"#), "{words:?}");
+    assert_eq!(words[1..], [r#"40{"sid":"x"}"#.to_owned(), "hello".to_owned()]);
+}
+
+#[tokio::test]
+async fn an_answered_probe_is_not_answered_again_and_what_came_early_is_read_first() {
+    let Place { line, mut client, .. } = place().await;
+    let mut tap = tap(&line, b"early").probed();
+    client.write_all(b"late").await.unwrap();
+    let mut read = [0; 9];
+    timeout(PATIENCE, tap.read_exact(&mut read)).await.expect("bytes").unwrap();
+    assert_eq!(&read, b"earlylate");
+    tap.write_all(frames::PROBE_ANSWER).await.unwrap();
+    tap.write_all(&frames::text(&[b"40"])).await.unwrap();
+    drop(tap);
+    assert_eq!(words(&mut client).await, ["40"]);
+}
+
+struct Ears(AtomicUsize);
+
+impl LineEars for Ears {
+    fn opened(&self) {}
+    fn ended(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn a_killed_line_ends_everybody_who_waits_although_the_client_reads_nothing() {
+    let Place { line, client, .. } = place().await;
+    let ears = Arc::new(Ears(AtomicUsize::new(0)));
+    line.listen(ears.clone());
+    line.open();
+    let mut tap = tap(&line, b"");
+    let large = frames::text(&[&vec![b'x'; 8 << 20]]);
+    assert!(matches!(line.offer(1, |_| &large), Offered::Full(1)), "its end waits");
+    tap.write_all(PING).await.expect("the protocol is never stuck");
+    let (mut byte, killing) = ([0], async { line.kill() });
+    let all = async { tokio::join!(line.room(), tap.read(&mut byte), killing) };
+    let ((), read, ()) = timeout(PATIENCE, all).await.expect("nobody is stuck");
+    assert_eq!(read.expect("the end"), 0);
+    assert_eq!(line.offer(1, |_| &large), Offered::Closed);
+    assert!(tap.write_all(PING).await.is_err());
+    assert!(line.is_over());
+    assert_eq!(ears.0.load(Ordering::SeqCst), 1, "told once");
+    let late = Arc::new(Ears(AtomicUsize::new(0)));
+    line.listen(late.clone());
+    assert_eq!(late.0.load(Ordering::SeqCst), 1, "whoever listens afterwards is told, too");
+    drop(client);
+}
+
+#[tokio::test]
+async fn who_reads_is_alive_and_who_does_not_is_silent_however_much_is_written_to_it() {
+    let Place { line, mut client, clock, .. } = place().await;
+    line.open();
+    let large = frames::text(&[&vec![b'x'; 8 << 20]]);
+    let short = frames::text(&[b"x"]);
+    assert_eq!(line.offer(1, |_| &short), Offered::All);
+    clock.advance(Duration::from_secs(5));
+    assert_eq!(line.offer(1, |_| &short), Offered::All, "what the system takes is no sign of the client");
+    assert_eq!(line.silence(clock.monotonic()), Duration::from_secs(5));
+    assert!(matches!(line.offer(1, |_| &large), Offered::Full(1)));
+    clock.advance(Duration::from_secs(5));
+    assert_eq!(line.silence(clock.monotonic()), Duration::from_secs(10));
+    let reading = async {
+        let mut some = vec![0; 16 << 10];
+        while client.read(&mut some).await.unwrap() > 0 {}
+    };
+    tokio::select! {
+        () = reading => panic!("it does not end"),
+        room = timeout(PATIENCE, line.room()) => room.expect("room"),
+    }
+    assert_eq!(line.silence(clock.monotonic()), Duration::ZERO, "it reads");
+    clock.advance(Duration::from_secs(7));
+    line.pause(true);
+    assert_eq!(line.silence(clock.monotonic()), Duration::ZERO, "who is not read cannot be heard");
+}
+
+#[tokio::test]
+async fn a_client_that_makes_answers_wait_without_end_is_cut_off() {
+    let Place { line, client, .. } = place().await;
+    line.open();
+    let large = frames::text(&[&vec![b'x'; 8 << 20]]);
+    assert!(matches!(line.offer(1, |_| &large), Offered::Full(1)));
+    let taken = (0..100_000).take_while(|_| line.put(PING).is_ok()).count();
+    assert!((1000..50_000).contains(&taken), "{taken}");
+    drop(client);
+}

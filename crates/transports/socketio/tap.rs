@@ -1,0 +1,144 @@
+//! The tap: the byte stream that socketioxide gets for a WebSocket, in place of the TCP stream.
+//!
+//! Guarantees: what it writes is taken whole and at once (see [`Line`]), so its tasks are never stuck
+//! behind a client that does not read; the outlet opens when the client has been told that it is
+//! connected, not before; reading can be paused.
+//! It is not a parser of the protocol: it looks at the frames of the handshake and passes on the rest.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{frames, heartbeat, line::Line};
+
+/// Counts a stream as open until it is dropped.
+struct Open(Arc<AtomicUsize>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// The stream.
+pub(super) struct Tap {
+    line: Arc<Line>,
+    /// What the client sent before the stream was handed over.
+    early: Bytes,
+    /// The probe of an upgrade was answered already.
+    probed: bool,
+    /// The frames of the handshake are still to come.
+    watching: bool,
+    heartbeat: heartbeat::Advertised,
+    _open: Open,
+}
+
+impl Tap {
+    /// The stream of a line. `early` is read first; `open` counts it until it ends.
+    pub(super) fn new(
+        line: Arc<Line>,
+        early: Bytes,
+        heartbeat: heartbeat::Advertised,
+        open: &Arc<AtomicUsize>,
+    ) -> Self {
+        open.fetch_add(1, Ordering::SeqCst);
+        Self { line, early, probed: false, watching: true, heartbeat, _open: Open(open.clone()) }
+    }
+
+    /// The answer to the client's probe was given already, and is not given again.
+    pub(super) fn probed(mut self) -> Self {
+        self.probed = true;
+        self
+    }
+
+    /// Looks at whole frames on their way out, and passes them on.
+    fn pass(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if !self.watching {
+            return self.line.put(bytes);
+        }
+        if self.probed && bytes == frames::PROBE_ANSWER {
+            self.probed = false;
+            self.watching = !self.line.is_open();
+            return Ok(());
+        }
+        let Some(opening) = frames::payloads(bytes).find(|payload| payload.starts_with(b"0{")) else {
+            self.line.put(bytes)?;
+            if frames::payloads(bytes).any(|payload| payload.starts_with(b"40")) {
+                self.watching = false;
+                self.line.open();
+            }
+            return Ok(());
+        };
+        self.line.put(&frames::text(&[self.heartbeat.corrected(opening).as_bytes()]))
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        self.line.end();
+    }
+}
+
+impl AsyncRead for Tap {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.line.pump(cx);
+        if this.line.is_killed() {
+            this.line.end();
+            return Poll::Ready(Ok(()));
+        }
+        if !this.early.is_empty() {
+            let some = this.early.len().min(buf.remaining());
+            buf.put_slice(&this.early[..some]);
+            this.early.advance(some);
+            return Poll::Ready(Ok(()));
+        }
+        if this.line.is_paused() {
+            return Poll::Pending;
+        }
+        loop {
+            ready!(this.line.socket().poll_read_ready(cx))?;
+            match this.line.socket().try_read(buf.initialize_unfilled()) {
+                Ok(0) => {
+                    this.line.end();
+                    return Poll::Ready(Ok(()));
+                }
+                Ok(read) => {
+                    buf.advance(read);
+                    this.line.alive();
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    this.line.end();
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Tap {
+    fn poll_write(self: Pin<&mut Self>, _cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        // tungstenite hands over its buffer of whole frames, and all of it is taken.
+        Poll::Ready(self.get_mut().pass(bytes).map(|()| bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().line.leave(&[]);
+        Poll::Ready(Ok(()))
+    }
+}
