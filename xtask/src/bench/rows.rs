@@ -132,6 +132,7 @@ fn slow(source: &Source<'_>) -> Vec<Row> {
             .against(Measure::new("without", without))
             .must(Target::most("1.5 x without", without.map(|without| without * 1.5))),
         source.row("the others' p99 without, ms", "without_p99_ms"),
+        source.row("events that went out", "events").must(Target::least("20,000", Some(20_000.0))),
         source.row("memory of a stalled one above a live one, KB", "stalled_kb").must(Target::most("16", Some(16.0))),
         source.computed("kernel's socket memory of a stalled one above a live one, KB", above),
         source.wrong("lost, doubled, late of the stalled, resumed", "stalled_"),

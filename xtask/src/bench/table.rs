@@ -54,6 +54,11 @@ impl Target {
         Self { text, bound, at_least: true }
     }
 
+    /// Whether it says that there must be none, which holds for works of any size.
+    fn is_nothing(&self) -> bool {
+        self.text == "0"
+    }
+
     /// Whether it is kept; none if that is not known.
     fn is_kept(&self, figure: Option<f64>) -> Option<bool> {
         let (figure, bound) = (figure?, self.bound?);
@@ -61,12 +66,10 @@ impl Target {
     }
 
     fn shown(&self) -> String {
-        let sign = match (self.at_least, self.bound) {
-            (false, Some(0.0)) => return "0".to_owned(),
-            (true, _) => ">=",
-            (false, _) => "<=",
-        };
-        format!("{sign} {}", self.text)
+        if self.is_nothing() {
+            return self.text.to_owned();
+        }
+        format!("{} {}", if self.at_least { ">=" } else { "<=" }, self.text)
     }
 
     /// How far a figure is from it.
@@ -101,6 +104,11 @@ impl Row {
         Self { aim: Some(target), ..self }
     }
 
+    /// The row without targets that only mean something for a work in full.
+    pub(crate) fn in_small(self) -> Self {
+        Self { measure: None, must: self.must.filter(Target::is_nothing), aim: None, ..self }
+    }
+
     /// Whether it has a target that must be kept, and it is not.
     pub(crate) fn is_missed(&self) -> bool {
         self.must.as_ref().and_then(|must| must.is_kept(self.own)) == Some(false)
@@ -113,7 +121,7 @@ impl Row {
 
     fn cells(&self) -> [String; 11] {
         let ratio = self.measure.as_ref().and_then(|measure| {
-            let ratio = self.own? / measure.figure?;
+            let ratio = self.own? / measure.figure.filter(|figure| *figure > 0.0)?;
             Some(format!("{ratio:.2} x {}", measure.name))
         });
         let verdict = self.must.as_ref().map(|must| match must.is_kept(self.own) {

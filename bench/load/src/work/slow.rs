@@ -45,6 +45,7 @@ pub(super) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
     fleet.stall(stalled.clone())?;
     let live_bytes = setup.server.resident()?;
     let with = phase(setup, &mut fleet, without.accepted, size.events, stalled.clone())?;
+    report.add("events", with.accepted as f64);
     report_deliveries(&fleet, OTHERS, with.accepted * others as u64, "", report);
     report_latencies(&fleet, OTHERS, "", report);
     report_commits(setup, &with, report);
