@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
 use serde_json::value::RawValue;
 use tidings_core::{
     Channel, Event, Message, Payload, Seq, Timestamp, UserId,
-    log::{ChannelFacts, Committed, ListChannels, Page, Read, SavedState},
+    log::{ChannelFacts, Committed, ListChannels, SavedState},
 };
 
 /// A number as the file has it. What is larger than any there is comes out as the largest.
@@ -43,8 +43,9 @@ macro_rules! message_columns {
         "m.seq, m.time, m.type, m.by, m.key, m.data"
     };
 }
+pub(super) use message_columns;
 
-fn message(row: &Row<'_>, channel: Channel) -> rusqlite::Result<Message> {
+pub(super) fn message(row: &Row<'_>, channel: Channel) -> rusqlite::Result<Message> {
     let json = RawValue::from_string(row.get(5)?).map_err(|why| broken(5, why))?;
     let event = Event {
         event_type: parsed(row, 2)?,
@@ -54,48 +55,6 @@ fn message(row: &Row<'_>, channel: Channel) -> rusqlite::Result<Message> {
         id: row.get_ref(4)?.as_str_or_null()?.map(Into::into),
     };
     Ok(Message::new(channel, Some(row.get::<_, i64>(0)? as Seq), Timestamp(row.get(1)?), event))
-}
-
-/// Reads a page of a channel.
-pub(super) fn page(sql: &Connection, channel: &Channel, read: &Read) -> rusqlite::Result<Page> {
-    let moment = sql.unchecked_transaction()?;
-    let bounds = moment
-        .prepare_cached("SELECT id, head, first FROM channel WHERE name = ?1")?
-        .query_row([channel.as_str()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))
-        .optional()?;
-    let Some((id, head, first)) = bounds else { return Ok(Page { messages: Vec::new(), head: 0, first: 1 }) };
-    let from = number(read.after.saturating_add(1)).max(first);
-    let to = read.before.map_or(head, |before| number(before).saturating_sub(1)).min(head);
-    let mut messages = Vec::new();
-    if from <= to && read.limit > 0 {
-        let order = if read.newest {
-            concat!(
-                "SELECT ",
-                message_columns!(),
-                " FROM message m WHERE channel = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq DESC LIMIT ?4"
-            )
-        } else {
-            concat!(
-                "SELECT ",
-                message_columns!(),
-                " FROM message m WHERE channel = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq LIMIT ?4"
-            )
-        };
-        let mut select = moment.prepare_cached(order)?;
-        let mut rows = select.query(params![id, from, to, number(read.limit as u64)])?;
-        let mut bytes = 0_usize;
-        while let Some(row) = rows.next()? {
-            bytes = bytes.saturating_add(row.get_ref(5)?.as_bytes()?.len());
-            if bytes > read.max_bytes && !messages.is_empty() {
-                break;
-            }
-            messages.push(Arc::new(message(row, channel.clone())?));
-        }
-    }
-    if read.newest {
-        messages.reverse();
-    }
-    Ok(Page { messages, head: head as Seq, first: first as Seq })
 }
 
 /// Reads all channels in the order of the log.
