@@ -12,7 +12,7 @@ use tidings_core::{
 };
 
 use super::{
-    rows::{message, message_columns, number},
+    rows::{Names, message, message_columns, number},
     tail::{Place, Tail},
 };
 
@@ -35,7 +35,7 @@ pub(super) fn read(sql: &Connection, tail: &Tail, channel: &Channel, read: &Read
         let to = read.before.map_or(bounds.head, |before| number(before).saturating_sub(1)).min(bounds.head);
         // None: the index grew after the moment began. The next moment has it.
         let Some(beyond) = tail.beyond(bounds.indexed as u64, bounds.id, (from, to)) else { continue };
-        let mut taken = Taken { channel, read, messages: Vec::new(), bytes: 0 };
+        let mut taken = Taken { channel, read, names: Names::default(), messages: Vec::new(), bytes: 0 };
         if from <= to && read.limit > 0 {
             taken.range(&moment, bounds.id, (from, to), &beyond)?;
         }
@@ -58,6 +58,7 @@ fn bounds(sql: &Connection, channel: &Channel) -> rusqlite::Result<Option<Bounds
 struct Taken<'a> {
     channel: &'a Channel,
     read: &'a Read,
+    names: Names,
     messages: Vec<Arc<Message>>,
     bytes: usize,
 }
@@ -103,7 +104,7 @@ impl Taken<'_> {
         if self.bytes > self.read.max_bytes && !self.messages.is_empty() {
             return Ok(false);
         }
-        self.messages.push(Arc::new(message(row, self.channel.clone())?));
+        self.messages.push(Arc::new(message(row, self.channel.clone(), &mut self.names)?));
         Ok(true)
     }
 }

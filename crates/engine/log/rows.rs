@@ -1,15 +1,14 @@
 //! From the file's rows to the vocabulary, and the queries of readers.
 //!
-//! Guarantees: each answer is of one moment of the log, and its messages are contiguous. What does
-//! not parse is an error, never a message with a hole in it.
+//! Guarantees: each answer is of one moment of the log, and its messages are contiguous. A name that
+//! does not parse is an error, never a message with a hole in it; data was checked when it came in.
 //! It never writes.
 
 use std::{error::Error as StdError, str::FromStr, sync::Arc};
 
 use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
-use serde_json::value::RawValue;
 use tidings_core::{
-    Channel, Event, Message, Payload, Seq, Timestamp, UserId,
+    Channel, Event, EventType, Message, Payload, Seq, Timestamp, UserId,
     log::{ChannelFacts, Committed, ListChannels, SavedState},
 };
 
@@ -45,13 +44,38 @@ macro_rules! message_columns {
 }
 pub(super) use message_columns;
 
-pub(super) fn message(row: &Row<'_>, channel: Channel) -> rusqlite::Result<Message> {
-    let json = RawValue::from_string(row.get(5)?).map_err(|why| broken(5, why))?;
+/// The names of the row before, which the next row mostly has as well.
+#[derive(Default)]
+pub(super) struct Names {
+    event_type: Option<EventType>,
+    by: Option<UserId>,
+}
+
+impl Names {
+    fn event_type(&mut self, row: &Row<'_>) -> rusqlite::Result<EventType> {
+        let text = row.get_ref(2)?.as_str()?;
+        match &self.event_type {
+            Some(same) if same.as_str() == text => Ok(same.clone()),
+            _ => Ok(self.event_type.insert(parsed(row, 2)?).clone()),
+        }
+    }
+
+    fn by(&mut self, row: &Row<'_>) -> rusqlite::Result<Option<UserId>> {
+        let text = row.get_ref(3)?.as_str_or_null()?;
+        if text.is_some() && text != self.by.as_ref().map(UserId::as_str) {
+            self.by = user(row, 3)?;
+        }
+        Ok(self.by.clone().filter(|_| text.is_some()))
+    }
+}
+
+pub(super) fn message(row: &Row<'_>, channel: Channel, names: &mut Names) -> rusqlite::Result<Message> {
     let event = Event {
-        event_type: parsed(row, 2)?,
-        payload: Payload::raw(json),
+        event_type: names.event_type(row)?,
+        // It was checked before the writer put it there: parsing it again would be most of a replay.
+        payload: Payload::kept(row.get_ref(5)?.as_str()?),
         channel: None,
-        by: user(row, 3)?,
+        by: names.by(row)?,
         id: row.get_ref(4)?.as_str_or_null()?.map(Into::into),
     };
     Ok(Message::new(channel, Some(row.get::<_, i64>(0)? as Seq), Timestamp(row.get(1)?), event))
@@ -65,9 +89,10 @@ pub(super) fn feed(sql: &Connection, after: u64, limit: usize) -> rusqlite::Resu
         ", m.id, c.name FROM message m JOIN channel c ON c.id = m.channel
          WHERE m.id > ?1 AND m.seq >= c.first ORDER BY m.id LIMIT ?2"
     ))?;
+    let mut names = Names::default();
     let rows = select.query_map(params![number(after), number(limit as u64)], |row| {
         let global = row.get::<_, i64>(6)? as u64;
-        Ok(Committed { global, message: Arc::new(message(row, parsed(row, 7)?)?) })
+        Ok(Committed { global, message: Arc::new(message(row, parsed(row, 7)?, &mut names)?) })
     })?;
     rows.collect()
 }
