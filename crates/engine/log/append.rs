@@ -97,6 +97,20 @@ impl Numbering {
         self.tail.settle(sql, self.global, self.time)
     }
 
+    /// Puts a send that is alone in its transaction into it. When it is refused, the transaction is
+    /// to be taken back, and [`Numbering::undo_alone`] called.
+    pub(super) fn append_alone(&mut self, sql: &Connection, send: Vec<Publication>, now: Now) -> Result<Done, Failed> {
+        self.time = self.time.max(now.wall.0);
+        self.place_all(sql, send, now).map_err(alone)
+    }
+
+    /// Takes back in memory what the transaction's only send did.
+    pub(super) fn undo_alone(&mut self) {
+        self.channels.undo();
+        self.global -= self.fresh.len() as u64;
+        self.fresh.clear();
+    }
+
     /// Puts a send into the transaction that is open.
     pub(super) fn append(&mut self, sql: &Connection, send: Vec<Publication>, now: Now) -> Result<Done, Failed> {
         self.time = self.time.max(now.wall.0);
