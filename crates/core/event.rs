@@ -15,7 +15,7 @@ use crate::{Channel, Code, Error, EventType, Result, UserId};
 /// The data of an event: its JSON, made or checked once, and its typed value where there is one.
 #[derive(Clone)]
 pub struct Payload {
-    json: Arc<RawValue>,
+    json: Arc<str>,
     typed: Option<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -27,24 +27,25 @@ impl Payload {
     #[must_use]
     pub fn of<T: Serialize + Send + Sync + 'static>(value: T) -> Self {
         let json = serde_json::value::to_raw_value(&value).expect("payload types serialise");
-        Self { json: json.into(), typed: Some(Arc::new(value)) }
+        Self { json: json.get().into(), typed: Some(Arc::new(value)) }
     }
 
     /// A payload that came as JSON.
     #[must_use]
     pub fn raw(json: Box<RawValue>) -> Self {
+        Self { json: Box::<str>::from(json).into(), typed: None }
+    }
+
+    /// A payload as a log kept it: the text of one that was made or checked before it was written. It
+    /// is not looked at again.
+    #[must_use]
+    pub fn kept(json: &str) -> Self {
         Self { json: json.into(), typed: None }
     }
 
     /// The JSON text.
     #[must_use]
     pub fn json(&self) -> &str {
-        self.json.get()
-    }
-
-    /// The JSON, to be serialised as it is.
-    #[must_use]
-    pub fn raw_value(&self) -> &RawValue {
         &self.json
     }
 
@@ -56,7 +57,7 @@ impl Payload {
         if let Some(typed) = self.typed.clone().and_then(|typed| typed.downcast::<T>().ok()) {
             return Ok(typed);
         }
-        let value = serde_json::from_str(self.json.get()).map_err(|error| invalid_data(&error))?;
+        let value = serde_json::from_str(&self.json).map_err(|error| invalid_data(&error))?;
         Ok(Arc::new(value))
     }
 }
@@ -74,7 +75,7 @@ fn invalid_data(error: &serde_json::Error) -> Error {
 
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Payload({} bytes)", self.json.get().len())
+        write!(f, "Payload({} bytes)", self.json.len())
     }
 }
 

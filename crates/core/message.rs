@@ -12,6 +12,9 @@ use smol_str::SmolStr;
 
 use crate::{Channel, Event, EventType, Payload, UserId, outlet::WireForm};
 
+mod envelope;
+mod time;
+
 /// A message's number in its channel: 1, 2, 3 … without holes; 0 is before the first.
 pub type Seq = u64;
 
@@ -49,8 +52,8 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let instant = jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        write!(f, "{instant:.3}")
+        let text = time::rfc3339(self.0);
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -89,29 +92,6 @@ pub struct Message {
     wire: [OnceLock<Bytes>; WIRE_SLOTS],
 }
 
-/// A message as the wire has it; see protocol.md, section 2.
-#[derive(Serialize)]
-struct Envelope<'a> {
-    r#type: &'a EventType,
-    channel: &'a Channel,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seq: Option<Seq>,
-    time: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    by: Option<By<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<&'a SmolStr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dropped: Option<u64>,
-    data: &'a serde_json::value::RawValue,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct By<'a> {
-    user_id: &'a UserId,
-}
-
 impl Message {
     /// An event as the message `seq` of a channel; without `seq`, ephemeral.
     #[must_use]
@@ -123,20 +103,10 @@ impl Message {
     /// The message as JSON. `dropped` counts the ephemeral messages lost before it; 0 is left out.
     ///
     /// # Panics
-    /// Never: every field serialises.
+    /// Never: every field can be written.
     #[must_use]
     pub fn to_json(&self, dropped: u64) -> String {
-        let envelope = Envelope {
-            r#type: &self.event_type,
-            channel: &self.channel,
-            seq: self.seq,
-            time: self.time,
-            by: self.by.as_ref().map(|user_id| By { user_id }),
-            id: self.id.as_ref(),
-            dropped: (dropped > 0).then_some(dropped),
-            data: self.payload.raw_value(),
-        };
-        serde_json::to_string(&envelope).expect("an envelope serialises")
+        envelope::of(self, dropped)
     }
 
     /// The wire form for one kind of transport, made at the first call.
@@ -178,6 +148,18 @@ mod tests {
             r#"{"type":"session.stream_output","channel":"session:123","seq":42,"time":"2026-11-20T20:31:29.123Z","by":{"userId":"u1"},"id":"x","data":{ "b":1,"a": 1.0 }}"#
         );
         assert!(message.to_json(3).contains(r#""dropped":3,"#));
+    }
+
+    #[test]
+    fn an_id_of_any_characters_is_escaped_and_absent_fields_are_left_out() {
+        let mut event = Event::new("test.said", 7);
+        event.id = Some("a\"b\\\n\u{1}é".into());
+        let channel: Channel = "test:1".parse().expect("a channel");
+        let json = Message::new(channel, None, Timestamp(0), event).to_json(0);
+        assert_eq!(
+            json,
+            r#"{"type":"test.said","channel":"test:1","time":"1970-01-01T00:00:00.000Z","id":"a\"b\\\n\u0001é","data":7}"#
+        );
     }
 
     #[test]

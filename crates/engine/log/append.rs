@@ -14,7 +14,10 @@ use tidings_core::{
     log::{Committed, Publication},
 };
 
-use super::channels::Channels;
+use super::{
+    channels::Channels,
+    tail::{Place, SharedTail},
+};
 
 /// How long an idempotency id or a command's answer is kept.
 pub(super) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -46,8 +49,11 @@ impl From<rusqlite::Error> for Failed {
 pub(super) struct Numbering {
     pub(super) epoch: Epoch,
     pub(super) channels: Channels,
+    pub(super) tail: SharedTail,
     global: u64,
     time: i64,
+    /// Where the messages of this transaction are, by their channel's row.
+    fresh: Vec<(i64, Place)>,
 }
 
 /// What a send became.
@@ -59,10 +65,17 @@ pub(super) struct Done {
 
 impl Numbering {
     /// The numbering as the file has it.
-    pub(super) fn load(sql: &Connection, epoch: Epoch) -> rusqlite::Result<Self> {
-        let (global, time) =
-            sql.query_row("SELECT global, time FROM head", [], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)))?;
-        Ok(Self { epoch, channels: Channels::default(), global: global as u64, time })
+    pub(super) fn load(sql: &Connection, epoch: Epoch, tail: SharedTail) -> rusqlite::Result<Self> {
+        // The row is written when messages go into the index, and before any go for good; what came
+        // since is in the newest message.
+        let (global, time) = sql.query_row(
+            "SELECT max(global, coalesce(id, 0)), max(head.time, coalesce(message.time, 0))
+             FROM head LEFT JOIN message ON id = (SELECT max(id) FROM message)",
+            [],
+            |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)),
+        )?;
+        tail.load(sql)?;
+        Ok(Self { epoch, channels: Channels::default(), tail, global: global as u64, time, fresh: Vec::new() })
     }
 
     /// The same, with a time that does not go back behind what was announced before a failure.
@@ -73,9 +86,29 @@ impl Numbering {
 
     /// Writes what the transaction changed of the numbering, and gives the channels that it changed.
     pub(super) fn flush(&mut self, sql: &Connection) -> rusqlite::Result<Vec<Channel>> {
-        sql.prepare_cached("UPDATE head SET global = ?1, time = ?2")?
-            .execute(params![self.global as i64, self.time])?;
-        self.channels.flush(sql)
+        let changed = self.channels.flush(sql)?;
+        // Before the commit: who reads right after it must find the places.
+        self.tail.add(self.fresh.drain(..));
+        Ok(changed)
+    }
+
+    /// Puts the places of the newest messages into the index.
+    pub(super) fn settle(&self, sql: &mut Connection) -> rusqlite::Result<()> {
+        self.tail.settle(sql, self.global, self.time)
+    }
+
+    /// Puts a send that is alone in its transaction into it. When it is refused, the transaction is
+    /// to be taken back, and [`Numbering::undo_alone`] called.
+    pub(super) fn append_alone(&mut self, sql: &Connection, send: Vec<Publication>, now: Now) -> Result<Done, Failed> {
+        self.time = self.time.max(now.wall.0);
+        self.place_all(sql, send, now).map_err(alone)
+    }
+
+    /// Takes back in memory what the transaction's only send did.
+    pub(super) fn undo_alone(&mut self) {
+        self.channels.undo();
+        self.global -= self.fresh.len() as u64;
+        self.fresh.clear();
     }
 
     /// Puts a send into the transaction that is open.
@@ -85,7 +118,7 @@ impl Numbering {
         if !durable {
             return self.place_all(sql, send, now);
         }
-        let global = self.global;
+        let (global, fresh) = (self.global, self.fresh.len());
         sql.prepare_cached("SAVEPOINT send")?.execute([])?;
         match self.place_all(sql, send, now) {
             Ok(done) => {
@@ -102,6 +135,7 @@ impl Numbering {
                 sql.prepare_cached("RELEASE send")?.execute([])?;
                 self.channels.undo();
                 self.global = global;
+                self.fresh.truncate(fresh);
                 Err(alone(failed))
             }
         }
@@ -152,6 +186,7 @@ impl Numbering {
         let seq = row.next(event.payload.json().len(), time.0);
         let id = row.id;
         self.global += 1;
+        self.fresh.push((id, Place { seq, global: self.global }));
         let message = Message::new(channel.clone(), Some(seq), time, event);
         let mut insert = sql.prepare_cached("INSERT INTO message VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
         insert.execute(params![

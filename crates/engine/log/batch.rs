@@ -21,6 +21,10 @@ type Answer = Box<dyn FnOnce(Option<Error>) + Send>;
 pub(super) struct Batch {
     entries: std::vec::IntoIter<Entry>,
     answers: Vec<Answer>,
+    /// It is one piece of work: its transaction can stand for the savepoint that a send needs.
+    alone: bool,
+    /// The one send was refused: nothing is to be committed.
+    undone: bool,
     /// What is to be announced after the commit.
     pub(super) news: Vec<News>,
     /// The channels that the commit changed.
@@ -32,7 +36,15 @@ pub(super) struct Batch {
 impl Batch {
     pub(super) fn new(entries: Vec<Entry>) -> Self {
         let answers = Vec::with_capacity(entries.len());
-        Self { entries: entries.into_iter(), answers, news: Vec::new(), changed: Vec::new(), saved: Vec::new() }
+        Self {
+            alone: entries.len() == 1,
+            undone: false,
+            entries: entries.into_iter(),
+            answers,
+            news: Vec::new(),
+            changed: Vec::new(),
+            saved: Vec::new(),
+        }
     }
 
     /// Does all of it in one transaction and commits it.
@@ -47,6 +59,10 @@ impl Batch {
         }
         let transaction = sql.transaction_with_behavior(TransactionBehavior::Immediate)?;
         self.apply_all(&transaction, numbering, now)?;
+        if self.undone {
+            numbering.undo_alone();
+            return transaction.rollback();
+        }
         self.changed = numbering.flush(&transaction)?;
         transaction.commit()
     }
@@ -67,12 +83,20 @@ impl Batch {
         let (work, room) = entry.open();
         match work {
             Work::Send { publications, to } => {
-                let (answer, broken) = match numbering.append(sql, publications, now) {
+                let done = if self.alone {
+                    numbering.append_alone(sql, publications, now)
+                } else {
+                    numbering.append(sql, publications, now)
+                };
+                let (answer, broken) = match done {
                     Ok(done) => {
                         self.news.push(News::Committed(done.committed));
                         (Ok(Ok(done.placed)), Ok(()))
                     }
-                    Err(Failed::Refused(error)) => (Ok(Err(error)), Ok(())),
+                    Err(Failed::Refused(error)) => {
+                        self.undone = self.alone;
+                        (Ok(Err(error)), Ok(()))
+                    }
                     Err(Failed::Broken(error)) => (Err(()), Err(error)),
                 };
                 self.answer(to, answer, room);

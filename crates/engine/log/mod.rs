@@ -13,6 +13,7 @@ mod epoch;
 mod error;
 mod jobs;
 mod news;
+mod page;
 mod queue;
 mod readers;
 mod reserve;
@@ -21,6 +22,7 @@ mod schedule;
 mod schema;
 mod space;
 mod steady;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod trim;
@@ -57,6 +59,7 @@ use readers::Readers;
 use reserve::Reserve;
 use space::Space;
 use steady::Steady;
+use tail::SharedTail;
 use trim::Trimmer;
 use writer::{Place, Shared, Writer};
 
@@ -66,6 +69,7 @@ pub struct SqliteLog {
     dir: PathBuf,
     shared: Arc<Shared>,
     readers: Arc<Readers>,
+    tail: SharedTail,
 }
 
 impl SqliteLog {
@@ -94,10 +98,11 @@ impl SqliteLog {
             healthy: AtomicBool::new(true),
             ended: watch::Sender::new(false),
         });
+        let tail = SharedTail::default();
         let writer = Writer {
             place,
             shared: shared.clone(),
-            numbering: Numbering::load(&sql, epoch.clone()).map_err(&failed)?,
+            numbering: Numbering::load(&sql, epoch.clone(), tail.clone()).map_err(&failed)?,
             sql: Some(sql),
             trimmer: Trimmer::new(config.retention, config.projected),
             space: Space::new(config.total_bytes, Reserve::new(&config.dir, config.reserve_bytes)),
@@ -112,7 +117,7 @@ impl SqliteLog {
             .spawn(move || writer.run())
             .map_err(|source| OpenError::File { path: config.dir.clone(), source })?;
         let readers = Readers::new(config.dir.clone());
-        Ok(Arc::new(Self { epoch, dir: config.dir, shared, readers }))
+        Ok(Arc::new(Self { epoch, dir: config.dir, shared, readers, tail }))
     }
 
     /// Makes the next [`SqliteLog::open`] of this directory begin a new epoch: every client is told
@@ -190,8 +195,8 @@ impl EventLog for SqliteLog {
     }
 
     fn read(&self, channel: &Channel, read: Read) -> BoxFuture<'_, Result<Page>> {
-        let channel = channel.clone();
-        Box::pin(self.query(move |sql| rows::page(sql, &channel, &read)))
+        let (channel, tail) = (channel.clone(), self.tail.clone());
+        Box::pin(self.query(move |sql| page::read(sql, &tail, &channel, &read)))
     }
 
     fn feed(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Committed>>> {

@@ -1,16 +1,15 @@
 //! From the file's rows to the vocabulary, and the queries of readers.
 //!
-//! Guarantees: each answer is of one moment of the log, and its messages are contiguous. What does
-//! not parse is an error, never a message with a hole in it.
+//! Guarantees: each answer is of one moment of the log, and its messages are contiguous. A name that
+//! does not parse is an error, never a message with a hole in it; data was checked when it came in.
 //! It never writes.
 
 use std::{error::Error as StdError, str::FromStr, sync::Arc};
 
 use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
-use serde_json::value::RawValue;
 use tidings_core::{
-    Channel, Event, Message, Payload, Seq, Timestamp, UserId,
-    log::{ChannelFacts, Committed, ListChannels, Page, Read, SavedState},
+    Channel, Event, EventType, Message, Payload, Seq, Timestamp, UserId,
+    log::{ChannelFacts, Committed, ListChannels, SavedState},
 };
 
 /// A number as the file has it. What is larger than any there is comes out as the largest.
@@ -43,59 +42,43 @@ macro_rules! message_columns {
         "m.seq, m.time, m.type, m.by, m.key, m.data"
     };
 }
+pub(super) use message_columns;
 
-fn message(row: &Row<'_>, channel: Channel) -> rusqlite::Result<Message> {
-    let json = RawValue::from_string(row.get(5)?).map_err(|why| broken(5, why))?;
+/// The names of the row before, which the next row mostly has as well.
+#[derive(Default)]
+pub(super) struct Names {
+    event_type: Option<EventType>,
+    by: Option<UserId>,
+}
+
+impl Names {
+    fn event_type(&mut self, row: &Row<'_>) -> rusqlite::Result<EventType> {
+        let text = row.get_ref(2)?.as_str()?;
+        match &self.event_type {
+            Some(same) if same.as_str() == text => Ok(same.clone()),
+            _ => Ok(self.event_type.insert(parsed(row, 2)?).clone()),
+        }
+    }
+
+    fn by(&mut self, row: &Row<'_>) -> rusqlite::Result<Option<UserId>> {
+        let text = row.get_ref(3)?.as_str_or_null()?;
+        if text.is_some() && text != self.by.as_ref().map(UserId::as_str) {
+            self.by = user(row, 3)?;
+        }
+        Ok(self.by.clone().filter(|_| text.is_some()))
+    }
+}
+
+pub(super) fn message(row: &Row<'_>, channel: Channel, names: &mut Names) -> rusqlite::Result<Message> {
     let event = Event {
-        event_type: parsed(row, 2)?,
-        payload: Payload::raw(json),
+        event_type: names.event_type(row)?,
+        // It was checked before the writer put it there: parsing it again would be most of a replay.
+        payload: Payload::kept(row.get_ref(5)?.as_str()?),
         channel: None,
-        by: user(row, 3)?,
+        by: names.by(row)?,
         id: row.get_ref(4)?.as_str_or_null()?.map(Into::into),
     };
     Ok(Message::new(channel, Some(row.get::<_, i64>(0)? as Seq), Timestamp(row.get(1)?), event))
-}
-
-/// Reads a page of a channel.
-pub(super) fn page(sql: &Connection, channel: &Channel, read: &Read) -> rusqlite::Result<Page> {
-    let moment = sql.unchecked_transaction()?;
-    let bounds = moment
-        .prepare_cached("SELECT id, head, first FROM channel WHERE name = ?1")?
-        .query_row([channel.as_str()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))
-        .optional()?;
-    let Some((id, head, first)) = bounds else { return Ok(Page { messages: Vec::new(), head: 0, first: 1 }) };
-    let from = number(read.after.saturating_add(1)).max(first);
-    let to = read.before.map_or(head, |before| number(before).saturating_sub(1)).min(head);
-    let mut messages = Vec::new();
-    if from <= to && read.limit > 0 {
-        let order = if read.newest {
-            concat!(
-                "SELECT ",
-                message_columns!(),
-                " FROM message m WHERE channel = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq DESC LIMIT ?4"
-            )
-        } else {
-            concat!(
-                "SELECT ",
-                message_columns!(),
-                " FROM message m WHERE channel = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq LIMIT ?4"
-            )
-        };
-        let mut select = moment.prepare_cached(order)?;
-        let mut rows = select.query(params![id, from, to, number(read.limit as u64)])?;
-        let mut bytes = 0_usize;
-        while let Some(row) = rows.next()? {
-            bytes = bytes.saturating_add(row.get_ref(5)?.as_bytes()?.len());
-            if bytes > read.max_bytes && !messages.is_empty() {
-                break;
-            }
-            messages.push(Arc::new(message(row, channel.clone())?));
-        }
-    }
-    if read.newest {
-        messages.reverse();
-    }
-    Ok(Page { messages, head: head as Seq, first: first as Seq })
 }
 
 /// Reads all channels in the order of the log.
@@ -106,9 +89,10 @@ pub(super) fn feed(sql: &Connection, after: u64, limit: usize) -> rusqlite::Resu
         ", m.id, c.name FROM message m JOIN channel c ON c.id = m.channel
          WHERE m.id > ?1 AND m.seq >= c.first ORDER BY m.id LIMIT ?2"
     ))?;
+    let mut names = Names::default();
     let rows = select.query_map(params![number(after), number(limit as u64)], |row| {
         let global = row.get::<_, i64>(6)? as u64;
-        Ok(Committed { global, message: Arc::new(message(row, parsed(row, 7)?)?) })
+        Ok(Committed { global, message: Arc::new(message(row, parsed(row, 7)?, &mut names)?) })
     })?;
     rows.collect()
 }

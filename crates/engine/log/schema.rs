@@ -16,9 +16,9 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::{Durability, OpenError};
 
 /// Each takes the schema one version up. Never edited once released, only added to.
-const MIGRATIONS: &[&str] = &[V1];
+const MIGRATIONS: &[&str] = &[V1, V2];
 
-const V1: &str = "
+pub(super) const V1: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
     -- The newest number of the whole log, and the newest time given.
@@ -82,6 +82,33 @@ const V1: &str = "
         PRIMARY KEY (user, id)
     ) WITHOUT ROWID;
     CREATE INDEX command_at ON command (at);
+";
+
+/// The index over channels and numbers is a table of its own, which is written in large parts:
+/// `indexed` is the last message in it. `head` is as of that message.
+const V2: &str = "
+    CREATE TABLE message2 (
+        id INTEGER PRIMARY KEY,
+        channel INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        time INTEGER NOT NULL,
+        type TEXT NOT NULL,
+        by TEXT,
+        key TEXT,
+        data TEXT NOT NULL
+    );
+    INSERT INTO message2 SELECT * FROM message ORDER BY id;
+    CREATE TABLE place (
+        channel INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        message INTEGER NOT NULL,
+        PRIMARY KEY (channel, seq)
+    ) WITHOUT ROWID;
+    INSERT INTO place SELECT channel, seq, id FROM message ORDER BY channel, seq;
+    DROP TABLE message;
+    ALTER TABLE message2 RENAME TO message;
+    ALTER TABLE head ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0;
+    UPDATE head SET indexed = global;
 ";
 
 /// Long enough for a reader's recovery of the file after a crash, short enough to answer senders.

@@ -54,7 +54,7 @@ pub(super) struct Instants {
     pub(super) monotonic: Duration,
 }
 
-/// A slice of work in a transaction that is open.
+/// A slice of work in a transaction that is open. The index has every message.
 pub(super) struct Slice<'a> {
     pub(super) sql: &'a Connection,
     pub(super) numbering: &'a mut Numbering,
@@ -227,7 +227,8 @@ fn is_old(time: i64, keep: Retention, now: Instants) -> bool {
 fn target(sql: &Connection, row: &Row, keep: Retention, budget: usize, now: Instants) -> rusqlite::Result<Seq> {
     let (mut count, mut bytes, mut first) = (row.count(), row.bytes, row.first);
     let mut select = sql.prepare_cached(
-        "SELECT seq, time, octet_length(data) FROM message WHERE channel = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3",
+        "SELECT p.seq, m.time, octet_length(m.data) FROM place p JOIN message m ON m.id = p.message
+         WHERE p.channel = ?1 AND p.seq >= ?2 ORDER BY p.seq LIMIT ?3",
     )?;
     let mut rows = select.query(params![row.id, row.first as i64, budget as i64])?;
     while let Some(message) = rows.next()? {
@@ -251,7 +252,8 @@ fn cut(slice: &mut Slice<'_>, channel: &Channel, first: Seq) -> rusqlite::Result
         return Ok(());
     };
     let mut delete = sql.prepare_cached(
-        "DELETE FROM message WHERE channel = ?1 AND seq >= ?2 AND seq < ?3 RETURNING octet_length(data)",
+        "DELETE FROM message WHERE id IN (SELECT message FROM place WHERE channel = ?1 AND seq >= ?2 AND seq < ?3)
+         RETURNING octet_length(data)",
     )?;
     let mut rows = delete.query(params![row.id, row.first as i64, first as i64])?;
     let (mut count, mut bytes) = (0, 0_u64);
@@ -259,13 +261,21 @@ fn cut(slice: &mut Slice<'_>, channel: &Channel, first: Seq) -> rusqlite::Result
         count += 1;
         bytes += gone.get::<_, i64>(0)? as u64;
     }
+    drop(rows);
+    sql.prepare_cached("DELETE FROM place WHERE channel = ?1 AND seq >= ?2 AND seq < ?3")?.execute(params![
+        row.id,
+        row.first as i64,
+        first as i64
+    ])?;
     row.bytes = row.bytes.saturating_sub(bytes);
     if row.lowest == row.first {
         row.lowest = first;
     }
     row.first = first;
     row.oldest = sql
-        .prepare_cached("SELECT time FROM message WHERE channel = ?1 AND seq = ?2")?
+        .prepare_cached(
+            "SELECT m.time FROM place p JOIN message m ON m.id = p.message WHERE p.channel = ?1 AND p.seq = ?2",
+        )?
         .query_row(params![row.id, first as i64], |row| row.get(0))
         .optional()?;
     metrics::counter!("tidings_log_trimmed_total").increment(count);
@@ -283,7 +293,10 @@ fn remove_deleted(slice: &mut Slice<'_>) -> rusqlite::Result<bool> {
     let Some(channel) = name.and_then(|name| name.parse::<Channel>().ok()) else { return Ok(false) };
     let Some(row) = slice.numbering.channels.change(sql, &channel)? else { return Ok(false) };
     let to = row.first.min(row.lowest + SLICE as u64);
-    sql.prepare_cached("DELETE FROM message WHERE channel = ?1 AND seq < ?2")?.execute(params![row.id, to as i64])?;
+    let up_to = params![row.id, to as i64];
+    sql.prepare_cached("DELETE FROM message WHERE id IN (SELECT message FROM place WHERE channel = ?1 AND seq < ?2)")?
+        .execute(up_to)?;
+    sql.prepare_cached("DELETE FROM place WHERE channel = ?1 AND seq < ?2")?.execute(up_to)?;
     row.lowest = to;
     Ok(true)
 }

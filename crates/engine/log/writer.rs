@@ -30,6 +30,7 @@ use super::{
     schema,
     space::Space,
     steady::Steady,
+    tail::SharedTail,
     trim::{Instants, Slice, Trimmer},
 };
 
@@ -132,6 +133,17 @@ impl Writer {
         self.tell(std::mem::take(&mut batch.news));
         batch.give();
         self.numbering.channels.settle();
+        if self.numbering.tail.is_full() {
+            self.settle();
+        }
+    }
+
+    /// Puts the newest messages into the index.
+    fn settle(&mut self) {
+        let Some(sql) = self.sql.as_mut() else { return };
+        if let Err(error) = self.numbering.settle(sql) {
+            self.failed(&error);
+        }
     }
 
     /// Remembers what the commit may have made too much.
@@ -180,6 +192,9 @@ impl Writer {
     fn slice(&mut self, now: Instants) -> rusqlite::Result<(bool, Vec<News>)> {
         let mut news = Vec::new();
         let Some(sql) = self.sql.as_mut() else { return Ok((false, news)) };
+        if !self.numbering.tail.is_empty() {
+            self.numbering.settle(sql)?;
+        }
         let transaction = sql.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut slice = Slice { sql: &transaction, numbering: &mut self.numbering, now, news: &mut news };
         let more = self.trimmer.slice(&mut slice)? || self.space.slice(&mut slice, &mut self.trimmer)?;
@@ -207,7 +222,7 @@ impl Writer {
 
     /// Opens the file again after a failure. Says whether that worked.
     fn reopen(&mut self) -> bool {
-        match open_again(&self.place, &self.numbering.epoch) {
+        match open_again(&self.place, &self.numbering.epoch, &self.numbering.tail) {
             Ok((sql, numbering)) => {
                 tracing::info!("the log is open again");
                 self.sql = Some(sql);
@@ -248,7 +263,11 @@ fn failing() -> Error {
 }
 
 /// Opens the file as it was open before, and tries whether it can be written.
-pub(super) fn open_again(place: &Place, epoch: &Epoch) -> Result<(Connection, Numbering), OpenError> {
+pub(super) fn open_again(
+    place: &Place,
+    epoch: &Epoch,
+    tail: &SharedTail,
+) -> Result<(Connection, Numbering), OpenError> {
     let failed = schema::of_file(&place.dir);
     let sql = schema::writer(&place.dir).map_err(&failed)?;
     // A fresh file in the old one's place would give its numbers again.
@@ -259,7 +278,7 @@ pub(super) fn open_again(place: &Place, epoch: &Epoch) -> Result<(Connection, Nu
     // On a full disk this needs the room that the reserve left, and gives the write-ahead log's back.
     sql.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(&failed)?;
     sql.execute("UPDATE head SET time = time", []).map_err(&failed)?;
-    let numbering = Numbering::load(&sql, epoch.clone()).map_err(&failed)?;
+    let numbering = Numbering::load(&sql, epoch.clone(), tail.clone()).map_err(&failed)?;
     Ok((sql, numbering))
 }
 

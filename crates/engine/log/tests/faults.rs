@@ -16,6 +16,7 @@ use super::{
         Durability, OpenError,
         epoch::Machine,
         schema,
+        tail::SharedTail,
         writer::{Place, open_again},
     },
     ALL, LogConfig, SqliteLog, name, publish,
@@ -85,12 +86,12 @@ async fn a_file_put_in_place_of_the_log_is_not_written_to() {
         log.close().await;
     }
     let place = Place { dir: dir.path().to_owned(), durability: Durability::Power, most_pages: None };
-    drop(open_again(&place, &epochs[0]).unwrap());
+    drop(open_again(&place, &epochs[0], &SharedTail::default()).unwrap());
     fs::copy(fresh.path().join("log.db"), dir.path().join("log.db")).unwrap();
-    let refused = open_again(&place, &epochs[0]).err().unwrap();
+    let refused = open_again(&place, &epochs[0], &SharedTail::default()).err().unwrap();
     assert!(matches!(refused, OpenError::Replaced { .. }), "{refused}");
     fs::remove_file(dir.path().join("log.db")).unwrap();
-    assert!(open_again(&place, &epochs[0]).is_err(), "a file that is gone is not made anew");
+    assert!(open_again(&place, &epochs[0], &SharedTail::default()).is_err(), "a file that is gone is not made anew");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,6 +6,7 @@
 mod crash;
 mod epochs;
 mod faults;
+mod places;
 mod retention;
 
 use std::sync::Arc;
