@@ -17,6 +17,11 @@ mod telemetry;
 
 use std::process::ExitCode;
 
+/// The system's allocator asks the kernel for a worker's memory page by page, which is a third of the
+/// calls of a new connection.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     cli::main()
 }
