@@ -68,7 +68,7 @@ pub struct SqliteLog {
     epoch: Epoch,
     dir: PathBuf,
     shared: Arc<Shared>,
-    readers: Arc<Readers>,
+    readers: Readers,
     tail: SharedTail,
 }
 

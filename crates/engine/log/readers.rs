@@ -1,91 +1,177 @@
-//! Readers of the log: a few connections of their own, off the async threads.
+//! Readers of the log: a few threads with a connection each, off the async ones.
 //!
 //! Guarantees: a reader never waits for the writer nor holds it up; at most so many read at once,
-//! in the order of asking.
+//! in the order of asking; what waits is bounded. A crowd that asks wakes a thread once, not each
+//! for itself.
 //! It is not a cache: what is read often is in the hub's memory.
 
 use std::{
+    collections::VecDeque,
+    panic::{self, AssertUnwindSafe},
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
+    thread,
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 use tidings_core::{Error, Result};
-use tokio::{sync::Semaphore, task};
+use tokio::sync::{Semaphore, oneshot};
 
 use super::{queue::closed, schema};
 
 /// How many read at once.
-const READERS: u32 = 4;
+const READERS: usize = 4;
+/// How many queries wait or run; whoever asks beyond that waits before.
+const MOST: u32 = 1024;
+
+/// Of so many that wait, one wakes a thread: the first, and then each time as many again.
+const CROWD: usize = 16;
+
+/// A query with the way of its answer.
+type Query = Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>;
+
+#[derive(Default)]
+struct Inner {
+    waiting: VecDeque<Query>,
+    /// Threads that have nothing to do.
+    idle: usize,
+    threads: usize,
+    closed: bool,
+}
+
+struct Shared {
+    dir: PathBuf,
+    inner: Mutex<Inner>,
+    arrival: Condvar,
+}
 
 /// The readers.
 pub(super) struct Readers {
-    dir: PathBuf,
-    idle: Mutex<Vec<Connection>>,
-    permits: Arc<Semaphore>,
-    closed: AtomicBool,
+    shared: Arc<Shared>,
+    room: Arc<Semaphore>,
 }
 
 impl Readers {
-    pub(super) fn new(dir: PathBuf) -> Arc<Self> {
-        Arc::new(Self {
-            dir,
-            idle: Mutex::default(),
-            permits: Arc::new(Semaphore::new(READERS as usize)),
-            closed: AtomicBool::new(false),
-        })
+    pub(super) fn new(dir: PathBuf) -> Self {
+        let shared = Arc::new(Shared { dir, inner: Mutex::default(), arrival: Condvar::new() });
+        Self { shared, room: Arc::new(Semaphore::new(MOST as usize)) }
     }
 
     /// Runs a query on a connection of its own.
     pub(super) async fn read<T: Send + 'static>(
-        self: &Arc<Self>,
+        &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
-        let permit = self.permits.clone().acquire_owned().await.map_err(|_| closed())?;
-        if self.closed.load(Ordering::Acquire) {
-            return Err(closed());
-        }
-        let readers = self.clone();
-        let read = task::spawn_blocking(move || {
-            let answer = readers.run(query);
+        let permit = self.room.clone().acquire_owned().await.map_err(|_| closed())?;
+        let (to, answer) = oneshot::channel();
+        self.shared.push(Box::new(move |connection| {
+            let (answer, outcome) = match query(connection) {
+                Ok(found) => (Some(found), Ok(())),
+                Err(error) => (None, Err(error)),
+            };
             drop(permit);
-            answer
-        });
-        match read.await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the log cannot be read");
-                Err(Error::unavailable("the log cannot be read now"))
-            }
-            Err(error) => {
-                tracing::error!(%error, "a reader of the log failed");
-                Err(Error::unavailable("the log cannot be read now"))
-            }
+            // Whoever asked may be gone.
+            drop(to.send(answer));
+            outcome
+        }))?;
+        match answer.await {
+            Ok(Some(found)) => Ok(found),
+            // Why is in the log; a query that panicked drops the way of its answer.
+            Ok(None) | Err(_) => Err(Error::unavailable("the log cannot be read now")),
         }
-    }
-
-    fn run<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
-        let idle = self.idle.lock().pop();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => schema::reader(&self.dir)?,
-        };
-        let answer = query(&connection)?;
-        // A connection that failed is not used again.
-        self.idle.lock().push(connection);
-        Ok(answer)
     }
 
     /// Refuses more, waits for those who read, and closes their connections.
     pub(super) async fn close(&self) {
-        self.closed.store(true, Ordering::Release);
+        self.shared.inner.lock().closed = true;
+        self.shared.arrival.notify_all();
         // It has all permits once nobody reads. An error means that it was closed before.
-        drop(self.permits.acquire_many(READERS).await);
-        self.permits.close();
-        self.idle.lock().clear();
+        drop(self.room.acquire_many(MOST).await);
+        self.room.close();
     }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.shared.inner.lock().closed = true;
+        self.shared.arrival.notify_all();
+    }
+}
+
+impl Shared {
+    /// Puts a query at the end, and sees to it that somebody takes it.
+    fn push(self: &Arc<Self>, query: Query) -> Result<()> {
+        let mut inner = self.inner.lock();
+        if inner.closed {
+            return Err(closed());
+        }
+        inner.waiting.push_back(query);
+        if inner.waiting.len() % CROWD != 1 {
+            return Ok(());
+        }
+        if inner.idle > 0 {
+            self.arrival.notify_one();
+        } else if inner.threads < READERS {
+            self.start(&mut inner);
+        }
+        Ok(())
+    }
+
+    /// Starts a thread. Without any, what waits is dropped, and whoever asked is told.
+    fn start(self: &Arc<Self>, inner: &mut Inner) {
+        let shared = self.clone();
+        match thread::Builder::new().name("tidings-read".to_owned()).spawn(move || shared.run()) {
+            Ok(_) => inner.threads += 1,
+            Err(error) => {
+                tracing::error!(%error, "a reader of the log cannot be started");
+                if inner.threads == 0 {
+                    inner.waiting.clear();
+                }
+            }
+        }
+    }
+
+    fn run(&self) {
+        let mut connection = None;
+        while let Some(query) = self.next() {
+            if connection.is_none() {
+                connection = schema::reader(&self.dir).inspect_err(|error| failed(error)).ok();
+            }
+            let Some(open) = &connection else { continue };
+            match panic::catch_unwind(AssertUnwindSafe(|| query(open))) {
+                Ok(Ok(())) => {}
+                // A connection that failed is not used again.
+                Ok(Err(error)) => {
+                    failed(&error);
+                    connection = None;
+                }
+                Err(_) => {
+                    tracing::error!("a reader of the log panicked");
+                    connection = None;
+                }
+            }
+        }
+    }
+
+    /// The next query; none once it is closed and nothing waits.
+    fn next(&self) -> Option<Query> {
+        let mut inner = self.inner.lock();
+        loop {
+            if let Some(query) = inner.waiting.pop_front() {
+                return Some(query);
+            }
+            if inner.closed {
+                inner.threads -= 1;
+                return None;
+            }
+            inner.idle += 1;
+            self.arrival.wait(&mut inner);
+            inner.idle -= 1;
+        }
+    }
+}
+
+fn failed(error: &rusqlite::Error) {
+    tracing::error!(%error, "the log cannot be read");
 }

@@ -140,22 +140,31 @@ impl Space {
             return Ok(false);
         }
         self.weighed_at = Some(now.monotonic);
-        let pages = Pages::of(slice.sql)?;
-        let mut limit = if self.limit == 0 { u64::MAX } else { self.limit };
-        if self.full {
-            limit = limit.min(pages.with_room_for(self.reserve.bytes()));
-        }
-        let used = pages.used_bytes();
-        if used <= limit {
+        let excess = self.excess(slice.sql)?;
+        if excess == 0 {
             self.weigh = false;
             self.reserved = self.reserved || self.reserve.ensure();
             self.full = self.full && !self.reserved;
             return Ok(true);
         }
-        // A little more than needed, so that the next commit does not need it again.
-        let excess = used - limit + limit / 64;
         self.weigh = self.walk(slice, trimmer, excess)?;
         Ok(true)
+    }
+
+    /// Whether the next slice would trim.
+    pub(super) fn will_trim(&self, sql: &Connection, now: Instants) -> rusqlite::Result<bool> {
+        Ok((self.weigh || self.is_weighing_due(now)) && self.excess(sql)? > 0)
+    }
+
+    /// How many bytes are to go: a little more than needed, so that the next commit does not need it again.
+    fn excess(&self, sql: &Connection) -> rusqlite::Result<u64> {
+        let pages = Pages::of(sql)?;
+        let mut limit = if self.limit == 0 { u64::MAX } else { self.limit };
+        if self.full {
+            limit = limit.min(pages.with_room_for(self.reserve.bytes()));
+        }
+        let used = pages.used_bytes();
+        Ok(if used <= limit { 0 } else { used - limit + limit / 64 })
     }
 
     /// Trims the oldest messages of all channels. Says whether there may be more to trim.

@@ -54,7 +54,7 @@ pub(super) struct Instants {
     pub(super) monotonic: Duration,
 }
 
-/// A slice of work in a transaction that is open. The index has every message.
+/// A slice of work in a transaction that is open. Where messages go, the index has them all.
 pub(super) struct Slice<'a> {
     pub(super) sql: &'a Connection,
     pub(super) numbering: &'a mut Numbering,
@@ -117,6 +117,11 @@ impl Trimmer {
     /// Whether a slice would find something to look at.
     pub(super) fn has_work(&self, now: Instants) -> bool {
         !self.due.is_empty() || self.deleted || self.expired || self.sweep.is_some() || self.is_sweep_due(now)
+    }
+
+    /// Whether the next slice would remove messages.
+    pub(super) fn will_trim(&self) -> bool {
+        !self.due.is_empty() || self.deleted
     }
 
     /// Does one slice of what is to go. Says whether there was something.

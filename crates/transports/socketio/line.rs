@@ -31,6 +31,9 @@ const VECTOR: usize = 64;
 /// makes more of them wait than this does not read, and asks all the same.
 const MOST_CONTROL: usize = 64 * 1024;
 
+/// A frame of so many bytes is copied to leave in one write with the protocol's.
+const TOGETHER: usize = 2048;
+
 const OPEN: u8 = 0;
 const PAUSED: u8 = 1;
 const KILLED: u8 = 2;
@@ -242,11 +245,11 @@ impl Line {
         }
     }
 
-    /// Takes whole frames of the protocol's. They leave now, or as soon as the client reads.
+    /// Takes whole frames of the protocol's, to leave with what is said next.
     ///
     /// # Errors
     /// When the stream is gone, or so much waits that the client cannot be reading.
-    pub(super) fn put(&self, frames: &[u8]) -> io::Result<()> {
+    pub(super) fn hold(&self, frames: &[u8]) -> io::Result<()> {
         let mut sink = self.sink.lock();
         if sink.leaving {
             return Ok(());
@@ -255,6 +258,16 @@ impl Line {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         sink.control.extend_from_slice(frames);
+        Ok(())
+    }
+
+    /// Takes whole frames of the protocol's. They leave now, or as soon as the client reads.
+    ///
+    /// # Errors
+    /// As [`Line::hold`].
+    pub(super) fn put(&self, frames: &[u8]) -> io::Result<()> {
+        self.hold(frames)?;
+        let mut sink = self.sink.lock();
         let blocked = !self.flush(&mut sink)?;
         drop(sink);
         if blocked {
@@ -291,6 +304,11 @@ impl Line {
         }
         if !sink.open {
             return Offered::Full(0);
+        }
+        if let Some(together) = sink.together(count, &frame) {
+            sink.control.extend_from_slice(together);
+            sink.full = !matches!(self.flush(&mut sink), Ok(true));
+            return if sink.full { Offered::Full(1) } else { Offered::All };
         }
         if !sink.is_clean() {
             match self.flush(&mut sink) {
@@ -427,6 +445,14 @@ impl Sink {
     /// How many bytes wait that were taken.
     fn waiting(&self) -> usize {
         self.rest.len() + self.control.len()
+    }
+
+    /// A short frame that leaves in one write with what the protocol has just said.
+    fn together<'a>(&self, count: usize, frame: &impl Fn(usize) -> &'a Bytes) -> Option<&'a [u8]> {
+        if count != 1 || self.full || self.control.is_empty() {
+            return None;
+        }
+        Some(frame(0)).filter(|frame| frame.len() <= TOGETHER).map(|frame| &**frame)
     }
 
     /// Nothing waits that was taken.

@@ -15,7 +15,7 @@ use tidings_engine::hub::Notice;
 use super::{SocketIoTransport, command, polling, session::Session};
 
 /// How often it looks at every session.
-const TURN: Duration = Duration::from_millis(250);
+const TURN: Duration = Duration::from_millis(500);
 /// How long a closing connection has for its last words.
 pub(super) const FAREWELL: Duration = Duration::from_secs(1);
 

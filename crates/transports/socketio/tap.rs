@@ -71,12 +71,14 @@ impl Tap {
             return Ok(());
         }
         let Some(opening) = frames::payloads(bytes).find(|payload| payload.starts_with(b"0{")) else {
-            self.line.put(bytes)?;
-            if frames::payloads(bytes).any(|payload| payload.starts_with(b"40")) {
-                self.watching = false;
-                self.line.open();
+            if !frames::payloads(bytes).any(|payload| payload.starts_with(b"40")) {
+                return self.line.put(bytes);
             }
-            return Ok(());
+            // The first word of the server leaves with it.
+            self.line.hold(bytes)?;
+            self.watching = false;
+            self.line.open();
+            return self.line.put(&[]);
         };
         self.line.put(&frames::text(&[self.heartbeat.corrected(opening).as_bytes()]))
     }
