@@ -136,7 +136,7 @@ impl Shared {
         let mut connection = None;
         while let Some(query) = self.next() {
             if connection.is_none() {
-                connection = schema::reader(&self.dir).inspect_err(|error| failed(error)).ok();
+                connection = schema::reader(&self.dir).inspect_err(failed).ok();
             }
             let Some(open) = &connection else { continue };
             match panic::catch_unwind(AssertUnwindSafe(|| query(open))) {
