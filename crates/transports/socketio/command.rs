@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 use smol_str::SmolStr;
 use tidings_core::{
-    Action, Channel, Code, Error, EventType, Result, Seq, Timestamp,
+    Action, Channel, Code, Error, EventType, Result, Seq,
     bus::Placed,
     command::Answer,
     identity::Secret,
@@ -23,12 +23,12 @@ use tidings_core::{
 };
 use tidings_engine::{
     gate::NewEvent,
-    hub::{MAX_BATCH, Notice, Outcome, SubscribeRequest},
+    hub::{MAX_BATCH, Outcome, SubscribeRequest},
 };
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    PROTOCOL, SocketIoTransport,
+    SocketIoTransport,
     mailbox::{Incoming, Next},
     publishing::Pending,
     session::Session,
@@ -54,53 +54,6 @@ pub(super) async fn serve(transport: Arc<SocketIoTransport>, session: Arc<Sessio
         let (transport, session, request) = (transport.clone(), session.clone(), incoming.ack);
         Asked { transport, session, request }.take(incoming, permit).await;
     }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Hello<'a> {
-    protocol: u32,
-    version: &'static str,
-    time: Timestamp,
-    user: HelloUser<'a>,
-    grants: &'a [tidings_core::Grant],
-    limits: Limits,
-    ping_interval_ms: u64,
-}
-
-#[derive(Serialize)]
-struct HelloUser<'a> {
-    id: &'a tidings_core::UserId,
-    roles: &'a [tidings_core::principal::Role],
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Limits {
-    max_message_bytes: usize,
-    max_subscriptions: usize,
-    rate_burst: u32,
-    rate_per_second: u32,
-}
-
-/// The first word on a connection.
-pub(super) fn hello(transport: &SocketIoTransport, session: &Session) -> Notice<'static> {
-    let (principal, config) = (session.connection.principal(), &transport.parts.config);
-    let hello = Hello {
-        protocol: PROTOCOL,
-        version: env!("CARGO_PKG_VERSION"),
-        time: transport.parts.clock.now(),
-        user: HelloUser { id: &principal.user, roles: &principal.roles },
-        grants: &principal.grants,
-        limits: Limits {
-            max_message_bytes: config.max_message_bytes,
-            max_subscriptions: config.max_subscriptions,
-            rate_burst: config.rate_burst,
-            rate_per_second: config.rate_per_second,
-        },
-        ping_interval_ms: config.ping_interval.as_millis() as u64,
-    };
-    Notice::Hello(serde_json::value::to_raw_value(&hello).expect("a hello serialises"))
 }
 
 /// One event of a client.

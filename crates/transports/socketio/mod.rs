@@ -10,6 +10,7 @@ mod command;
 mod door;
 mod frames;
 mod heartbeat;
+mod hello;
 mod line;
 #[cfg(test)]
 mod line_tests;
@@ -19,6 +20,7 @@ mod polled;
 mod polling;
 mod publishing;
 mod request;
+mod route;
 mod session;
 mod sweep;
 mod tap;

@@ -4,14 +4,11 @@
 //! packets is fed in portions, so that a flooding client waits instead of losing anything.
 //! It is not the protocol: socketioxide answers.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{
-    Router,
     body::Body,
-    extract::State,
-    http::{Method, Request, Response, StatusCode, Uri, header},
-    routing::any,
+    http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header},
 };
 use bytes::Bytes;
 use futures_util::{
@@ -21,52 +18,15 @@ use futures_util::{
 use http_body_util::{BodyExt, Full, Limited};
 use tower::Service;
 
-use super::{
-    MAX_PAYLOAD, SocketIoTransport,
-    heartbeat::Advertised,
-    polled::Polled,
-    request::{Query, plain},
-    session::Session,
-    upgrade,
-};
+use super::{MAX_PAYLOAD, SocketIoTransport, heartbeat::Advertised, polled::Polled, request::plain, session::Session};
 
 /// Separates the packets of a polling payload (Engine.IO 4).
 const SEPARATOR: u8 = 0x1e;
 /// Packets that are fed at once.
 const PORTION: usize = 64;
 
-impl SocketIoTransport {
-    /// The routes under `/socket.io/`.
-    pub fn router(self: &Arc<Self>) -> Router {
-        Router::new().route("/socket.io/", any(handle)).route("/socket.io", any(handle)).with_state(self.clone())
-    }
-}
-
-async fn handle(State(transport): State<Arc<SocketIoTransport>>, request: Request<Body>) -> Response<Body> {
-    let query = Query::of(request.uri());
-    if query.sid.is_none() && transport.is_crowded() {
-        metrics::counter!("tidings_handshakes_refused_total").increment(1);
-        let mut refusal = plain(StatusCode::SERVICE_UNAVAILABLE, r#"{"code":4,"message":"Try again later"}"#);
-        refusal.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
-        return refusal;
-    }
-    if query.websocket && query.known_engine && request.method() == Method::GET && upgrade::is_asked(&request) {
-        return upgrade::switch(&transport, request, &query);
-    }
-    let Some(sid) = query.sid.filter(|_| !query.websocket) else { return open(&transport, request).await };
-    let session = transport.session(&sid);
-    if let Some(session) = &session {
-        session.heard(transport.parts.clock.monotonic());
-    }
-    match (session, request.method()) {
-        (_, &Method::GET) => poll(&transport, &sid, request).await,
-        (Some(session), &Method::POST) => post(&transport, &session, request).await,
-        _ => pass(&transport, request).await,
-    }
-}
-
 /// A request that opens a session, or that is refused.
-async fn open(transport: &SocketIoTransport, request: Request<Body>) -> Response<Body> {
+pub(super) async fn open(transport: &SocketIoTransport, request: Request<Body>) -> Response<Body> {
     let (mut parts, body) = pass(transport, request).await.into_parts();
     let Ok(body) = body.collect().await else { return bad_request() };
     let advertised = Advertised(transport.parts.config.ping_timeout);
@@ -82,11 +42,11 @@ fn bad_request() -> Response<Body> {
 /// The answer to a poll that is to end without a packet: one that says nothing.
 fn nothing() -> Response<Body> {
     let mut response = Response::new(Body::from("6"));
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain; charset=UTF-8"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
     response
 }
 
-async fn pass(transport: &SocketIoTransport, request: Request<Body>) -> Response<Body> {
+pub(super) async fn pass(transport: &SocketIoTransport, request: Request<Body>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     match Limited::new(body, MAX_PAYLOAD).collect().await {
         Ok(body) => forward(transport, Request::from_parts(parts, Full::new(body.to_bytes()))).await,
@@ -103,7 +63,7 @@ async fn forward(transport: &SocketIoTransport, request: Request<Full<Bytes>>) -
 }
 
 /// A poll: what the last one answered has arrived.
-async fn poll(transport: &SocketIoTransport, sid: &str, request: Request<Body>) -> Response<Body> {
+pub(super) async fn poll(transport: &SocketIoTransport, sid: &str, request: Request<Body>) -> Response<Body> {
     let turn = transport.changes.poll(sid);
     if turn.held().await {
         return nothing();
@@ -149,7 +109,7 @@ fn address(sid: &str) -> Option<Uri> {
 }
 
 /// A post: its packets go in as the mailbox has room for them.
-async fn post(transport: &SocketIoTransport, session: &Session, request: Request<Body>) -> Response<Body> {
+pub(super) async fn post(transport: &SocketIoTransport, session: &Session, request: Request<Body>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let Ok(body) = Limited::new(body, MAX_PAYLOAD).collect().await else {
         return plain(StatusCode::PAYLOAD_TOO_LARGE, r#"{"code":3,"message":"Payload too large"}"#);
@@ -183,7 +143,7 @@ pub(super) async fn close(transport: &SocketIoTransport, sid: &str) {
     let mut request = Request::new(Full::new(Bytes::from_static(b"1")));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
-    request.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain;charset=UTF-8"));
+    request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain;charset=UTF-8"));
     let answer = forward(transport, request).await;
     tracing::debug!(status = %answer.status(), "a polling session was closed");
 }

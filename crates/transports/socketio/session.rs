@@ -17,7 +17,7 @@ use tidings_engine::hub::Connection;
 use tokio::sync::Semaphore;
 
 use super::{
-    SocketIoTransport, command, line::LineEars, mailbox::Mailbox, outlet::SocketOutlet, publishing::Publishing,
+    SocketIoTransport, hello::hello, line::LineEars, mailbox::Mailbox, outlet::SocketOutlet, publishing::Publishing,
 };
 
 pub(super) struct Session {
@@ -93,7 +93,8 @@ impl Session {
             return;
         }
         if let Some(transport) = self.transport.upgrade() {
-            self.connection.notify(&command::hello(&transport, self));
+            let parts = &transport.parts;
+            self.connection.notify(&hello(&self.connection.principal(), &parts.config, parts.clock.now()));
         }
     }
 
