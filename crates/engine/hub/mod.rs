@@ -5,7 +5,8 @@
 //! a constant and delays nobody; nothing reaches the hub before the log has it.
 //! It is not the judge: whoever subscribes here was allowed to by the gate.
 //!
-//! Locks, in the order in which they are taken: a connection's `out`, then a channel's `inner`.
+//! Locks, in the order in which they are taken: a connection's `out`, then a channel's `inner` or the
+//! map of connections.
 //! Both are held for a few map operations and non-blocking offers, never across an await.
 
 mod batch;
@@ -159,7 +160,8 @@ impl Hub {
     /// How many connections do not take what is offered to them now.
     #[must_use]
     pub fn slow_connection_count(&self) -> usize {
-        self.connections.lock().values().filter(|connection| connection.is_full()).count()
+        // Of a copy: a connection that is released takes this map's lock under its own.
+        self.connections().iter().filter(|connection| connection.is_full()).count()
     }
 
     /// All connections, for whoever ends or warns them one by one.

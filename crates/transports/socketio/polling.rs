@@ -16,6 +16,7 @@ use futures_util::{
     future::{Either, select},
 };
 use http_body_util::{BodyExt, Full, Limited};
+use tokio::task::unconstrained;
 use tower::Service;
 
 use super::{MAX_PAYLOAD, SocketIoTransport, heartbeat::Advertised, polled::Polled, request::plain, session::Session};
@@ -97,7 +98,8 @@ pub(super) fn packets(body: &[u8]) -> impl Iterator<Item = &[u8]> {
 pub(super) fn take_waiting(transport: &SocketIoTransport, sid: &str) -> Option<Bytes> {
     let mut request = Request::new(Full::new(Bytes::new()));
     *request.uri_mut() = address(sid)?;
-    let response = forward(transport, request).now_or_never()?;
+    // Without a budget: a task that has used its own up would be told that nothing waits.
+    let response = unconstrained(forward(transport, request)).now_or_never()?;
     if !response.status().is_success() {
         return None;
     }
