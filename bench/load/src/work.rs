@@ -108,7 +108,7 @@ impl Work {
             Self::Spread => (2_000, 100_000, fast, 100, 128, 0),
             Self::Idle | Self::Connect => (10_000, 0, fast, 1, 0, 0),
             Self::Slow => (2_000, 20_000, 500.0, 25, 1_024, 200),
-            Self::Replay => (100, 1_000_000, 100.0, 1_000, 128, 0),
+            Self::Replay => (100, 1_000_000, 100.0, 1_000, 96, 0),
         };
         let settle = Duration::from_secs(if self == Self::Idle { 5 } else { 2 });
         Size { subscribers, events, rate, batch, content, stalled, settle, limit: Duration::from_secs(60) }

@@ -20,10 +20,11 @@ use super::{
 };
 use crate::states::StateAt;
 
-/// The least and the most messages of one chunk.
-const CHUNK: (usize, usize) = (32, 1024);
+/// The least and the most messages of one chunk. Larger ones are no faster, and whoever is live waits
+/// for them: the same thread serves both.
+const CHUNK: (usize, usize) = (32, 128);
 /// The most bytes of data of one chunk, about.
-const CHUNK_BYTES: usize = 256 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
 /// How many messages a filtered `last` looks through at most.
 const SCAN: u64 = 10_000;
 /// How long a log that cannot be read is waited for.

@@ -15,6 +15,7 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
+use rustix::{process::setpriority_process, thread::gettid};
 use tidings_core::{Error, Result};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -25,6 +26,9 @@ const READERS: usize = 4;
 /// How many queries wait or run; whoever asks beyond that waits before.
 const MOST: u32 = 1024;
 
+/// How far readers step back behind the writer and the fan-out: who reads a million old messages is
+/// not to delay who is live.
+const NICE: i32 = 5;
 /// Of so many that wait, one wakes a thread: the first, and then each time as many again.
 const CROWD: usize = 16;
 
@@ -133,6 +137,10 @@ impl Shared {
     }
 
     fn run(&self) {
+        // On Linux the priority is the thread's own.
+        if let Err(error) = setpriority_process(Some(gettid()), NICE) {
+            tracing::debug!(%error, "a reader of the log runs like the others");
+        }
         let mut connection = None;
         while let Some(query) = self.next() {
             if connection.is_none() {

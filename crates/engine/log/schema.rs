@@ -155,7 +155,7 @@ pub(super) fn writer(dir: &Path) -> rusqlite::Result<Connection> {
          PRAGMA synchronous = FULL;
          PRAGMA wal_autocheckpoint = 2000;
          PRAGMA journal_size_limit = 67108864;
-         PRAGMA cache_size = -65536;
+         PRAGMA cache_size = -8192;
          PRAGMA temp_store = MEMORY;
          PRAGMA mmap_size = 0;",
     )?;
@@ -184,7 +184,7 @@ pub(super) fn reader(dir: &Path) -> rusqlite::Result<Connection> {
     connection.busy_timeout(BUSY)?;
     keep_plans(&connection)?;
     connection.execute_batch(
-        "PRAGMA query_only = 1; PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0;",
+        "PRAGMA query_only = 1; PRAGMA cache_size = -2048; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0;",
     )?;
     Ok(connection)
 }
