@@ -175,10 +175,10 @@ async fn a_change_right_after_a_poll_that_brought_much_loses_nothing() {
             server.publish(&bearer, event).await;
         }
         poller.until("the first", |text| note_in(text) == Some(1)).await;
-        server.publish(&bearer, notes(&session, 9..=50)).await;
+        server.publish(&bearer, notes(&session, 9..=500)).await;
         let mut raw = change(&server, &mut poller).await;
-        timeout(PATIENCE, poller.read_on(&mut raw, 50)).await.expect("comes to its end");
-        assert_eq!(poller.notes(), (1..=50).collect::<Vec<_>>());
+        timeout(PATIENCE, poller.read_on(&mut raw, 500)).await.expect("comes to its end");
+        assert_eq!(poller.notes(), (1..=500).collect::<Vec<_>>());
     }
 }
 

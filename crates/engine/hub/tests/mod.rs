@@ -9,8 +9,9 @@ mod world;
 use std::time::Duration;
 
 use serde_json::json;
-use tidings_core::{Channel, log::EventLog, outlet::Ending};
-use tidings_testkit::{RecordingOutlet, Taken};
+use tidings_core::{Channel, Principal, log::EventLog, outlet::Ending};
+use tidings_testkit::{PATIENCE, RecordingOutlet, Taken};
+use tokio::time::timeout;
 
 use self::world::{World, of_kind, seqs, until_seq};
 
@@ -284,5 +285,24 @@ async fn the_probe_goes_the_whole_way_and_is_red_when_the_log_refuses() {
     world.log.fail_next(1);
     assert_eq!(world.hub.probe().await.expect_err("refused").code(), tidings_core::Code::Unavailable);
     world.hub.probe().await.expect("green again by itself");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_at_the_figures_and_a_connection_that_goes_never_wait_for_each_other() {
+    let world = World::new(0, 16);
+    let hub = world.hub.clone();
+    let looking = tokio::task::spawn_blocking(move || (0..20_000).map(|_| hub.slow_connection_count()).max());
+    let hub = world.hub.clone();
+    let going = tokio::task::spawn_blocking(move || {
+        for _ in 0..2_000 {
+            hub.connect(Principal::server(), RecordingOutlet::open()).release();
+        }
+    });
+    let both = async { tokio::join!(looking, going) };
+    let (most, gone) = timeout(PATIENCE, both).await.expect("neither holds what the other needs");
+    assert_eq!(most.expect("it looks"), Some(0));
+    gone.expect("they go");
+    assert_eq!(world.hub.connection_count(), 0);
     world.stop().await;
 }
