@@ -19,7 +19,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
-use rustix::net::{Shutdown, shutdown};
+use rustix::net::{SendFlags, Shutdown, send, shutdown};
 use tidings_core::{outlet::Offered, runtime::Clock};
 use tokio::{net::TcpStream, sync::Notify};
 
@@ -406,13 +406,22 @@ impl Line {
         Ok(true)
     }
 
+    /// One write, without a look at what the runtime knows of the socket: that is another place in
+    /// memory for each client. What does not work at once is left to the runtime's own way.
+    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        match send(&self.socket, bytes, SendFlags::NOSIGNAL) {
+            Ok(written) => Ok(written),
+            Err(_) => self.socket.try_write(bytes),
+        }
+    }
+
     /// Writes frames as far as the socket takes them. The end of one that was begun waits.
     fn write<'a>(&self, sink: &mut Sink, count: usize, frame: impl Fn(usize) -> &'a Bytes) -> Offered {
         let mut done = 0;
         while done < count {
             let end = count.min(done + VECTOR);
             let written = if end - done == 1 {
-                self.socket.try_write(frame(done))
+                self.send(frame(done))
             } else {
                 let mut slices = [IoSlice::new(&[]); VECTOR];
                 for (slice, index) in slices.iter_mut().zip(done..end) {
