@@ -81,6 +81,8 @@ pub(super) struct Sink {
     rest: Bytes,
     /// Whole frames of the protocol's that wait.
     control: Vec<u8>,
+    /// How many bytes of them may wait.
+    most: usize,
     /// The client knows that it is connected: the outlet may write.
     open: bool,
     /// The socket took no more, and there has been no room since.
@@ -113,6 +115,7 @@ impl Line {
                 over: false,
                 rest: Bytes::new(),
                 control: Vec::new(),
+                most: MOST_CONTROL,
                 open: false,
                 full: false,
                 nudged: Duration::ZERO,
@@ -245,6 +248,16 @@ impl Line {
         }
     }
 
+    /// Takes whole frames that are to leave before anything else: what waited for the polls of a
+    /// connection that has changed. There is no more of that than a poll may bring.
+    ///
+    /// # Errors
+    /// When the stream is gone.
+    pub(super) fn begin(&self, frames: &[u8]) -> io::Result<()> {
+        self.sink.lock().most += frames.len();
+        self.put(frames)
+    }
+
     /// Takes whole frames of the protocol's, to leave with what is said next.
     ///
     /// # Errors
@@ -254,7 +267,7 @@ impl Line {
         if sink.leaving {
             return Ok(());
         }
-        if self.is_killed() || sink.control.len() + frames.len() > MOST_CONTROL {
+        if self.is_killed() || sink.control.len() + frames.len() > sink.most {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         sink.control.extend_from_slice(frames);

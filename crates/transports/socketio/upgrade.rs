@@ -159,7 +159,7 @@ async fn change(transport: &Arc<SocketIoTransport>, mut stream: Stream, uri: Uri
     while let Some(body) = polling::take_waiting(transport, sid) {
         for packet in polling::packets(&body).filter(|packet| *packet != b"6") {
             told |= packet.starts_with(b"40");
-            if line.put(&frames::text(&[packet])).is_err() {
+            if line.begin(&frames::text(&[packet])).is_err() {
                 return tracing::debug!("a client left while it changed to a WebSocket");
             }
         }
