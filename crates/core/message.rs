@@ -129,11 +129,13 @@ impl fmt::Debug for Message {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::value::RawValue;
+
     use super::*;
 
     #[test]
     fn an_envelope_has_the_fields_of_the_wire_and_the_data_byte_for_byte() {
-        let raw = serde_json::from_str(r#"{ "b":1,"a": 1.0 }"#).expect("JSON");
+        let raw: &RawValue = serde_json::from_str(r#"{ "b":1,"a": 1.0 }"#).expect("JSON");
         let event = Event {
             event_type: "session.stream_output".parse().expect("a type"),
             payload: Payload::raw(raw),
