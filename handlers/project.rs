@@ -250,7 +250,7 @@ mod tests {
     fn nobody_outside_gives_rights_by_an_event() {
         let parsed = said(true).into_iter().map(|event| {
             let json = serde_json::from_str(event.payload.json()).expect("JSON");
-            Event { payload: Payload::raw(&json), ..event }
+            Event { payload: Payload::raw(json), ..event }
         });
         for event in said(false).into_iter().chain(parsed) {
             let refused = handler().route(&event).map(|route| route.home).map_err(|error| error.code());

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use tidings_core::{Message, Seq};
+use tidings_core::{Message, Seq, parcel::Parcel};
 
 use super::{
     channel::{Entry, Tick},
@@ -15,7 +15,7 @@ use super::{
 
 /// Messages of one channel that follow each other, ephemeral ones in their places.
 pub(super) struct Batch {
-    pub(super) messages: Vec<Arc<Message>>,
+    pub(super) parcel: Parcel,
     /// Everybody's cursor is to be looked at: the channel may have more than its memory says.
     pub(super) recheck: bool,
     first_tick: Tick,
@@ -36,7 +36,12 @@ impl Batch {
         let ephemeral = messages.iter().filter(|message| message.seq.is_none()).count();
         let bytes = messages.iter().map(|message| message.payload.json().len() as u64).sum();
         let first_tick = entries.first().map_or(0, |entry| entry.tick);
-        Self { messages, recheck, first_tick, first_seq, last_seq, contiguous, ephemeral, bytes }
+        Self { parcel: Parcel::new(messages), recheck, first_tick, first_seq, last_seq, contiguous, ephemeral, bytes }
+    }
+
+    /// The messages.
+    pub(super) fn messages(&self) -> &[Arc<Message>] {
+        self.parcel.messages()
     }
 
     /// Whether the whole batch is what a live subscription needs next.
@@ -56,7 +61,7 @@ impl Batch {
 
     /// Moves a subscription behind the whole batch.
     pub(super) fn pass(&self, subscription: &mut Subscription) {
-        subscription.tick = self.tick(self.messages.len() - 1);
+        subscription.tick = self.tick(self.messages().len() - 1);
         subscription.cursor = self.last_seq.unwrap_or(subscription.cursor);
     }
 
@@ -71,6 +76,6 @@ impl Batch {
             return 0;
         }
         let fresh = |(index, message): &(usize, &Arc<Message>)| message.seq.is_none() && self.tick(*index) > tick;
-        self.messages.iter().enumerate().filter(fresh).count() as u64
+        self.messages().iter().enumerate().filter(fresh).count() as u64
     }
 }
