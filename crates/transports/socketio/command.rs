@@ -85,8 +85,13 @@ fn answer(request: Option<u64>, body: &impl Serialize) -> Option<Said> {
     Some(Said { answer_to: Some(request), json })
 }
 
-fn refusal(request: Option<u64>, error: &Error) -> Option<Said> {
+fn count(error: &Error) {
     metrics::counter!("tidings_refusals_total", "code" => error.code().as_str()).increment(1);
+    tracing::debug!(code = %error.code(), "a request was refused");
+}
+
+fn refusal(request: Option<u64>, error: &Error) -> Option<Said> {
+    count(error);
     answer(request, &Failed { ok: false, error })
 }
 
@@ -319,9 +324,7 @@ fn subscribed(request: Option<u64>, several: bool, outcomes: &[Result<Outcome>])
         Result::Ok(outcome) => serde_json::value::to_raw_value(outcome),
         Err(error) => serde_json::value::to_raw_value(&Failed { ok: false, error }),
     };
-    for error in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
-        metrics::counter!("tidings_refusals_total", "code" => error.code().as_str()).increment(1);
-    }
+    outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).for_each(count);
     let results: Vec<Box<RawValue>> =
         outcomes.iter().map(|outcome| one(outcome).expect("an outcome serialises")).collect();
     match (several, results.first()) {
