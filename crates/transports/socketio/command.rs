@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 use smol_str::SmolStr;
 use tidings_core::{
-    Action, Channel, Code, Error, EventType, Payload, Result, Seq,
+    Channel, Code, Error, EventType, Payload, Result, Seq,
     bus::Placed,
     command::Answer,
     identity::Secret,
@@ -151,21 +151,11 @@ impl Asked {
             Value::Array(several) => (true, several.as_slice()),
             one => (false, std::slice::from_ref(one)),
         };
-        let mut requests = Vec::with_capacity(asked.len());
-        for one in asked {
-            requests.push(self.allowed(one).await);
-        }
+        let requests = asked.iter().map(SubscribeRequest::parse).collect();
         let request = self.request;
         let answer = move |outcomes: Vec<Result<Outcome>>| subscribed(request, several, &outcomes);
-        self.session.connection.subscribe(requests, answer).await;
+        self.transport.parts.gate.subscribe(&self.session.connection, requests, answer).await;
         Result::Ok(())
-    }
-
-    async fn allowed(&self, asked: &Value) -> Result<SubscribeRequest> {
-        let request = SubscribeRequest::parse(asked)?;
-        let principal = self.session.connection.principal();
-        self.transport.parts.gate.authorise(&principal, Action::Subscribe, &request.channel).await?;
-        Result::Ok(request)
     }
 
     fn unsubscribe(&self, argument: &RawValue) -> Result<()> {
@@ -206,11 +196,7 @@ impl Asked {
         let expires_at = principal.expires_at;
         connection.set_principal(principal.clone());
         self.session.warned.store(false, Ordering::SeqCst);
-        for channel in connection.channels() {
-            if let Err(error) = self.transport.parts.gate.authorise(&principal, Action::Subscribe, &channel).await {
-                connection.close_subscription(&channel, error.code(), "the grant for this channel is gone");
-            }
-        }
+        self.transport.parts.gate.rejudge(connection, &principal, connection.channels()).await;
         self.answer(&serde_json::json!({ "ok": true, "expiresAt": expires_at }));
         Result::Ok(())
     }
