@@ -4,6 +4,7 @@
 //! starts it ends.
 //! They are not the tests of the crates, which stand beside their code.
 
+mod cable;
 mod cli;
 mod commands;
 mod connections;
@@ -14,5 +15,6 @@ mod recovery;
 mod server;
 mod sessions;
 mod slow;
+mod tails;
 mod tidy;
 mod watcher;

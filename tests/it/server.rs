@@ -114,6 +114,11 @@ impl Server {
     }
 
     /// The password of `admin`, which only the first start says.
+    /// Its home: the directory that it was started in.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     pub(crate) fn password(&self) -> &str {
         self.process.password.as_deref().expect("the first start")
     }
