@@ -135,12 +135,25 @@ impl Client {
                     state.views.iter_mut().for_each(|view| view.attached = false);
                     match end {
                         End::Left | End::ForGood => return,
-                        End::Cut => failures = 0,
-                        End::Lost => {}
-                        End::Asked(at) => back_at = Some(at),
+                        End::Cut => {
+                            failures = 0;
+                            state.tally.ended("cut by the client");
+                        }
+                        End::Lost(why) => state.tally.ended(&why),
+                        End::Asked(at) => {
+                            back_at = Some(at);
+                            state.tally.ended("asked to come back");
+                        }
                     }
                 }
-                Err(NoLink::Unreachable | NoLink::Status(503)) => failures += 1,
+                Err(NoLink::Unreachable) => {
+                    failures += 1;
+                    self.state.lock().tally.ended("unreachable");
+                }
+                Err(NoLink::Status(503)) => {
+                    failures += 1;
+                    self.state.lock().tally.ended("503");
+                }
                 Err(NoLink::Status(status)) => {
                     failures += 1;
                     self.state.lock().tally.is_broken(|| format!("no WebSocket: HTTP status {status}"));

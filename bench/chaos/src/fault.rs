@@ -15,7 +15,7 @@ use crate::{
     outcome::Outcome,
     publisher::{Job, Publishers},
     random::Random,
-    server::{Footprint, Server, Yard},
+    server::{Footprint, Server, Yard, timed},
     tally::Tally,
 };
 
@@ -158,11 +158,15 @@ impl Scene {
         let clients = self.fleet.len();
         let peak = self.server.process().and_then(tidings_load::process::Process::peak).unwrap_or_default();
         self.tally += &self.fleet.leave();
-        let after = aftermath(&self.server, self.before, &mut self.tally);
+        let (after, letting_go) = timed(|| aftermath(&self.server, self.before, &mut self.tally));
         let panics = self.server.panics();
         if panics > 0 {
             self.tally.is_broken(|| format!("{panics} panics in the server; {}", self.server.last_words()));
         }
+        let mut facts = vec![format!("let go of everything in {:.1} s", letting_go.as_secs_f64())];
+        facts.extend(self.refusals.iter().map(|told| format!("tried again ({told})")));
+        let ends = self.tally.ends.iter().map(|(why, count)| format!("{why}: {count}")).collect::<Vec<_>>();
+        facts.extend((!ends.is_empty()).then(|| format!("connections ended ({})", ends.join(", "))));
         Outcome {
             fault: self.name,
             clients,
@@ -171,7 +175,7 @@ impl Scene {
             tally: self.tally,
             peak,
             after: after.unwrap_or_default().memory,
-            facts: self.refusals.iter().map(|told| format!("tried again ({told})")).collect(),
+            facts,
             ..Outcome::default()
         }
     }

@@ -123,6 +123,30 @@ impl Book {
         Some((epoch.name.clone(), newest as u64 + 1))
     }
 
+    /// What came after the log's head was destroyed on purpose: nothing is known of it any more.
+    pub fn forget_after(&self, history: &History) {
+        let mut pages = self.pages();
+        if let Some(page) = pages.iter_mut().find(|page| page.name == history.epoch) {
+            page.entries.truncate(history.head as usize);
+        }
+    }
+
+    /// The log was restored, and goes on in another epoch: what it kept is known there too.
+    pub fn renew(&self, history: &History, tally: &mut Tally) {
+        let mut pages = self.pages();
+        let name = &self.name;
+        if pages.iter().any(|page| page.name == history.epoch) {
+            return tally.is_broken(|| format!("{name}: the restored log has its old epoch {}", history.epoch));
+        }
+        let known = pages.last().map(|page| page.entries.clone()).unwrap_or_default();
+        let kept = history.events.iter().map(|(seq, hash)| (*seq, Some(*hash)));
+        if !kept.eq((1..).zip(known.iter().map(|entry| entry.acknowledged))) {
+            tally.strangers += 1;
+            tally.note(|| format!("{name}: the restored log is not what was acknowledged"));
+        }
+        pages.push(Epoch { name: history.epoch.clone(), entries: known });
+    }
+
     /// Holds the ledger against the server's own history.
     pub fn audit(&self, history: &History, leave: Leave, tally: &mut Tally) {
         let pages = self.pages();
@@ -226,6 +250,20 @@ mod tests {
         let lost = Leave { lost: true, trimmed: false };
         assert_eq!(faults(&ledger, &history(1, &[7, 8]), lost), 0);
         assert!(faults(&ledger, &history(1, &[7, 5]), lost) > 0);
+    }
+
+    #[test]
+    fn what_was_destroyed_is_forgotten_and_what_was_restored_has_another_epoch() {
+        let ledger = book(&[7, 8, 9]);
+        let book = &ledger.books()[0];
+        book.forget_after(&history(1, &[7, 8]));
+        assert!(book.acknowledged("e", 3, 5), "the number is free again");
+        let mut tally = Tally::default();
+        book.renew(&History { epoch: "f".to_owned(), ..history(1, &[7, 8, 5]) }, &mut tally);
+        assert_eq!((tally.faults(), book.head()), (0, Some(("f".to_owned(), 3))));
+        book.renew(&History { epoch: "f".to_owned(), ..history(1, &[7, 8, 5]) }, &mut tally);
+        book.renew(&History { epoch: "g".to_owned(), ..history(1, &[7, 8]) }, &mut tally);
+        assert_eq!(tally.faults(), 2, "no new epoch, and less than was acknowledged");
     }
 
     #[test]

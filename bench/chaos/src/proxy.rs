@@ -5,7 +5,13 @@
 //! It does not drop packets below TCP: what a side had sent before it froze counts as delivered to the
 //! other side's system.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use tokio::{
     io::copy_bidirectional,
@@ -20,6 +26,7 @@ use tokio::{
 pub struct Proxy {
     host: SocketAddr,
     frozen: watch::Sender<bool>,
+    passing: Arc<AtomicUsize>,
     // Owns the connections: dropping it ends them.
     _accepting: JoinSet<()>,
 }
@@ -33,9 +40,9 @@ impl Proxy {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).map_err(|error| error.to_string())?;
         let host = listener.local_addr().map_err(|error| error.to_string())?;
         let (frozen, is_frozen) = watch::channel(false);
-        let mut accepting = JoinSet::new();
-        accepting.spawn_on(accept(listener, server, is_frozen), runtime);
-        Ok(Self { host, frozen, _accepting: accepting })
+        let (mut accepting, passing) = (JoinSet::new(), Arc::<AtomicUsize>::default());
+        accepting.spawn_on(accept(listener, server, is_frozen, passing.clone()), runtime);
+        Ok(Self { host, frozen, passing, _accepting: accepting })
     }
 
     /// Where clients find it.
@@ -44,21 +51,39 @@ impl Proxy {
         self.host
     }
 
-    /// Lets nothing pass any more.
-    pub fn freeze(&self) {
+    /// Lets nothing pass any more, and says how many connections that is true for.
+    pub fn freeze(&self) -> usize {
+        let passing = self.passing.load(Ordering::Acquire);
         self.frozen.send_replace(true);
+        passing
     }
 }
 
-async fn accept(listener: TcpListener, server: SocketAddr, frozen: watch::Receiver<bool>) {
-    let mut passing = JoinSet::new();
+async fn accept(listener: TcpListener, server: SocketAddr, frozen: watch::Receiver<bool>, passing: Arc<AtomicUsize>) {
+    let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
-        passing.spawn(pass(client, server, frozen.clone()));
-        while passing.try_join_next().is_some() {}
+        connections.spawn(pass(client, server, frozen.clone(), Passing::new(&passing)));
+        while connections.try_join_next().is_some() {}
     }
 }
 
-async fn pass(mut client: TcpStream, server: SocketAddr, mut frozen: watch::Receiver<bool>) {
+/// One more connection, as long as this lives.
+struct Passing(Arc<AtomicUsize>);
+
+impl Passing {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+async fn pass(mut client: TcpStream, server: SocketAddr, mut frozen: watch::Receiver<bool>, _one: Passing) {
     let Ok(mut server) = TcpStream::connect(server).await else { return };
     tokio::select! {
         _ = copy_bidirectional(&mut client, &mut server) => return,
@@ -91,7 +116,7 @@ mod tests {
         server.write_all(b"b").expect("writes");
         client.read_exact(&mut byte).expect("passes");
         assert_eq!(&byte, b"b");
-        proxy.freeze();
+        assert_eq!(proxy.freeze(), 1);
         let limit = Some(Duration::from_millis(200));
         server.set_read_timeout(limit).expect("is set");
         // A byte may pass in the moment of freezing; after that there is silence, and no end.

@@ -170,6 +170,11 @@ impl Server {
         &self.data
     }
 
+    /// Lets the next start find its data elsewhere.
+    pub fn move_to(&mut self, data: &Path) {
+        data.clone_into(&mut self.data);
+    }
+
     /// Its process.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! Guarantees: a fault of any kind makes the sum of faults larger than zero.
 //! It does not decide what a fault is: whoever counts does.
 
-use std::ops::AddAssign;
+use std::{collections::BTreeMap, ops::AddAssign};
 
 /// How many descriptions of faults are kept: the first ones tell most.
 const NOTES: usize = 12;
@@ -35,6 +35,8 @@ pub struct Tally {
     pub answered: u64,
     /// Connections beside the first.
     pub reconnects: u64,
+    /// Why connections ended, or were not made, and how often.
+    pub ends: BTreeMap<String, u64>,
     /// What the first faults were.
     pub notes: Vec<String>,
 }
@@ -50,6 +52,14 @@ impl Tally {
     pub fn note(&mut self, what: impl FnOnce() -> String) {
         if self.notes.len() < NOTES {
             self.notes.push(what());
+        }
+    }
+
+    /// A connection ended, or was not made.
+    pub fn ended(&mut self, why: &str) {
+        match self.ends.get_mut(why) {
+            Some(count) => *count += 1,
+            None => drop(self.ends.insert(why.to_owned(), 1)),
         }
     }
 
@@ -74,6 +84,9 @@ impl AddAssign<&Self> for Tally {
         self.told_messages += other.told_messages;
         self.answered += other.answered;
         self.reconnects += other.reconnects;
+        for (why, count) in &other.ends {
+            *self.ends.entry(why.clone()).or_default() += count;
+        }
         for note in &other.notes {
             self.note(|| note.clone());
         }
@@ -90,6 +103,7 @@ mod tests {
         assert_eq!(told.faults(), 0);
         let mut all = Tally { holes: 1, doubles: 1, disorders: 1, strangers: 1, unanswered: 1, ..told };
         all.is_broken(|| "so".to_owned());
+        ["cut", "cut", "silence"].into_iter().for_each(|why| all.ended(why));
         assert_eq!(all.faults(), 6);
         let mut sum = Tally::default();
         sum += &all;

@@ -32,8 +32,8 @@ pub(super) enum End {
     Left,
     /// The client cut it.
     Cut,
-    /// The server or the network ended it.
-    Lost,
+    /// The server or the network ended it, or it was given up: why.
+    Lost(String),
     /// The server ended it, and asked to come back then.
     Asked(Instant),
     /// The server ended it for good.
@@ -96,6 +96,7 @@ pub(super) struct Talk<'a> {
     timers: Timers,
     back_at: Option<Instant>,
     joined: bool,
+    refused: bool,
 }
 
 impl<'a> Talk<'a> {
@@ -111,6 +112,7 @@ impl<'a> Talk<'a> {
             timers,
             back_at: None,
             joined: false,
+            refused: false,
         }
     }
 
@@ -130,7 +132,7 @@ impl<'a> Talk<'a> {
                 changed = phase.changed() => if changed.is_err() { Some(End::Left) } else { None },
                 () = sleep_until(self.due()) => self.on_time().await,
                 arrival = self.link.arrival(), if reading => match arrival {
-                    Arrival::End => Some(End::Lost),
+                    Arrival::End => Some(lost(if self.joined { "an end" } else { "an end before it was let in" })),
                     Arrival::Bytes => {
                         self.heard = Instant::now();
                         self.take().await
@@ -167,10 +169,10 @@ impl<'a> Talk<'a> {
             return None;
         }
         if self.asked.first_key_value().is_some_and(|(_, (_, at))| *at + ANSWER <= now) {
-            return Some(End::Lost);
+            return Some(lost("no answer"));
         }
         if self.heard + self.silence <= now {
-            return Some(End::Lost);
+            return Some(lost(if self.joined { "silence" } else { "silence before it was let in" }));
         }
         if self.timers.cut.is_some_and(|at| at <= now) {
             return Some(End::Cut);
@@ -179,7 +181,7 @@ impl<'a> Talk<'a> {
         if self.timers.act.is_some_and(|at| at <= now) {
             self.timers.act = again(self.client.manners.act.as_ref(), &mut self.client.random);
             if idle && !self.act().await {
-                return Some(End::Lost);
+                return Some(lost("a write failed"));
             }
         }
         if self.timers.pause.is_some_and(|at| at <= now) {
@@ -237,7 +239,7 @@ impl<'a> Talk<'a> {
                 Ok(Some((opcode, payload))) => understand(self.client, opcode, payload),
                 Err(wrong) => {
                     self.client.state.lock().tally.is_broken(|| wrong);
-                    Then::End(End::Lost)
+                    Then::End(lost("a broken frame"))
                 }
             };
             let goes_on = match then {
@@ -250,7 +252,11 @@ impl<'a> Talk<'a> {
                     self.link.say(format!("40{{\"token\":\"{token}\"}}").as_bytes()).await
                 }
                 Then::Join => self.join().await,
-                Then::Answered(id, answer) => self.answered(id, &answer).await,
+                Then::Answered(id, answer) => {
+                    let goes_on = self.answered(id, &answer).await;
+                    self.refused = !goes_on;
+                    goes_on
+                }
                 Then::ComeBack(after) => {
                     self.back_at = Some(Instant::now() + after);
                     true
@@ -258,7 +264,7 @@ impl<'a> Talk<'a> {
                 Then::End(end) => return Some(end),
             };
             if !goes_on {
-                return Some(End::Lost);
+                return Some(lost(if self.refused { "a refusal that may pass" } else { "a write failed" }));
             }
         }
     }
@@ -332,7 +338,7 @@ impl<'a> Talk<'a> {
                 self.link.cut();
                 End::Cut
             }
-            (End::Lost, Some(at)) => End::Asked(at),
+            (End::Lost(_), Some(at)) => End::Asked(at),
             (end, _) => end,
         }
     }
@@ -379,6 +385,8 @@ fn attach(state: &mut State, ledger: &Ledger, views: &[usize], answer: &Answer) 
 
 /// A refusal that may pass ends the connection, and the client comes back; another one must not be.
 fn is_temporary(state: &mut State, what: &str, answer: &Answer) -> bool {
+    let code = answer.error.as_ref().map_or("nothing", |error| error.code.as_str());
+    state.tally.ended(&format!("refused with {code}"));
     if !answer.error.as_ref().is_some_and(|error| error.retryable) {
         state.tally.is_broken(|| format!("{what} was refused: {answer:?}"));
     }
@@ -390,7 +398,7 @@ fn understand(client: &Client, opcode: u8, payload: &[u8]) -> Then {
     match opcode {
         frame::TEXT => {}
         frame::PING => return Then::Pong(payload.to_vec()),
-        frame::CLOSE => return Then::End(End::Lost),
+        frame::CLOSE => return Then::End(lost("the server closed it")),
         _ => return Then::Nothing,
     }
     let packet = std::str::from_utf8(payload).map_err(|error| error.to_string()).and_then(wire::parse);
@@ -404,7 +412,7 @@ fn understand(client: &Client, opcode: u8, payload: &[u8]) -> Then {
         Ok(Packet::Other) => Then::Nothing,
         Ok(Packet::Refused(why)) => {
             state.tally.is_broken(|| format!("not let in: {why}"));
-            Then::End(End::Lost)
+            Then::End(lost("not let in"))
         }
         Ok(Packet::Disconnected) => {
             state.tally.is_broken(|| "ended for good".to_owned());
@@ -412,9 +420,13 @@ fn understand(client: &Client, opcode: u8, payload: &[u8]) -> Then {
         }
         Err(wrong) => {
             state.tally.is_broken(|| wrong);
-            Then::End(End::Lost)
+            Then::End(lost("a broken packet"))
         }
     }
+}
+
+fn lost(why: &str) -> End {
+    End::Lost(why.to_owned())
 }
 
 fn find<'a>(views: &'a mut [View], ledger: &Ledger, name: &str) -> Option<&'a mut View> {

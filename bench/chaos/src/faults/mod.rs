@@ -5,10 +5,13 @@
 
 use crate::{fault::Run, outcome::Outcome, server::timed};
 
+pub mod damage;
 pub mod disk;
 pub mod jitter;
 pub mod redeploy;
+pub mod rubbish;
 pub mod stalls;
+pub mod vandal;
 
 /// A part of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -21,6 +24,8 @@ pub enum Part {
     Stalls,
     /// A disk that is full or slow, a log's file that is damaged.
     Disk,
+    /// Whoever speaks wrongly, too much, or not at all.
+    Rubbish,
 }
 
 /// Something that breaks.
@@ -28,7 +33,7 @@ type Break = fn(&Run) -> Result<Outcome, String>;
 
 impl Part {
     /// All of them, in the order in which they run.
-    pub const ALL: [Self; 4] = [Self::Jitter, Self::Redeploy, Self::Stalls, Self::Disk];
+    pub const ALL: [Self; 5] = [Self::Jitter, Self::Redeploy, Self::Stalls, Self::Disk, Self::Rubbish];
 
     /// What it breaks, by name.
     fn faults(self) -> &'static [(&'static str, Break)] {
@@ -36,7 +41,13 @@ impl Part {
             Self::Jitter => &[("jitter", jitter::run)],
             Self::Redeploy => &[("stop", redeploy::stop), ("kill", redeploy::kill)],
             Self::Stalls => &[("stalls", stalls::reading), ("half-open", stalls::half_open)],
-            Self::Disk => &[("full-disk", disk::full), ("slow-disk", disk::slow)],
+            Self::Disk => &[
+                ("full-disk", disk::full),
+                ("slow-disk", disk::slow),
+                ("cut-log", damage::cut),
+                ("damaged-log", damage::damage),
+            ],
+            Self::Rubbish => &[("rubbish", rubbish::run)],
         }
     }
 
