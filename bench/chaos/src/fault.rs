@@ -23,8 +23,9 @@ use crate::{
 const LETTING_GO: Duration = Duration::from_secs(40);
 /// How long readiness may take to come back.
 const READY: Duration = Duration::from_secs(30);
-/// What a server may keep of memory when everybody left: what the channels keep, and what its allocator does.
-const KEPT_MEMORY: f64 = 96e6;
+/// What a server may keep of memory when everybody left, in bytes: what the channels keep and what its
+/// allocator does, and something for each client that there was.
+const KEPT_MEMORY: (f64, f64) = (64e6, 20e3);
 /// The log's readers open their files when they are first needed.
 const KEPT_FILES: usize = 24;
 
@@ -158,7 +159,7 @@ impl Scene {
         let clients = self.fleet.len();
         let peak = self.server.process().and_then(tidings_load::process::Process::peak).unwrap_or_default();
         self.tally += &self.fleet.leave();
-        let (after, letting_go) = timed(|| aftermath(&self.server, self.before, &mut self.tally));
+        let (after, letting_go) = timed(|| aftermath(&self.server, self.before, clients, &mut self.tally));
         let panics = self.server.panics();
         if panics > 0 {
             self.tally.is_broken(|| format!("{panics} panics in the server; {}", self.server.last_words()));
@@ -191,7 +192,7 @@ impl Scene {
 }
 
 /// Waits until the server is ready and has let everything go, and says what it takes then.
-fn aftermath(server: &Server, before: Footprint, tally: &mut Tally) -> Option<Footprint> {
+fn aftermath(server: &Server, before: Footprint, clients: usize, tally: &mut Tally) -> Option<Footprint> {
     if !until(READY, || server.is_ready()) {
         tally.is_broken(|| format!("it does not become ready again; {}", server.last_words()));
     }
@@ -200,7 +201,7 @@ fn aftermath(server: &Server, before: Footprint, tally: &mut Tally) -> Option<Fo
         now.connections == 0.0
             && now.subscriptions <= before.subscriptions.max(1.0)
             && now.files <= before.files + KEPT_FILES
-            && now.memory <= before.memory + KEPT_MEMORY
+            && now.memory <= before.memory + KEPT_MEMORY.0 + KEPT_MEMORY.1 * clients as f64
     };
     let let_go = until(LETTING_GO, || {
         found = server.footprint().ok();

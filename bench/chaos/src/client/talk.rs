@@ -118,6 +118,10 @@ impl<'a> Talk<'a> {
 
     pub(super) async fn run(mut self) -> End {
         let mut phase = self.client.phase.clone();
+        // The first packet may have come together with the answer to the upgrade.
+        if let Some(end) = self.take().await {
+            return self.close(end);
+        }
         let end = loop {
             let doing = *phase.borrow_and_update();
             if doing == Phase::Leave {
@@ -398,7 +402,7 @@ fn understand(client: &Client, opcode: u8, payload: &[u8]) -> Then {
     match opcode {
         frame::TEXT => {}
         frame::PING => return Then::Pong(payload.to_vec()),
-        frame::CLOSE => return Then::End(lost("the server closed it")),
+        frame::CLOSE => return Then::End(End::Lost(closed(payload))),
         _ => return Then::Nothing,
     }
     let packet = std::str::from_utf8(payload).map_err(|error| error.to_string()).and_then(wire::parse);
@@ -422,6 +426,17 @@ fn understand(client: &Client, opcode: u8, payload: &[u8]) -> Then {
             state.tally.is_broken(|| wrong);
             Then::End(lost("a broken packet"))
         }
+    }
+}
+
+/// The code and the reason of a close frame.
+fn closed(payload: &[u8]) -> String {
+    match payload.split_at_checked(2) {
+        Some((code, reason)) => {
+            let code = u16::from_be_bytes([code[0], code[1]]);
+            format!("the server closed it with {code} {}", String::from_utf8_lossy(reason))
+        }
+        None => "the server closed it".to_owned(),
     }
 }
 

@@ -340,9 +340,9 @@ impl Vandal {
                 drop(link);
             }
             _ => {
-                let link = self.log_in().await?;
+                let Some(link) = self.log_in().await? else { return Ok(()) };
                 sleep(pause).await;
-                link.map(Link::cut);
+                link.cut();
             }
         }
         Ok(())
