@@ -14,7 +14,7 @@ use crate::{
 /// What to break, how hard, and with which seeds.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Only these, with commas: jitter, redeploy, stalls, disk, rubbish.
+    /// Only these parts, or faults of them, with commas: jitter, redeploy, stalls, disk, rubbish.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Clients; a redeploy has two and a half times as many. 2,000 by default.

@@ -123,11 +123,21 @@ impl Book {
         Some((epoch.name.clone(), newest as u64 + 1))
     }
 
-    /// What came after the log's head was destroyed on purpose: nothing is known of it any more.
-    pub fn forget_after(&self, history: &History) {
+    /// What came after the log's head was destroyed on purpose, and nothing is known of it any more. What is
+    /// left has to be what was acknowledged, in the old epoch or in a new one.
+    pub fn forget_after(&self, history: &History, tally: &mut Tally) {
         let mut pages = self.pages();
-        if let Some(page) = pages.iter_mut().find(|page| page.name == history.epoch) {
-            page.entries.truncate(history.head as usize);
+        let mut known = pages.last().map(|page| page.entries.clone()).unwrap_or_default();
+        let as_known =
+            |(seq, hash): &(u64, u64)| known.get(*seq as usize - 1).and_then(|entry| entry.acknowledged) == Some(*hash);
+        if !history.events.iter().all(as_known) {
+            tally.strangers += 1;
+            tally.note(|| format!("{}: what is left of the log is not what was acknowledged", self.name));
+        }
+        known.truncate(history.head as usize);
+        match pages.iter_mut().find(|page| page.name == history.epoch) {
+            Some(page) => page.entries = known,
+            None => pages.push(Epoch { name: history.epoch.clone(), entries: known }),
         }
     }
 
@@ -256,14 +266,24 @@ mod tests {
     fn what_was_destroyed_is_forgotten_and_what_was_restored_has_another_epoch() {
         let ledger = book(&[7, 8, 9]);
         let book = &ledger.books()[0];
-        book.forget_after(&history(1, &[7, 8]));
-        assert!(book.acknowledged("e", 3, 5), "the number is free again");
         let mut tally = Tally::default();
+        book.forget_after(&history(1, &[7, 8]), &mut tally);
+        assert!(book.acknowledged("e", 3, 5), "the number is free again");
         book.renew(&History { epoch: "f".to_owned(), ..history(1, &[7, 8, 5]) }, &mut tally);
         assert_eq!((tally.faults(), book.head()), (0, Some(("f".to_owned(), 3))));
         book.renew(&History { epoch: "f".to_owned(), ..history(1, &[7, 8, 5]) }, &mut tally);
         book.renew(&History { epoch: "g".to_owned(), ..history(1, &[7, 8]) }, &mut tally);
         assert_eq!(tally.faults(), 2, "no new epoch, and less than was acknowledged");
+    }
+
+    #[test]
+    fn what_is_left_of_a_log_has_to_be_what_was_acknowledged() {
+        let (ledger, mut tally) = (book(&[7, 8, 9]), Tally::default());
+        let book = &ledger.books()[0];
+        book.forget_after(&History { epoch: "f".to_owned(), ..History::default() }, &mut tally);
+        assert_eq!((book.head(), tally.faults()), (None, 0), "nothing is left, in another epoch");
+        book.forget_after(&history(1, &[7]), &mut tally);
+        assert_eq!(tally.strangers, 1, "it was gone before");
     }
 
     #[test]

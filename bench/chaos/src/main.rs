@@ -15,15 +15,15 @@ use std::{
 
 use clap::Parser;
 use rustix::process::{Resource, getrlimit, setrlimit};
-use tidings_chaos::{disk, fault::Run, faults::Part, random::Random, report, server::Yard};
+use tidings_chaos::{disk, fault::Run, faults, random::Random, report, server::Yard};
 
 /// Breaks a Tidings server and judges what its clients saw.
 #[derive(Debug, Parser)]
 #[command(name = "tidings-chaos")]
 struct Arguments {
-    /// Only these, with commas; all by default.
-    #[arg(long, value_enum, value_delimiter = ',')]
-    only: Vec<Part>,
+    /// Only these parts or faults, with commas; all by default.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
     /// The server's program.
     #[arg(long)]
     binary: PathBuf,
@@ -90,8 +90,7 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     let lasting = Duration::try_from_secs_f64(arguments.minutes * 60.0).map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
     let first = arguments.seed.unwrap_or_else(|| u64::from(RandomState::new().build_hasher().finish() as u32));
-    let mut parts = if arguments.only.is_empty() { Part::ALL.to_vec() } else { arguments.only.clone() };
-    parts.sort();
+    let faults = faults::named(&arguments.only)?;
     let mut outcomes = Vec::new();
     for seed in first..first.saturating_add(arguments.seeds) {
         println!("seed {seed}: repeat it with --seed {seed}");
@@ -104,11 +103,10 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
             quick: arguments.quick,
             mounts: arguments.own_mounts,
         };
-        for part in &parts {
-            part.run(&run, |outcome| {
-                println!("{}", report::text(seed, &outcome));
-                outcomes.push((seed, outcome));
-            });
+        for fault in &faults {
+            let outcome = fault.run(&run);
+            println!("{}", report::text(seed, &outcome));
+            outcomes.push((seed, outcome));
         }
     }
     if let Some(place) = &arguments.markdown {

@@ -46,11 +46,13 @@ impl View {
     /// A subscription was answered: `seq` is the channel's head at that moment.
     pub fn answered(&mut self, epoch: &str, seq: u64, recovered: Option<bool>, tally: &mut Tally) {
         self.attached = true;
-        match &self.place {
+        match &mut self.place {
             None => {
                 self.start = if self.from_oldest { 0 } else { seq };
                 self.place = Some((epoch.to_owned(), self.start));
             }
+            // The beginning is the same place in every epoch.
+            Some((known, 0)) if recovered == Some(true) => epoch.clone_into(known),
             Some((known, last)) if recovered == Some(true) && (known != epoch || seq < *last) => {
                 let (known, last) = (known.clone(), *last);
                 tally.is_broken(|| format!("recovered from {known} {last} at {epoch} {seq}"));
@@ -216,6 +218,18 @@ mod tests {
         assert!(book.acknowledged("f", 4, 4));
         view.message(4, 9, book, &mut tally);
         assert_eq!(tally.strangers, 1);
+    }
+
+    #[test]
+    fn only_from_the_beginning_anybody_is_recovered_in_another_epoch() {
+        let recovered = |last: u64| {
+            let (mut view, mut tally) = (View::new(0, false), Tally::default());
+            view.answered("e", last, None, &mut tally);
+            view.answered("f", 5, Some(true), &mut tally);
+            (tally.broken, view.place().map(|(epoch, _)| epoch.to_owned()))
+        };
+        assert_eq!(recovered(0), (0, Some("f".to_owned())));
+        assert_eq!(recovered(3), (1, Some("e".to_owned())));
     }
 
     #[test]

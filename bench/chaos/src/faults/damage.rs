@@ -1,7 +1,7 @@
 //! The log's file, cut or overwritten while the server is down.
 //!
 //! Guarantees: a server that starts on what is left may show nothing else than was acknowledged; whoever
-//! knew more than is left has to be told; where it does not start, it has to say which file it is about;
+//! knew more than is left has to be told; where it does not start, it has to say that it is the log's fault;
 //! and a back-up put in place has to bring everybody on, told of the new epoch.
 //! What the disk itself loses is not made here.
 
@@ -63,9 +63,9 @@ pub fn cut(run: &Run) -> Result<Outcome, String> {
     scene.server.start_again()?;
     // What is gone is gone: the ledger goes on from what is left, and who knew more has to be told so.
     for book in scene.ledger.books() {
-        book.forget_after(&scene.server.history(&book.name)?);
+        book.forget_after(&scene.server.history(&book.name)?, &mut scene.tally);
     }
-    let left = scene.ledger.acknowledged();
+    let left: u64 = scene.ledger.books().iter().filter_map(|book| book.head()).map(|(_, head)| head).sum();
     scene.fleet.wait_until_live(run.patience())?;
     let told = until(run.patience(), || scene.fleet.behind() == 0);
     scene.fleet.go_on();
@@ -97,6 +97,9 @@ pub fn damage(run: &Run) -> Result<Outcome, String> {
             "it started, and newcomers read what they could"
         }
         Err(said) if said.contains("log.db") => "it did not start, and named the file",
+        Err(said) if said.contains("the log cannot be read") => {
+            "it did not start, and said that it cannot read the log"
+        }
         Err(said) => {
             scene.tally.is_broken(|| format!("it did not start and does not say why: {said}"));
             "it did not start"
@@ -141,7 +144,7 @@ fn newcomers(run: &Run, scene: &mut Scene) {
 fn harm(file: &Path, chances: &mut Random) -> Result<String, String> {
     let all = length(file)?;
     let mut open = OpenOptions::new().write(true).open(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let what = match chances.below(4) {
+    let what = match chances.below(5) {
         0 => {
             overwrite(&mut open, 0, &chances.bytes(100))?;
             "the head was overwritten".to_owned()
@@ -150,6 +153,15 @@ fn harm(file: &Path, chances: &mut Random) -> Result<String, String> {
             let kept = chances.below(all / PAGE) * PAGE + chances.below(PAGE);
             open.set_len(kept).map_err(|error| error.to_string())?;
             format!("{kept} of {all} bytes were left")
+        }
+        2 => {
+            let count = 1 + chances.below(8);
+            for _ in 0..count {
+                let bytes = chances.within(8..200);
+                let at = 100 + chances.below(all - 100 - bytes as u64);
+                overwrite(&mut open, at, &chances.bytes(bytes))?;
+            }
+            format!("up to 200 bytes were overwritten at {count} places of {all} bytes")
         }
         _ => {
             let count = 1 + chances.below(4);

@@ -44,7 +44,7 @@ pub fn reading(run: &Run) -> Result<Outcome, String> {
         act: Some(beat / 2..beat * 3),
         ..Manners::default()
     };
-    let mut scene = Scene::new(run, "stalls", &config(run))?;
+    let mut scene = Scene::new(run, "stalled", &config(run))?;
     scene.fleet.add(run.clients, &scene.server, &Following { channels: 2, manners }, &scene.chances("fleet"));
     scene.publish(&Job { content: 200..6000, ..run.job() });
     let (mut behind, mut most) = (0.0f64, 0.0f64);
