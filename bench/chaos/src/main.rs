@@ -87,6 +87,8 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     let absolute = |path: &Path| std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()));
     let (binary, scratch) = (absolute(&arguments.binary)?, absolute(&arguments.scratch)?);
     fs::create_dir_all(&scratch).map_err(|error| format!("{}: {error}", scratch.display()))?;
+    let yard = Yard { binary, scratch, data: None };
+    yard.clear()?;
     let lasting = Duration::try_from_secs_f64(arguments.minutes * 60.0).map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
     let first = arguments.seed.unwrap_or_else(|| u64::from(RandomState::new().build_hasher().finish() as u32));
@@ -95,7 +97,7 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     for seed in first..first.saturating_add(arguments.seeds) {
         println!("seed {seed}: repeat it with --seed {seed}");
         let run = Run {
-            yard: Yard { binary: binary.clone(), scratch: scratch.clone(), data: None },
+            yard: yard.clone(),
             runtime: runtime.handle().clone(),
             random: Random::new(seed),
             clients: arguments.clients,

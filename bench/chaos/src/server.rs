@@ -35,6 +35,24 @@ pub struct Yard {
     pub data: Option<PathBuf>,
 }
 
+impl Yard {
+    /// Removes the directories of runs that were killed before they could.
+    ///
+    /// # Errors
+    /// If the directory cannot be read, or one of them not be removed.
+    pub fn clear(&self) -> Result<(), String> {
+        let told = |error: std::io::Error| format!("{}: {error}", self.scratch.display());
+        for entry in fs::read_dir(&self.scratch).map_err(told)? {
+            let (name, place) = entry.map(|entry| (entry.file_name(), entry.path())).map_err(told)?;
+            let owner = name.to_string_lossy().rsplit_once('-').and_then(|(_, id)| id.parse::<u32>().ok());
+            if owner.is_some_and(|id| !Path::new(&format!("/proc/{id}")).exists()) {
+                fs::remove_dir_all(&place).map_err(told)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The server.
 #[derive(Debug)]
 pub struct Server {
@@ -323,6 +341,21 @@ mod tests {
         let text = "# TYPE a gauge\ntidings_connections_ended 7\ntidings_connections 5\n";
         assert_eq!(gauge(text, "tidings_connections"), 5.0);
         assert_eq!(gauge(text, "tidings_other"), 0.0);
+    }
+
+    #[test]
+    fn only_what_a_killed_run_left_is_cleared() {
+        let scratch = std::env::temp_dir().join(format!("chaos-clear-{}", std::process::id()));
+        let own = format!("kill-{}", std::process::id());
+        // No process has the largest number.
+        let left = format!("kill-{}", u32::MAX);
+        for name in [own.as_str(), left.as_str(), "else"] {
+            fs::create_dir_all(scratch.join(name).join("data")).expect("a directory");
+        }
+        Yard { binary: PathBuf::new(), scratch: scratch.clone(), data: None }.clear().expect("clears");
+        let stay = [own.as_str(), left.as_str(), "else"].map(|name| scratch.join(name).exists());
+        fs::remove_dir_all(&scratch).expect("removes");
+        assert_eq!(stay, [true, false, true]);
     }
 
     #[test]
