@@ -5,7 +5,10 @@
 //! is what the ledger says; none of that is skipped when something else was wrong before.
 //! It breaks nothing itself: see `faults`.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::runtime::Handle;
 
@@ -88,6 +91,7 @@ pub struct Scene {
     random: Random,
     rounds: usize,
     published: u64,
+    acknowledged: u64,
     refusals: Vec<String>,
 }
 
@@ -118,6 +122,7 @@ impl Scene {
             random: run.random.stream(name, 0),
             rounds: 0,
             published: 0,
+            acknowledged: 0,
             refusals: Vec::new(),
         })
     }
@@ -140,7 +145,8 @@ impl Scene {
     pub fn finish_publishing(&mut self) {
         let Some(publishers) = self.publishers.take() else { return };
         let counts = publishers.finish(&mut self.tally);
-        self.published += counts.published.load(std::sync::atomic::Ordering::Relaxed);
+        self.published += counts.published.load(Ordering::Relaxed);
+        self.acknowledged += counts.acknowledged.load(Ordering::Relaxed);
         let refusals = counts.refusals_told();
         if !refusals.is_empty() {
             self.refusals.push(refusals);
@@ -172,7 +178,7 @@ impl Scene {
             fault: self.name,
             clients,
             published: self.published,
-            acknowledged: self.ledger.acknowledged(),
+            acknowledged: self.acknowledged,
             tally: self.tally,
             peak,
             after: after.unwrap_or_default().memory,

@@ -51,7 +51,7 @@ pub fn text(seed: u64, outcome: &Outcome) -> String {
 #[must_use]
 pub fn markdown(outcomes: &[(u64, Outcome)]) -> String {
     let mut table = String::from(
-        "| seed | fault | clients | acknowledged | deliveries | seen | holes, doubles, disorders | unanswered | told gaps | \
+        "| seed | fault | clients | acknowledged | deliveries | seen | holes, doubles, disorders, strangers | unanswered | told gaps | \
          reconnects | time |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for (seed, outcome) in outcomes {

@@ -257,9 +257,8 @@ impl<'a> Talk<'a> {
                 }
                 Then::Join => self.join().await,
                 Then::Answered(id, answer) => {
-                    let goes_on = self.answered(id, &answer).await;
-                    self.refused = !goes_on;
-                    goes_on
+                    self.refused = !answer.ok || answer.results.iter().any(|answer| !answer.ok);
+                    self.answered(id, &answer).await
                 }
                 Then::ComeBack(after) => {
                     self.back_at = Some(Instant::now() + after);
