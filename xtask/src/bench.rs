@@ -145,12 +145,12 @@ fn build(arguments: &Arguments, peers: &[Peer]) -> Result<Programs, String> {
     Ok(Programs { tidings, bench, scratch: place })
 }
 
-/// The workspace of the load generator and the peers.
-fn folder() -> PathBuf {
+/// The workspace of the load generator, the chaos harness and the peers.
+pub(crate) fn folder() -> PathBuf {
     step::workspace().join("bench")
 }
 
-fn workspace_cargo(command: &str) -> Command {
+pub(crate) fn workspace_cargo(command: &str) -> Command {
     let mut cargo = Command::new("cargo");
     cargo.args([command, "--locked"]).current_dir(folder());
     cargo

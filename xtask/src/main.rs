@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "a command line tool says what it does")]
 
 mod bench;
+mod chaos;
 mod clients;
 mod fuzz;
 mod step;
@@ -29,6 +30,8 @@ enum Task {
     Test(test::Arguments),
     /// Tidings beside its peers under load, in one table with the targets.
     Bench(bench::Arguments),
+    /// Everything that may break is broken, and every client's view is held against the ledger.
+    Chaos(chaos::Arguments),
     /// Every fuzz target for a few seconds, on a nightly toolchain.
     Fuzz(fuzz::Arguments),
 }
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Test(arguments) => test::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Chaos(arguments) => chaos::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
     };
     match outcome {

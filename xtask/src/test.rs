@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    bench, clients,
+    bench, chaos, clients,
     step::{self, Outcome},
 };
 
@@ -25,13 +25,14 @@ struct Step {
     run: fn() -> Outcome,
 }
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step { name: "fmt", doc: "the code is formatted", run: fmt },
     Step { name: "clippy", doc: "no lint warns", run: clippy },
     Step { name: "doc", doc: "the documentation builds without a warning", run: doc },
     Step { name: "rust", doc: "the Rust tests pass, those of the documents included", run: rust },
     Step { name: "build", doc: "the server builds", run: build },
     Step { name: "bench", doc: "the load generator, and every kind of work in small", run: bench::test },
+    Step { name: "chaos", doc: "everything that may break, broken in small", run: chaos::test },
     Step { name: "js", doc: "socket.io-client, new and old, against the server", run: clients::js },
     Step { name: "python", doc: "python-socketio against the server", run: clients::python },
 ];

@@ -54,6 +54,16 @@ impl Connection {
     }
 
     fn ask(&mut self, method: &str, path: &str, body: &str) -> Result<String, String> {
+        let (status, body) = self.exchange(method, path, body)?;
+        let shown = body.chars().take(SHOWN_BYTES).collect::<String>();
+        if status / 100 == 2 { Ok(body) } else { Err(format!("{method} {path}: {status} {shown}")) }
+    }
+
+    /// Asks, and returns the answer's status and body, whatever they are.
+    ///
+    /// # Errors
+    /// If no answer comes: what was asked may have been done or not.
+    pub fn exchange(&mut self, method: &str, path: &str, body: &str) -> Result<(u16, String), String> {
         let (host, token, length) = (self.host, &self.token, body.len());
         let question = format!(
             "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\
@@ -64,8 +74,7 @@ impl Connection {
         loop {
             if let Some((status, body, length)) = answer(&self.input)? {
                 self.input.drain(..length);
-                let shown = body.chars().take(SHOWN_BYTES).collect::<String>();
-                return if status / 100 == 2 { Ok(body) } else { Err(format!("{method} {path}: {status} {shown}")) };
+                return Ok((status, body));
             }
             match self.socket.read(&mut chunk).map_err(failed)? {
                 0 => return Err(format!("{method} {path}: the server closed the connection")),

@@ -1,0 +1,115 @@
+//! `cargo xtask chaos`: breaks the server in every way that the chaos harness knows, seed after seed.
+//!
+//! Guarantees: the server and the harness are built first, unless a program is given; the run fails on any
+//! hole, double, disorder, unanswered command or gap that nobody was told of.
+//! It judges nothing itself: `tidings-chaos` in the workspace `bench` does.
+
+use std::{path::PathBuf, process::Command};
+
+use crate::{
+    bench::{folder, workspace_cargo},
+    step::{self, Outcome},
+};
+
+/// What to break, how hard, and with which seeds.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Only these parts, or faults of them, with commas: jitter, redeploy, stalls, disk, rubbish.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Clients; a redeploy has two and a half times as many. 2,000 by default.
+    #[arg(long)]
+    clients: Option<usize>,
+    /// How long connections are cut; the other faults take a part of it. 1 by default.
+    #[arg(long)]
+    minutes: Option<f64>,
+    /// The seed; by chance otherwise, and told.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// So many seeds in a row, from that one on.
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// This program instead of the release binary, which is built otherwise.
+    #[arg(long)]
+    binary: Option<PathBuf>,
+    /// Also writes the table as Markdown to a file.
+    #[arg(long)]
+    markdown: Option<PathBuf>,
+    /// Fails when a fault could not be made on this machine.
+    #[arg(long)]
+    strict: bool,
+    /// Everything in small: some thirty clients and a few seconds for each fault.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// Builds what is needed, and runs the harness.
+pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    let own = step::programs()?;
+    let target = own.parent().ok_or("this program lies in no target folder")?;
+    let tidings = match &arguments.binary {
+        Some(binary) => std::path::absolute(binary).map_err(|error| format!("{}: {error}", binary.display()))?,
+        None => {
+            step::run(&mut step::cargo(&["build", "--release", "--package", "tidings"]))?;
+            target.join("release/tidings")
+        }
+    };
+    if !tidings.exists() {
+        return Err(format!("there is no program {}", tidings.display()));
+    }
+    let place = target.join("bench");
+    let mut cargo = workspace_cargo("build");
+    cargo.arg("--target-dir").arg(&place).args(["--package", "tidings-chaos"]);
+    cargo.args(if arguments.quick { [].as_slice() } else { &["--release"] });
+    step::run(&mut cargo)?;
+    let harness = place.join(if arguments.quick { "debug" } else { "release" }).join("tidings-chaos");
+    let mut command = Command::new(harness);
+    command.arg("--binary").arg(tidings).arg("--scratch").arg(place.join("chaos"));
+    if !arguments.only.is_empty() {
+        command.args(["--only", &arguments.only.join(",")]);
+    }
+    let usual = if arguments.quick { (Some(30), Some(0.08)) } else { (None, None) };
+    let numbers = [
+        ("--clients", arguments.clients.or(usual.0).map(|it| it.to_string())),
+        ("--minutes", arguments.minutes.or(usual.1).map(|it| it.to_string())),
+        ("--seed", arguments.seed.map(|it| it.to_string())),
+        ("--seeds", arguments.seeds.map(|it| it.to_string())),
+    ];
+    for (name, number) in numbers {
+        command.args(number.map(|number| [name.to_owned(), number]).into_iter().flatten());
+    }
+    if let Some(place) = &arguments.markdown {
+        command.arg("--markdown").arg(std::path::absolute(place).map_err(|error| error.to_string())?);
+    }
+    command.args(arguments.strict.then_some("--strict")).args(arguments.quick.then_some("--quick"));
+    step::run(&mut command)
+}
+
+/// The step `chaos` of `cargo xtask test`: the harness's own tests, and every fault in small.
+pub(crate) fn test() -> Outcome {
+    let own = step::programs()?;
+    let binary = own.join("tidings");
+    if !binary.exists() {
+        return Err("the server is not built: run the step `build` first".to_owned());
+    }
+    let place = own.parent().ok_or("this program lies in no target folder")?.join("bench");
+    step::run(Command::new("cargo").args(["fmt", "--all", "--check"]).current_dir(folder()))?;
+    let cargo = |command| {
+        let mut cargo = workspace_cargo(command);
+        cargo.arg("--target-dir").arg(&place).args(["--package", "tidings-chaos"]);
+        cargo
+    };
+    step::run(cargo("clippy").args(["--all-targets", "--", "-D", "warnings"]))?;
+    step::run(&mut cargo("test"))?;
+    run(&Arguments {
+        only: Vec::new(),
+        clients: None,
+        minutes: None,
+        seed: None,
+        seeds: None,
+        binary: Some(binary),
+        markdown: None,
+        strict: false,
+        quick: true,
+    })
+}
