@@ -28,7 +28,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// How many messages a filtered `last` looks through at most.
 const SCAN: u64 = 10_000;
 /// How long a log that cannot be read is waited for.
-const RETRY: Duration = Duration::from_millis(250);
+pub(super) const RETRY: Duration = Duration::from_millis(250);
 /// How often a subscription that is behind is told where it stands.
 const POSITION_PERIOD: Duration = Duration::from_secs(1);
 
