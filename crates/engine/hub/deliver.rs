@@ -94,8 +94,6 @@ impl Connection {
     fn deliver_in_parts(&self, out: &mut Out, key: Key, batch: &Batch, tally: &mut Tally) {
         let Some(subscription) = out.subscriptions.get(key) else { return };
         let mut reached = Reached { cursor: subscription.cursor, ..Reached::default() };
-        reached.hole =
-            batch.recheck && batch.messages.is_empty() && subscription.channel.standing().head > subscription.cursor;
         let mut part: Vec<Arc<Message>> = Vec::new();
         for (index, message) in batch.messages.iter().enumerate() {
             let Some(subscription) = out.subscriptions.get(key) else { return };
@@ -155,7 +153,9 @@ impl Connection {
     /// Moves a subscription as far as a batch was dealt with. `left` was gathered and not taken.
     fn settle_at(&self, out: &mut Out, key: Key, batch: &Batch, reached: &Reached, left: &[Arc<Message>]) {
         let Some(subscription) = out.subscriptions.get(key) else { return };
-        let done = left.is_empty() && !reached.hole && reached.index == batch.messages.len();
+        // A head that was read again may be beyond what is announced.
+        let beyond = batch.recheck && subscription.channel.standing().head > reached.cursor;
+        let done = left.is_empty() && !reached.hole && !beyond && reached.index == batch.messages.len();
         let unwritten = left.iter().find_map(|message| message.seq);
         subscription.cursor = unwritten.map_or(reached.cursor, |seq| seq - 1);
         if !batch.messages.is_empty() {
