@@ -208,10 +208,12 @@ impl Connection {
     /// History up to the state, then the state: before it show, after it fold.
     async fn history_then_snapshot(&self, served: &Served, pace: &mut Pace) -> Result<()> {
         let at = self.hub.states.at_head(&served.channel).await?;
-        let Some(at) = at.filter(|at| at.seq > served.cursor) else {
-            return self.snapshot(served, "joined").await;
+        let Some(at) = at else {
+            self.change(served, |subscription| subscription.owed = Owed::Nothing);
+            return Ok(());
         };
-        if self.replay_until(served, at.seq, pace).await? == Some(at.seq) {
+        // Not a newer state than this one: what lies between was not shown.
+        if at.seq <= served.cursor || self.replay_until(served, at.seq, pace).await? == Some(at.seq) {
             self.with(served, |this, out| this.note_snapshot(out, served, &at, "joined"));
             self.change(served, |subscription| subscription.owed = Owed::Nothing);
         }
