@@ -165,11 +165,15 @@ impl ChannelState {
         inner.used = true;
         inner.rate.note(now);
         let (tick, grown) = (inner.tick, message.weight());
-        if let Some(seq) = message.seq {
-            inner.head = inner.head.max(seq);
-            inner.mean_bytes = (inner.mean_bytes * 7 + message.payload.json().len() as u64) / 8;
-        }
-        let head = inner.head;
+        let head = match message.seq {
+            Some(seq) => {
+                inner.head = inner.head.max(seq);
+                inner.mean_bytes = (inner.mean_bytes * 7 + message.payload.json().len() as u64) / 8;
+                inner.place_before(seq);
+                seq
+            }
+            None => inner.head,
+        };
         inner.ring.push_back(Entry { tick, head, message });
         inner.ring_bytes += grown;
         let keep = if over { 1 } else { config.ring_messages };
@@ -342,6 +346,13 @@ impl Inner {
 
     fn standing(&self) -> Standing {
         Standing { head: self.head, first: self.first.min(self.head + 1), tick: self.tick }
+    }
+
+    /// A head that was read is ahead of what is announced: what came before `seq` did not follow it.
+    fn place_before(&mut self, seq: Seq) {
+        for entry in self.ring.iter_mut().rev().take_while(|entry| entry.head >= seq && entry.message.seq.is_none()) {
+            entry.head = seq - 1;
+        }
     }
 
     fn pop_front(&mut self) -> usize {
