@@ -251,10 +251,10 @@ impl Connection {
         }
         let standing = subscription.channel.standing();
         if subscription.cursor >= standing.head {
-            if !subscription.initial {
-                subscription.dropped += subscription.channel.ephemeral_waiting(subscription.tick);
-            }
-            subscription.tick = standing.tick;
+            let lost = subscription.channel.ephemeral_missed(subscription);
+            subscription.dropped += lost;
+            self.hub.metrics.ephemeral_dropped.increment(lost);
+            (subscription.tick, subscription.ephemeral) = (standing.tick, standing.ephemeral);
             let first_time = std::mem::replace(&mut subscription.initial, false);
             self.settle(out, key.place);
             self.tell_position(out, key, if first_time { Duration::ZERO } else { POSITION_PERIOD }, true);

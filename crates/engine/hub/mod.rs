@@ -245,11 +245,12 @@ impl Hub {
 
     /// Hears that announcements were lost: all heads are read again.
     pub fn uncertain(self: &Arc<Self>) {
-        let (hub, mut stopping) = (self.clone(), self.tasks.stopping());
+        let (hub, mut stopping, all) = (self.clone(), self.tasks.stopping(), self.in_memory());
+        all.iter().for_each(|channel| channel.doubt());
         self.tasks.spawn(
             "hub.reload",
             Box::pin(async move {
-                let mut unread = hub.in_memory();
+                let mut unread = all;
                 loop {
                     unread = hub.reload(unread).await;
                     if unread.is_empty() {
