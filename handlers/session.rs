@@ -333,7 +333,7 @@ mod tests {
     fn from_outside(event_type: &str, data: &Value, channel: Option<&str>) -> Event {
         Event {
             event_type: event_type.parse().expect("an event type"),
-            payload: Payload::raw(serde_json::value::to_raw_value(data).expect("serialises")),
+            payload: Payload::raw(&serde_json::value::to_raw_value(data).expect("serialises")),
             channel: channel.map(|channel| channel.parse().expect("a channel")),
             by: Some("u1".parse().expect("an id")),
             id: None,

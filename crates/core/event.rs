@@ -32,8 +32,8 @@ impl Payload {
 
     /// A payload that came as JSON.
     #[must_use]
-    pub fn raw(json: Box<RawValue>) -> Self {
-        Self { json: Box::<str>::from(json).into(), typed: None }
+    pub fn raw(json: &RawValue) -> Self {
+        Self { json: json.get().into(), typed: None }
     }
 
     /// A payload as a log kept it: the text of one that was made or checked before it was written. It

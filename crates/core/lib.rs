@@ -3,7 +3,7 @@
 //! What everybody may name: names, ids, events, messages, positions, errors, principals and
 //! grants ([`name`], [`id`], [`event`], [`message`], [`error`], [`principal`]), and the traits at
 //! the seams of the house ([`bus`], [`log`], [`handler`], [`command`], [`projection`], [`identity`],
-//! [`outlet`], [`runtime`]).
+//! [`outlet`] with its [`parcel`]s, [`runtime`]).
 //!
 //! Guarantees: nothing here does I/O, reads a clock or needs a runtime.
 //! It is not the place of any domain, any transport or any implementation of a port.
@@ -19,6 +19,7 @@ pub mod log;
 pub mod message;
 pub mod name;
 pub mod outlet;
+pub mod parcel;
 pub mod principal;
 pub mod projection;
 pub mod runtime;

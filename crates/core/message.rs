@@ -1,16 +1,14 @@
-//! A message: an event as it stands in a channel, with its number, time and wire forms.
+//! A message: an event as it stands in a channel, with its number and time.
 //!
-//! Guarantees: immutable and shared; the wire form of each kind of transport is made at most once
-//! for a message, whoever asks first.
+//! Guarantees: immutable and shared.
 //! It is not a delivery: who gets it, and when, is the hub's.
 
-use std::{fmt, sync::OnceLock};
+use std::fmt;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::{Channel, Event, EventType, Payload, UserId, outlet::WireForm};
+use crate::{Channel, Event, EventType, Payload, UserId};
 
 mod envelope;
 mod time;
@@ -70,9 +68,6 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// How many kinds of wire form a message can keep. A kind is registered by [`WireForm::slot`].
-pub const WIRE_SLOTS: usize = 3;
-
 /// A message of a channel.
 pub struct Message {
     /// Where it was published.
@@ -89,7 +84,6 @@ pub struct Message {
     pub id: Option<SmolStr>,
     /// Its data.
     pub payload: Payload,
-    wire: [OnceLock<Bytes>; WIRE_SLOTS],
 }
 
 impl Message {
@@ -97,7 +91,7 @@ impl Message {
     #[must_use]
     pub fn new(channel: Channel, seq: Option<Seq>, time: Timestamp, event: Event) -> Self {
         let Event { event_type, payload, by, id, .. } = event;
-        Self { channel, event_type, seq, time, by, id, payload, wire: Default::default() }
+        Self { channel, event_type, seq, time, by, id, payload }
     }
 
     /// The message as JSON. `dropped` counts the ephemeral messages lost before it; 0 is left out.
@@ -106,18 +100,23 @@ impl Message {
     /// Never: every field can be written.
     #[must_use]
     pub fn to_json(&self, dropped: u64) -> String {
-        envelope::of(self, dropped)
+        let mut json = Vec::with_capacity(self.payload.json().len() + 256);
+        self.write_json(dropped, &mut json);
+        String::from_utf8(json).expect("names, numbers and JSON are texts")
     }
 
-    /// The wire form for one kind of transport, made at the first call.
-    pub fn wire(&self, form: &dyn WireForm) -> &Bytes {
-        self.wire[form.slot()].get_or_init(|| form.message(&self.to_json(0)))
+    /// Writes the message as JSON to the end of `out`, as [`Message::to_json`].
+    ///
+    /// # Panics
+    /// Never: every field can be written.
+    pub fn write_json(&self, dropped: u64, out: &mut Vec<u8>) {
+        envelope::write(self, dropped, out).expect("memory takes whatever is written, and any text has a JSON form");
     }
 
-    /// About how much memory it holds, in bytes: data, names and one wire form.
+    /// About how much memory it holds, in bytes: data and names.
     #[must_use]
     pub fn weight(&self) -> usize {
-        2 * self.payload.json().len() + 2 * self.channel.as_str().len() + 320
+        self.payload.json().len() + self.channel.as_str().len() + 240
     }
 }
 
@@ -129,11 +128,13 @@ impl fmt::Debug for Message {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::value::RawValue;
+
     use super::*;
 
     #[test]
     fn an_envelope_has_the_fields_of_the_wire_and_the_data_byte_for_byte() {
-        let raw = serde_json::from_str(r#"{ "b":1,"a": 1.0 }"#).expect("JSON");
+        let raw: &RawValue = serde_json::from_str(r#"{ "b":1,"a": 1.0 }"#).expect("JSON");
         let event = Event {
             event_type: "session.stream_output".parse().expect("a type"),
             payload: Payload::raw(raw),

@@ -5,21 +5,12 @@
 //! after it was full, [`Outlet::room`] resolves once there is room, or once it is closed.
 //! It is not a queue for the hub: what is not taken stays where it is, in the channel's memory or the log.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use crate::{Code, Message};
-
-/// How one kind of transport writes a message. The same bytes serve every connection of the kind.
-pub trait WireForm: Send + Sync + 'static {
-    /// Which of a message's [`WIRE_SLOTS`](crate::message::WIRE_SLOTS) keeps this form; one kind, one slot.
-    fn slot(&self) -> usize;
-
-    /// The form of a message whose JSON envelope is given.
-    fn message(&self, json: &str) -> Bytes;
-}
+use crate::{Code, parcel::Parcel};
 
 /// What the server says to one connection only: an answer or a notice.
 #[derive(Debug, Clone)]
@@ -81,8 +72,8 @@ pub trait Outlet: Send + Sync + fmt::Debug + 'static {
     /// Offers answers and notices, in order. Never blocks.
     fn say(&self, said: &[Said]) -> Offered;
 
-    /// Offers messages, in order. Never blocks.
-    fn deliver(&self, messages: &[Arc<Message>]) -> Offered;
+    /// Offers messages, in order. Never blocks. The same parcel may be offered to others too.
+    fn deliver(&self, parcel: &Parcel) -> Offered;
 
     /// Resolves when there is room again, or when the outlet is closed. One waits at a time. Until
     /// it resolves the outlet finishes what it took, so somebody has to wait after every

@@ -10,8 +10,8 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tidings_core::{
-    Message,
     outlet::{Ending, Offered, Outlet, Said},
+    parcel::Parcel,
 };
 use tokio::{sync::watch, time::timeout};
 
@@ -144,8 +144,8 @@ impl Outlet for RecordingOutlet {
         })
     }
 
-    fn deliver(&self, messages: &[Arc<Message>]) -> Offered {
-        self.take(messages, |message| {
+    fn deliver(&self, parcel: &Parcel) -> Offered {
+        self.take(parcel.messages(), |message| {
             let json = serde_json::from_str(&message.to_json(0)).expect("messages are JSON");
             Taken { answer_to: None, json }
         })

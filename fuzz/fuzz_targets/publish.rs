@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
-use tidings_core::{Principal, handler::Handler, log::EventLog, principal::Role};
+use tidings_core::{Payload, Principal, handler::Handler, log::EventLog, principal::Role};
 use tidings_engine::{
     bus::Bus,
     gate::{Gate, GateParts, HistoryQuery, NewEvent},
@@ -40,13 +40,13 @@ fn event(text: &str) -> Option<NewEvent> {
         "" => None,
         name => Some(name.parse().ok()?),
     };
-    let data = serde_json::from_str::<Box<RawValue>>(lines.next()?).ok()?;
+    let data = Payload::raw(serde_json::from_str::<&RawValue>(lines.next()?).ok()?);
     Some(NewEvent { event_type, channel, id: None, data })
 }
 
 fuzz_target!(|text: &str| {
     let Some(event) = event(text) else { return };
-    let (event_type, data) = (event.event_type.clone(), event.data.get().to_owned());
+    let (event_type, data) = (event.event_type.clone(), event.data.json().to_owned());
     let admin = Principal::new("a".parse().expect("an id"), vec![Role::Admin], vec![]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {

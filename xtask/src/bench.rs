@@ -1,12 +1,13 @@
 //! `cargo xtask bench`: Tidings beside its peers, each work on a fresh server, in one table.
 //!
 //! Guarantees: servers run one after the other on one core and the load generator on another; every
-//! server is fresh for every work, works in a directory of its own and is gone at the end.
+//! server is fresh for every round of every work, works in a directory of its own and is gone at the end.
 //! Figures of different runs are not comparable: what counts are the ratios inside one.
 
 mod document;
 mod machine;
 mod plan;
+mod rounds;
 mod rows;
 mod server;
 mod table;
@@ -68,15 +69,21 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let (mut found, mut failed) = (Found::new(), 0);
     for work in works {
         let others = Peer::ALL.into_iter().filter(|peer| peers.contains(peer) && peer.takes_part_in(work));
-        for kind in others.map(Kind::Peer).chain([Kind::Tidings]) {
+        let kinds: Vec<Kind> = others.map(Kind::Peer).chain([Kind::Tidings]).collect();
+        let mut taken: BTreeMap<Kind, Vec<Figures>> = BTreeMap::new();
+        let count = if arguments.quick { 1 } else { plan::rounds(work) };
+        for kind in (0..count).flat_map(|_| &kinds) {
             // A run is long: what one server cannot do must not take away the figures of the others.
-            let figures = measure(work, kind, &programs, &machine, arguments.quick).unwrap_or_else(|failure| {
-                println!("{work} on {kind} FAILED: {failure}");
-                failed += 1;
-                Figures::new()
-            });
-            found.insert((work, kind), figures);
+            match measure(work, *kind, &programs, &machine, arguments.quick) {
+                Ok(figures) => taken.entry(*kind).or_default().push(figures),
+                Err(failure) => {
+                    println!("{work} on {kind} FAILED: {failure}");
+                    failed += 1;
+                }
+            }
         }
+        found
+            .extend(kinds.iter().map(|kind| ((work, *kind), rounds::together(taken.remove(kind).unwrap_or_default()))));
     }
     let mut rows = rows::of(&found);
     if arguments.quick {

@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
 use smol_str::SmolStr;
 use tidings_core::{
     Action, Channel, Code, Epoch, Error, Event, EventType, Message, Pattern, Payload, Principal, Result, Seq,
@@ -36,7 +35,7 @@ pub struct NewEvent {
     /// The idempotency id.
     pub id: Option<SmolStr>,
     /// Its data: an object.
-    pub data: Box<RawValue>,
+    pub data: Payload,
 }
 
 /// Which part of a channel's history.
@@ -91,7 +90,7 @@ impl Gate {
         let mut routed = Vec::with_capacity(events.len());
         let mut bytes = 0;
         for new in events {
-            bytes += new.data.get().len() + 256;
+            bytes += new.data.json().len() + 256;
             let event = self.accept(principal, new)?;
             let route = self.parts.registry.route(&event)?;
             let built_in = self.parts.registry.is_built_in(&event.event_type);
@@ -104,10 +103,10 @@ impl Gate {
 
     fn accept(&self, principal: &Principal, new: NewEvent) -> Result<Event> {
         let limit = self.parts.max_message_bytes;
-        if new.data.get().len() > limit {
+        if new.data.json().len() > limit {
             return Err(Error::new(Code::TooLarge, format!("data: at most {limit} bytes")));
         }
-        if !new.data.get().starts_with('{') {
+        if !new.data.json().starts_with('{') {
             return Err(Error::invalid_field("data", "an object"));
         }
         if new.id.as_ref().is_some_and(|id| id.is_empty() || id.len() > MAX_ID_BYTES) {
@@ -119,7 +118,7 @@ impl Gate {
         }
         Ok(Event {
             event_type: new.event_type,
-            payload: Payload::raw(new.data),
+            payload: new.data,
             channel: new.channel,
             by: Some(principal.user.clone()),
             id: new.id,

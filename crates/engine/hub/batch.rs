@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use tidings_core::{Message, Seq};
+use tidings_core::{Message, Seq, parcel::Parcel};
 
 use super::{
     channel::{Entry, Tick},
@@ -15,7 +15,7 @@ use super::{
 
 /// Messages of one channel that follow each other, ephemeral ones in their places.
 pub(super) struct Batch {
-    pub(super) messages: Vec<Arc<Message>>,
+    pub(super) parcel: Parcel,
     /// Everybody's cursor is to be looked at: the channel may have more than its memory says.
     pub(super) recheck: bool,
     /// The channel's head once each of them was in: its own number, or that of what it follows.
@@ -46,7 +46,13 @@ impl Batch {
             at = entry.head;
             follows
         });
-        Self { messages, recheck, heads, base, before, first_tick, last_seq, contiguous, ephemeral, bytes }
+        let parcel = Parcel::new(messages);
+        Self { parcel, recheck, heads, base, before, first_tick, last_seq, contiguous, ephemeral, bytes }
+    }
+
+    /// The messages.
+    pub(super) fn messages(&self) -> &[Arc<Message>] {
+        self.parcel.messages()
     }
 
     /// Whether the whole batch is what a live subscription needs next.
@@ -73,8 +79,8 @@ impl Batch {
 
     /// A subscription is done with the ephemeral messages of the batch.
     pub(super) fn heard(&self, subscription: &mut Subscription) {
-        if !self.messages.is_empty() {
-            subscription.tick = subscription.tick.max(self.tick(self.messages.len() - 1));
+        if !self.messages().is_empty() {
+            subscription.tick = subscription.tick.max(self.tick(self.messages().len() - 1));
             subscription.ephemeral = subscription.ephemeral.max(self.before + self.ephemeral as u64);
         }
     }
@@ -98,6 +104,6 @@ impl Batch {
         let fresh = |(index, message): &(usize, &Arc<Message>)| {
             message.seq.is_none() && self.tick(*index) > subscription.tick && subscription.passes(message)
         };
-        self.messages.iter().enumerate().filter(fresh).count() as u64
+        self.messages().iter().enumerate().filter(fresh).count() as u64
     }
 }

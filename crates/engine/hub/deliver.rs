@@ -10,6 +10,7 @@ use std::{sync::Arc, time::Duration};
 use tidings_core::{
     Channel, Message, Seq,
     outlet::{Offered, Said},
+    parcel::Parcel,
 };
 
 use super::{
@@ -55,15 +56,15 @@ impl Connection {
             self.hub.metrics.ephemeral_dropped.increment(lost);
             return;
         }
-        if writable && !batch.messages.is_empty() && batch.fits(subscription) {
-            let offered = self.outlet.deliver(&batch.messages);
+        if writable && !batch.messages().is_empty() && batch.fits(subscription) {
+            let offered = self.outlet.deliver(&batch.parcel);
             if offered == Offered::All {
                 batch.pass(subscription);
-                tally.messages += batch.messages.len() as u64;
+                tally.messages += batch.messages().len() as u64;
                 tally.bytes += batch.bytes();
                 return;
             }
-            let taken = self.taken(out, offered, batch.messages.len());
+            let taken = self.taken(out, offered, batch.messages().len());
             self.stop_at(out, key, batch, taken, tally);
         } else {
             self.deliver_in_parts(out, key, batch, tally);
@@ -77,7 +78,7 @@ impl Connection {
     /// the drain's, and what is ephemeral of it is lost.
     fn stop_at(&self, out: &mut Out, key: Key, batch: &Batch, taken: usize, tally: &mut Tally) {
         let Some(subscription) = out.subscriptions.get(key) else { return };
-        let (written, rest) = batch.messages.split_at(taken);
+        let (written, rest) = batch.messages().split_at(taken);
         subscription.cursor = written.iter().rev().find_map(|message| message.seq).unwrap_or(subscription.cursor);
         batch.heard(subscription);
         let passes = |message: &&Arc<Message>| message.seq.is_none() && subscription.passes(message);
@@ -99,7 +100,7 @@ impl Connection {
         subscription.dropped += gone;
         self.hub.metrics.ephemeral_dropped.increment(gone);
         let mut part: Vec<Arc<Message>> = Vec::new();
-        for (index, message) in batch.messages.iter().enumerate() {
+        for (index, message) in batch.messages().iter().enumerate() {
             let Some(subscription) = out.subscriptions.get(key) else { return };
             let place = batch.heads[index];
             let seen = batch.tick(index) <= subscription.tick || message.seq.is_some_and(|seq| seq <= reached.cursor);
@@ -149,11 +150,13 @@ impl Connection {
         if !Self::is_writable(out) {
             return false;
         }
-        let offered = self.outlet.deliver(part);
-        let taken = self.taken(out, offered, part.len());
-        tally.messages += taken as u64;
-        tally.bytes += part[..taken].iter().map(|message| message.payload.json().len() as u64).sum::<u64>();
-        part.drain(..taken);
+        let parcel = Parcel::new(std::mem::take(part));
+        let messages = parcel.messages();
+        let offered = self.outlet.deliver(&parcel);
+        let (written, left) = messages.split_at(self.taken(out, offered, messages.len()));
+        tally.messages += written.len() as u64;
+        tally.bytes += written.iter().map(|message| message.payload.json().len() as u64).sum::<u64>();
+        part.extend_from_slice(left);
         part.is_empty()
     }
 
@@ -170,11 +173,11 @@ impl Connection {
         let Some(subscription) = out.subscriptions.get(key) else { return };
         // A head that was read again may be beyond what is announced.
         let beyond = batch.recheck && subscription.channel.standing().head > reached.cursor;
-        let done = left.is_empty() && !reached.hole && !beyond && reached.index == batch.messages.len();
+        let done = left.is_empty() && !reached.hole && !beyond && reached.index == batch.messages().len();
         let unwritten = left.iter().find_map(|message| message.seq);
         subscription.cursor = unwritten.map_or(reached.cursor, |seq| seq - 1);
-        if !batch.messages.is_empty() {
-            let rest = left.iter().chain(&batch.messages[reached.index..]);
+        if !batch.messages().is_empty() {
+            let rest = left.iter().chain(&batch.messages()[reached.index..]);
             let lost = rest.filter(|message| message.seq.is_none() && subscription.passes(message)).count() as u64;
             subscription.dropped += lost;
             self.hub.metrics.ephemeral_dropped.increment(lost);

@@ -10,6 +10,7 @@ use futures_util::future::{Either, select};
 use tidings_core::{
     Channel, Error, Message, Result, Seq,
     log::{Page, Read},
+    parcel::Parcel,
 };
 
 use super::{
@@ -130,7 +131,7 @@ impl Connection {
         }
         if self.skip_or_settle(out, key) {
             let Some(messages) = state.after(served.cursor, pace.0, CHUNK_BYTES) else { return Job::Serve(served) };
-            self.write_chunk(out, &served, &messages, pace);
+            self.write_chunk(out, &served, messages, pace);
             self.go_on(out, key);
         }
         Job::Written
@@ -294,7 +295,7 @@ impl Connection {
         if page.first > served.cursor + 1 {
             return Ok(self.with(served, |this, out| this.tell_gap(out, served, &page)));
         }
-        Ok(self.with(served, |this, out| this.write_chunk(out, served, &page.messages, pace)))
+        Ok(self.with(served, |this, out| this.write_chunk(out, served, page.messages, pace)))
     }
 
     /// The log no longer has what comes next: a fresh state or a told gap.
@@ -310,7 +311,7 @@ impl Connection {
         page.first - 1
     }
 
-    fn write_chunk(&self, out: &mut Out, served: &Served, messages: &[Arc<Message>], pace: &mut Pace) -> Seq {
+    fn write_chunk(&self, out: &mut Out, served: &Served, mut messages: Vec<Arc<Message>>, pace: &mut Pace) -> Seq {
         self.flush(out);
         let writable = Self::is_writable(out);
         let Some(subscription) = out.subscriptions.get(served.key) else { return 0 };
@@ -318,19 +319,18 @@ impl Connection {
         if !writable || subscription.cursor != served.cursor {
             return subscription.cursor;
         }
-        let chosen: Vec<Arc<Message>>;
-        let passing = if subscription.request.filter.is_none() {
-            messages
-        } else {
-            chosen = messages.iter().filter(|message| subscription.passes(message)).cloned().collect();
-            &chosen
-        };
-        let offered = self.outlet.deliver(passing);
+        let last = messages.last().and_then(|message| message.seq);
+        if subscription.request.filter.is_some() {
+            messages.retain(|message| subscription.passes(message));
+        }
+        let parcel = Parcel::new(messages);
+        let passing = parcel.messages();
+        let offered = self.outlet.deliver(&parcel);
         let taken = self.taken(out, offered, passing.len());
         pace.learn(taken, passing.len());
         let reached = match passing.get(taken) {
             Some(next) => next.seq.map(|seq| seq - 1),
-            None => messages.last().and_then(|message| message.seq),
+            None => last,
         };
         let bytes: usize = passing[..taken].iter().map(|message| message.payload.json().len()).sum();
         self.hub.metrics.delivered(taken as u64, bytes as u64);

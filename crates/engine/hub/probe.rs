@@ -7,9 +7,10 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tidings_core::{
-    BoxFuture, Channel, Error, Event, Message, Principal, Result,
+    BoxFuture, Channel, Error, Event, Principal, Result,
     log::Publication,
     outlet::{Ending, Offered, Outlet, Said},
+    parcel::Parcel,
 };
 use tokio::sync::watch;
 
@@ -44,8 +45,9 @@ impl Outlet for Ear {
     fn say(&self, _said: &[Said]) -> Offered {
         Offered::All
     }
-    fn deliver(&self, messages: &[Arc<Message>]) -> Offered {
-        let newest = messages.last().and_then(|message| serde_json::from_str::<Beat>(message.payload.json()).ok());
+    fn deliver(&self, parcel: &Parcel) -> Offered {
+        let newest =
+            parcel.messages().last().and_then(|message| serde_json::from_str::<Beat>(message.payload.json()).ok());
         if let Some(beat) = newest {
             self.0.send_replace(beat.turn);
         }

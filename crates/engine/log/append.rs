@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
 use tidings_core::{
     Channel, Code, Epoch, Error, Message, Position, Seq, Timestamp, UserId,
@@ -75,7 +75,8 @@ impl Numbering {
             |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)),
         )?;
         tail.load(sql)?;
-        Ok(Self { epoch, channels: Channels::default(), tail, global: global as u64, time, fresh: Vec::new() })
+        let channels = Channels::load(sql, &tail)?;
+        Ok(Self { epoch, channels, tail, global: global as u64, time, fresh: Vec::new() })
     }
 
     /// The same, with a time that does not go back behind what was announced before a failure.
@@ -92,9 +93,15 @@ impl Numbering {
         Ok(changed)
     }
 
-    /// Puts the places of the newest messages into the index.
-    pub(super) fn settle(&self, sql: &mut Connection) -> rusqlite::Result<()> {
-        self.tail.settle(sql, self.global, self.time)
+    /// Puts the places of the newest messages into the index, and what they changed into the rows of
+    /// their channels, in a transaction of its own.
+    pub(super) fn settle(&mut self, sql: &mut Connection) -> rusqlite::Result<()> {
+        let transaction = sql.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        self.channels.write_numbers(&transaction)?;
+        self.tail.write(&transaction, self.global, self.time)?;
+        transaction.commit()?;
+        self.tail.settled(self.global);
+        Ok(())
     }
 
     /// Puts a send that is alone in its transaction into it. When it is refused, the transaction is
@@ -183,10 +190,10 @@ impl Numbering {
         if let Some(opens) = opens {
             row.open(opens);
         }
-        let seq = row.next(event.payload.json().len(), time.0);
-        let id = row.id;
+        let bytes = event.payload.json().len();
+        let (seq, id) = (row.next(bytes, time.0), row.id);
         self.global += 1;
-        self.fresh.push((id, Place { seq, global: self.global }));
+        self.fresh.push((id, Place { seq, global: self.global, bytes: bytes as u64, time: time.0 }));
         let message = Message::new(channel.clone(), Some(seq), time, event);
         let mut insert = sql.prepare_cached("INSERT INTO message VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
         insert.execute(params![

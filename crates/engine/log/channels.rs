@@ -1,7 +1,11 @@
 //! The rows of channels, as the writer knows them.
 //!
-//! Guarantees: what it gives is what the file has plus what this transaction changed; after a
-//! failure everything is read again. Bounded: a channel that is not in use costs nothing.
+//! A row in the file is as of its `head`: what messages change of it (number, size, times) is written
+//! together with the index, and until then follows from the messages after that number.
+//!
+//! Guarantees: what it gives is what the file has, with the messages that the index lacks, plus what
+//! this transaction changed; after a failure everything is read again. Bounded: a channel that is not
+//! in use costs nothing.
 //! It never asks for the highest number among the messages: trimming may have taken it.
 
 use std::collections::HashMap;
@@ -10,6 +14,8 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 use smol_str::SmolStr;
 use tidings_core::{Channel, Seq, UserId, log::Opens};
 
+use super::tail::{Place, Tail};
+
 /// How many channels are remembered between transactions.
 const REMEMBERED: usize = 16 * 1024;
 
@@ -17,8 +23,9 @@ const REMEMBERED: usize = 16 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Changed {
     Nothing,
-    /// Only what every message changes.
+    /// Only what every message changes: it is written with the index.
     Numbers,
+    /// It is written in this transaction.
     All,
 }
 
@@ -38,6 +45,8 @@ pub(super) struct Row {
     project: Option<SmolStr>,
     updated_at: i64,
     changed: Changed,
+    /// It stands in the list of what this transaction touched.
+    touched: bool,
 }
 
 impl Row {
@@ -55,6 +64,14 @@ impl Row {
         self.head
     }
 
+    /// Takes in a message that is in the file already, unless the row knows of it.
+    fn catch_up(&mut self, place: &Place) {
+        if place.seq > self.head {
+            self.head = place.seq - 1;
+            self.next(place.bytes as usize, place.time);
+        }
+    }
+
     /// Sets the facts that are not set yet.
     pub(super) fn open(&mut self, opens: Opens) {
         self.owner = self.owner.take().or(opens.owner);
@@ -63,17 +80,38 @@ impl Row {
     }
 }
 
+/// A channel's name and row, in the order in which [`row`] reads it.
+macro_rules! select_row {
+    () => {
+        "SELECT name, id, head, first, lowest, bytes, oldest, owner, project, updated_at FROM channel"
+    };
+}
+
 /// The channels.
 #[derive(Default)]
 pub(super) struct Channels {
     rows: HashMap<Channel, Row>,
-    /// Those that may differ from the file.
-    changed: Vec<Channel>,
+    /// Those that this transaction may have changed.
+    touched: Vec<Channel>,
     /// What was known before the send that is under way; none where it was not known.
     before: Vec<(Channel, Option<Row>)>,
 }
 
 impl Channels {
+    /// The channels whose rows are behind their messages, brought up to them.
+    pub(super) fn load(sql: &Connection, tail: &Tail) -> rusqlite::Result<Self> {
+        let mut channels = Self::default();
+        let mut select = sql.prepare(concat!(select_row!(), " WHERE id = ?1"))?;
+        for (id, places) in tail.by_channel() {
+            let (channel, mut row) =
+                select.query_row([id], |found| Ok((super::rows::channel(found, 0)?, row(found)?)))?;
+            places.iter().for_each(|place| row.catch_up(place));
+            row.changed = Changed::Numbers;
+            channels.rows.insert(channel, row);
+        }
+        Ok(channels)
+    }
+
     /// The row of a channel, to be read.
     pub(super) fn get(&mut self, sql: &Connection, channel: &Channel) -> rusqlite::Result<Option<&Row>> {
         Ok(self.known(sql, channel)?.map(|row| &*row))
@@ -99,8 +137,8 @@ impl Channels {
     fn mark(&mut self, channel: &Channel, changed: Changed) -> Option<&mut Row> {
         let row = self.rows.get_mut(channel)?;
         self.before.push((channel.clone(), Some(row.clone())));
-        if row.changed == Changed::Nothing {
-            self.changed.push(channel.clone());
+        if !std::mem::replace(&mut row.touched, true) {
+            self.touched.push(channel.clone());
         }
         row.changed = row.changed.max(changed);
         Some(row)
@@ -131,40 +169,40 @@ impl Channels {
         }
     }
 
-    /// Writes what changed, and gives the names of it.
+    /// Writes what changed beyond the numbers, and gives the names of all that changed.
     pub(super) fn flush(&mut self, sql: &Connection) -> rusqlite::Result<Vec<Channel>> {
         self.before.clear();
-        let mut written = std::mem::take(&mut self.changed);
-        let mut numbers = sql.prepare_cached(UPDATE_NUMBERS)?;
-        let mut all = sql.prepare_cached(UPDATE_ALL)?;
-        for channel in &written {
-            let Some(row) = self.rows.get_mut(channel) else { continue };
-            let (head, bytes) = (row.head as i64, row.bytes as i64);
-            match std::mem::replace(&mut row.changed, Changed::Nothing) {
-                Changed::Nothing => 0,
-                Changed::Numbers => numbers.execute(params![row.id, head, bytes, row.oldest, row.updated_at])?,
-                Changed::All => all.execute(params![
-                    row.id,
-                    head,
-                    bytes,
-                    row.oldest,
-                    row.updated_at,
-                    row.first as i64,
-                    row.lowest as i64,
-                    row.owner.as_ref().map(UserId::as_str),
-                    row.project.as_deref(),
-                ])?,
-            };
-        }
+        let mut touched = std::mem::take(&mut self.touched);
         // What a send took back may stand here without need.
-        written.retain(|channel| self.rows.contains_key(channel));
-        Ok(written)
+        touched.retain(|channel| self.rows.contains_key(channel));
+        for channel in &touched {
+            let Some(row) = self.rows.get_mut(channel) else { continue };
+            row.touched = false;
+            if row.changed == Changed::All {
+                update_all(sql, row)?;
+                row.changed = Changed::Nothing;
+            }
+        }
+        Ok(touched)
     }
 
-    /// Forgets what is not needed. Only between transactions.
+    /// Writes the numbers that changed since they were written.
+    pub(super) fn write_numbers(&mut self, sql: &Connection) -> rusqlite::Result<()> {
+        let mut changed: Vec<&mut Row> = self.rows.values_mut().filter(|row| row.changed == Changed::Numbers).collect();
+        changed.sort_unstable_by_key(|row| row.id);
+        let mut update = sql.prepare_cached(UPDATE_NUMBERS)?;
+        for row in changed {
+            let (head, bytes) = (row.head as i64, row.bytes as i64);
+            update.execute(params![row.id, head, bytes, row.oldest, row.updated_at])?;
+            row.changed = Changed::Nothing;
+        }
+        Ok(())
+    }
+
+    /// Forgets what is not needed: not what the file does not have. Only between transactions.
     pub(super) fn settle(&mut self) {
         if self.rows.len() > REMEMBERED {
-            self.rows.clear();
+            self.rows.retain(|_, row| row.changed != Changed::Nothing);
         }
     }
 
@@ -180,34 +218,53 @@ const UPDATE_ALL: &str =
     "UPDATE channel SET head = ?2, bytes = ?3, oldest = ?4, updated_at = ?5, first = ?6, lowest = ?7,
     owner = ?8, project = ?9 WHERE id = ?1";
 
+fn update_all(sql: &Connection, row: &Row) -> rusqlite::Result<()> {
+    let (head, bytes) = (row.head as i64, row.bytes as i64);
+    let (owner, project) = (row.owner.as_ref().map(UserId::as_str), row.project.as_deref());
+    let (first, lowest) = (row.first as i64, row.lowest as i64);
+    sql.prepare_cached(UPDATE_ALL)?
+        .execute(params![row.id, head, bytes, row.oldest, row.updated_at, first, lowest, owner, project])
+        .map(drop)
+}
+
 fn insert(sql: &Connection, channel: &Channel, time: i64) -> rusqlite::Result<Row> {
     let mut insert = sql.prepare_cached(
         "INSERT INTO channel (name, head, first, lowest, bytes, created_at, updated_at)
          VALUES (?1, 0, 1, 1, 0, ?2, ?2)",
     )?;
     let id = insert.insert(params![channel.as_str(), time])?;
-    let (owner, project, changed) = (None, None, Changed::Nothing);
-    Ok(Row { id, head: 0, first: 1, lowest: 1, bytes: 0, oldest: None, owner, project, updated_at: time, changed })
+    Ok(Row {
+        id,
+        head: 0,
+        first: 1,
+        lowest: 1,
+        bytes: 0,
+        oldest: None,
+        owner: None,
+        project: None,
+        updated_at: time,
+        changed: Changed::Nothing,
+        touched: false,
+    })
 }
 
 fn load(sql: &Connection, channel: &Channel) -> rusqlite::Result<Option<Row>> {
-    let mut select = sql.prepare_cached(
-        "SELECT id, head, first, lowest, bytes, oldest, owner, project, updated_at FROM channel WHERE name = ?1",
-    )?;
+    let mut select = sql.prepare_cached(concat!(select_row!(), " WHERE name = ?1"))?;
     select.query_row([channel.as_str()], row).optional()
 }
 
 fn row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
     Ok(Row {
-        id: row.get(0)?,
-        head: row.get::<_, i64>(1)? as Seq,
-        first: row.get::<_, i64>(2)? as Seq,
-        lowest: row.get::<_, i64>(3)? as Seq,
-        bytes: row.get::<_, i64>(4)? as u64,
-        oldest: row.get(5)?,
-        owner: super::rows::user(row, 6)?,
-        project: row.get::<_, Option<String>>(7)?.map(SmolStr::from),
-        updated_at: row.get(8)?,
+        id: row.get(1)?,
+        head: row.get::<_, i64>(2)? as Seq,
+        first: row.get::<_, i64>(3)? as Seq,
+        lowest: row.get::<_, i64>(4)? as Seq,
+        bytes: row.get::<_, i64>(5)? as u64,
+        oldest: row.get(6)?,
+        owner: super::rows::user(row, 7)?,
+        project: row.get::<_, Option<String>>(8)?.map(SmolStr::from),
+        updated_at: row.get(9)?,
         changed: Changed::Nothing,
+        touched: false,
     })
 }

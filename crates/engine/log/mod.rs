@@ -11,6 +11,7 @@ mod config;
 mod directory;
 mod epoch;
 mod error;
+mod facts;
 mod jobs;
 mod news;
 mod page;
@@ -204,12 +205,13 @@ impl EventLog for SqliteLog {
     }
 
     fn facts(&self, channel: &Channel) -> BoxFuture<'_, Result<Option<ChannelFacts>>> {
-        let channel = channel.clone();
-        Box::pin(self.query(move |sql| rows::facts(sql, &channel)))
+        let (channel, tail) = (channel.clone(), self.tail.clone());
+        Box::pin(self.query(move |sql| facts::one(sql, &tail, &channel)))
     }
 
     fn list(&self, query: ListChannels) -> BoxFuture<'_, Result<Vec<ChannelFacts>>> {
-        Box::pin(self.query(move |sql| rows::list(sql, &query)))
+        let tail = self.tail.clone();
+        Box::pin(self.query(move |sql| facts::list(sql, &tail, &query)))
     }
 
     fn save_state(&self, channel: &Channel, state: SavedState) -> BoxFuture<'_, Result<()>> {

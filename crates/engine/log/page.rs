@@ -13,15 +13,22 @@ use tidings_core::{
 
 use super::{
     rows::{Names, message, message_columns, number},
-    tail::{Place, Tail},
+    tail::{Moment, Place, Tail},
 };
 
-/// A channel's row, and how far the index went, at one moment.
+/// A channel's row at one moment.
 struct Bounds {
     id: i64,
     head: i64,
     first: i64,
-    indexed: i64,
+}
+
+/// What a page is of: the channel's newest number, the range to read, and the places of it that the
+/// index lacks, as many as are asked for.
+struct Wanted {
+    head: i64,
+    range: (i64, i64),
+    beyond: Vec<Place>,
 }
 
 /// Reads a page of a channel.
@@ -31,27 +38,39 @@ pub(super) fn read(sql: &Connection, tail: &Tail, channel: &Channel, read: &Read
         let Some(bounds) = bounds(&moment, channel)? else {
             return Ok(Page { messages: Vec::new(), head: 0, first: 1 });
         };
-        let from = number(read.after.saturating_add(1)).max(bounds.first);
-        let to = read.before.map_or(bounds.head, |before| number(before).saturating_sub(1)).min(bounds.head);
         // None: the index grew after the moment began. The next moment has it.
-        let Some(beyond) = tail.beyond(bounds.indexed as u64, bounds.id, (from, to)) else { continue };
+        let of = Moment::of(&moment)?;
+        let Some(wanted) = tail.beyond(of, bounds.id, |places| bounds.wanted(read, places)) else { continue };
         let mut taken = Taken { channel, read, names: Names::default(), messages: Vec::new(), bytes: 0 };
-        if from <= to && read.limit > 0 {
-            taken.range(&moment, bounds.id, (from, to), &beyond)?;
+        if wanted.range.0 <= wanted.range.1 && read.limit > 0 {
+            taken.range(&moment, bounds.id, &wanted)?;
         }
         if read.newest {
             taken.messages.reverse();
         }
-        return Ok(Page { messages: taken.messages, head: bounds.head as Seq, first: bounds.first as Seq });
+        return Ok(Page { messages: taken.messages, head: wanted.head as Seq, first: bounds.first as Seq });
     }
 }
 
 fn bounds(sql: &Connection, channel: &Channel) -> rusqlite::Result<Option<Bounds>> {
-    sql.prepare_cached("SELECT c.id, c.head, c.first, h.indexed FROM channel c, head h WHERE c.name = ?1")?
-        .query_row([channel.as_str()], |row| {
-            Ok(Bounds { id: row.get(0)?, head: row.get(1)?, first: row.get(2)?, indexed: row.get(3)? })
-        })
+    sql.prepare_cached("SELECT id, head, first FROM channel WHERE name = ?1")?
+        .query_row([channel.as_str()], |row| Ok(Bounds { id: row.get(0)?, head: row.get(1)?, first: row.get(2)? }))
         .optional()
+}
+
+impl Bounds {
+    /// What a page is of, given the places that the index lacks.
+    fn wanted(&self, read: &Read, places: &[Place]) -> Wanted {
+        let head = places.last().map_or(0, |place| number(place.seq)).max(self.head);
+        let from = number(read.after.saturating_add(1)).max(self.first);
+        let to = read.before.map_or(head, |before| number(before).saturating_sub(1)).min(head);
+        let start = places.partition_point(|place| number(place.seq) < from);
+        let end = places.partition_point(|place| number(place.seq) <= to);
+        let beyond = places.get(start..end).unwrap_or_default();
+        let cut = beyond.len().saturating_sub(read.limit);
+        let beyond = if read.newest { &beyond[cut..] } else { &beyond[..beyond.len() - cut] };
+        Wanted { head, range: (from, to), beyond: beyond.to_vec() }
+    }
 }
 
 /// What a page has so far, in the order of reading.
@@ -64,7 +83,8 @@ struct Taken<'a> {
 }
 
 impl Taken<'_> {
-    fn range(&mut self, sql: &Connection, id: i64, range: (i64, i64), beyond: &[Place]) -> rusqlite::Result<()> {
+    fn range(&mut self, sql: &Connection, id: i64, wanted: &Wanted) -> rusqlite::Result<()> {
+        let (range, beyond) = (wanted.range, &wanted.beyond);
         if self.read.newest {
             let _more = self.tail(sql, beyond.iter().rev())? && self.index(sql, INDEX_DOWN, id, range)?;
         } else {

@@ -6,11 +6,8 @@
 
 use std::{error::Error as StdError, str::FromStr, sync::Arc};
 
-use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
-use tidings_core::{
-    Channel, Event, EventType, Message, Payload, Seq, Timestamp, UserId,
-    log::{ChannelFacts, Committed, ListChannels, SavedState},
-};
+use rusqlite::{Connection, Row, params, types::Type};
+use tidings_core::{Channel, Event, EventType, Message, Payload, Seq, Timestamp, UserId, log::Committed};
 
 /// A number as the file has it. What is larger than any there is comes out as the largest.
 pub(super) fn number(seq: u64) -> i64 {
@@ -26,6 +23,11 @@ where
     T::Err: StdError + Send + Sync + 'static,
 {
     row.get_ref(column)?.as_str()?.parse().map_err(|why| broken(column, why))
+}
+
+/// The channel in a column.
+pub(super) fn channel(row: &Row<'_>, column: usize) -> rusqlite::Result<Channel> {
+    parsed(row, column)
 }
 
 /// A user in a column that may be empty.
@@ -92,62 +94,7 @@ pub(super) fn feed(sql: &Connection, after: u64, limit: usize) -> rusqlite::Resu
     let mut names = Names::default();
     let rows = select.query_map(params![number(after), number(limit as u64)], |row| {
         let global = row.get::<_, i64>(6)? as u64;
-        Ok(Committed { global, message: Arc::new(message(row, parsed(row, 7)?, &mut names)?) })
+        Ok(Committed { global, message: Arc::new(message(row, channel(row, 7)?, &mut names)?) })
     })?;
     rows.collect()
-}
-
-/// The columns of a channel's facts, in the order in which [`facts_of`] reads them.
-macro_rules! select_facts {
-    () => {
-        "SELECT c.name, c.head, c.first, c.owner, c.project, c.created_at, c.updated_at, c.bytes, s.seq, s.version, s.bytes
-         FROM channel c LEFT JOIN state s ON s.channel = c.id"
-    };
-}
-
-fn facts_of(row: &Row<'_>) -> rusqlite::Result<ChannelFacts> {
-    let saved = match row.get::<_, Option<i64>>(8)? {
-        Some(seq) => Some(SavedState { seq: seq as Seq, version: row.get(9)?, bytes: row.get(10)? }),
-        None => None,
-    };
-    Ok(ChannelFacts {
-        channel: parsed(row, 0)?,
-        head: row.get::<_, i64>(1)? as Seq,
-        first: row.get::<_, i64>(2)? as Seq,
-        owner: user(row, 3)?,
-        project: row.get_ref(4)?.as_str_or_null()?.map(Into::into),
-        created_at: Timestamp(row.get(5)?),
-        updated_at: Timestamp(row.get(6)?),
-        bytes: row.get::<_, i64>(7)? as u64,
-        saved,
-    })
-}
-
-/// The facts of a channel.
-pub(super) fn facts(sql: &Connection, channel: &Channel) -> rusqlite::Result<Option<ChannelFacts>> {
-    let mut select = sql.prepare_cached(concat!(select_facts!(), " WHERE c.name = ?1"))?;
-    select.query_row([channel.as_str()], facts_of).optional()
-}
-
-/// A part of the list of channels.
-pub(super) fn list(sql: &Connection, query: &ListChannels) -> rusqlite::Result<Vec<ChannelFacts>> {
-    // Names of a namespace lie between "name:" and "name;", the next character after the colon.
-    let from = query.namespace.as_ref().map_or_else(String::new, |namespace| format!("{namespace}:"));
-    let mut below = query.namespace.as_ref().map_or_else(|| "{".to_owned(), |namespace| format!("{namespace};"));
-    if let Some(cursor) = &query.below {
-        below = below.min(cursor.as_str().to_owned());
-    }
-    let limit = number(query.limit as u64);
-    if let Some(project) = &query.project {
-        let mut select = sql.prepare_cached(concat!(
-            select_facts!(),
-            " WHERE c.project = ?4 AND c.name >= ?1 AND c.name < ?2 ORDER BY c.name DESC LIMIT ?3"
-        ))?;
-        return select.query_map(params![from, below, limit, project], facts_of)?.collect();
-    }
-    let mut select = sql.prepare_cached(concat!(
-        select_facts!(),
-        " WHERE c.name >= ?1 AND c.name < ?2 ORDER BY c.name DESC LIMIT ?3"
-    ))?;
-    select.query_map(params![from, below, limit], facts_of)?.collect()
 }

@@ -16,7 +16,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 use super::{Durability, OpenError};
 
 /// Each takes the schema one version up. Never edited once released, only added to.
-const MIGRATIONS: &[&str] = &[V1, V2];
+const MIGRATIONS: &[&str] = &[V1, V2, V3];
 
 pub(super) const V1: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -110,6 +110,10 @@ const V2: &str = "
     ALTER TABLE head ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0;
     UPDATE head SET indexed = global;
 ";
+
+/// No other tables, but a channel's row is only as of its `head`: who does not know that messages may
+/// follow would give their numbers again.
+const V3: &str = "";
 
 /// Long enough for a reader's recovery of the file after a crash, short enough to answer senders.
 const BUSY: Duration = Duration::from_secs(1);

@@ -1,20 +1,18 @@
 //! The places of the newest messages, in memory: what the file's index does not have yet.
 //!
-//! An index over channels and numbers would be written in as many pages as there are channels in a
-//! commit. So it is written now and then, for thousands of messages at once, in its own order; until
-//! then their places are here.
+//! An index over channels and numbers, and the numbers in the channels' own rows, would be written in
+//! as many pages as there are channels in a commit. So both are written now and then, for thousands of
+//! messages at once, in their own order; until then the places are here, with what they add to a row.
 //!
 //! Guarantees: whoever looks here after its moment of the file began finds every place of that moment
-//! which the index of that moment lacks, or is told that the index has moved on since.
+//! which the index of that moment lacks and no later one, or is told that the index has moved on since.
 //! It is not kept over a start: the messages themselves say where they are.
 
 use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::RwLock;
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, params};
 use tidings_core::Seq;
-
-use super::rows::number;
 
 /// So many places are put into the index at once.
 const MOST: usize = 8192;
@@ -25,6 +23,29 @@ pub(super) struct Place {
     pub(super) seq: Seq,
     /// Its number in the whole log, which is its row's.
     pub(super) global: u64,
+    /// How many bytes of data it has.
+    pub(super) bytes: u64,
+    /// When it was published, in milliseconds since 1970.
+    pub(super) time: i64,
+}
+
+/// A moment of the file, as a reader sees it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    /// The index has everything up to here.
+    pub(super) indexed: u64,
+    /// The newest message.
+    pub(super) newest: u64,
+}
+
+impl Moment {
+    /// The moment that a transaction of a reader began in.
+    pub(super) fn of(sql: &Connection) -> rusqlite::Result<Self> {
+        sql.prepare_cached("SELECT indexed, coalesce((SELECT max(id) FROM message), 0) FROM head")?
+            .query_row([], |row| {
+                Ok(Self { indexed: row.get::<_, i64>(0)? as u64, newest: row.get::<_, i64>(1)? as u64 })
+            })
+    }
 }
 
 /// The places, shared by the writer and the readers.
@@ -52,10 +73,16 @@ impl Tail {
     pub(super) fn load(&self, sql: &Connection) -> rusqlite::Result<()> {
         let indexed = sql.query_row("SELECT indexed FROM head", [], |row| row.get::<_, i64>(0))?;
         let mut inner = Inner { indexed: indexed as u64, ..Inner::default() };
-        let mut select = sql.prepare("SELECT channel, seq, id FROM message WHERE id > ?1 ORDER BY id")?;
+        let mut select =
+            sql.prepare("SELECT channel, seq, id, octet_length(data), time FROM message WHERE id > ?1 ORDER BY id")?;
         let mut rows = select.query([indexed])?;
         while let Some(row) = rows.next()? {
-            let place = Place { seq: row.get::<_, i64>(1)? as Seq, global: row.get::<_, i64>(2)? as u64 };
+            let place = Place {
+                seq: row.get::<_, i64>(1)? as Seq,
+                global: row.get::<_, i64>(2)? as u64,
+                bytes: row.get::<_, i64>(3)? as u64,
+                time: row.get(4)?,
+            };
             inner.add(row.get(0)?, place);
         }
         *self.0.write() = inner;
@@ -68,17 +95,23 @@ impl Tail {
         places.for_each(|(channel, place)| inner.add(channel, place));
     }
 
-    /// The places of a channel between two numbers, both included, that an index up to `indexed`
-    /// lacks. None when the index has moved on: then the file is to be asked again.
-    pub(super) fn beyond(&self, indexed: u64, channel: i64, (from, to): (i64, i64)) -> Option<Vec<Place>> {
+    /// Looks at the places of a channel that the index of a moment lacks, rising. None when the index
+    /// has moved on since: then the file is to be asked again.
+    pub(super) fn beyond<T>(&self, moment: Moment, channel: i64, look: impl FnOnce(&[Place]) -> T) -> Option<T> {
         let inner = self.0.read();
-        if inner.indexed > indexed {
+        if inner.indexed > moment.indexed {
             return None;
         }
-        let Some(places) = inner.places.get(&channel) else { return Some(Vec::new()) };
-        let start = places.partition_point(|place| number(place.seq) < from || place.global <= indexed);
-        let end = places.partition_point(|place| number(place.seq) <= to);
-        Some(places.get(start..end).unwrap_or_default().to_vec())
+        let places = inner.places.get(&channel).map_or(&[][..], Vec::as_slice);
+        let start = places.partition_point(|place| place.global <= moment.indexed);
+        // What is about to be committed stands here already.
+        let end = places.partition_point(|place| place.global <= moment.newest);
+        Some(look(places.get(start..end).unwrap_or_default()))
+    }
+
+    /// The places of each channel, for whoever knows the channels' rows.
+    pub(super) fn by_channel(&self) -> Vec<(i64, Vec<Place>)> {
+        self.0.read().places.iter().map(|(&channel, places)| (channel, places.clone())).collect()
     }
 
     /// Whether the index has everything.
@@ -91,21 +124,21 @@ impl Tail {
         self.0.read().count >= MOST
     }
 
-    /// Puts all places into the index, in a transaction of its own, with the newest number and time
-    /// of the log.
-    pub(super) fn settle(&self, sql: &mut Connection, global: u64, time: i64) -> rusqlite::Result<()> {
-        let transaction = sql.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut insert = transaction.prepare_cached("INSERT INTO place VALUES (?1, ?2, ?3)")?;
+    /// Puts all places into the index, with the newest number and time of the log. Once that is
+    /// committed, [`Tail::settled`] is to be called.
+    pub(super) fn write(&self, sql: &Connection, global: u64, time: i64) -> rusqlite::Result<()> {
+        let mut insert = sql.prepare_cached("INSERT INTO place VALUES (?1, ?2, ?3)")?;
         for (channel, place) in self.sorted() {
             insert.execute(params![channel, place.seq as i64, place.global as i64])?;
         }
-        drop(insert);
-        transaction
-            .prepare_cached("UPDATE head SET global = ?1, indexed = ?1, time = ?2")?
-            .execute(params![global as i64, time])?;
-        transaction.commit()?;
+        sql.prepare_cached("UPDATE head SET global = ?1, indexed = ?1, time = ?2")?
+            .execute(params![global as i64, time])
+            .map(drop)
+    }
+
+    /// The index has everything up to this number.
+    pub(super) fn settled(&self, global: u64) {
         *self.0.write() = Inner { indexed: global, ..Inner::default() };
-        Ok(())
     }
 
     /// All places in the order of the index.

@@ -119,9 +119,10 @@ impl Trimmer {
         !self.due.is_empty() || self.deleted || self.expired || self.sweep.is_some() || self.is_sweep_due(now)
     }
 
-    /// Whether the next slice would remove messages.
-    pub(super) fn will_trim(&self) -> bool {
-        !self.due.is_empty() || self.deleted
+    /// Whether the next slice needs the index and the rows of channels to be up to date: it would
+    /// remove messages, or look at all channels.
+    pub(super) fn needs_index(&self, now: Instants) -> bool {
+        !self.due.is_empty() || self.deleted || (self.sweep.is_none() && self.is_sweep_due(now))
     }
 
     /// Does one slice of what is to go. Says whether there was something.

@@ -192,8 +192,8 @@ impl Writer {
     fn slice(&mut self, now: Instants) -> rusqlite::Result<(bool, Vec<News>)> {
         let mut news = Vec::new();
         let Some(sql) = self.sql.as_mut() else { return Ok((false, news)) };
-        let trims = self.trimmer.will_trim() || self.space.will_trim(sql, now)?;
-        if trims && !self.numbering.tail.is_empty() {
+        let needed = self.trimmer.needs_index(now) || self.space.will_trim(sql, now)?;
+        if needed && !self.numbering.tail.is_empty() {
             self.numbering.settle(sql)?;
         }
         let transaction = sql.transaction_with_behavior(TransactionBehavior::Immediate)?;

@@ -147,7 +147,7 @@ fn name(channel: &str) -> Channel {
 /// A durable publication of a text.
 fn said(channel: &str, text: &str) -> Publication {
     let json = serde_json::to_string(&serde_json::json!({ "text": text })).expect("JSON");
-    let payload = Payload::raw(serde_json::value::RawValue::from_string(json).expect("JSON"));
+    let payload = Payload::raw(&serde_json::value::RawValue::from_string(json).expect("JSON"));
     let event = Event { event_type: "test.said".parse().expect("a type"), payload, channel: None, by: None, id: None };
     Publication { channel: name(channel), event, durable: true, opens: None }
 }

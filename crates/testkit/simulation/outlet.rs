@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tidings_core::{
     Message,
     outlet::{Ending, Offered, Outlet, Said},
+    parcel::Parcel,
 };
 use tokio::sync::Notify;
 
@@ -116,8 +117,8 @@ impl Outlet for SimulatedOutlet {
         self.offer(said, |said| Sent::Said(said.clone()))
     }
 
-    fn deliver(&self, messages: &[Arc<Message>]) -> Offered {
-        self.offer(messages, |message| Sent::Message(message.clone()))
+    fn deliver(&self, parcel: &Parcel) -> Offered {
+        self.offer(parcel.messages(), |message| Sent::Message(message.clone()))
     }
 
     fn room(&self) -> BoxFuture<'_, ()> {

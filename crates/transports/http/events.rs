@@ -4,16 +4,18 @@
 //! is published unless every event of the request is well-formed.
 //! It is not the judgement of what is in `data`, how large it is and who may publish it: that is the gate's.
 
+use std::borrow::Cow;
+
 use axum::{Json as Answer, extract::State};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tidings_core::{Channel, Code, Epoch, Error, Result, Seq, bus::Placed};
+use tidings_core::{Channel, Code, Epoch, Error, Payload, Result, Seq, bus::Placed};
 use tidings_engine::gate::NewEvent;
 
 use super::{
     Shared,
     access::Caller,
-    body::{Text, refusal},
+    body::{self, refusal},
     problem::Problem,
 };
 
@@ -23,12 +25,21 @@ pub(super) const MAX_EVENTS: usize = 1000;
 /// An event as it comes in. Names stay texts here: what is wrong with one has a code of its own.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Incoming {
-    r#type: String,
-    channel: Option<String>,
-    id: Option<String>,
-    data: Box<RawValue>,
+struct Incoming<'a> {
+    #[serde(borrow)]
+    r#type: Text<'a>,
+    #[serde(borrow)]
+    channel: Option<Text<'a>>,
+    #[serde(borrow)]
+    id: Option<Text<'a>>,
+    #[serde(borrow)]
+    data: &'a RawValue,
 }
+
+/// A text as it stands in the body, where it has nothing escaped.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Serialize)]
 pub(super) struct Results {
@@ -48,7 +59,7 @@ struct Outcome {
 pub(super) async fn publish(
     State(state): State<Shared>,
     Caller(principal): Caller,
-    Text(text): Text,
+    body::Text(text): body::Text,
 ) -> Result<Answer<Results>, Problem> {
     let events = parse(&text)?;
     let placed = state.gate.publish(&principal, events).await?;
@@ -66,7 +77,7 @@ impl From<Placed> for Outcome {
 fn parse(text: &str) -> Result<Vec<NewEvent>> {
     match text.trim_ascii_start().bytes().next() {
         Some(b'{') => {
-            let event: Incoming = serde_json::from_str(text).map_err(|error| refusal(&error))?;
+            let event: Incoming<'_> = serde_json::from_str(text).map_err(|error| refusal(&error))?;
             Ok(vec![named(event)?])
         }
         Some(b'[') => parse_many(text),
@@ -75,21 +86,31 @@ fn parse(text: &str) -> Result<Vec<NewEvent>> {
 }
 
 fn parse_many(text: &str) -> Result<Vec<NewEvent>> {
-    // Entries are taken apart first, so that what is wrong with one can be said with its number.
-    let entries: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| refusal(&error))?;
-    if entries.is_empty() {
-        return Err(Error::bad_request("the array holds no event"));
+    let events: Vec<Incoming<'_>> = serde_json::from_str(text).map_err(|error| wrong_entry(text, &error))?;
+    check_count(events.len())?;
+    let named = |(index, event)| named(event).map_err(|error| of_entry(index, &error));
+    events.into_iter().enumerate().map(named).collect()
+}
+
+fn check_count(count: usize) -> Result<()> {
+    match count {
+        0 => Err(Error::bad_request("the array holds no event")),
+        1..=MAX_EVENTS => Ok(()),
+        _ => Err(Error::new(Code::TooLarge, format!("at most {MAX_EVENTS} events at once"))),
     }
-    if entries.len() > MAX_EVENTS {
-        return Err(Error::new(Code::TooLarge, format!("at most {MAX_EVENTS} events at once")));
+}
+
+/// What is wrong with an array: its entries are taken apart, so that it can be said with a number.
+fn wrong_entry(text: &str, error: &serde_json::Error) -> Error {
+    let Ok(entries) = serde_json::from_str::<Vec<&RawValue>>(text) else { return refusal(error) };
+    if let Err(refused) = check_count(entries.len()) {
+        return refused;
     }
-    let parse_one = |(index, entry): (usize, &RawValue)| {
-        serde_json::from_str(entry.get())
-            .map_err(|error| refusal(&error))
-            .and_then(named)
-            .map_err(|error| of_entry(index, &error))
-    };
-    entries.into_iter().enumerate().map(parse_one).collect()
+    let wrong = entries.iter().enumerate().find_map(|(index, entry)| {
+        let error = serde_json::from_str::<Incoming<'_>>(entry.get()).err()?;
+        Some(of_entry(index, &refusal(&error)))
+    });
+    wrong.unwrap_or_else(|| refusal(error))
 }
 
 /// The error of an entry of an array, with its place in the array.
@@ -98,10 +119,10 @@ fn of_entry(index: usize, error: &Error) -> Error {
     error.fields().iter().fold(told, |told, (field, why)| told.with_field(format!("[{index}].{field}"), why.clone()))
 }
 
-fn named(event: Incoming) -> Result<NewEvent> {
-    let event_type = event.r#type.parse()?;
-    let channel = event.channel.map(|channel| channel.parse()).transpose()?;
-    Ok(NewEvent { event_type, channel, id: event.id.map(Into::into), data: event.data })
+fn named(event: Incoming<'_>) -> Result<NewEvent> {
+    let event_type = event.r#type.0.parse()?;
+    let channel = event.channel.map(|channel| channel.0.parse()).transpose()?;
+    Ok(NewEvent { event_type, channel, id: event.id.map(|id| id.0.into()), data: Payload::raw(event.data) })
 }
 
 #[cfg(test)]
@@ -111,7 +132,7 @@ mod tests {
     #[test]
     fn data_keeps_its_bytes() {
         let events = parse(r#" {"type":"build.done","data":{ "b":1, "a": 1.0 },"id":"x"} "#).expect("an event");
-        assert_eq!(events[0].data.get(), r#"{ "b":1, "a": 1.0 }"#);
+        assert_eq!(events[0].data.json(), r#"{ "b":1, "a": 1.0 }"#);
         assert_eq!(events[0].id.as_deref(), Some("x"));
         assert!(events[0].channel.is_none());
     }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 use smol_str::SmolStr;
 use tidings_core::{
-    Action, Channel, Code, Error, EventType, Result, Seq,
+    Action, Channel, Code, Error, EventType, Payload, Result, Seq,
     bus::Placed,
     command::Answer,
     identity::Secret,
@@ -213,19 +213,25 @@ impl Asked {
     async fn publish(self, argument: &RawValue, permit: OwnedSemaphorePermit) {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
-        struct Publish {
+        struct Publish<'a> {
             channel: Value,
             r#type: Value,
-            data: Box<RawValue>,
+            #[serde(borrow)]
+            data: &'a RawValue,
             #[serde(default)]
             id: Option<SmolStr>,
         }
-        let parsed: Result<NewEvent> = serde_json::from_str::<Publish>(argument.get())
+        let parsed: Result<NewEvent> = serde_json::from_str::<Publish<'_>>(argument.get())
             .map_err(|_| Error::bad_request("publish takes {channel, type, data, id?}"))
             .and_then(|publish| {
                 let channel: Channel = text(&publish.channel, "channel")?.parse()?;
                 let event_type: EventType = text(&publish.r#type, "type")?.parse()?;
-                Result::Ok(NewEvent { event_type, channel: Some(channel), id: publish.id, data: publish.data })
+                Result::Ok(NewEvent {
+                    event_type,
+                    channel: Some(channel),
+                    id: publish.id,
+                    data: Payload::raw(publish.data),
+                })
             });
         let accepted = match parsed {
             Result::Ok(event) => {

@@ -5,7 +5,7 @@
 //! It is not a WebSocket implementation: tungstenite is.
 
 use bytes::Bytes;
-use tidings_core::outlet::{Said, WireForm};
+use tidings_core::{Message, outlet::Said, parcel::WireForm};
 
 /// A final text frame, without its length.
 const TEXT: u8 = 0x81;
@@ -28,39 +28,53 @@ impl WireForm for FrameForm {
     fn slot(&self) -> usize {
         0
     }
-    fn message(&self, json: &str) -> Bytes {
-        text(&[br#"42["message","#, json.as_bytes(), b"]"])
+    fn write(&self, message: &Message, out: &mut Vec<u8>) {
+        frame(out, |out| {
+            out.extend_from_slice(br#"42["message","#);
+            message.write_json(0, out);
+            out.push(b']');
+        });
     }
 }
 
-/// The frame of an answer or a notice.
-pub(super) fn said(said: &Said) -> Bytes {
+/// Writes the frame of an answer or a notice to the end of `out`.
+pub(super) fn said(said: &Said, out: &mut Vec<u8>) {
     match said.answer_to {
-        Some(id) => text(&[b"43", id.to_string().as_bytes(), b"[", &said.json, b"]"]),
-        None => text(&[br#"42["message","#, &said.json, b"]"]),
+        Some(id) => put(out, &[b"43", id.to_string().as_bytes(), b"[", &said.json, b"]"]),
+        None => put(out, &[br#"42["message","#, &said.json, b"]"]),
     }
 }
 
 /// A text frame of these parts.
 pub(super) fn text(parts: &[&[u8]]) -> Bytes {
-    let length: usize = parts.iter().map(|part| part.len()).sum();
-    let mut frame = Vec::with_capacity(length + 10);
-    frame.push(TEXT);
+    let mut out = Vec::with_capacity(parts.iter().map(|part| part.len()).sum::<usize>() + 10);
+    put(&mut out, parts);
+    out.into()
+}
+
+fn put(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    frame(out, |out| parts.iter().for_each(|part| out.extend_from_slice(part)));
+}
+
+/// Puts a text frame to the end of `out`, around what `write` puts there.
+fn frame(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    // As most frames have it: the two bytes of a middle length. What is shorter or longer is moved.
+    out.extend_from_slice(&[TEXT, 126, 0, 0]);
+    let payload = out.len();
+    write(out);
+    let length = out.len() - payload;
     match (u8::try_from(length), u16::try_from(length)) {
-        (Ok(short @ 0..126), _) => frame.push(short),
-        (_, Ok(middle)) => {
-            frame.push(126);
-            frame.extend(middle.to_be_bytes());
+        (Ok(short @ 0..126), _) => {
+            out[start + 1] = short;
+            out.drain(start + 2..payload);
         }
+        (_, Ok(middle)) => out[start + 2..payload].copy_from_slice(&middle.to_be_bytes()),
         _ => {
-            frame.push(127);
-            frame.extend((length as u64).to_be_bytes());
+            out[start + 1] = 127;
+            out.splice(start + 2..payload, (length as u64).to_be_bytes());
         }
     }
-    for part in parts {
-        frame.extend_from_slice(part);
-    }
-    frame.into()
 }
 
 /// The payloads of the whole frames of a server in `bytes`. What comes after the last whole one is left out.
@@ -102,6 +116,10 @@ pub(super) fn begins(bytes: &[u8]) -> Begins {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tidings_core::{Channel, Event, Timestamp, parcel::Parcel};
+
     use super::*;
 
     #[test]
@@ -144,12 +162,30 @@ mod tests {
 
     #[test]
     fn answers_and_notices_are_packets_around_their_json() {
+        let framed = |one: &Said| {
+            let mut out = b"before".to_vec();
+            said(one, &mut out);
+            payloads(&out[6..]).next().map(<[u8]>::to_vec)
+        };
         let notice = Said::notice(&br#"{"type":"server.hello"}"#[..]);
-        assert_eq!(payloads(&said(&notice)).next(), Some(&br#"42["message",{"type":"server.hello"}]"#[..]));
+        assert_eq!(framed(&notice), Some(br#"42["message",{"type":"server.hello"}]"#.to_vec()));
         let answer = Said { answer_to: Some(7), json: br#"{"ok":true}"#[..].into() };
-        assert_eq!(payloads(&said(&answer)).next(), Some(&br#"437[{"ok":true}]"#[..]));
-        assert_eq!(payloads(&FrameForm.message("{}")).next(), Some(&br#"42["message",{}]"#[..]));
+        assert_eq!(framed(&answer), Some(br#"437[{"ok":true}]"#.to_vec()));
         assert_eq!(payloads(PROBE_ANSWER).next(), Some(&b"3probe"[..]));
         assert_eq!(payloads(DISCONNECT).next(), Some(&b"41"[..]));
+    }
+
+    #[test]
+    fn messages_of_a_parcel_are_frames_one_after_the_other() {
+        let channel: Channel = "test:1".parse().expect("a channel");
+        let made = [0, 50, 70_000].map(|bytes| {
+            let event = Event::new("test.said", "x".repeat(bytes));
+            Arc::new(Message::new(channel.clone(), Some(1), Timestamp(0), event))
+        });
+        let parcel = Parcel::new(made.to_vec());
+        let wire = parcel.wire(&FrameForm);
+        let expected = made.map(|message| format!(r#"42["message",{}]"#, message.to_json(0)).into_bytes());
+        assert_eq!(payloads(wire.bytes()).collect::<Vec<_>>(), expected.iter().collect::<Vec<_>>());
+        assert_eq!(payloads(wire.part(1)).collect::<Vec<_>>(), [&expected[1]]);
     }
 }

@@ -7,8 +7,7 @@
 //! It is not a queue for messages: what does not fit into the socket now is not taken.
 
 use std::{
-    fmt,
-    io::{self, IoSlice},
+    fmt, io,
     sync::{
         Arc,
         atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
@@ -20,19 +19,19 @@ use std::{
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 use rustix::net::{SendFlags, Shutdown, send, shutdown};
-use tidings_core::{outlet::Offered, runtime::Clock};
+use tidings_core::{outlet::Offered, parcel::Wire, runtime::Clock};
 use tokio::{net::TcpStream, sync::Notify};
 
 use super::frames;
 
-/// So many frames go into one write.
-const VECTOR: usize = 64;
 /// The most bytes of the protocol's own that may wait: pings and answers to pings. A client that
 /// makes more of them wait than this does not read, and asks all the same.
 const MOST_CONTROL: usize = 64 * 1024;
 
 /// A frame of so many bytes is copied to leave in one write with the protocol's.
 const TOGETHER: usize = 2048;
+/// The end of a frame of so many bytes is copied rather than keep all that was offered with it.
+const COPIED: usize = 16 * 1024;
 
 const OPEN: u8 = 0;
 const PAUSED: u8 = 1;
@@ -309,8 +308,8 @@ impl Line {
         }
     }
 
-    /// Offers so many frames, each by its index: what the socket does not take now is not taken.
-    pub(super) fn offer<'a>(&self, count: usize, frame: impl Fn(usize) -> &'a Bytes) -> Offered {
+    /// Offers frames: what the socket does not take now is not taken.
+    pub(super) fn offer(&self, frames: &Wire) -> Offered {
         let mut sink = self.sink.lock();
         if sink.leaving || sink.over {
             return Offered::Closed;
@@ -318,10 +317,14 @@ impl Line {
         if !sink.open {
             return Offered::Full(0);
         }
-        if let Some(together) = sink.together(count, &frame) {
-            sink.control.extend_from_slice(together);
-            sink.full = !matches!(self.flush(&mut sink), Ok(true));
-            return if sink.full { Offered::Full(1) } else { Offered::All };
+        if sink.leave_together(frames) {
+            let offered = match self.flush(&mut sink) {
+                Ok(true) => Offered::All,
+                Ok(false) => Offered::Full(1),
+                Err(_) => Offered::Closed,
+            };
+            sink.full = offered != Offered::All;
+            return offered;
         }
         if !sink.is_clean() {
             match self.flush(&mut sink) {
@@ -330,7 +333,7 @@ impl Line {
                 Err(_) => return Offered::Closed,
             }
         }
-        let offered = self.write(&mut sink, count, frame);
+        let offered = self.write(&mut sink, frames);
         sink.full = offered != Offered::All;
         offered
     }
@@ -429,52 +432,39 @@ impl Line {
     }
 
     /// Writes frames as far as the socket takes them. The end of one that was begun waits.
-    fn write<'a>(&self, sink: &mut Sink, count: usize, frame: impl Fn(usize) -> &'a Bytes) -> Offered {
-        let mut done = 0;
-        while done < count {
-            let end = count.min(done + VECTOR);
-            let written = if end - done == 1 {
-                self.send(frame(done))
-            } else {
-                let mut slices = [IoSlice::new(&[]); VECTOR];
-                for (slice, index) in slices.iter_mut().zip(done..end) {
-                    *slice = IoSlice::new(frame(index));
-                }
-                self.socket.try_write_vectored(&slices[..end - done])
-            };
-            let mut left = match written {
-                Ok(written) => written,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Offered::Full(done),
-                Err(_) => return Offered::Closed,
-            };
-            while done < end && left >= frame(done).len() {
-                left -= frame(done).len();
-                done += 1;
-            }
-            if left > 0 {
-                sink.rest = frame(done).slice(left..);
-                return Offered::Full(done + 1);
-            }
-            if done < end {
-                return Offered::Full(done);
-            }
+    fn write(&self, sink: &mut Sink, frames: &Wire) -> Offered {
+        let bytes = frames.bytes();
+        let written = match self.send(bytes) {
+            Ok(written) if written == bytes.len() => return Offered::All,
+            Ok(written) => written,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Offered::Full(0),
+            Err(_) => return Offered::Closed,
+        };
+        let whole = frames.whole(written);
+        if frames.start(whole) == written {
+            return Offered::Full(whole);
         }
-        Offered::All
+        let rest = written..frames.start(whole + 1);
+        sink.rest = if rest.len() <= COPIED { Bytes::copy_from_slice(&bytes[rest]) } else { bytes.slice(rest) };
+        Offered::Full(whole + 1)
     }
 }
 
 impl Sink {
+    /// Puts a single short frame behind what the protocol has just said, so that both leave in one
+    /// write. Whether that was done.
+    fn leave_together(&mut self, frames: &Wire) -> bool {
+        let together =
+            frames.count() == 1 && frames.bytes().len() <= TOGETHER && !self.full && !self.control.is_empty();
+        if together {
+            self.control.extend_from_slice(frames.bytes());
+        }
+        together
+    }
+
     /// How many bytes wait that were taken.
     fn waiting(&self) -> usize {
         self.rest.len() + self.control.len()
-    }
-
-    /// A short frame that leaves in one write with what the protocol has just said.
-    fn together<'a>(&self, count: usize, frame: &impl Fn(usize) -> &'a Bytes) -> Option<&'a [u8]> {
-        if count != 1 || self.full || self.control.is_empty() {
-            return None;
-        }
-        Some(frame(0)).filter(|frame| frame.len() <= TOGETHER).map(|frame| &**frame)
     }
 
     /// Nothing waits that was taken.

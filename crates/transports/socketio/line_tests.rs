@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tidings_core::{outlet::Offered, runtime::Clock};
+use tidings_core::{outlet::Offered, parcel::Wire, runtime::Clock};
 use tidings_testkit::{PATIENCE, TestClock};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -53,6 +53,11 @@ fn message(number: usize) -> Bytes {
     frames::text(&[format!("m{number} ").as_bytes(), &vec![b'x'; number * 7919 % 30_000]])
 }
 
+/// These frames, as an outlet offers them.
+fn wire(frames: &[Bytes]) -> Wire {
+    Wire::of(frames.iter(), 0, |frame, out| out.extend_from_slice(frame))
+}
+
 /// Reads to the end, and gives the first word of each frame.
 async fn words(client: &mut TcpStream) -> Vec<String> {
     let mut bytes = Vec::new();
@@ -82,14 +87,14 @@ async fn messages_and_the_protocols_own_frames_leave_whole_and_in_their_orders_w
     // Nobody reads: until the socket is full. Then pings wait behind what was begun.
     while full == 0 {
         let end = (next + 70).min(all.len());
-        match line.offer(end - next, |index| &all[next + index]) {
+        match line.offer(&wire(&all[next..end])) {
             Offered::All => next = end,
             Offered::Full(taken) => (next, full) = (next + taken, 1),
             Offered::Closed => panic!("it is open"),
         }
     }
     assert!(next < all.len(), "some 30 MB do not fit into a socket");
-    assert_eq!(line.offer(1, |_| &all[next]), Offered::Full(0), "nothing goes in before the rest has left");
+    assert_eq!(line.offer(&wire(&all[next..=next])), Offered::Full(0), "nothing goes in before the rest has left");
     for _ in 0..3 {
         line.put(PING).unwrap();
         pings += 1;
@@ -98,7 +103,7 @@ async fn messages_and_the_protocols_own_frames_leave_whole_and_in_their_orders_w
         while next < all.len() {
             timeout(PATIENCE, line.room()).await.expect("room");
             let end = (next + 70).min(all.len());
-            match line.offer(end - next, |index| &all[next + index]) {
+            match line.offer(&wire(&all[next..end])) {
                 Offered::All => next = end,
                 Offered::Full(taken) => (next, full) = (next + taken, full + 1),
                 Offered::Closed => panic!("it is open"),
@@ -125,11 +130,11 @@ async fn nothing_is_said_before_the_client_knows_that_it_is_connected() {
     let hello = frames::text(&[b"hello "]);
     let open = br#"0{"sid":"x","upgrades":[],"pingInterval":15000,"pingTimeout":86400123,"maxPayload":1}"#;
     tap.write_all(&frames::text(&[open])).await.unwrap();
-    assert_eq!(line.offer(1, |_| &hello), Offered::Full(0));
+    assert_eq!(line.offer(&wire(std::slice::from_ref(&hello))), Offered::Full(0));
     assert_eq!(handshakes.load(Ordering::SeqCst), 1);
     let waiting = async {
         line.room().await;
-        line.offer(1, |_| &hello)
+        line.offer(&wire(std::slice::from_ref(&hello)))
     };
     let connected = frames::text(&[br#"40{"sid":"x"}"#]);
     let connecting = tap.write_all(&connected);
@@ -174,13 +179,13 @@ async fn a_killed_line_ends_everybody_who_waits_although_the_client_reads_nothin
     line.open();
     let mut tap = tap(&line, b"");
     let large = frames::text(&[&vec![b'x'; 8 << 20]]);
-    assert!(matches!(line.offer(1, |_| &large), Offered::Full(1)), "its end waits");
+    assert!(matches!(line.offer(&wire(std::slice::from_ref(&large))), Offered::Full(1)), "its end waits");
     tap.write_all(PING).await.expect("the protocol is never stuck");
     let (mut byte, killing) = ([0], async { line.kill() });
     let all = async { tokio::join!(line.room(), tap.read(&mut byte), killing) };
     let ((), read, ()) = timeout(PATIENCE, all).await.expect("nobody is stuck");
     assert_eq!(read.expect("the end"), 0);
-    assert_eq!(line.offer(1, |_| &large), Offered::Closed);
+    assert_eq!(line.offer(&wire(std::slice::from_ref(&large))), Offered::Closed);
     assert!(tap.write_all(PING).await.is_err());
     assert!(line.is_over());
     assert_eq!(ears.0.load(Ordering::SeqCst), 1, "told once");
@@ -196,11 +201,15 @@ async fn who_reads_is_alive_and_who_does_not_is_silent_however_much_is_written_t
     line.open();
     let large = frames::text(&[&vec![b'x'; 8 << 20]]);
     let short = frames::text(&[b"x"]);
-    assert_eq!(line.offer(1, |_| &short), Offered::All);
+    assert_eq!(line.offer(&wire(std::slice::from_ref(&short))), Offered::All);
     clock.advance(Duration::from_secs(5));
-    assert_eq!(line.offer(1, |_| &short), Offered::All, "what the system takes is no sign of the client");
+    assert_eq!(
+        line.offer(&wire(std::slice::from_ref(&short))),
+        Offered::All,
+        "what the system takes is no sign of the client"
+    );
     assert_eq!(line.silence(clock.monotonic()), Duration::from_secs(5));
-    assert!(matches!(line.offer(1, |_| &large), Offered::Full(1)));
+    assert!(matches!(line.offer(&wire(std::slice::from_ref(&large))), Offered::Full(1)));
     clock.advance(Duration::from_secs(5));
     assert_eq!(line.silence(clock.monotonic()), Duration::from_secs(10));
     let reading = async {
@@ -222,7 +231,7 @@ async fn a_client_that_makes_answers_wait_without_end_is_cut_off() {
     let Place { line, client, .. } = place().await;
     line.open();
     let large = frames::text(&[&vec![b'x'; 8 << 20]]);
-    assert!(matches!(line.offer(1, |_| &large), Offered::Full(1)));
+    assert!(matches!(line.offer(&wire(std::slice::from_ref(&large))), Offered::Full(1)));
     let taken = (0..100_000).take_while(|_| line.put(PING).is_ok()).count();
     assert!((1000..50_000).contains(&taken), "{taken}");
     drop(client);

@@ -10,11 +10,11 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tidings_core::{
-    BoxFuture, Message,
+    BoxFuture,
     outlet::{Ending, Offered, Outlet, Said},
+    parcel::{Parcel, Wire},
     runtime::Clock,
 };
 use tokio::sync::Notify;
@@ -24,6 +24,9 @@ use super::{
     line::Line,
     polled::{JsonForm, Polled},
 };
+
+/// What an answer or a notice takes besides its JSON, at most, in bytes.
+const AROUND: usize = 40;
 
 /// The outlet of one connection.
 pub(super) struct SocketOutlet {
@@ -90,7 +93,7 @@ impl SocketOutlet {
         late || (*retry && self.line.get().is_none() && arrived)
     }
 
-    fn feed<'a>(&self, count: usize, one: impl Fn(usize) -> (Option<u64>, &'a Bytes)) -> Offered {
+    fn feed<'a>(&self, count: usize, one: impl Fn(usize) -> (Option<u64>, &'a [u8])) -> Offered {
         if self.closing.get().is_some() {
             return Offered::Closed;
         }
@@ -107,15 +110,16 @@ impl Outlet for SocketOutlet {
         let Some(line) = self.line.get() else {
             return self.feed(said.len(), |index| (said[index].answer_to, &said[index].json));
         };
-        let made: Vec<Bytes> = said.iter().map(frames::said).collect();
-        line.offer(made.len(), |index| &made[index])
+        let room = said.iter().map(|said| said.json.len() + AROUND).sum();
+        line.offer(&Wire::of(said.iter(), room, frames::said))
     }
 
-    fn deliver(&self, messages: &[Arc<Message>]) -> Offered {
-        match self.line.get() {
-            Some(line) => line.offer(messages.len(), |index| messages[index].wire(&FrameForm)),
-            None => self.feed(messages.len(), |index| (None, messages[index].wire(&JsonForm))),
+    fn deliver(&self, parcel: &Parcel) -> Offered {
+        if let Some(line) = self.line.get() {
+            return line.offer(parcel.wire(&FrameForm));
         }
+        let wire = parcel.wire(&JsonForm);
+        self.feed(wire.count(), |index| (None, wire.part(index)))
     }
 
     fn room(&self) -> BoxFuture<'_, ()> {

@@ -6,7 +6,6 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use bytes::Bytes;
 use serde_json::value::RawValue;
 use socketioxide::{
     SendError, SocketError,
@@ -15,7 +14,7 @@ use socketioxide::{
     handler::{FromMessageParts, Value},
     socket::Socket,
 };
-use tidings_core::outlet::{Offered, WireForm};
+use tidings_core::{Message, outlet::Offered, parcel::WireForm};
 
 /// socketioxide's queue for a connection, in packets: room for what is fed, and for its own.
 pub(super) const QUEUE_PACKETS: usize = 512;
@@ -32,8 +31,8 @@ impl WireForm for JsonForm {
     fn slot(&self) -> usize {
         1
     }
-    fn message(&self, json: &str) -> Bytes {
-        Bytes::copy_from_slice(json.as_bytes())
+    fn write(&self, message: &Message, out: &mut Vec<u8>) {
+        message.write_json(0, out);
     }
 }
 
@@ -97,7 +96,7 @@ impl Polled {
     }
 
     /// Feeds as many as there is room for, each an answer to a request or an event, with its JSON.
-    pub(super) fn offer<'a>(&mut self, count: usize, one: impl Fn(usize) -> (Option<u64>, &'a Bytes)) -> Offered {
+    pub(super) fn offer<'a>(&mut self, count: usize, one: impl Fn(usize) -> (Option<u64>, &'a [u8])) -> Offered {
         if !self.connected || self.changing {
             return Offered::Full(0);
         }
@@ -122,7 +121,7 @@ impl Polled {
         Offered::All
     }
 
-    fn emit(&self, answer_to: Option<u64>, json: &Bytes) -> Result<(), SendError> {
+    fn emit(&self, answer_to: Option<u64>, json: &[u8]) -> Result<(), SendError> {
         let json: &RawValue = match serde_json::from_slice(json) {
             Ok(json) => json,
             Err(error) => {

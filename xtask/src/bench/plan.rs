@@ -88,6 +88,15 @@ impl fmt::Display for Work {
     }
 }
 
+/// How often a work is done on each server, in turn. A machine that others share is slower by a third
+/// for some seconds, so what decides by a ratio of short works is taken more than once.
+pub(crate) fn rounds(work: Work) -> usize {
+    match work {
+        Work::Paced | Work::Spread | Work::Slow => 3,
+        Work::Burst | Work::Idle | Work::Connect | Work::Replay => 1,
+    }
+}
+
 /// What peers are spared. The burst takes Node a minute and a half; its rate is the same after ten seconds.
 pub(crate) fn shorter_for_peers(work: Work) -> &'static [&'static str] {
     match work {

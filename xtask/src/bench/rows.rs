@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Counts of which each has to be nothing, by the prefix of the group.
-const WRONGS: [&str; 4] = ["lost", "doubles", "late", "seq_breaks"];
+pub(super) const WRONGS: [&str; 4] = ["lost", "doubles", "late", "seq_breaks"];
 
 /// Where rows get their figures from.
 struct Source<'a> {

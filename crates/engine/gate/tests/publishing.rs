@@ -2,7 +2,7 @@
 
 use serde_json::{json, value::RawValue};
 use smol_str::SmolStr;
-use tidings_core::{Code, Result, Seq, bus::Placed, log::EventLog, principal::Role};
+use tidings_core::{Code, Payload, Result, Seq, bus::Placed, log::EventLog, principal::Role};
 
 use super::{super::NewEvent, code};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 };
 
 fn new(event_type: &str, data: &str) -> NewEvent {
-    let data = RawValue::from_string(data.to_owned()).expect("JSON");
+    let data = Payload::raw(&RawValue::from_string(data.to_owned()).expect("JSON"));
     NewEvent { event_type: event_type.parse().expect("a type"), channel: None, id: None, data }
 }
 
@@ -79,7 +79,7 @@ async fn every_bad_event_is_refused_with_its_code_and_nothing_is_published() {
     ];
     table.extend(RESERVED_DOMAINS.map(|domain| (new(&format!("{domain}.said"), FINE), Code::InvalidEvent)));
     for (bad, expected) in table {
-        let shown = format!("{} {:.40}", bad.event_type, bad.data.get());
+        let shown = format!("{} {:.40}", bad.event_type, bad.data.json());
         let batch = vec![new("thing.note", FINE), bad, new("thing.note", FINE)];
         assert_eq!(code(house.gate.publish(&admin, batch).await), Some(expected), "{shown}");
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join;
 use rusqlite::Connection;
-use tidings_core::log::{EventLog, Read};
+use tidings_core::log::{ChannelFacts, EventLog, ListChannels, Read};
 use tidings_testkit::TestClock;
 
 use super::{
@@ -73,6 +73,68 @@ async fn the_tail_is_found_again_after_a_start() {
     let last = log.feed(9000, 10).await.unwrap();
     assert_eq!(last.iter().map(|committed| committed.global).collect::<Vec<_>>(), [9001], "global numbers go on");
     assert_eq!(numbers(&*log, "test:c", Read { after: 2999, ..ALL }).await, [3000, 3001]);
+}
+
+/// What the file would say of a channel if nothing were late: head, size, and the newest time.
+fn counted(dir: &tempfile::TempDir, channel: &str) -> (u64, u64, i64) {
+    let sql = schema::reader(dir.path()).unwrap();
+    sql.query_row(
+        "SELECT max(m.seq), sum(octet_length(m.data)), max(m.time)
+         FROM message m JOIN channel c ON c.id = m.channel WHERE c.name = ?1",
+        [channel],
+        |row| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64, row.get(2)?)),
+    )
+    .unwrap()
+}
+
+async fn facts(log: &dyn EventLog, channel: &str) -> (u64, u64, i64) {
+    let facts = log.facts(&name(channel)).await.unwrap().unwrap();
+    let listed = log.list(ListChannels { limit: 10, ..ListChannels::default() }).await.unwrap();
+    let of = |facts: &ChannelFacts| (facts.head, facts.bytes, facts.updated_at.0);
+    let same = listed.iter().find(|listed| listed.channel == facts.channel).map(of);
+    assert_eq!(same, Some(of(&facts)), "the list says the same");
+    of(&facts)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_row_does_not_know_yet_is_in_the_facts_before_and_after_a_start() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), TestClock::new());
+    let log = SqliteLog::open(config(&dir), clock.clone()).unwrap();
+    fill(&*log, 4000).await;
+    clock.advance(Duration::from_secs(3));
+    assert_eq!(publish(&*log, "test:a", 77).await, Ok(4001));
+    assert_eq!(publish(&*log, "test:new", 5).await, Ok(1));
+    let before = counted(&dir, "test:a");
+    assert_eq!(facts(&*log, "test:a").await, before);
+    assert_eq!(facts(&*log, "test:new").await, counted(&dir, "test:new"));
+    log.close().await;
+    drop(log);
+    let sql = schema::reader(dir.path()).unwrap();
+    let written: i64 = sql.query_row("SELECT head FROM channel WHERE name = 'test:a'", [], |row| row.get(0)).unwrap();
+    assert!(written < 4001, "or nothing is shown here");
+    let log = SqliteLog::open(config(&dir), clock).unwrap();
+    assert_eq!(facts(&*log, "test:a").await, before);
+    assert_eq!(publish(&*log, "test:a", 1).await, Ok(4002));
+    assert_eq!(publish(&*log, "test:new", 1).await, Ok(2));
+    assert_eq!(facts(&*log, "test:a").await, counted(&dir, "test:a"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_channel_whose_row_is_late_goes_on_with_its_numbers_after_a_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = SqliteLog::open(config(&dir), TestClock::new()).unwrap();
+    for seq in 1..=3 {
+        assert_eq!(publish(&*log, "test:a", 10).await, Ok(seq));
+    }
+    log.delete(&name("test:a")).await.unwrap();
+    assert_eq!(publish(&*log, "test:a", 20).await, Ok(4));
+    log.close().await;
+    drop(log);
+    let log = SqliteLog::open(config(&dir), TestClock::new()).unwrap();
+    let facts = log.facts(&name("test:a")).await.unwrap().unwrap();
+    assert_eq!((facts.head, facts.first, facts.bytes), (4, 4, 22), "one message is left: twenty bytes in quotes");
+    assert_eq!(numbers(&*log, "test:a", ALL).await, [4]);
+    assert_eq!(publish(&*log, "test:a", 10).await, Ok(5));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

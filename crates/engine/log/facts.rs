@@ -1,0 +1,97 @@
+//! The facts of channels: their rows, with what the newest messages add to them.
+//!
+//! Guarantees: each answer is of one moment of the log, though a row is only written with the index.
+//! It never writes, and reads no message.
+
+use rusqlite::{Connection, OptionalExtension, Row, ToSql};
+use tidings_core::{
+    Channel, Seq, Timestamp,
+    log::{ChannelFacts, ListChannels, SavedState},
+};
+
+use super::{
+    rows::{channel, number, user},
+    tail::{Moment, Place, Tail},
+};
+
+/// The columns of a channel's facts and of their moment, in the order in which [`facts_of`] reads them.
+macro_rules! select_facts {
+    () => {
+        "SELECT c.name, c.head, c.first, c.owner, c.project, c.created_at, c.updated_at, c.bytes, s.seq, s.version,
+         s.bytes, c.id, (SELECT indexed FROM head), (SELECT max(id) FROM message)
+         FROM channel c LEFT JOIN state s ON s.channel = c.id"
+    };
+}
+
+/// The facts of a channel.
+pub(super) fn one(sql: &Connection, tail: &Tail, channel: &Channel) -> rusqlite::Result<Option<ChannelFacts>> {
+    let mut select = sql.prepare_cached(concat!(select_facts!(), " WHERE c.name = ?1"))?;
+    loop {
+        match select.query_row([channel.as_str()], |row| facts_of(row, tail)).optional()? {
+            None => return Ok(None),
+            Some(Some(facts)) => return Ok(Some(facts)),
+            // The index grew after the moment began. The next moment has it.
+            Some(None) => {}
+        }
+    }
+}
+
+/// A part of the list of channels.
+pub(super) fn list(sql: &Connection, tail: &Tail, query: &ListChannels) -> rusqlite::Result<Vec<ChannelFacts>> {
+    // Names of a namespace lie between "name:" and "name;", the next character after the colon.
+    let from = query.namespace.as_ref().map_or_else(String::new, |namespace| format!("{namespace}:"));
+    let mut below = query.namespace.as_ref().map_or_else(|| "{".to_owned(), |namespace| format!("{namespace};"));
+    if let Some(cursor) = &query.below {
+        below = below.min(cursor.as_str().to_owned());
+    }
+    let limit = number(query.limit as u64);
+    let mut with: Vec<&dyn ToSql> = vec![&from, &below, &limit];
+    with.extend(query.project.as_ref().map(|project| project as &dyn ToSql));
+    let select = if query.project.is_some() { OF_PROJECT } else { OF_ALL };
+    let mut select = sql.prepare_cached(select)?;
+    loop {
+        let found: Option<Vec<ChannelFacts>> =
+            select.query_map(&*with, |row| facts_of(row, tail))?.collect::<Result<_, _>>()?;
+        // None: as above.
+        if let Some(found) = found {
+            return Ok(found);
+        }
+    }
+}
+
+const OF_PROJECT: &str =
+    concat!(select_facts!(), " WHERE c.project = ?4 AND c.name >= ?1 AND c.name < ?2 ORDER BY c.name DESC LIMIT ?3");
+const OF_ALL: &str = concat!(select_facts!(), " WHERE c.name >= ?1 AND c.name < ?2 ORDER BY c.name DESC LIMIT ?3");
+
+/// A row as of its moment, which is the statement's. None when the index has grown since.
+fn facts_of(row: &Row<'_>, tail: &Tail) -> rusqlite::Result<Option<ChannelFacts>> {
+    let saved = match row.get::<_, Option<i64>>(8)? {
+        Some(seq) => Some(SavedState { seq: seq as Seq, version: row.get(9)?, bytes: row.get(10)? }),
+        None => None,
+    };
+    let mut facts = ChannelFacts {
+        channel: channel(row, 0)?,
+        head: row.get::<_, i64>(1)? as Seq,
+        first: row.get::<_, i64>(2)? as Seq,
+        owner: user(row, 3)?,
+        project: row.get_ref(4)?.as_str_or_null()?.map(Into::into),
+        created_at: Timestamp(row.get(5)?),
+        updated_at: Timestamp(row.get(6)?),
+        bytes: row.get::<_, i64>(7)? as u64,
+        saved,
+    };
+    let moment =
+        Moment { indexed: row.get::<_, i64>(12)? as u64, newest: row.get::<_, Option<i64>>(13)?.unwrap_or(0) as u64 };
+    let known = tail.beyond(moment, row.get(11)?, |places| add(&mut facts, places));
+    Ok(known.map(|()| facts))
+}
+
+/// Adds the messages that the row does not know of.
+fn add(facts: &mut ChannelFacts, places: &[Place]) {
+    let start = places.partition_point(|place| place.seq <= facts.head);
+    for place in &places[start..] {
+        facts.head = place.seq;
+        facts.updated_at = Timestamp(place.time);
+        facts.bytes += place.bytes;
+    }
+}
