@@ -52,6 +52,8 @@ struct Inner {
     /// So many times announcements were lost for which the head was not read again yet.
     doubts: usize,
     head: Seq,
+    /// The newest number that was announced, as far as that is known: what comes next follows it.
+    announced: Seq,
     first: Seq,
     ring: VecDeque<Entry>,
     ring_bytes: usize,
@@ -152,6 +154,7 @@ impl ChannelState {
         inner.loaded = true;
         if let Some(facts) = facts {
             inner.head = inner.head.max(facts.head);
+            inner.announced = inner.head;
             inner.first = inner.first.max(facts.first);
             inner.mean_bytes = facts.bytes / (facts.head + 1).saturating_sub(facts.first).max(1);
         }
@@ -160,6 +163,12 @@ impl ChannelState {
     /// Announcements were lost: what comes now may follow something that is not known here.
     pub(super) fn doubt(&self) {
         self.inner.lock().doubts += 1;
+    }
+
+    /// The log was read ahead of its announcements: whoever was given that comes back with it.
+    pub(super) fn reaches(&self, head: Seq) {
+        let mut inner = self.inner.lock();
+        inner.head = inner.head.max(head);
     }
 
     /// The log's heads were read again after announcements were lost.
@@ -173,6 +182,7 @@ impl ChannelState {
             inner.first = inner.first.max(facts.first);
         }
         if inner.doubts == 0 {
+            inner.announced = inner.head;
             let next = inner.head + 1;
             inner.place_before(next);
         }
@@ -189,13 +199,14 @@ impl ChannelState {
             Some(seq) => {
                 inner.head = inner.head.max(seq);
                 inner.mean_bytes = (inner.mean_bytes * 7 + message.payload.json().len() as u64) / 8;
+                inner.announced = seq;
                 inner.place_before(seq);
                 seq
             }
             None => {
                 inner.ephemeral += 1;
                 // Where it belongs is only known with the head; until then it is beyond everybody's.
-                if inner.doubts > 0 { UNKNOWN } else { inner.head }
+                if inner.doubts > 0 { UNKNOWN } else { inner.announced }
             }
         };
         let ephemeral = inner.ephemeral;

@@ -14,6 +14,7 @@ use tidings_core::{
 };
 
 use super::{
+    channel::ChannelState,
     connection::{Connection, Out},
     notice::Notice,
     subscription::{Owed, Phase, Subscription},
@@ -39,6 +40,7 @@ const CHUNKS_A_TURN: usize = 8;
 /// A subscription that is being served.
 struct Served {
     channel: Channel,
+    state: Arc<ChannelState>,
     key: Key,
     cursor: Seq,
     owed: Owed,
@@ -125,7 +127,7 @@ impl Connection {
         };
         out.turn = key.place;
         let (channel, state) = (next.request.channel.clone(), next.channel.clone());
-        let served = Served { channel, key, cursor: next.cursor, owed: next.owed };
+        let served = Served { channel, state: state.clone(), key, cursor: next.cursor, owed: next.owed };
         if served.owed != Owed::Nothing {
             return Job::Serve(served);
         }
@@ -191,6 +193,7 @@ impl Connection {
     async fn snapshot(&self, served: &Served, reason: &str) -> Result<()> {
         let at = self.hub.states.at_head(&served.channel).await?;
         let seq = at.as_ref().map_or(served.cursor, |at| at.seq);
+        served.state.reaches(seq);
         let mut out = self.out.lock();
         let Some(subscription) = out.subscriptions.get(served.key) else { return Ok(()) };
         subscription.cursor = seq;
@@ -292,6 +295,7 @@ impl Connection {
             newest: false,
         };
         let page = self.hub.log.read(&served.channel, read).await?;
+        served.state.reaches(page.head);
         if page.first > served.cursor + 1 {
             return Ok(self.with(served, |this, out| this.tell_gap(out, served, &page)));
         }
