@@ -36,6 +36,8 @@ use crate::{
 pub struct Faults {
     /// Reads that fail.
     pub reads: usize,
+    /// Reads that take so long that anything may happen meanwhile.
+    pub slow: usize,
     /// Commits whose outcome is not known: they are kept or not, and announced to nobody.
     pub commits: usize,
     /// How often the log's thread gets on while the server is in the middle of something.
@@ -94,8 +96,7 @@ struct Past {
     ephemeral: Vec<(Arc<Message>, Seq)>,
     announced: Seq,
     announced_ephemeral: usize,
-    /// The heads at which it was deleted.
-    deleted: Vec<Seq>,
+    deleted: bool,
 }
 
 struct Inside {
@@ -172,7 +173,6 @@ impl SimulatedLog {
             let head = store.facts(channel).map_or(0, |facts| facts.head);
             past.durable.truncate(usize::try_from(head).unwrap_or(usize::MAX));
             past.announced = head;
-            past.deleted.retain(|at| *at <= head);
             past.announced_ephemeral = past.ephemeral.len();
         }
         let log = Self::over(self.config.clone(), self.clock.clone(), self.dice.clone(), (store, past));
@@ -234,10 +234,10 @@ impl SimulatedLog {
         self.inside.lock().past.get(channel)?.durable.get(index).cloned()
     }
 
-    /// The heads at which a channel was deleted: a state holds nothing of what was before.
+    /// Whether a channel was ever deleted.
     #[must_use]
-    pub fn deletions(&self, channel: &Channel) -> Vec<Seq> {
-        self.inside.lock().past.get(channel).map_or_else(Vec::new, |past| past.deleted.clone())
+    pub fn was_deleted(&self, channel: &Channel) -> bool {
+        self.inside.lock().past.get(channel).is_some_and(|past| past.deleted)
     }
 
     /// The ephemeral messages of a channel from an index on, with the head that each followed.
@@ -288,7 +288,9 @@ impl SimulatedLog {
         *self.inside.lock().reading.entry(channel.clone()).or_default() += 1;
         // Counted down also where the reader is dropped.
         let _under_way = UnderWay(self, channel);
-        pass_turns(self.dice.below(3)).await;
+        let slow = self.inside.lock().faults.slow;
+        let patience = if self.dice.chance(slow) { 150 } else { 3 };
+        pass_turns(self.dice.below(patience)).await;
         let found = {
             let mut inside = self.inside.lock();
             let failed = self.dice.chance(inside.faults.reads);
@@ -298,7 +300,7 @@ impl SimulatedLog {
             inside.reached.early_reads += usize::from(head > announced);
             if failed || inside.closed { Err(Error::unavailable("a read failed")) } else { Ok(read(&inside.store)) }
         };
-        pass_turns(self.dice.below(3)).await;
+        pass_turns(self.dice.below(patience)).await;
         found
     }
 }
@@ -342,7 +344,7 @@ impl Inside {
             Entry::Delete(channel, to) => {
                 self.reached.deletions_in_reads += self.reads_of(&channel);
                 if let Some(past) = self.past.get_mut(&channel) {
-                    past.deleted.push(past.durable.len() as Seq);
+                    past.deleted = true;
                 }
                 match self.store.delete(&channel) {
                     Ok(news) => self.next.extend([Next::Tell(news), Next::Done(to, Ok(()))]),

@@ -91,6 +91,7 @@ pub(super) fn random(seed: u64) -> Report {
     play(seed, clients, ring, |world| {
         let faults = Faults {
             reads: *dice.one_of(&[0, 0, 5, 30]),
+            slow: *dice.one_of(&[0, 0, 10, 50]),
             commits: *dice.one_of(&[0, 0, 10, 30]),
             meanwhile: *dice.one_of(&[0, 10, 40, 70]),
         };

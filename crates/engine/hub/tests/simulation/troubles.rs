@@ -3,6 +3,8 @@
 //! Guarantees: a run in which the trouble did not happen fails.
 //! It is not the whole: what nobody thought of is left to `run::random`.
 
+use std::time::Duration;
+
 use tidings_core::Seq;
 use tidings_testkit::Faults;
 
@@ -132,13 +134,30 @@ fn a_grant_lost_in_the_middle_of_a_replay_ends_it_there() {
 }
 
 #[test]
+fn a_channel_that_is_about_to_be_listened_to_is_not_swept_away() {
+    let all = each(1, |world| {
+        world.set_faults(Faults { slow: 100, ..Faults::default() });
+        world.subscribe_anew(0, PLAIN, Wants::default());
+        world.turn(12);
+        for _ in 0..3 {
+            // The second look at an idle channel lets it go.
+            world.advance(Duration::from_secs(16));
+            world.turn(12);
+        }
+        until(world, "subscribed", |world| world.place(0, PLAIN).is_some());
+        world.publish(PLAIN, 3, 0);
+    });
+    assert_eq!(all.told.messages, 3 * RUNS, "whoever came gets what follows: {all:?}");
+}
+
+#[test]
 fn who_falls_behind_while_announcements_are_lost_is_at_the_head_in_the_end() {
     let all = each(2, |world| {
         for client in 0..2 {
             world.subscribe(client, &[(PLAIN, Some(0), Wants::default())]);
         }
         world.turn(usize::MAX);
-        world.set_faults(Faults { commits: 60, reads: 20, meanwhile: 30 });
+        world.set_faults(Faults { commits: 60, reads: 20, meanwhile: 30, ..Faults::default() });
         for _ in 0..12 {
             world.publish(PLAIN, 3, 20);
             let some = world.dice.below(12);
