@@ -123,6 +123,10 @@ impl Handler for Things {
 pub(crate) struct Members(Mutex<HashMap<(String, UserId), Membership>>);
 
 impl Members {
+    pub(crate) fn remove(&self, project: &str, user: &str) {
+        self.0.lock().remove(&(project.to_owned(), id(user)));
+    }
+
     pub(crate) fn set(&self, project: &str, user: &str, membership: Membership) {
         self.0.lock().insert((project.to_owned(), id(user)), membership);
     }
@@ -141,6 +145,7 @@ pub(crate) struct House {
     pub(crate) log: Arc<MemoryLog>,
     pub(crate) bus: Arc<Bus>,
     pub(crate) states: Arc<StateStore>,
+    pub(crate) hub: Arc<Hub>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) members: Arc<Members>,
 }
@@ -167,7 +172,7 @@ impl House {
         let bus = Arc::new(Bus::new(registry.clone(), log.clone(), tasks.clone(), debug));
         let config = HubConfig { workers: 1, ..HubConfig::default() };
         let hub = Hub::new(config, log.clone(), states.clone(), clock.clone(), tasks.clone());
-        log.attach(Arc::new(EngineSink { hub, bus: bus.clone(), states: states.clone() }));
+        log.attach(Arc::new(EngineSink { hub: hub.clone(), bus: bus.clone(), states: states.clone() }));
         let gate = Gate::new(GateParts {
             registry,
             bus: bus.clone(),
@@ -177,7 +182,7 @@ impl House {
             clock: clock.clone(),
             max_message_bytes: MAX_MESSAGE_BYTES,
         });
-        Self { clock, tasks, log, bus, states, gate, members }
+        Self { clock, tasks, log, bus, states, hub, gate, members }
     }
 
     /// An engine over a log that is there already.

@@ -41,6 +41,8 @@ struct Kept {
 struct Memory {
     states: HashMap<Channel, Kept>,
     tick: u64,
+    /// How often a channel was deleted: a fold that began before one may hold what is gone.
+    deletions: u64,
 }
 
 /// The states of a server.
@@ -111,7 +113,9 @@ impl StateStore {
 
     /// A channel's log is gone, and its state with it.
     pub fn forget(&self, channel: &Channel) {
-        self.memory.lock().states.remove(channel);
+        let mut memory = self.memory.lock();
+        memory.deletions += 1;
+        memory.states.remove(channel);
     }
 
     /// The state of a channel at its head; none if it has no projection or was never published to.
@@ -125,8 +129,16 @@ impl StateStore {
     }
 
     async fn save_now(&self, channel: &Channel) -> Result<()> {
+        let deletions = self.deletions();
         let Some(at) = self.at_head(channel).await? else { return Ok(()) };
+        if deletions != self.deletions() {
+            return Err(Error::unavailable("a channel was deleted meanwhile"));
+        }
         self.save(channel, &at).await
+    }
+
+    fn deletions(&self) -> u64 {
+        self.memory.lock().deletions
     }
 
     async fn save(&self, channel: &Channel, at: &StateAt) -> Result<()> {
@@ -141,7 +153,7 @@ impl StateStore {
 
     /// Folds from the newest of what is in memory and what is saved up to the head.
     async fn fold(&self, projection: &dyn Projection, facts: &ChannelFacts) -> Result<StateAt> {
-        let mut head = facts.head;
+        let (mut head, deletions) = (facts.head, self.deletions());
         let (mut seq, mut saved, mut state) = self.start(projection, facts);
         let from = seq;
         while seq < head {
@@ -164,6 +176,9 @@ impl StateStore {
         // What is trimmed and in no state is gone; the fold stands at the head all the same.
         seq = seq.max(head);
         let at = StateAt { seq, state };
+        if deletions != self.deletions() {
+            return Ok(at);
+        }
         let settled = at.state.abandoned().is_empty() && seq > from;
         if seq >= saved + SAVE_EVERY || (settled && seq > saved) {
             self.save(&facts.channel, &at).await?;

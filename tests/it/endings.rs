@@ -3,9 +3,11 @@
 //! Guarantees: what is temporary closes the transport, what is final says DISCONNECT, and both are told before.
 //! They are not the loads on connections: see `connections`.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use tidings_client::{
-    ConnectError, Lost, Polling, Raw,
+    Client, ConnectError, Lost, Polling, Raw,
     http::{self, Method},
 };
 
@@ -196,4 +198,39 @@ async fn a_stopping_server_takes_nothing_new_says_so_and_ends_in_time() {
     }
     tokio::task::block_in_place(|| server.has_stopped());
     assert!(!server.said().contains("did not end"), "{}", server.said());
+}
+
+#[tokio::test]
+async fn each_refusal_and_each_end_of_a_connection_is_counted_once_under_its_code() {
+    let server = Server::start("socket.max_connections = 2\n");
+    let admin = server.admin();
+    let refused = async |auth: Value| {
+        let connected = Client::connect(&server.url(), Arc::new(move || auth.clone())).await;
+        connected.map(drop).expect_err("refused")
+    };
+    refused(json!({"token": "nobody's"})).await;
+    refused(json!({"something": "else"})).await;
+    refused(json!({"token": admin, "protocol": 99})).await;
+    let first = Watcher::connect(&server, &admin).await;
+    first.refused("subscribe", json!("no channel")).await;
+    let short = server.token("ada", &["--role", "viewer", "--ttl", "2s"]);
+    let mut second = Watcher::connect(&server, &short).await;
+    assert!(matches!(refused(json!({"token": admin})).await, ConnectError::Status(503)));
+    assert_eq!(last_words(&mut second).await["code"], "token_expired");
+    drop(first);
+    eventually("nobody left", async || server.metric("tidings_connections").await == 0.0).await;
+    let expected = [
+        ("tidings_connections_refused_total{code=\"unauthenticated\"}", 2.0),
+        ("tidings_connections_refused_total{code=\"bad_request\"}", 1.0),
+        ("tidings_handshakes_refused_total{reason=\"connections\"}", 1.0),
+        ("tidings_refusals_total{code=\"invalid_channel\"}", 1.0),
+        ("tidings_connections_ended_total{code=\"token_expired\"}", 1.0),
+        ("tidings_connections_ended_total{code=\"left\"}", 1.0),
+    ];
+    for (metric, count) in expected {
+        assert_eq!(server.metric(metric).await, count, "{metric}");
+    }
+    // The three that were refused, once their streams have ended.
+    eventually("their ends", async || server.metric("tidings_handshakes_unfinished_total").await == 3.0).await;
+    assert!(server.said().contains("a connection was ended"), "{}", server.said());
 }

@@ -68,7 +68,7 @@ async fn a_client_that_reads_slowly_is_never_taken_for_dead_and_never_thinks_the
     }
     assert_eq!(seen, (1..=all).collect::<Vec<_>>());
     assert!(pings >= 4, "it read at that pace over some heartbeats: {pings}");
-    assert_eq!(server.metric("tidings_silent_clients_total").await, 0.0);
+    assert_eq!(server.metric("tidings_connections_ended_total{code=\"silent\"}").await, 0.0);
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn a_client_that_does_not_read_is_let_go_by_its_heartbeat_with_everything_
     eventually("its end", async || server.metric("tidings_connections").await == 0.0).await;
     assert_eq!(server.metric("tidings_subscriptions").await, 0.0);
     assert_eq!(server.metric("tidings_behind_subscriptions").await, 0.0);
-    assert_eq!(server.metric("tidings_silent_clients_total").await, 1.0);
+    assert_eq!(server.metric("tidings_connections_ended_total{code=\"silent\"}").await, 1.0);
     drop(stalled);
 }
 

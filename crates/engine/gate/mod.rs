@@ -8,10 +8,17 @@ mod command;
 mod judge;
 mod publish;
 mod rejudge;
+mod subscribe;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
 
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
@@ -64,7 +71,9 @@ pub struct Gate {
     /// Commands with an id that run now, so that a repeat waits for the same answer.
     running: Mutex<HashMap<(UserId, String), (String, Running)>>,
     /// Services of the server stop taking work before the transports do.
-    draining: std::sync::atomic::AtomicBool,
+    draining: AtomicBool,
+    /// Counts the changes of who may read what.
+    rights: AtomicU64,
 }
 
 impl std::fmt::Debug for Gate {
@@ -78,7 +87,7 @@ impl Gate {
     #[must_use]
     pub fn new(parts: GateParts) -> Arc<Self> {
         let judge = Arc::new(Judge::new(parts.registry.clone(), parts.memberships.clone()));
-        Arc::new(Self { parts, judge, running: Mutex::default(), draining: false.into() })
+        Arc::new(Self { parts, judge, running: Mutex::default(), draining: false.into(), rights: 0.into() })
     }
 
     /// All commands, for transports that mount routes.
@@ -95,11 +104,20 @@ impl Gate {
 
     /// Refuses new work from now on, with `draining`.
     pub fn drain(&self) {
-        self.draining.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.draining.store(true, Ordering::SeqCst);
     }
 
     fn is_draining(&self) -> bool {
-        self.draining.load(std::sync::atomic::Ordering::SeqCst)
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// Somebody may read less than before: what is under way looks again.
+    pub(super) fn rights_changed(&self) {
+        self.rights.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn rights(&self) -> u64 {
+        self.rights.load(Ordering::SeqCst)
     }
 
     /// Whether a principal may do this on a channel: by grant, by ownership, by membership.

@@ -48,6 +48,8 @@ impl Listener for Rejudge {
     fn hear(&self, message: Arc<Message>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             let concerns = serde_json::from_str::<Concerns>(message.payload.json()).ok().and_then(|data| data.user_id);
+            // First, so that what is attached from now on is looked at by whoever attaches it.
+            self.gate.rights_changed();
             for connection in self.hub.connections() {
                 if concerns.as_ref().is_none_or(|user| *user == connection.principal().user) {
                     self.judge(&connection).await;

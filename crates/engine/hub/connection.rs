@@ -26,6 +26,9 @@ use super::{
 /// So many answers and notices may wait for a connection before its transport takes no more commands.
 pub const MAX_WAITING_ANSWERS: usize = 256;
 
+/// How an end is counted that was the client's.
+const LEFT: &str = "left";
+
 /// A connection of the hub.
 pub struct Connection {
     pub(super) id: u64,
@@ -284,23 +287,33 @@ impl Connection {
         }
         self.note(&mut out, &Notice::ConnectionClosed(ending));
         self.flush(&mut out);
-        self.release_all(&mut out);
+        if self.release_all(&mut out, ending.code.as_str()) {
+            tracing::info!(connection = self.id, code = %ending.code, why = ending.message, "a connection was ended");
+        }
         drop(out);
-        metrics::counter!("tidings_connections_ended_total", "code" => ending.code.as_str()).increment(1);
-        tracing::info!(connection = self.id, code = %ending.code, why = ending.message, "a connection was ended");
         self.outlet.close(ending);
     }
 
-    /// The transport is gone: everything of the connection is let go. Idempotent.
+    /// The client went, or its transport is gone: everything of the connection is let go. Idempotent.
     pub fn release(&self) {
-        let mut out = self.out.lock();
-        self.release_all(&mut out);
+        if self.release_all(&mut self.out.lock(), LEFT) {
+            tracing::debug!(connection = self.id, "a client left");
+        }
     }
 
-    fn release_all(&self, out: &mut Out) {
-        if std::mem::replace(&mut out.closed, true) {
-            return;
+    /// There has been no sign of the client for too long: everything of the connection is let go. Idempotent.
+    pub fn release_silent(&self) {
+        if self.release_all(&mut self.out.lock(), "silent") {
+            tracing::info!(connection = self.id, code = "silent", "a client fell silent");
         }
+    }
+
+    /// Lets everything go, and counts why. Whether that was not done before.
+    fn release_all(&self, out: &mut Out, why: &'static str) -> bool {
+        if std::mem::replace(&mut out.closed, true) {
+            return false;
+        }
+        metrics::counter!("tidings_connections_ended_total", "code" => why).increment(1);
         for channel in out.subscriptions.channels() {
             self.detach(out, &channel);
         }
@@ -308,6 +321,7 @@ impl Connection {
         self.hub.released(self.id);
         self.over.notify_one();
         self.room.notify_waiters();
+        true
     }
 
     /// What became of an offer: how many were taken.
@@ -319,7 +333,9 @@ impl Connection {
                 taken
             }
             Offered::Closed => {
-                self.release_all(out);
+                if self.release_all(out, LEFT) {
+                    tracing::debug!(connection = self.id, "a client was gone at a write");
+                }
                 0
             }
         }

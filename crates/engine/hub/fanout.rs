@@ -6,10 +6,11 @@
 
 use std::{
     collections::VecDeque,
-    hash::{BuildHasher, Hasher, RandomState},
+    hash::{BuildHasher, Hasher},
     sync::{Arc, OnceLock},
 };
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tidings_core::{Channel, Code};
 use tokio::sync::Notify;
@@ -35,7 +36,7 @@ const SWEEP: std::time::Duration = std::time::Duration::from_secs(15);
 /// The place of a channel among `count`; the same for the life of the process.
 pub(super) fn spread(channel: &Channel, count: usize) -> usize {
     static KEY: OnceLock<RandomState> = OnceLock::new();
-    let mut hasher = KEY.get_or_init(RandomState::new).build_hasher();
+    let mut hasher = KEY.get_or_init(RandomState::default).build_hasher();
     hasher.write(channel.as_str().as_bytes());
     (hasher.finish() % count as u64) as usize
 }
@@ -61,9 +62,19 @@ impl Workers {
 
     /// Never waits.
     pub(super) fn enqueue(&self, channel: Arc<ChannelState>) {
-        let shard = &self.0[channel.worker];
-        shard.dirty.lock().push_back(channel);
-        shard.wake.notify_one();
+        self.enqueue_all(vec![channel]);
+    }
+
+    /// Never waits.
+    pub(super) fn enqueue_all(&self, channels: Vec<Arc<ChannelState>>) {
+        let mut shares: Vec<Vec<Arc<ChannelState>>> = self.0.iter().map(|_| Vec::new()).collect();
+        for channel in channels {
+            shares[channel.worker].push(channel);
+        }
+        for (shard, share) in self.0.iter().zip(shares).filter(|(_, share)| !share.is_empty()) {
+            shard.dirty.lock().extend(share);
+            shard.wake.notify_one();
+        }
     }
 }
 

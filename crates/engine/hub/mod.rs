@@ -82,7 +82,10 @@ impl Default for HubConfig {
     }
 }
 
+/// Into how many maps the channels are spread.
 const SHARDS: usize = 16;
+/// Some of the channels in memory.
+type Shard = RwLock<HashMap<Channel, Arc<ChannelState>, foldhash::fast::RandomState>>;
 
 /// The hub of a server.
 pub struct Hub {
@@ -91,7 +94,7 @@ pub struct Hub {
     states: Arc<StateStore>,
     clock: Arc<dyn Clock>,
     tasks: Arc<dyn Tasks>,
-    shards: Vec<RwLock<HashMap<Channel, Arc<ChannelState>>>>,
+    shards: Vec<Shard>,
     ring_bytes: AtomicUsize,
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
     next_connection: AtomicU64,
@@ -185,7 +188,7 @@ impl Hub {
         }
     }
 
-    fn shard(&self, channel: &Channel) -> &RwLock<HashMap<Channel, Arc<ChannelState>>> {
+    fn shard(&self, channel: &Channel) -> &Shard {
         &self.shards[fanout::spread(channel, SHARDS)]
     }
 
@@ -211,15 +214,17 @@ impl Hub {
     /// Hears of commits, on the log's thread: notes them in their channels and wakes the workers.
     pub fn committed(&self, batch: &[Committed]) {
         let now = self.clock.monotonic();
+        let mut dirty = Vec::new();
         for committed in batch {
             let Some(channel) = self.known(&committed.message.channel) else { continue };
             let over = self.ring_bytes.load(Ordering::Relaxed) > self.config.total_ring_bytes;
             let change = channel.push(committed.message.clone(), &self.config, over, now);
             self.account(change.grown, change.shrunk);
             if change.dirty {
-                self.workers.enqueue(channel);
+                dirty.push(channel);
             }
         }
+        self.workers.enqueue_all(dirty);
     }
 
     fn account(&self, grown: usize, shrunk: usize) {

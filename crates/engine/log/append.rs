@@ -186,12 +186,12 @@ impl Numbering {
             done.committed.push(Committed { global: self.global, message });
             return Ok(());
         }
-        let row = self.channels.open(sql, &channel, time.0)?;
-        if let Some(opens) = opens {
-            row.open(opens);
-        }
         let bytes = event.payload.json().len();
+        let row = self.channels.open(sql, &channel, time.0)?;
         let (seq, id) = (row.next(bytes, time.0), row.id);
+        if let Some(opens) = opens {
+            self.channels.set(&channel, opens);
+        }
         self.global += 1;
         self.fresh.push((id, Place { seq, global: self.global, bytes: bytes as u64, time: time.0 }));
         let message = Message::new(channel.clone(), Some(seq), time, event);

@@ -8,7 +8,7 @@
 //! in use costs nothing.
 //! It never asks for the highest number among the messages: trimming may have taken it.
 
-use std::collections::HashMap;
+use std::collections::hash_map::{Entry, HashMap};
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 use smol_str::SmolStr;
@@ -19,15 +19,8 @@ use super::tail::{Place, Tail};
 /// How many channels are remembered between transactions.
 const REMEMBERED: usize = 16 * 1024;
 
-/// What of a row differs from the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Changed {
-    Nothing,
-    /// Only what every message changes: it is written with the index.
-    Numbers,
-    /// It is written in this transaction.
-    All,
-}
+/// No transaction has this number.
+const NEVER: u64 = u64::MAX;
 
 /// A channel's row.
 #[derive(Debug, Clone)]
@@ -44,9 +37,10 @@ pub(super) struct Row {
     owner: Option<UserId>,
     project: Option<SmolStr>,
     updated_at: i64,
-    changed: Changed,
-    /// It stands in the list of what this transaction touched.
-    touched: bool,
+    /// The file does not have all of its numbers.
+    is_late: bool,
+    /// The transaction that changed it last.
+    touched: u64,
 }
 
 impl Row {
@@ -71,13 +65,6 @@ impl Row {
             self.next(place.bytes as usize, place.time);
         }
     }
-
-    /// Sets the facts that are not set yet.
-    pub(super) fn open(&mut self, opens: Opens) {
-        self.owner = self.owner.take().or(opens.owner);
-        self.project = self.project.take().or(opens.project);
-        self.changed = Changed::All;
-    }
 }
 
 /// A channel's name and row, in the order in which [`row`] reads it.
@@ -90,9 +77,13 @@ macro_rules! select_row {
 /// The channels.
 #[derive(Default)]
 pub(super) struct Channels {
-    rows: HashMap<Channel, Row>,
+    rows: HashMap<Channel, Row, foldhash::fast::RandomState>,
+    /// Counts the transactions.
+    transaction: u64,
     /// Those that this transaction may have changed.
     touched: Vec<Channel>,
+    /// Those of them whose rows it writes.
+    rewritten: Vec<Channel>,
     /// What was known before the send that is under way; none where it was not known.
     before: Vec<(Channel, Option<Row>)>,
 }
@@ -106,7 +97,7 @@ impl Channels {
             let (channel, mut row) =
                 select.query_row([id], |found| Ok((super::rows::channel(found, 0)?, row(found)?)))?;
             places.iter().for_each(|place| row.catch_up(place));
-            row.changed = Changed::Numbers;
+            row.is_late = true;
             channels.rows.insert(channel, row);
         }
         Ok(channels)
@@ -118,11 +109,10 @@ impl Channels {
     }
 
     fn known(&mut self, sql: &Connection, channel: &Channel) -> rusqlite::Result<Option<&mut Row>> {
-        if !self.rows.contains_key(channel) {
-            let Some(row) = load(sql, channel)? else { return Ok(None) };
-            self.rows.insert(channel.clone(), row);
-        }
-        Ok(self.rows.get_mut(channel))
+        Ok(match self.rows.entry(channel.clone()) {
+            Entry::Occupied(known) => Some(known.into_mut()),
+            Entry::Vacant(place) => load(sql, channel)?.map(|row| place.insert(row)),
+        })
     }
 
     /// The row of a channel, to be changed.
@@ -130,28 +120,44 @@ impl Channels {
         if self.known(sql, channel)?.is_none() {
             return Ok(None);
         }
-        Ok(self.mark(channel, Changed::All))
-    }
-
-    /// The row of a channel that is known, to be changed this far.
-    fn mark(&mut self, channel: &Channel, changed: Changed) -> Option<&mut Row> {
-        let row = self.rows.get_mut(channel)?;
-        self.before.push((channel.clone(), Some(row.clone())));
-        if !std::mem::replace(&mut row.touched, true) {
-            self.touched.push(channel.clone());
-        }
-        row.changed = row.changed.max(changed);
-        Some(row)
+        self.rewritten.push(channel.clone());
+        self.open(sql, channel, 0).map(Some)
     }
 
     /// The row of a channel, to be given a message; a new one if it was never published to.
     pub(super) fn open(&mut self, sql: &Connection, channel: &Channel, time: i64) -> rusqlite::Result<&mut Row> {
-        if self.known(sql, channel)?.is_none() {
-            let row = insert(sql, channel, time)?;
-            self.before.push((channel.clone(), None));
-            self.rows.insert(channel.clone(), row);
+        let row = match self.rows.entry(channel.clone()) {
+            Entry::Occupied(known) => {
+                let row = known.into_mut();
+                self.before.push((channel.clone(), Some(row.clone())));
+                row
+            }
+            Entry::Vacant(place) => match load(sql, channel)? {
+                Some(row) => {
+                    self.before.push((channel.clone(), Some(row.clone())));
+                    place.insert(row)
+                }
+                None => {
+                    let row = insert(sql, channel, time)?;
+                    self.before.push((channel.clone(), None));
+                    place.insert(row)
+                }
+            },
+        };
+        if std::mem::replace(&mut row.touched, self.transaction) != self.transaction {
+            self.touched.push(channel.clone());
         }
-        self.mark(channel, Changed::Numbers).ok_or(rusqlite::Error::QueryReturnedNoRows)
+        row.is_late = true;
+        Ok(row)
+    }
+
+    /// Sets facts of a channel that is open and does not have them yet.
+    pub(super) fn set(&mut self, channel: &Channel, opens: Opens) {
+        if let Some(row) = self.rows.get_mut(channel) {
+            row.owner = row.owner.take().or(opens.owner);
+            row.project = row.project.take().or(opens.project);
+            self.rewritten.push(channel.clone());
+        }
     }
 
     /// The send that was under way stays.
@@ -172,29 +178,26 @@ impl Channels {
     /// Writes what changed beyond the numbers, and gives the names of all that changed.
     pub(super) fn flush(&mut self, sql: &Connection) -> rusqlite::Result<Vec<Channel>> {
         self.before.clear();
-        let mut touched = std::mem::take(&mut self.touched);
-        // What a send took back may stand here without need.
-        touched.retain(|channel| self.rows.contains_key(channel));
-        for channel in &touched {
-            let Some(row) = self.rows.get_mut(channel) else { continue };
-            row.touched = false;
-            if row.changed == Changed::All {
+        self.transaction += 1;
+        // What a send took back may stand in both lists without need.
+        for channel in self.rewritten.drain(..) {
+            if let Some(row) = self.rows.get_mut(&channel) {
                 update_all(sql, row)?;
-                row.changed = Changed::Nothing;
+                row.is_late = false;
             }
         }
-        Ok(touched)
+        Ok(std::mem::take(&mut self.touched))
     }
 
     /// Writes the numbers that changed since they were written.
     pub(super) fn write_numbers(&mut self, sql: &Connection) -> rusqlite::Result<()> {
-        let mut changed: Vec<&mut Row> = self.rows.values_mut().filter(|row| row.changed == Changed::Numbers).collect();
-        changed.sort_unstable_by_key(|row| row.id);
+        let mut late: Vec<&mut Row> = self.rows.values_mut().filter(|row| row.is_late).collect();
+        late.sort_unstable_by_key(|row| row.id);
         let mut update = sql.prepare_cached(UPDATE_NUMBERS)?;
-        for row in changed {
+        for row in late {
             let (head, bytes) = (row.head as i64, row.bytes as i64);
             update.execute(params![row.id, head, bytes, row.oldest, row.updated_at])?;
-            row.changed = Changed::Nothing;
+            row.is_late = false;
         }
         Ok(())
     }
@@ -202,7 +205,7 @@ impl Channels {
     /// Forgets what is not needed: not what the file does not have. Only between transactions.
     pub(super) fn settle(&mut self) {
         if self.rows.len() > REMEMBERED {
-            self.rows.retain(|_, row| row.changed != Changed::Nothing);
+            self.rows.retain(|_, row| row.is_late);
         }
     }
 
@@ -243,8 +246,8 @@ fn insert(sql: &Connection, channel: &Channel, time: i64) -> rusqlite::Result<Ro
         owner: None,
         project: None,
         updated_at: time,
-        changed: Changed::Nothing,
-        touched: false,
+        is_late: false,
+        touched: NEVER,
     })
 }
 
@@ -264,7 +267,7 @@ fn row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
         owner: super::rows::user(row, 7)?,
         project: row.get::<_, Option<String>>(8)?.map(SmolStr::from),
         updated_at: row.get(9)?,
-        changed: Changed::Nothing,
-        touched: false,
+        is_late: false,
+        touched: NEVER,
     })
 }

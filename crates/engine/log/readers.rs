@@ -14,7 +14,7 @@ use std::{
 };
 
 use parking_lot::{Condvar, Mutex};
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use rustix::{process::setpriority_process, thread::gettid};
 use tidings_core::{Error, Result};
 use tokio::sync::{Semaphore, oneshot};
@@ -81,7 +81,7 @@ impl Readers {
         }))?;
         match answer.await {
             Ok(Some(found)) => Ok(found),
-            // Why is in the log; a query that panicked drops the way of its answer.
+            // Why, and of which file, is in the server's log; a query that panicked drops the way of its answer.
             Ok(None) | Err(_) => Err(Error::unavailable("the log cannot be read now")),
         }
     }
@@ -144,14 +144,14 @@ impl Shared {
         let mut connection = None;
         while let Some(query) = self.next() {
             if connection.is_none() {
-                connection = schema::reader(&self.dir).inspect_err(failed).ok();
+                connection = schema::reader(&self.dir).inspect_err(|error| self.failed(error)).ok();
             }
             let Some(open) = &connection else { continue };
             match panic::catch_unwind(AssertUnwindSafe(|| query(open))) {
                 Ok(Ok(())) => {}
                 // A connection that failed is not used again.
                 Ok(Err(error)) => {
-                    failed(&error);
+                    self.failed(&error);
                     connection = None;
                 }
                 Err(_) => {
@@ -159,6 +159,15 @@ impl Shared {
                     connection = None;
                 }
             }
+        }
+    }
+
+    fn failed(&self, error: &rusqlite::Error) {
+        let file = schema::file(&self.dir);
+        if is_damage(error) {
+            tracing::error!(%error, file = %file.display(), "the log's file is damaged: restore it from a back-up");
+        } else {
+            tracing::error!(%error, file = %file.display(), "the log cannot be read");
         }
     }
 
@@ -180,6 +189,12 @@ impl Shared {
     }
 }
 
-fn failed(error: &rusqlite::Error) {
-    tracing::error!(%error, "the log cannot be read");
+/// Whether trying again cannot help: the file holds something that the server never wrote.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+        || matches!(
+            error,
+            Utf8Error(..) | FromSqlConversionFailure(..) | InvalidColumnType(..) | IntegralValueOutOfRange(..)
+        )
 }

@@ -79,8 +79,11 @@ impl Trimmer {
 
     /// A commit changed this channel.
     pub(super) fn changed(&mut self, channel: &Channel, row: &Row, now: Instants) {
+        if !self.is_over(channel, (row.count(), row.bytes, row.oldest), now) {
+            return;
+        }
         let waits = self.wanted.get(channel).is_some_and(|at| now.monotonic.saturating_sub(*at) < WANTED_AGAIN);
-        if !waits && self.is_over(channel, (row.count(), row.bytes, row.oldest), now) {
+        if !waits {
             self.push(channel);
         }
     }

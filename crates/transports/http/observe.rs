@@ -41,6 +41,7 @@ pub(super) async fn observe(State(state): State<Shared>, request: Request, next:
     counter!(REQUESTS, "route" => route, "status" => status.to_string()).increment(1);
     if let Some(Refused(code)) = response.extensions().get::<Refused>() {
         counter!(REFUSALS, "code" => code.as_str()).increment(1);
+        span.in_scope(|| tracing::debug!(code = code.as_str(), "refused"));
     }
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 use smol_str::SmolStr;
 use tidings_core::{
-    Action, Channel, Code, Error, EventType, Payload, Result, Seq,
+    Channel, Code, Error, EventType, Payload, Result, Seq,
     bus::Placed,
     command::Answer,
     identity::Secret,
@@ -85,8 +85,13 @@ fn answer(request: Option<u64>, body: &impl Serialize) -> Option<Said> {
     Some(Said { answer_to: Some(request), json })
 }
 
-fn refusal(request: Option<u64>, error: &Error) -> Option<Said> {
+fn count(error: &Error) {
     metrics::counter!("tidings_refusals_total", "code" => error.code().as_str()).increment(1);
+    tracing::debug!(code = %error.code(), "a request was refused");
+}
+
+fn refusal(request: Option<u64>, error: &Error) -> Option<Said> {
+    count(error);
     answer(request, &Failed { ok: false, error })
 }
 
@@ -146,21 +151,11 @@ impl Asked {
             Value::Array(several) => (true, several.as_slice()),
             one => (false, std::slice::from_ref(one)),
         };
-        let mut requests = Vec::with_capacity(asked.len());
-        for one in asked {
-            requests.push(self.allowed(one).await);
-        }
+        let requests = asked.iter().map(SubscribeRequest::parse).collect();
         let request = self.request;
         let answer = move |outcomes: Vec<Result<Outcome>>| subscribed(request, several, &outcomes);
-        self.session.connection.subscribe(requests, answer).await;
+        self.transport.parts.gate.subscribe(&self.session.connection, requests, answer).await;
         Result::Ok(())
-    }
-
-    async fn allowed(&self, asked: &Value) -> Result<SubscribeRequest> {
-        let request = SubscribeRequest::parse(asked)?;
-        let principal = self.session.connection.principal();
-        self.transport.parts.gate.authorise(&principal, Action::Subscribe, &request.channel).await?;
-        Result::Ok(request)
     }
 
     fn unsubscribe(&self, argument: &RawValue) -> Result<()> {
@@ -201,11 +196,7 @@ impl Asked {
         let expires_at = principal.expires_at;
         connection.set_principal(principal.clone());
         self.session.warned.store(false, Ordering::SeqCst);
-        for channel in connection.channels() {
-            if let Err(error) = self.transport.parts.gate.authorise(&principal, Action::Subscribe, &channel).await {
-                connection.close_subscription(&channel, error.code(), "the grant for this channel is gone");
-            }
-        }
+        self.transport.parts.gate.rejudge(connection, &principal, connection.channels()).await;
         self.answer(&serde_json::json!({ "ok": true, "expiresAt": expires_at }));
         Result::Ok(())
     }
@@ -319,9 +310,7 @@ fn subscribed(request: Option<u64>, several: bool, outcomes: &[Result<Outcome>])
         Result::Ok(outcome) => serde_json::value::to_raw_value(outcome),
         Err(error) => serde_json::value::to_raw_value(&Failed { ok: false, error }),
     };
-    for error in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
-        metrics::counter!("tidings_refusals_total", "code" => error.code().as_str()).increment(1);
-    }
+    outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).for_each(count);
     let results: Vec<Box<RawValue>> =
         outcomes.iter().map(|outcome| one(outcome).expect("an outcome serialises")).collect();
     match (several, results.first()) {

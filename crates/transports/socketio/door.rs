@@ -19,7 +19,7 @@ use socketioxide::{
     handler::{ConnectHandler, FromConnectParts, FromMessageParts, Value},
     socket::Socket,
 };
-use tidings_core::{Principal, identity::Secret, outlet::Ending};
+use tidings_core::{Code, Principal, identity::Secret, outlet::Ending};
 
 use super::{
     PROTOCOL, SocketIoTransport, command,
@@ -45,6 +45,17 @@ enum Refused {
     Full,
 }
 
+impl Refused {
+    /// How it is counted. On the wire there is only the text.
+    fn code(&self) -> Code {
+        match self {
+            Self::Authentication => Code::Unauthenticated,
+            Self::Protocol => Code::BadRequest,
+            Self::Full => Code::Overloaded,
+        }
+    }
+}
+
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -60,10 +71,10 @@ pub(super) fn open(io: &SocketIo, transport: &Arc<SocketIoTransport>) {
     let (at_door, inside) = (Arc::downgrade(transport), Arc::downgrade(transport));
     let check = async move |Whole(socket): Whole, TryData(presented): TryData<Presented>| {
         let transport = at_door.upgrade().ok_or(Refused::Full)?;
-        let presented = presented.map_err(|_| Refused::Authentication)?;
-        let principal = judge(&transport, presented).inspect_err(|why| {
-            metrics::counter!("tidings_connections_refused_total").increment(1);
-            tracing::debug!(%why, "a connection was refused");
+        let presented = presented.map_err(|_| Refused::Authentication);
+        let principal = presented.and_then(|presented| judge(&transport, presented)).inspect_err(|why| {
+            metrics::counter!("tidings_connections_refused_total", "code" => why.code().as_str()).increment(1);
+            tracing::debug!(code = %why.code(), %why, "a connection was refused");
         })?;
         accept(&transport, &socket, principal);
         Ok::<(), Refused>(())
@@ -139,7 +150,7 @@ fn take_in(session: &Weak<Session>, event: Event) {
         Put::Full => {
             // Unread since half: what comes all the same was on its way already, and is more than fits.
             let why = "more was sent at once than may wait";
-            session.connection.end(&Ending::temporary(tidings_core::Code::RateLimited, why));
+            session.connection.end(&Ending::temporary(Code::RateLimited, why));
             return;
         }
     }

@@ -376,7 +376,9 @@ impl Line {
             }
             sink.rest = Bytes::new();
             sink.control = Vec::new();
-            sink.handshake = None;
+            if sink.handshake.take().is_some() {
+                metrics::counter!("tidings_handshakes_unfinished_total").increment(1);
+            }
             (sink.ears.take(), sink.reader.take())
         };
         drop(reader);

@@ -216,12 +216,18 @@ impl SocketIoTransport {
         self.draining.load(Ordering::SeqCst) || self.parts.hub.connection_count() >= self.parts.config.max_connections
     }
 
-    /// Whether no further handshake may begin: streams that are not accepted yet count, too.
-    fn is_crowded(&self) -> bool {
+    /// Why no further handshake may begin, if so: streams that are not accepted yet count, too.
+    fn crowd(&self) -> Option<&'static str> {
         let config = &self.parts.config;
-        self.is_full()
-            || self.open_streams.load(Ordering::SeqCst) >= config.max_connections
-            || self.handshakes.load(Ordering::SeqCst) >= config.max_handshakes
+        if self.draining.load(Ordering::SeqCst) {
+            Some("draining")
+        } else if self.is_full() || self.open_streams.load(Ordering::SeqCst) >= config.max_connections {
+            Some("connections")
+        } else if self.handshakes.load(Ordering::SeqCst) >= config.max_handshakes {
+            Some("handshakes")
+        } else {
+            None
+        }
     }
 
     fn session(&self, sid: &str) -> Option<Arc<Session>> {

@@ -29,8 +29,11 @@ impl SocketIoTransport {
 
 async fn handle(State(transport): State<Arc<SocketIoTransport>>, request: Request<Body>) -> Response<Body> {
     let query = Query::of(request.uri());
-    if query.sid.is_none() && transport.is_crowded() {
-        metrics::counter!("tidings_handshakes_refused_total").increment(1);
+    if query.sid.is_none()
+        && let Some(why) = transport.crowd()
+    {
+        metrics::counter!("tidings_handshakes_refused_total", "reason" => why).increment(1);
+        tracing::debug!(why, "a handshake was refused");
         let mut refusal = plain(StatusCode::SERVICE_UNAVAILABLE, r#"{"code":4,"message":"Try again later"}"#);
         refusal.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         return refusal;

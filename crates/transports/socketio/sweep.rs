@@ -55,8 +55,7 @@ fn look_at(transport: &Arc<SocketIoTransport>, session: &Arc<Session>, now: Dura
         return;
     }
     if session.silence(now) > config.ping_interval + config.ping_timeout {
-        metrics::counter!("tidings_silent_clients_total").increment(1);
-        tracing::debug!(connection = session.connection.id(), "a client fell silent");
+        session.connection.release_silent();
         end_transport(transport, session);
         return;
     }

@@ -140,6 +140,7 @@ async fn change(transport: &Arc<SocketIoTransport>, mut stream: Stream, uri: Uri
     };
     if !matches!(timeout(transport.parts.config.connect_timeout, probed).await, Ok(Ok(()))) {
         metrics::counter!("tidings_upgrades_failed_total").increment(1);
+        tracing::debug!("a change to a WebSocket was not finished; the client polls on");
         return tracing::debug!("a probe for an upgrade died; the session polls on");
     }
     probe.polls_over().await;

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use tidings_core::Code;
+
 use super::{ends_in, files, nothing_wrong, read, root, table};
 
 fn documents() -> Vec<(String, String)> {
@@ -131,4 +133,12 @@ fn the_table_of_requirements_names_tests_that_exist() {
         }
     }
     nothing_wrong("requirements whose tests are not there", &wrong);
+}
+
+#[test]
+fn operators_find_every_code_of_a_refusal() {
+    let rows = table(&read("docs/OPERATIONS.md"), "| code | of a request | of a connection | what to do |");
+    let named: BTreeSet<&str> = rows.iter().flat_map(|cells| cells[0].split('`').skip(1).step_by(2)).collect();
+    let codes: BTreeSet<&str> = Code::ALL.iter().map(|code| code.as_str()).chain(["left", "silent"]).collect();
+    assert_eq!(named, codes);
 }

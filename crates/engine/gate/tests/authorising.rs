@@ -2,14 +2,18 @@
 
 use serde_json::json;
 use tidings_core::{
-    Action, Code, Event, Principal,
+    Action, Code, Event, Principal, Result,
     bus::EventBus,
     command::Visibility,
     principal::{Membership, Role},
 };
+use tidings_testkit::RecordingOutlet;
 
 use super::{Effects, code, run, things};
-use crate::house::{ACTIONS, House, Said, channel, id, of_role, somebody};
+use crate::{
+    house::{ACTIONS, House, Said, channel, id, of_role, somebody},
+    hub::{Outcome, SubscribeRequest},
+};
 
 /// A house with `thing:1`, which is the owner's and in project `p`.
 async fn house(effects: &std::sync::Arc<Effects>) -> House {
@@ -121,5 +125,50 @@ async fn a_command_gets_what_its_row_needs_and_of_two_needs_both() {
         }
         assert_eq!(effects.count(), expected, "{} {name}", who.user);
     }
+    house.stop().await;
+}
+
+/// The codes with which a connection was told that subscriptions are gone.
+fn closed(outlet: &RecordingOutlet) -> Vec<serde_json::Value> {
+    let taken = outlet.taken().into_iter();
+    taken.filter(|taken| taken.kind() == "channel.closed").map(|taken| taken.json["data"]["code"].clone()).collect()
+}
+
+#[tokio::test]
+async fn a_right_that_is_lost_while_the_subscription_is_under_way_does_not_leave_it_standing() {
+    let effects = Effects::new();
+    let house = house(&effects).await;
+    let subscribe = || vec![Ok(SubscribeRequest::plain(channel("thing:1")))];
+    // The membership goes, and who listens is looked through, just before the subscription stands.
+    let outlet = RecordingOutlet::open();
+    let member = house.hub.connect(somebody("viewer", &[]), outlet.clone());
+    let meanwhile = |outcomes: Vec<Result<Outcome>>| {
+        assert!(outcomes.iter().all(Result::is_ok), "it was allowed when it was asked");
+        house.members.remove("p", "viewer");
+        house.gate.rights_changed();
+        None
+    };
+    house.gate.subscribe(&member, subscribe(), meanwhile).await;
+    assert_eq!((closed(&outlet), member.channels().len()), (vec![json!("forbidden")], 0));
+    // The token is replaced by one that grants less.
+    let outlet = RecordingOutlet::open();
+    let granted = house.hub.connect(somebody("u", &["thing:1=subscribe"]), outlet.clone());
+    let refreshed = granted.clone();
+    let meanwhile = move |_: Vec<Result<Outcome>>| {
+        refreshed.set_principal(somebody("u", &[]));
+        None
+    };
+    house.gate.subscribe(&granted, subscribe(), meanwhile).await;
+    assert_eq!((closed(&outlet), granted.channels().len()), (vec![json!("forbidden")], 0));
+    // Nothing changes, or it does not concern who subscribes.
+    let outlet = RecordingOutlet::open();
+    let kept = house.hub.connect(somebody("operator", &[]), outlet.clone());
+    house.gate.subscribe(&kept, subscribe(), |_| None).await;
+    let other = |_: Vec<Result<Outcome>>| {
+        house.gate.rights_changed();
+        None
+    };
+    house.gate.subscribe(&kept, subscribe(), other).await;
+    assert_eq!((closed(&outlet), kept.channels().len()), (vec![], 1));
     house.stop().await;
 }
