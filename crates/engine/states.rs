@@ -153,13 +153,20 @@ impl StateStore {
 
     /// Folds from the newest of what is in memory and what is saved up to the head.
     async fn fold(&self, projection: &dyn Projection, facts: &ChannelFacts) -> Result<StateAt> {
-        let deletions = self.deletions();
+        let (mut head, deletions) = (facts.head, self.deletions());
         let (mut seq, mut saved, mut state) = self.start(projection, facts);
         let from = seq;
-        while seq < facts.head {
-            let read =
-                Read { after: seq, before: Some(facts.head + 1), limit: PAGE, max_bytes: PAGE_BYTES, newest: false };
+        while seq < head {
+            let read = Read { after: seq, before: Some(head + 1), limit: PAGE, max_bytes: PAGE_BYTES, newest: false };
             let page = self.log.read(&facts.channel, read).await?;
+            if page.first > seq + 1
+                && let Some(facts) = self.log.facts(&facts.channel).await?
+                && let Some((newer, its_state)) = Self::saved(projection, &facts).filter(|(newer, _)| *newer > seq)
+            {
+                // It was trimmed meanwhile, and only because another fold saved its effect before.
+                (head, seq, saved, state) = (facts.head, newer, newer, its_state);
+                continue;
+            }
             let Some(last) = page.messages.last().and_then(|message| message.seq) else { break };
             for message in &page.messages {
                 state.apply(message);
@@ -167,7 +174,7 @@ impl StateStore {
             seq = last;
         }
         // What is trimmed and in no state is gone; the fold stands at the head all the same.
-        seq = seq.max(facts.head);
+        seq = seq.max(head);
         let at = StateAt { seq, state };
         if deletions != self.deletions() {
             return Ok(at);
@@ -192,11 +199,16 @@ impl StateStore {
             return (kept.seq, kept.saved, kept.state.boxed_clone());
         }
         drop(memory);
-        let saved = facts.saved.as_ref().filter(|saved| saved.version == projection.version());
-        match saved.and_then(|saved| Some((saved.seq, projection.restore(&saved.bytes).ok()?))) {
+        match Self::saved(projection, facts) {
             Some((seq, state)) => (seq, seq, state),
             None => (0, 0, projection.start()),
         }
+    }
+
+    /// The state that the log keeps, if this projection made it and can read it.
+    fn saved(projection: &dyn Projection, facts: &ChannelFacts) -> Option<(Seq, Box<dyn Folded>)> {
+        let saved = facts.saved.as_ref().filter(|saved| saved.version == projection.version())?;
+        Some((saved.seq, projection.restore(&saved.bytes).ok()?))
     }
 
     fn keep(&self, channel: &Channel, at: &StateAt, saved: Seq) {

@@ -10,6 +10,7 @@ pub mod log_conformance;
 mod memory;
 mod nowhere;
 mod outlet;
+mod simulation;
 mod sink;
 mod tasks;
 
@@ -17,6 +18,7 @@ pub use clock::TestClock;
 pub use memory::{MemoryConfig, MemoryLog};
 pub use nowhere::Nowhere;
 pub use outlet::{RecordingOutlet, Taken};
+pub use simulation::{Dice, Faults, Reached, Sent, SimulatedLog, SimulatedOutlet, Turns, pass_turns};
 pub use sink::{Heard, RecordingSink};
 pub use tasks::TestTasks;
 

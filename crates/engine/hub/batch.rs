@@ -18,8 +18,12 @@ pub(super) struct Batch {
     pub(super) parcel: Parcel,
     /// Everybody's cursor is to be looked at: the channel may have more than its memory says.
     pub(super) recheck: bool,
+    /// The channel's head once each of them was in: its own number, or that of what it follows.
+    pub(super) heads: Vec<Seq>,
+    /// The head before it, and how many ephemeral messages there had been.
+    base: Seq,
+    before: u64,
     first_tick: Tick,
-    first_seq: Option<Seq>,
     last_seq: Option<Seq>,
     contiguous: bool,
     ephemeral: usize,
@@ -29,14 +33,21 @@ pub(super) struct Batch {
 impl Batch {
     pub(super) fn new(entries: &[Entry], recheck: bool) -> Self {
         let messages: Vec<Arc<Message>> = entries.iter().map(|entry| entry.message.clone()).collect();
-        let mut seqs = messages.iter().filter_map(|message| message.seq);
-        let first_seq = seqs.next();
-        let mut last_seq = first_seq;
-        let contiguous = seqs.all(|seq| last_seq.replace(seq) == Some(seq - 1));
+        let last_seq = messages.iter().rev().find_map(|message| message.seq);
         let ephemeral = messages.iter().filter(|message| message.seq.is_none()).count();
         let bytes = messages.iter().map(|message| message.payload.json().len() as u64).sum();
         let first_tick = entries.first().map_or(0, |entry| entry.tick);
-        Self { parcel: Parcel::new(messages), recheck, first_tick, first_seq, last_seq, contiguous, ephemeral, bytes }
+        let base = entries.first().map_or(0, |entry| entry.head - u64::from(entry.message.seq.is_some()));
+        let before = entries.first().map_or(0, |entry| entry.ephemeral - u64::from(entry.message.seq.is_none()));
+        let heads: Vec<Seq> = entries.iter().map(|entry| entry.head).collect();
+        let mut at = base;
+        let contiguous = entries.iter().all(|entry| {
+            let follows = entry.head == at.saturating_add(u64::from(entry.message.seq.is_some()));
+            at = entry.head;
+            follows
+        });
+        let parcel = Parcel::new(messages);
+        Self { parcel, recheck, heads, base, before, first_tick, last_seq, contiguous, ephemeral, bytes }
     }
 
     /// The messages.
@@ -49,8 +60,9 @@ impl Batch {
         subscription.request.filter.is_none()
             && self.contiguous
             && !self.recheck
-            && self.first_seq.is_none_or(|first| first == subscription.cursor + 1)
+            && self.base == subscription.cursor
             && self.first_tick > subscription.tick
+            && self.before == subscription.ephemeral
             && !(self.ephemeral > 0 && subscription.dropped > 0)
     }
 
@@ -59,9 +71,23 @@ impl Batch {
         self.first_tick + index as Tick
     }
 
+    /// How many ephemeral messages a subscription lacks that left the channel's memory before they were
+    /// fanned out. Which of them a filter would have dropped is not known any more.
+    pub(super) fn gone_before(&self, subscription: &Subscription) -> u64 {
+        self.before.saturating_sub(subscription.ephemeral)
+    }
+
+    /// A subscription is done with the ephemeral messages of the batch.
+    pub(super) fn heard(&self, subscription: &mut Subscription) {
+        if !self.messages().is_empty() {
+            subscription.tick = subscription.tick.max(self.tick(self.messages().len() - 1));
+            subscription.ephemeral = subscription.ephemeral.max(self.before + self.ephemeral as u64);
+        }
+    }
+
     /// Moves a subscription behind the whole batch.
     pub(super) fn pass(&self, subscription: &mut Subscription) {
-        subscription.tick = self.tick(self.messages().len() - 1);
+        self.heard(subscription);
         subscription.cursor = self.last_seq.unwrap_or(subscription.cursor);
     }
 
@@ -70,12 +96,14 @@ impl Batch {
         self.bytes
     }
 
-    /// How many ephemeral messages it has that a subscription did not see.
-    pub(super) fn ephemeral_after(&self, tick: Tick) -> u64 {
+    /// How many ephemeral messages it has that a subscription has not seen and wants.
+    pub(super) fn ephemeral_missed(&self, subscription: &Subscription) -> u64 {
         if self.ephemeral == 0 {
             return 0;
         }
-        let fresh = |(index, message): &(usize, &Arc<Message>)| message.seq.is_none() && self.tick(*index) > tick;
+        let fresh = |(index, message): &(usize, &Arc<Message>)| {
+            message.seq.is_none() && self.tick(*index) > subscription.tick && subscription.passes(message)
+        };
         self.messages().iter().enumerate().filter(fresh).count() as u64
     }
 }

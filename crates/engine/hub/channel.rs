@@ -9,16 +9,21 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tidings_core::{Channel, Message, Seq, log::ChannelFacts};
 
-use super::{HubConfig, connection::Connection, subscriptions::Key};
+use super::{HubConfig, connection::Connection, subscription::Subscription, subscriptions::Key};
 
 /// A place in the order of all that passes through a channel, ephemeral messages included.
 pub(super) type Tick = u64;
+
+/// The head that an ephemeral message follows, while that cannot be told.
+const UNKNOWN: Seq = Seq::MAX;
 
 #[derive(Clone)]
 pub(super) struct Entry {
     pub(super) tick: Tick,
     /// The channel's head once this was in: its own number, or that of what it follows.
-    head: Seq,
+    pub(super) head: Seq,
+    /// How many ephemeral messages there were once this was in.
+    pub(super) ephemeral: u64,
     pub(super) message: Arc<Message>,
 }
 
@@ -44,11 +49,16 @@ struct Inner {
     deleted: bool,
     /// Somebody's cursor may be behind although nothing is new: the fan-out looks at everybody.
     recheck: bool,
+    /// So many times announcements were lost for which the head was not read again yet.
+    doubts: usize,
     head: Seq,
+    /// The newest number that was announced, as far as that is known: what comes next follows it.
+    announced: Seq,
     first: Seq,
     ring: VecDeque<Entry>,
     ring_bytes: usize,
     tick: Tick,
+    ephemeral: u64,
     fanned: Tick,
     queued: bool,
     used: bool,
@@ -117,6 +127,8 @@ pub(super) struct Standing {
     pub(super) head: Seq,
     pub(super) first: Seq,
     pub(super) tick: Tick,
+    /// How many ephemeral messages passed through until then.
+    pub(super) ephemeral: u64,
 }
 
 impl ChannelState {
@@ -142,9 +154,21 @@ impl ChannelState {
         inner.loaded = true;
         if let Some(facts) = facts {
             inner.head = inner.head.max(facts.head);
+            inner.announced = inner.head;
             inner.first = inner.first.max(facts.first);
             inner.mean_bytes = facts.bytes / (facts.head + 1).saturating_sub(facts.first).max(1);
         }
+    }
+
+    /// Announcements were lost: what comes now may follow something that is not known here.
+    pub(super) fn doubt(&self) {
+        self.inner.lock().doubts += 1;
+    }
+
+    /// The log was read ahead of its announcements: whoever was given that comes back with it.
+    pub(super) fn reaches(&self, head: Seq) {
+        let mut inner = self.inner.lock();
+        inner.head = inner.head.max(head);
     }
 
     /// The log's heads were read again after announcements were lost.
@@ -152,9 +176,15 @@ impl ChannelState {
         let mut inner = self.inner.lock();
         inner.loaded = true;
         inner.recheck = true;
+        inner.doubts = inner.doubts.saturating_sub(1);
         if let Some(facts) = facts {
             inner.head = inner.head.max(facts.head);
             inner.first = inner.first.max(facts.first);
+        }
+        if inner.doubts == 0 {
+            inner.announced = inner.head;
+            let next = inner.head + 1;
+            inner.place_before(next);
         }
         inner.queued = true;
     }
@@ -165,12 +195,22 @@ impl ChannelState {
         inner.used = true;
         inner.rate.note(now);
         let (tick, grown) = (inner.tick, message.weight());
-        if let Some(seq) = message.seq {
-            inner.head = inner.head.max(seq);
-            inner.mean_bytes = (inner.mean_bytes * 7 + message.payload.json().len() as u64) / 8;
-        }
-        let head = inner.head;
-        inner.ring.push_back(Entry { tick, head, message });
+        let head = match message.seq {
+            Some(seq) => {
+                inner.head = inner.head.max(seq);
+                inner.mean_bytes = (inner.mean_bytes * 7 + message.payload.json().len() as u64) / 8;
+                inner.announced = seq;
+                inner.place_before(seq);
+                seq
+            }
+            None => {
+                inner.ephemeral += 1;
+                // Where it belongs is only known with the head; until then it is beyond everybody's.
+                if inner.doubts > 0 { UNKNOWN } else { inner.announced }
+            }
+        };
+        let ephemeral = inner.ephemeral;
+        inner.ring.push_back(Entry { tick, head, ephemeral, message });
         inner.ring_bytes += grown;
         let keep = if over { 1 } else { config.ring_messages };
         let mut shrunk = 0;
@@ -269,17 +309,14 @@ impl ChannelState {
         self.inner.lock().standing()
     }
 
-    /// How many ephemeral messages were not fanned out yet: whoever goes live now misses them.
-    pub(super) fn ephemeral_waiting(&self, after: Tick) -> u64 {
+    /// How many ephemeral messages a subscription misses that goes live now, without those that its
+    /// filter drops, as far as memory still has them.
+    pub(super) fn ephemeral_missed(&self, subscription: &Subscription) -> u64 {
         let inner = self.inner.lock();
-        let from = inner.fanned.max(after);
-        inner
-            .ring
-            .iter()
-            .rev()
-            .take_while(|entry| entry.tick > from)
-            .filter(|entry| entry.message.seq.is_none())
-            .count() as u64
+        let start = inner.index_after_tick(subscription.tick);
+        let dropped = |entry: &&Entry| entry.message.seq.is_none() && !subscription.passes(&entry.message);
+        let dropped = inner.ring.range(start..).filter(dropped).count() as u64;
+        inner.ephemeral.saturating_sub(subscription.ephemeral + dropped)
     }
 
     pub(super) fn rate(&self, now: Duration) -> f64 {
@@ -341,7 +378,15 @@ impl Inner {
     }
 
     fn standing(&self) -> Standing {
-        Standing { head: self.head, first: self.first.min(self.head + 1), tick: self.tick }
+        let first = self.first.min(self.head + 1);
+        Standing { head: self.head, first, tick: self.tick, ephemeral: self.ephemeral }
+    }
+
+    /// A head that was read is ahead of what is announced: what came before `seq` did not follow it.
+    fn place_before(&mut self, seq: Seq) {
+        for entry in self.ring.iter_mut().rev().take_while(|entry| entry.head >= seq && entry.message.seq.is_none()) {
+            entry.head = seq - 1;
+        }
     }
 
     fn pop_front(&mut self) -> usize {

@@ -174,6 +174,7 @@ impl Connection {
             slot,
             cursor: plan.cursor,
             tick: standing.tick,
+            ephemeral: standing.ephemeral,
             phase: Phase::Live,
             owed: plan.owed,
             dropped: 0,

@@ -50,8 +50,9 @@ impl Connection {
         let writable = Self::is_writable(out);
         let Some(subscription) = out.subscriptions.get(key) else { return };
         if subscription.phase == Phase::Behind {
-            let lost = batch.ephemeral_after(subscription.tick);
+            let lost = batch.gone_before(subscription) + batch.ephemeral_missed(subscription);
             subscription.dropped += lost;
+            batch.heard(subscription);
             self.hub.metrics.ephemeral_dropped.increment(lost);
             return;
         }
@@ -79,7 +80,7 @@ impl Connection {
         let Some(subscription) = out.subscriptions.get(key) else { return };
         let (written, rest) = batch.messages().split_at(taken);
         subscription.cursor = written.iter().rev().find_map(|message| message.seq).unwrap_or(subscription.cursor);
-        subscription.tick = batch.tick(batch.messages().len() - 1);
+        batch.heard(subscription);
         let passes = |message: &&Arc<Message>| message.seq.is_none() && subscription.passes(message);
         let lost = rest.iter().filter(passes).count() as u64;
         subscription.dropped += lost;
@@ -95,19 +96,31 @@ impl Connection {
     fn deliver_in_parts(&self, out: &mut Out, key: Key, batch: &Batch, tally: &mut Tally) {
         let Some(subscription) = out.subscriptions.get(key) else { return };
         let mut reached = Reached { cursor: subscription.cursor, ..Reached::default() };
-        reached.hole =
-            batch.recheck && batch.messages().is_empty() && subscription.channel.standing().head > subscription.cursor;
+        let gone = batch.gone_before(subscription);
+        subscription.dropped += gone;
+        self.hub.metrics.ephemeral_dropped.increment(gone);
         let mut part: Vec<Arc<Message>> = Vec::new();
         for (index, message) in batch.messages().iter().enumerate() {
             let Some(subscription) = out.subscriptions.get(key) else { return };
+            let place = batch.heads[index];
             let seen = batch.tick(index) <= subscription.tick || message.seq.is_some_and(|seq| seq <= reached.cursor);
             if seen {
                 reached.index = index + 1;
                 continue;
             }
-            if message.seq.is_some_and(|seq| seq > reached.cursor + 1) {
+            if message.seq.is_some_and(|seq| seq > reached.cursor + 1)
+                || (message.seq.is_none() && place > reached.cursor)
+            {
                 reached.hole = true;
                 break;
+            }
+            if message.seq.is_none() && place < reached.cursor {
+                // What was read from the log was ahead of the announcements: its place has passed.
+                let lost = u64::from(subscription.passes(message));
+                subscription.dropped += lost;
+                self.hub.metrics.ephemeral_dropped.increment(lost);
+                reached.index = index + 1;
+                continue;
             }
             reached.cursor = message.seq.unwrap_or(reached.cursor);
             if !subscription.passes(message) {
@@ -158,7 +171,9 @@ impl Connection {
     /// Moves a subscription as far as a batch was dealt with. `left` was gathered and not taken.
     fn settle_at(&self, out: &mut Out, key: Key, batch: &Batch, reached: &Reached, left: &[Arc<Message>]) {
         let Some(subscription) = out.subscriptions.get(key) else { return };
-        let done = left.is_empty() && !reached.hole && reached.index == batch.messages().len();
+        // A head that was read again may be beyond what is announced.
+        let beyond = batch.recheck && subscription.channel.standing().head > reached.cursor;
+        let done = left.is_empty() && !reached.hole && !beyond && reached.index == batch.messages().len();
         let unwritten = left.iter().find_map(|message| message.seq);
         subscription.cursor = unwritten.map_or(reached.cursor, |seq| seq - 1);
         if !batch.messages().is_empty() {
@@ -166,7 +181,7 @@ impl Connection {
             let lost = rest.filter(|message| message.seq.is_none() && subscription.passes(message)).count() as u64;
             subscription.dropped += lost;
             self.hub.metrics.ephemeral_dropped.increment(lost);
-            subscription.tick = subscription.tick.max(batch.tick(batch.messages().len() - 1));
+            batch.heard(subscription);
         }
         if !done {
             self.fall_behind(out, key.place);

@@ -14,6 +14,7 @@ use tidings_core::{
 };
 
 use super::{
+    channel::ChannelState,
     connection::{Connection, Out},
     notice::Notice,
     subscription::{Owed, Phase, Subscription},
@@ -29,7 +30,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// How many messages a filtered `last` looks through at most.
 const SCAN: u64 = 10_000;
 /// How long a log that cannot be read is waited for.
-const RETRY: Duration = Duration::from_millis(250);
+pub(super) const RETRY: Duration = Duration::from_millis(250);
 /// How often a subscription that is behind is told where it stands.
 const POSITION_PERIOD: Duration = Duration::from_secs(1);
 
@@ -39,6 +40,7 @@ const CHUNKS_A_TURN: usize = 8;
 /// A subscription that is being served.
 struct Served {
     channel: Channel,
+    state: Arc<ChannelState>,
     key: Key,
     cursor: Seq,
     owed: Owed,
@@ -125,7 +127,7 @@ impl Connection {
         };
         out.turn = key.place;
         let (channel, state) = (next.request.channel.clone(), next.channel.clone());
-        let served = Served { channel, key, cursor: next.cursor, owed: next.owed };
+        let served = Served { channel, state: state.clone(), key, cursor: next.cursor, owed: next.owed };
         if served.owed != Owed::Nothing {
             return Job::Serve(served);
         }
@@ -191,6 +193,7 @@ impl Connection {
     async fn snapshot(&self, served: &Served, reason: &str) -> Result<()> {
         let at = self.hub.states.at_head(&served.channel).await?;
         let seq = at.as_ref().map_or(served.cursor, |at| at.seq);
+        served.state.reaches(seq);
         let mut out = self.out.lock();
         let Some(subscription) = out.subscriptions.get(served.key) else { return Ok(()) };
         subscription.cursor = seq;
@@ -209,10 +212,12 @@ impl Connection {
     /// History up to the state, then the state: before it show, after it fold.
     async fn history_then_snapshot(&self, served: &Served, pace: &mut Pace) -> Result<()> {
         let at = self.hub.states.at_head(&served.channel).await?;
-        let Some(at) = at.filter(|at| at.seq > served.cursor) else {
-            return self.snapshot(served, "joined").await;
+        let Some(at) = at else {
+            self.change(served, |subscription| subscription.owed = Owed::Nothing);
+            return Ok(());
         };
-        if self.replay_until(served, at.seq, pace).await? == Some(at.seq) {
+        // Not a newer state than this one: what lies between was not shown.
+        if at.seq <= served.cursor || self.replay_until(served, at.seq, pace).await? == Some(at.seq) {
             self.with(served, |this, out| this.note_snapshot(out, served, &at, "joined"));
             self.change(served, |subscription| subscription.owed = Owed::Nothing);
         }
@@ -250,10 +255,10 @@ impl Connection {
         }
         let standing = subscription.channel.standing();
         if subscription.cursor >= standing.head {
-            if !subscription.initial {
-                subscription.dropped += subscription.channel.ephemeral_waiting(subscription.tick);
-            }
-            subscription.tick = standing.tick;
+            let lost = subscription.channel.ephemeral_missed(subscription);
+            subscription.dropped += lost;
+            self.hub.metrics.ephemeral_dropped.increment(lost);
+            (subscription.tick, subscription.ephemeral) = (standing.tick, standing.ephemeral);
             let first_time = std::mem::replace(&mut subscription.initial, false);
             self.settle(out, key.place);
             self.tell_position(out, key, if first_time { Duration::ZERO } else { POSITION_PERIOD }, true);
@@ -290,6 +295,7 @@ impl Connection {
             newest: false,
         };
         let page = self.hub.log.read(&served.channel, read).await?;
+        served.state.reaches(page.head);
         if page.first > served.cursor + 1 {
             return Ok(self.with(served, |this, out| this.tell_gap(out, served, &page)));
         }

@@ -25,8 +25,9 @@ use super::{
 /// What a worker takes of one channel at once.
 const BATCH_MESSAGES: usize = 128;
 const BATCH_BYTES: usize = 512 * 1024;
-/// After so many subscribers, of one channel or of many, a worker lets others run.
-const CHUNK: usize = 256;
+/// After so many subscribers, of one channel or of many, a worker lets others run. Few in tests, so that
+/// others come between two subscribers of one batch.
+const CHUNK: usize = if cfg!(test) { 3 } else { 256 };
 /// What a channel without subscribers counts for.
 const LEAST: usize = 8;
 /// How often idle channels are looked for.

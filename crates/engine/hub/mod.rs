@@ -250,25 +250,51 @@ impl Hub {
 
     /// Hears that announcements were lost: all heads are read again.
     pub fn uncertain(self: &Arc<Self>) {
-        let hub = self.clone();
+        let (hub, mut stopping, all) = (self.clone(), self.tasks.stopping(), self.in_memory());
+        all.iter().for_each(|channel| channel.doubt());
         self.tasks.spawn(
             "hub.reload",
             Box::pin(async move {
-                for channel in hub.in_memory() {
-                    match hub.log.facts(&channel.name).await {
-                        Ok(facts) => {
-                            channel.reload(facts.as_ref());
-                            hub.workers.enqueue(channel);
-                        }
-                        Err(error) => tracing::error!(channel = %channel.name, %error, "a head could not be read"),
+                let mut unread = all;
+                loop {
+                    unread = hub.reload(unread).await;
+                    if unread.is_empty() {
+                        return;
+                    }
+                    tokio::select! {
+                        () = tokio::time::sleep(drain::RETRY) => {}
+                        () = &mut stopping => return,
                     }
                 }
             }),
         );
     }
 
+    /// Reads the heads of channels again. Those whose head could not be read: somebody may stand before it
+    /// for ever, so they have to be read later.
+    async fn reload(&self, channels: Vec<Arc<ChannelState>>) -> Vec<Arc<ChannelState>> {
+        let mut unread = Vec::new();
+        for channel in channels {
+            match self.log.facts(&channel.name).await {
+                Ok(facts) => {
+                    channel.reload(facts.as_ref());
+                    self.workers.enqueue(channel);
+                }
+                Err(error) => {
+                    tracing::error!(channel = %channel.name, %error, "a head could not be read; it is tried again");
+                    unread.push(channel);
+                }
+            }
+        }
+        unread
+    }
+
     fn in_memory(&self) -> Vec<Arc<ChannelState>> {
-        self.shards.iter().flat_map(|shard| shard.read().values().cloned().collect::<Vec<_>>()).collect()
+        let all = self.shards.iter().flat_map(|shard| shard.read().values().cloned().collect::<Vec<_>>());
+        let mut all: Vec<_> = all.collect();
+        // A map's order is another one in each process: what is done with them could not be repeated.
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
     }
 
     /// Drops channels that nobody subscribes to and nobody published to since the last sweep.

@@ -300,6 +300,8 @@ pub(super) struct Subscription {
     pub(super) request: SubscribeRequest,
     pub(super) cursor: Seq,
     pub(super) tick: Tick,
+    /// How many ephemeral messages the channel had had at that tick.
+    pub(super) ephemeral: u64,
     pub(super) phase: Phase,
     pub(super) owed: Owed,
     /// Ephemeral messages lost since the last one that was written.
@@ -337,7 +339,7 @@ mod tests {
 
     fn plan(value: &Value, head: Seq, first: Seq, has_state: bool) -> (Value, Seq, Owed) {
         let epoch = Epoch("e1".into());
-        let plan = Plan::of(&request(value), Standing { head, first, tick: 0 }, &epoch, has_state);
+        let plan = Plan::of(&request(value), Standing { head, first, tick: 0, ephemeral: 0 }, &epoch, has_state);
         (serde_json::to_value(&plan.outcome).expect("serialises"), plan.cursor, plan.owed)
     }
 

@@ -4,7 +4,7 @@
 //! the receipt resolves, unless they are paused.
 //! It is not durable: what outlives a [`MemoryLog::reopen`] is what the new log shares with the old one.
 
-mod store;
+pub(crate) mod store;
 
 use std::{
     collections::{HashSet, VecDeque},

@@ -21,7 +21,7 @@ use super::MemoryConfig;
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Something that a sink is to hear.
-pub(super) enum News {
+pub(crate) enum News {
     Committed(Vec<Committed>),
     Trimmed(Channel, Seq),
     StateWanted(Channel, Seq),
@@ -73,8 +73,8 @@ struct Sent {
 type SentKey = (Channel, Option<UserId>, SmolStr);
 
 /// The contents of a log.
-pub(super) struct Store {
-    pub(super) epoch: Epoch,
+pub(crate) struct Store {
+    pub(crate) epoch: Epoch,
     global: u64,
     time: Timestamp,
     channels: BTreeMap<Channel, Kept>,
@@ -83,7 +83,7 @@ pub(super) struct Store {
 }
 
 impl Store {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             epoch: Epoch(tidings_core::id::random()),
             global: 0,
@@ -95,7 +95,7 @@ impl Store {
     }
 
     /// One send: where its publications stand, and what is to be announced.
-    pub(super) fn append(
+    pub(crate) fn append(
         &mut self,
         publications: Vec<Publication>,
         now: Timestamp,
@@ -172,7 +172,7 @@ impl Store {
     }
 
     /// Trims what the configuration no longer keeps, as far as saved states allow.
-    pub(super) fn trim(&mut self, config: &MemoryConfig, now: Timestamp) -> Vec<News> {
+    pub(crate) fn trim(&mut self, config: &MemoryConfig, now: Timestamp) -> Vec<News> {
         let mut news = Vec::new();
         for (channel, kept) in &mut self.channels {
             let keep = (config.retention)(channel.namespace());
@@ -207,7 +207,39 @@ impl Store {
         news
     }
 
-    pub(super) fn read(&self, channel: &Channel, read: &Read) -> Page {
+    /// Trims a channel below `first`, as far as saved states allow.
+    pub(crate) fn trim_below(&mut self, channel: &Channel, first: Seq, config: &MemoryConfig) -> Vec<News> {
+        let Some(kept) = self.channels.get_mut(channel) else { return Vec::new() };
+        let (before, mut first) = (kept.first(), first.min(kept.head + 1));
+        let mut news = Vec::new();
+        if config.projected.contains(channel.namespace()) {
+            let saved = kept.saved.as_ref().map_or(0, |saved| saved.seq);
+            if first > saved + 1 {
+                news.push(News::StateWanted(channel.clone(), first - 1));
+            }
+            first = first.min(saved + 1);
+        }
+        if first > before {
+            kept.messages = kept.messages.split_off(&first);
+            news.push(News::Trimmed(channel.clone(), first));
+        }
+        news
+    }
+
+    /// Forgets the newest so many messages of the whole log, but none that is in a saved state.
+    pub(crate) fn lose_tail(&mut self, lost: u64) {
+        let keep = self.global.saturating_sub(lost);
+        self.global = keep;
+        for kept in self.channels.values_mut() {
+            let saved = kept.saved.as_ref().map_or(0, |saved| saved.seq);
+            while kept.messages.last_key_value().is_some_and(|(seq, last)| last.global > keep && *seq > saved) {
+                kept.messages.pop_last();
+                kept.head -= 1;
+            }
+        }
+    }
+
+    pub(crate) fn read(&self, channel: &Channel, read: &Read) -> Page {
         let Some(kept) = self.channels.get(channel) else { return Page { messages: Vec::new(), head: 0, first: 1 } };
         let end = read.before.unwrap_or(Seq::MAX);
         let mut messages = Vec::new();
@@ -242,7 +274,7 @@ impl Store {
         Page { messages, head: kept.head, first: kept.first() }
     }
 
-    pub(super) fn feed(&self, after: u64, limit: usize) -> Vec<Committed> {
+    pub(crate) fn feed(&self, after: u64, limit: usize) -> Vec<Committed> {
         let all = self.channels.values().flat_map(|kept| kept.messages.values());
         let mut found: Vec<Committed> = all.filter(|committed| committed.global > after).cloned().collect();
         found.sort_by_key(|committed| committed.global);
@@ -250,11 +282,11 @@ impl Store {
         found
     }
 
-    pub(super) fn facts(&self, channel: &Channel) -> Option<ChannelFacts> {
+    pub(crate) fn facts(&self, channel: &Channel) -> Option<ChannelFacts> {
         self.channels.get(channel).map(|kept| kept.facts(channel))
     }
 
-    pub(super) fn list(&self, query: &ListChannels) -> Vec<ChannelFacts> {
+    pub(crate) fn list(&self, query: &ListChannels) -> Vec<ChannelFacts> {
         let wanted = |channel: &Channel, kept: &Kept| {
             query.namespace.as_deref().is_none_or(|namespace| channel.namespace() == namespace)
                 && query.project.as_deref().is_none_or(|project| kept.project.as_deref() == Some(project))
@@ -264,7 +296,7 @@ impl Store {
         all.take(query.limit).map(|(channel, kept)| kept.facts(channel)).collect()
     }
 
-    pub(super) fn save_state(&mut self, channel: &Channel, state: SavedState) {
+    pub(crate) fn save_state(&mut self, channel: &Channel, state: SavedState) {
         if let Some(kept) = self.channels.get_mut(channel)
             && kept.saved.as_ref().is_none_or(|saved| saved.seq <= state.seq)
         {
@@ -272,14 +304,14 @@ impl Store {
         }
     }
 
-    pub(super) fn delete(&mut self, channel: &Channel) -> Result<News> {
+    pub(crate) fn delete(&mut self, channel: &Channel) -> Result<News> {
         let kept = self.channels.get_mut(channel).ok_or_else(Error::not_found)?;
         kept.messages.clear();
         kept.saved = None;
         Ok(News::Deleted(channel.clone()))
     }
 
-    pub(super) fn begin_command(
+    pub(crate) fn begin_command(
         &mut self,
         user: &UserId,
         id: &str,
@@ -296,7 +328,7 @@ impl Store {
         None
     }
 
-    pub(super) fn end_command(&mut self, user: &UserId, id: &str, answer: Option<&str>) {
+    pub(crate) fn end_command(&mut self, user: &UserId, id: &str, answer: Option<&str>) {
         let key = (user.clone(), id.to_owned());
         match answer {
             Some(answer) => {

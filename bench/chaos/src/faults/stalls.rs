@@ -55,7 +55,7 @@ pub fn reading(run: &Run) -> Result<Outcome, String> {
         most = most.max(behind);
         thread::sleep(Duration::from_millis(500));
     }
-    let let_go = scene.server.metric("tidings_silent_clients_total")?;
+    let let_go = scene.server.metric("tidings_connections_ended_total{code=\"silent\"}")?;
     let fell = scene.server.metric("tidings_fell_behind_total")?;
     let mut outcome = scene.end(run, Leave::default()).without_told();
     outcome.fact(format!(
@@ -89,7 +89,7 @@ pub fn half_open(run: &Run) -> Result<Outcome, String> {
     let (gone, time) =
         timed(|| until(limit, || scene.server.metric("tidings_connections").is_ok_and(|all| all <= direct)));
     let left = scene.server.metric("tidings_connections")? - direct;
-    let fell_silent = scene.server.metric("tidings_silent_clients_total")?;
+    let fell_silent = scene.server.metric("tidings_connections_ended_total{code=\"silent\"}")?;
     // Who was let go hears so now, and comes back another way.
     drop(proxy);
     scene.fleet.wait_until_live(run.patience())?;

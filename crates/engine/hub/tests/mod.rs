@@ -3,7 +3,7 @@
 //! Guarantees: nothing waits for a time to pass.
 //! It is not a test of any transport: outlets record.
 
-mod random;
+mod simulation;
 mod world;
 
 use std::time::Duration;

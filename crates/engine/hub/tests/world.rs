@@ -30,7 +30,7 @@ impl Reducer for Sum {
     }
 }
 
-struct Counts;
+pub(super) struct Counts;
 
 impl Handler for Counts {
     fn domain(&self) -> &'static str {
