@@ -47,6 +47,8 @@ struct Inner {
     /// Whoever is about to attach; a pinned channel stays in memory.
     pins: usize,
     deleted: bool,
+    /// It is no longer in the map of channels.
+    retired: bool,
     /// Somebody's cursor may be behind although nothing is new: the fan-out looks at everybody.
     recheck: bool,
     /// So many times announcements were lost for which the head was not read again yet.
@@ -191,6 +193,10 @@ impl ChannelState {
 
     pub(super) fn push(&self, message: Arc<Message>, config: &HubConfig, over: bool, now: Duration) -> Change {
         let mut inner = self.inner.lock();
+        if inner.retired {
+            // Whoever found it before it went: nobody listens, and the next who asks begins anew.
+            return Change { grown: 0, shrunk: 0, dirty: false };
+        }
         inner.tick += 1;
         inner.used = true;
         inner.rate.note(now);
@@ -360,6 +366,7 @@ impl ChannelState {
             inner.used = false;
             return None;
         }
+        inner.retired = true;
         inner.ring.clear();
         Some(std::mem::take(&mut inner.ring_bytes))
     }

@@ -6,14 +6,15 @@
 mod simulation;
 mod world;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
-use tidings_core::{Channel, Principal, log::EventLog, outlet::Ending};
+use tidings_core::{Channel, Event, Message, Principal, Timestamp, log::EventLog, outlet::Ending};
 use tidings_testkit::{PATIENCE, RecordingOutlet, Taken};
 use tokio::time::timeout;
 
 use self::world::{World, of_kind, seqs, until_seq};
+use super::{HubConfig, channel::ChannelState};
 
 #[tokio::test]
 async fn the_answer_comes_before_the_first_message_and_the_order_holds() {
@@ -305,4 +306,17 @@ async fn a_look_at_the_figures_and_a_connection_that_goes_never_wait_for_each_ot
     gone.expect("they go");
     assert_eq!(world.hub.connection_count(), 0);
     world.stop().await;
+}
+
+#[test]
+fn a_commit_that_found_a_channel_just_before_it_went_leaves_no_bytes_behind() {
+    let name: Channel = "thing:1".parse().expect("a channel");
+    let said = |seq| Arc::new(Message::new(name.clone(), Some(seq), Timestamp(0), Event::new("thing.said", seq)));
+    let (state, config) = (ChannelState::new(name.clone(), 0), HubConfig::default());
+    assert!(state.push(said(1), &config, false, Duration::ZERO).grown > 0);
+    assert_eq!(state.retire_if_idle(), None, "it was used since the last look");
+    let held = state.retire_if_idle().expect("idle");
+    assert!(held > 0);
+    let late = state.push(said(2), &config, false, Duration::ZERO);
+    assert_eq!((late.grown, late.shrunk, late.dirty), (0, 0, false));
 }
