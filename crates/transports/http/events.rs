@@ -102,7 +102,11 @@ fn check_count(count: usize) -> Result<()> {
 
 /// What is wrong with an array: its entries are taken apart, so that it can be said with a number.
 fn wrong_entry(text: &str, error: &serde_json::Error) -> Error {
-    let Ok(entries) = serde_json::from_str::<Vec<&RawValue>>(text) else { return refusal(error) };
+    let entries: Vec<&RawValue> = match serde_json::from_str(text) {
+        Ok(entries) => entries,
+        // What is no JSON at all is that first, however early something else is wrong.
+        Err(broken) => return refusal(&broken),
+    };
     if let Err(refused) = check_count(entries.len()) {
         return refused;
     }
@@ -153,6 +157,8 @@ mod tests {
             ("7", Code::BadRequest),
             ("[]", Code::BadRequest),
             ("[7]", Code::InvalidData),
+            ("[[[[[[[[", Code::BadRequest),
+            (r#"[7,{"type":"#, Code::BadRequest),
             (r#"{"type":"a.b","data":{}"#, Code::BadRequest),
             (r#"{"type":"a.b"}"#, Code::InvalidData),
             (r#"{"data":{}}"#, Code::InvalidData),
