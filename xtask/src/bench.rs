@@ -23,7 +23,10 @@ use machine::Machine;
 use plan::{Peer, Work};
 use server::{Kind, Running};
 
-use crate::step::{self, Outcome};
+use crate::{
+    outside::{self, Programs},
+    step::{self, Outcome},
+};
 
 /// The longest that one work on one server may take.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -108,52 +111,15 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     if arguments.strict && missed > 0 { Err(format!("{missed} targets are missed")) } else { Ok(()) }
 }
 
-/// Where the built programs are.
-struct Programs {
-    tidings: PathBuf,
-    /// The folder of the load generator and the peers.
-    bench: PathBuf,
-    /// Where servers get their directories: on the disk, where a commit costs what it costs.
-    scratch: PathBuf,
-}
-
 fn build(arguments: &Arguments, peers: &[Peer]) -> Result<Programs, String> {
-    let own = step::programs()?;
-    let target = own.parent().ok_or("this program lies in no target folder")?;
-    let tidings = match &arguments.binary {
-        Some(binary) => std::path::absolute(binary).map_err(|error| format!("{}: {error}", binary.display()))?,
-        None => {
-            step::run(&mut step::cargo(&["build", "--release", "--package", "tidings"]))?;
-            target.join("release/tidings")
-        }
-    };
-    if !tidings.exists() {
-        return Err(format!("there is no program {}", tidings.display()));
-    }
-    let place = target.join("bench");
-    let mut cargo = workspace_cargo("build");
-    cargo.arg("--target-dir").arg(&place).args(["--package", "tidings-load"]);
-    cargo.args(if arguments.quick { &[] } else { ["--release"].as_slice() });
-    for package in peers.iter().filter_map(|peer| peer.package()) {
-        cargo.args(["--package", package]);
-    }
-    step::run(&mut cargo)?;
+    let packages: Vec<&str> =
+        ["tidings-load"].into_iter().chain(peers.iter().filter_map(|peer| peer.package())).collect();
+    let programs = outside::build(arguments.binary.as_deref(), &packages, arguments.quick)?;
     if peers.contains(&Peer::Node) {
-        step::run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(folder().join("node")))?;
+        let node = outside::folder().join("node");
+        step::run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(node))?;
     }
-    let bench = place.join(if arguments.quick { "debug" } else { "release" });
-    Ok(Programs { tidings, bench, scratch: place })
-}
-
-/// The workspace of the load generator, the chaos harness and the peers.
-pub(crate) fn folder() -> PathBuf {
-    step::workspace().join("bench")
-}
-
-pub(crate) fn workspace_cargo(command: &str) -> Command {
-    let mut cargo = Command::new("cargo");
-    cargo.args([command, "--locked"]).current_dir(folder());
-    cargo
+    Ok(programs)
 }
 
 /// Starts a server, puts the load on it, and returns what the load generator found.
@@ -192,22 +158,8 @@ fn show(work: Work, kind: Kind, report: &serde_json::Value) {
 
 /// The step `bench` of `cargo xtask test`: the load generator's own tests, and the whole chain in small.
 pub(crate) fn test() -> Outcome {
-    let binary = step::programs()?.join("tidings");
-    if !binary.exists() {
-        return Err("the server is not built: run the step `build` first".to_owned());
-    }
-    step::run(Command::new("cargo").args(["fmt", "--all", "--check"]).current_dir(folder()))?;
-    let own = step::programs()?;
-    let place = own.parent().ok_or("this program lies in no target folder")?.join("bench");
     // The peers that pull in a stack of their own are left out: a run of the bench builds them.
-    let packages = ["--package", "tidings-load", "--package", "tidings-floor"];
-    let cargo = |command| {
-        let mut cargo = workspace_cargo(command);
-        cargo.arg("--target-dir").arg(&place).args(packages);
-        cargo
-    };
-    step::run(cargo("clippy").args(["--all-targets", "--", "-D", "warnings"]))?;
-    step::run(&mut cargo("test"))?;
+    let binary = outside::check(&["tidings-load", "tidings-floor"])?;
     run(&Arguments {
         only: vec![Work::Paced, Work::Slow, Work::Replay],
         peers: vec![Peer::Floor],

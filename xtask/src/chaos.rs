@@ -7,7 +7,7 @@
 use std::{path::PathBuf, process::Command};
 
 use crate::{
-    bench::{folder, workspace_cargo},
+    outside,
     step::{self, Outcome},
 };
 
@@ -45,26 +45,9 @@ pub(crate) struct Arguments {
 
 /// Builds what is needed, and runs the harness.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
-    let own = step::programs()?;
-    let target = own.parent().ok_or("this program lies in no target folder")?;
-    let tidings = match &arguments.binary {
-        Some(binary) => std::path::absolute(binary).map_err(|error| format!("{}: {error}", binary.display()))?,
-        None => {
-            step::run(&mut step::cargo(&["build", "--release", "--package", "tidings"]))?;
-            target.join("release/tidings")
-        }
-    };
-    if !tidings.exists() {
-        return Err(format!("there is no program {}", tidings.display()));
-    }
-    let place = target.join("bench");
-    let mut cargo = workspace_cargo("build");
-    cargo.arg("--target-dir").arg(&place).args(["--package", "tidings-chaos"]);
-    cargo.args(if arguments.quick { [].as_slice() } else { &["--release"] });
-    step::run(&mut cargo)?;
-    let harness = place.join(if arguments.quick { "debug" } else { "release" }).join("tidings-chaos");
-    let mut command = Command::new(harness);
-    command.arg("--binary").arg(tidings).arg("--scratch").arg(place.join("chaos"));
+    let programs = outside::build(arguments.binary.as_deref(), &["tidings-chaos"], arguments.quick)?;
+    let mut command = Command::new(programs.bench.join("tidings-chaos"));
+    command.arg("--binary").arg(programs.tidings).arg("--scratch").arg(programs.scratch.join("chaos"));
     if !arguments.only.is_empty() {
         command.args(["--only", &arguments.only.join(",")]);
     }
@@ -87,20 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 
 /// The step `chaos` of `cargo xtask test`: the harness's own tests, and every fault in small.
 pub(crate) fn test() -> Outcome {
-    let own = step::programs()?;
-    let binary = own.join("tidings");
-    if !binary.exists() {
-        return Err("the server is not built: run the step `build` first".to_owned());
-    }
-    let place = own.parent().ok_or("this program lies in no target folder")?.join("bench");
-    step::run(Command::new("cargo").args(["fmt", "--all", "--check"]).current_dir(folder()))?;
-    let cargo = |command| {
-        let mut cargo = workspace_cargo(command);
-        cargo.arg("--target-dir").arg(&place).args(["--package", "tidings-chaos"]);
-        cargo
-    };
-    step::run(cargo("clippy").args(["--all-targets", "--", "-D", "warnings"]))?;
-    step::run(&mut cargo("test"))?;
+    let binary = outside::check(&["tidings-chaos"])?;
     run(&Arguments {
         only: Vec::new(),
         clients: None,

@@ -9,6 +9,7 @@ mod bench;
 mod chaos;
 mod clients;
 mod fuzz;
+mod outside;
 mod step;
 mod test;
 

@@ -16,7 +16,8 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{Programs, folder, machine::Machine, plan::Peer};
+use super::{machine::Machine, plan::Peer};
+use crate::outside::{self, Programs};
 
 /// How long a server may take to be ready, and the time between two looks.
 const READY_LOOKS: u32 = 300;
@@ -118,7 +119,7 @@ fn command(kind: Kind, programs: &Programs, machine: &Machine, port: u16) -> Com
         }
         Kind::Peer(Peer::Node) => {
             let mut command = machine.on_a_leash("node");
-            command.arg(folder().join("node/server.js")).arg(port.to_string()).env("NODE_ENV", "production");
+            command.arg(outside::folder().join("node/server.js")).arg(port.to_string()).env("NODE_ENV", "production");
             command
         }
         Kind::Peer(peer) => {
