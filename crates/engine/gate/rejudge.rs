@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
-use tidings_core::{Action, BoxFuture, Message, Result, UserId, bus::Listener};
+use tidings_core::{BoxFuture, Error, Message, Result, UserId, bus::Listener};
 
 use super::Gate;
-use crate::hub::{Connection, Hub};
+use crate::hub::Hub;
 
 /// Listens to events that change rights. An event whose data has a `userId` concerns that user only.
 #[derive(Debug)]
@@ -26,20 +26,6 @@ struct Concerns {
     user_id: Option<UserId>,
 }
 
-impl Rejudge {
-    async fn judge(&self, connection: &Arc<Connection>) {
-        let principal = connection.principal();
-        for channel in connection.channels() {
-            match self.gate.authorise(&principal, Action::Subscribe, &channel).await {
-                Err(error) if !error.code().retryable() => {
-                    connection.close_subscription(&channel, error.code(), "the right to read this channel is gone");
-                }
-                _ => {}
-            }
-        }
-    }
-}
-
 impl Listener for Rejudge {
     fn name(&self) -> &str {
         "gate.rejudge"
@@ -52,7 +38,9 @@ impl Listener for Rejudge {
             self.gate.rights_changed();
             for connection in self.hub.connections() {
                 if concerns.as_ref().is_none_or(|user| *user == connection.principal().user) {
-                    self.judge(&connection).await;
+                    // What cannot be told now is no reason: the log is unavailable to everybody then.
+                    let known = |error: &Error| !error.code().retryable();
+                    self.gate.rejudge(&connection, connection.channels(), known).await;
                 }
             }
             Ok(())

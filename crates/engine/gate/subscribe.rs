@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use tidings_core::{Action, Channel, Principal, Result, outlet::Said};
+use tidings_core::{Action, Channel, Error, Result, outlet::Said};
 
 use super::Gate;
 use crate::hub::{Connection, Outcome, SubscribeRequest};
@@ -33,16 +33,19 @@ impl Gate {
         }
         let channels: Vec<Channel> = allowed.iter().flatten().map(|request| request.channel.clone()).collect();
         connection.subscribe(allowed, answer).await;
-        let now = connection.principal();
-        if rights != self.rights() || !Arc::ptr_eq(&principal, &now) {
-            self.rejudge(connection, &now, channels).await;
+        if rights != self.rights() || !Arc::ptr_eq(&principal, &connection.principal()) {
+            self.rejudge(connection, channels, |_| true).await;
         }
     }
 
-    /// Ends those subscriptions that this principal may not have, or of which that cannot be told now.
-    pub async fn rejudge(&self, connection: &Arc<Connection>, principal: &Principal, channels: Vec<Channel>) {
+    /// Ends those of the subscriptions that the connection's principal may not have. `ends` says of an
+    /// error whether it counts: not to know whether somebody may is one, too.
+    pub async fn rejudge(&self, connection: &Arc<Connection>, channels: Vec<Channel>, ends: impl Fn(&Error) -> bool) {
+        let principal = connection.principal();
         for channel in channels {
-            if let Err(error) = self.authorise(principal, Action::Subscribe, &channel).await {
+            if let Err(error) = self.authorise(&principal, Action::Subscribe, &channel).await
+                && ends(&error)
+            {
                 connection.close_subscription(&channel, error.code(), "the right to read this channel is gone");
             }
         }

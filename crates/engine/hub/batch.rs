@@ -31,11 +31,10 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn new(entries: &[Entry], recheck: bool) -> Self {
-        let messages: Vec<Arc<Message>> = entries.iter().map(|entry| entry.message.clone()).collect();
-        let last_seq = messages.iter().rev().find_map(|message| message.seq);
-        let ephemeral = messages.iter().filter(|message| message.seq.is_none()).count();
-        let bytes = messages.iter().map(|message| message.payload.json().len() as u64).sum();
+    pub(super) fn new(entries: Vec<Entry>, recheck: bool) -> Self {
+        let last_seq = entries.iter().rev().find_map(|entry| entry.message.seq);
+        let ephemeral = entries.iter().filter(|entry| entry.message.seq.is_none()).count();
+        let bytes = entries.iter().map(|entry| entry.message.payload.json().len() as u64).sum();
         let first_tick = entries.first().map_or(0, |entry| entry.tick);
         let base = entries.first().map_or(0, |entry| entry.head - u64::from(entry.message.seq.is_some()));
         let before = entries.first().map_or(0, |entry| entry.ephemeral - u64::from(entry.message.seq.is_none()));
@@ -46,7 +45,7 @@ impl Batch {
             at = entry.head;
             follows
         });
-        let parcel = Parcel::new(messages);
+        let parcel = Parcel::new(entries.into_iter().map(|entry| entry.message).collect());
         Self { parcel, recheck, heads, base, before, first_tick, last_seq, contiguous, ephemeral, bytes }
     }
 

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use super::{
     Hub,
     batch::Batch,
-    channel::{ChannelState, Subscriber},
+    channel::{ChannelState, Subscriber, Taken},
     deliver::Tally,
 };
 
@@ -121,8 +121,8 @@ impl Hub {
 
     /// Gives what is new in a channel to its subscribers. Whether more waits.
     async fn fan_out_channel(&self, channel: &Arc<ChannelState>, turn: &mut Turn) -> bool {
-        let taken = channel.take_batch(BATCH_MESSAGES, BATCH_BYTES);
-        let batch = Batch::new(&taken.entries, taken.recheck);
+        let Taken { entries, more, deleted, recheck } = channel.take_batch(BATCH_MESSAGES, BATCH_BYTES);
+        let batch = Batch::new(entries, recheck);
         let mut from = Some(0);
         while let Some(start) = from {
             turn.subscribers.clear();
@@ -130,7 +130,7 @@ impl Hub {
             turn.served += turn.subscribers.len().max(LEAST);
             let mut tally = Tally::default();
             for subscriber in turn.subscribers.drain(..) {
-                if taken.deleted {
+                if deleted {
                     subscriber.connection.close_subscription(&channel.name, Code::NotFound, "the channel was deleted");
                 } else {
                     subscriber.connection.deliver(subscriber.key, &batch, &mut tally);
@@ -142,7 +142,7 @@ impl Hub {
                 tokio::task::yield_now().await;
             }
         }
-        taken.more
+        more
     }
 }
 

@@ -289,6 +289,7 @@ impl Hub {
         unread
     }
 
+    /// The channels in memory, by name.
     fn in_memory(&self) -> Vec<Arc<ChannelState>> {
         let all = self.shards.iter().flat_map(|shard| shard.read().values().cloned().collect::<Vec<_>>());
         let mut all: Vec<_> = all.collect();

@@ -48,15 +48,12 @@ impl Hub {
     #[must_use]
     pub fn channels(&self) -> Vec<ChannelView> {
         let live = self.in_memory().into_iter().filter(|channel| channel.subscriber_count() > 0);
-        let mut views: Vec<ChannelView> = live
-            .map(|channel| {
-                let mut view = self.view(&channel);
-                view.behind.clear();
-                view
-            })
-            .collect();
-        views.sort_by(|one, other| one.channel.cmp(&other.channel));
-        views
+        live.map(|channel| {
+            let mut view = self.view(&channel);
+            view.behind.clear();
+            view
+        })
+        .collect()
     }
 
     /// One channel, with who is behind; none if it has no subscribers and was never published to.

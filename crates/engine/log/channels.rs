@@ -126,24 +126,19 @@ impl Channels {
 
     /// The row of a channel, to be given a message; a new one if it was never published to.
     pub(super) fn open(&mut self, sql: &Connection, channel: &Channel, time: i64) -> rusqlite::Result<&mut Row> {
-        let row = match self.rows.entry(channel.clone()) {
+        let (row, before) = match self.rows.entry(channel.clone()) {
             Entry::Occupied(known) => {
                 let row = known.into_mut();
-                self.before.push((channel.clone(), Some(row.clone())));
-                row
+                let before = Some(row.clone());
+                (row, before)
             }
-            Entry::Vacant(place) => match load(sql, channel)? {
-                Some(row) => {
-                    self.before.push((channel.clone(), Some(row.clone())));
-                    place.insert(row)
-                }
-                None => {
-                    let row = insert(sql, channel, time)?;
-                    self.before.push((channel.clone(), None));
-                    place.insert(row)
-                }
-            },
+            Entry::Vacant(place) => {
+                let before = load(sql, channel)?;
+                let row = before.clone().map_or_else(|| insert(sql, channel, time), Ok)?;
+                (place.insert(row), before)
+            }
         };
+        self.before.push((channel.clone(), before));
         if std::mem::replace(&mut row.touched, self.transaction) != self.transaction {
             self.touched.push(channel.clone());
         }

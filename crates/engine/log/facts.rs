@@ -11,15 +11,18 @@ use tidings_core::{
 
 use super::{
     rows::{channel, number, user},
-    tail::{Moment, Place, Tail},
+    tail::{Moment, Place, Tail, moment_columns},
 };
 
 /// The columns of a channel's facts and of their moment, in the order in which [`facts_of`] reads them.
 macro_rules! select_facts {
     () => {
-        "SELECT c.name, c.head, c.first, c.owner, c.project, c.created_at, c.updated_at, c.bytes, s.seq, s.version,
-         s.bytes, c.id, (SELECT indexed FROM head), (SELECT max(id) FROM message)
-         FROM channel c LEFT JOIN state s ON s.channel = c.id"
+        concat!(
+            "SELECT c.name, c.head, c.first, c.owner, c.project, c.created_at, c.updated_at, c.bytes, s.seq, s.version,
+             s.bytes, c.id, ",
+            moment_columns!(),
+            " FROM channel c LEFT JOIN state s ON s.channel = c.id"
+        )
     };
 }
 
@@ -80,9 +83,7 @@ fn facts_of(row: &Row<'_>, tail: &Tail) -> rusqlite::Result<Option<ChannelFacts>
         bytes: row.get::<_, i64>(7)? as u64,
         saved,
     };
-    let moment =
-        Moment { indexed: row.get::<_, i64>(12)? as u64, newest: row.get::<_, Option<i64>>(13)?.unwrap_or(0) as u64 };
-    let known = tail.beyond(moment, row.get(11)?, |places| add(&mut facts, places));
+    let known = tail.beyond(Moment::in_row(row, 12)?, row.get(11)?, |places| add(&mut facts, places));
     Ok(known.map(|()| facts))
 }
 

@@ -11,7 +11,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::RwLock;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 use tidings_core::Seq;
 
 /// So many places are put into the index at once.
@@ -38,13 +38,24 @@ pub(super) struct Moment {
     pub(super) newest: u64,
 }
 
+/// The two columns that say which moment a statement is of, for [`Moment::in_row`].
+macro_rules! moment_columns {
+    () => {
+        "(SELECT indexed FROM head), coalesce((SELECT max(id) FROM message), 0)"
+    };
+}
+pub(super) use moment_columns;
+
 impl Moment {
     /// The moment that a transaction of a reader began in.
     pub(super) fn of(sql: &Connection) -> rusqlite::Result<Self> {
-        sql.prepare_cached("SELECT indexed, coalesce((SELECT max(id) FROM message), 0) FROM head")?
-            .query_row([], |row| {
-                Ok(Self { indexed: row.get::<_, i64>(0)? as u64, newest: row.get::<_, i64>(1)? as u64 })
-            })
+        sql.prepare_cached(concat!("SELECT ", moment_columns!()))?.query_row([], |row| Self::in_row(row, 0))
+    }
+
+    /// The moment in two columns of a row.
+    pub(super) fn in_row(row: &Row<'_>, column: usize) -> rusqlite::Result<Self> {
+        let (indexed, newest): (i64, i64) = (row.get(column)?, row.get(column + 1)?);
+        Ok(Self { indexed: indexed as u64, newest: newest as u64 })
     }
 }
 

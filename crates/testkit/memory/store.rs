@@ -49,6 +49,15 @@ impl Kept {
         self.messages.values().map(|kept| kept.message.payload.json().len() as u64).sum()
     }
 
+    /// Forgets the messages below `first`, if there are some.
+    fn cut(&mut self, channel: &Channel, first: Seq) -> Option<News> {
+        if first <= self.first() {
+            return None;
+        }
+        self.messages = self.messages.split_off(&first);
+        Some(News::Trimmed(channel.clone(), first))
+    }
+
     fn facts(&self, channel: &Channel) -> ChannelFacts {
         ChannelFacts {
             channel: channel.clone(),
@@ -176,8 +185,7 @@ impl Store {
         let mut news = Vec::new();
         for (channel, kept) in &mut self.channels {
             let keep = (config.retention)(channel.namespace());
-            let before = kept.first();
-            let mut first = before;
+            let mut first = kept.first();
             let (mut count, mut bytes) = (kept.messages.len() as u64, kept.bytes());
             for (seq, committed) in &kept.messages {
                 let age = u64::try_from(now.0 - committed.message.time.0).unwrap_or(0);
@@ -199,10 +207,7 @@ impl Store {
                 }
                 first = first.min(saved + 1);
             }
-            if first > before {
-                kept.messages = kept.messages.split_off(&first);
-                news.push(News::Trimmed(channel.clone(), first));
-            }
+            news.extend(kept.cut(channel, first));
         }
         news
     }
@@ -210,7 +215,7 @@ impl Store {
     /// Trims a channel below `first`, as far as saved states allow.
     pub(crate) fn trim_below(&mut self, channel: &Channel, first: Seq, config: &MemoryConfig) -> Vec<News> {
         let Some(kept) = self.channels.get_mut(channel) else { return Vec::new() };
-        let (before, mut first) = (kept.first(), first.min(kept.head + 1));
+        let mut first = first.min(kept.head + 1);
         let mut news = Vec::new();
         if config.projected.contains(channel.namespace()) {
             let saved = kept.saved.as_ref().map_or(0, |saved| saved.seq);
@@ -219,10 +224,7 @@ impl Store {
             }
             first = first.min(saved + 1);
         }
-        if first > before {
-            kept.messages = kept.messages.split_off(&first);
-            news.push(News::Trimmed(channel.clone(), first));
-        }
+        news.extend(kept.cut(channel, first));
         news
     }
 
