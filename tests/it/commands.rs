@@ -5,18 +5,14 @@
 //! They are not tests of the wire: those use clients.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::Write,
     path::Path,
-    process::{Child, Command, Output, Stdio},
-    sync::mpsc::{Receiver, sync_channel},
-    thread,
-    time::Duration,
+    process::{Command, Output, Stdio},
 };
 
 use tempfile::TempDir;
 
-/// Only a fault takes longer.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::running::Running;
 
 fn tidings(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
@@ -46,39 +42,6 @@ fn failure(dir: &Path, arguments: &[&str], code: i32) -> String {
     let output = run(dir, arguments, "");
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stderr).expect("text")
-}
-
-/// A program whose lines are read as they come. Dropping it kills it.
-struct Running {
-    child: Child,
-    lines: Receiver<String>,
-}
-
-impl Running {
-    fn start(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("starts");
-        let output = BufReader::new(child.stdout.take().expect("piped"));
-        let (sender, lines) = sync_channel(64);
-        thread::spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { child, lines }
-    }
-
-    fn line(&self) -> String {
-        self.lines.recv_timeout(PATIENCE).expect("a line")
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
 }
 
 /// Starts a server and waits until it listens: the server, and its address.
@@ -152,8 +115,7 @@ fn a_tail_goes_on_where_it_was_after_the_server_was_killed() {
     emit(dir, "one");
     let tail = Running::start(tidings(dir).args(["tail", "user:1", "--since", "0"]));
     assert!(tail.line().contains(" #1 "));
-    server.child.kill().expect("is killed");
-    server.child.wait().expect("ends");
+    server.kill();
     let (_server, _) = serve(dir, &address);
     emit(dir, "two");
     emit(dir, "three");
@@ -187,7 +149,7 @@ fn a_second_server_on_a_directory_names_the_first() {
     let dir = dir.path();
     let (server, address) = serve(dir, "127.0.0.1:0");
     let error = failure(dir, &["serve", "--listen", "127.0.0.1:0"], 1);
-    assert!(error.contains(&server.child.id().to_string()) && error.contains(&address), "{error}");
+    assert!(error.contains(&server.id().to_string()) && error.contains(&address), "{error}");
 }
 
 #[test]

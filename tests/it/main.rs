@@ -12,6 +12,7 @@ mod endings;
 mod http;
 mod polling;
 mod recovery;
+mod running;
 mod server;
 mod sessions;
 mod slow;

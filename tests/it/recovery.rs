@@ -11,6 +11,7 @@ use tidings_client::{
     http::{self, Method},
     token,
 };
+use tidings_testkit::Dice;
 use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, timeout},
@@ -91,29 +92,17 @@ fn from_the_beginning(server: &Server, bearer: &str) -> Follower {
     Follower::new(&server.url(), token(bearer), vec![follow]).expect("a URL")
 }
 
-/// Numbers without any order that are the same in each run.
-struct Chance(u64);
-
-impl Chance {
-    fn up_to(&mut self, most: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % most + 1
-    }
-}
-
 #[tokio::test]
 async fn a_subscriber_cut_at_random_has_every_acknowledged_message_once_and_in_order() {
     let mut server = Server::start("");
     let (bearer, sent) = (server.admin(), Cell::new(0u64));
     let url = server.url();
     let mut follower = from_the_beginning(&server, &bearer);
-    let (mut chance, mut next_cut, mut cuts) = (Chance(0x5eed), 100, 0u32);
+    let (dice, mut next_cut, mut cuts) = (Dice::of(0x5eed), 100, 0u32);
     let following = follow_all(&mut follower, |follower, n| {
         if n >= next_cut {
             follower.cut();
-            next_cut = n + chance.up_to(400);
+            next_cut = n + 1 + dice.below(400) as u64;
             cuts += 1;
         }
     });

@@ -3,59 +3,30 @@
 //! Guarantees: the real program, the real server; every line is compared with what was published.
 //! They are not tests of its options: see `commands`.
 
-use std::{
-    io::{BufRead, BufReader, Lines},
-    process::{Child, ChildStdout, Stdio},
-};
-
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::{
     cable::Cable,
+    running::Running,
     server::{Server, eventually, notes, tidings},
 };
 
-/// A running `tidings tail` of `session:1`, from its beginning. Dropping it kills it.
-struct Tail {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+/// A running `tidings tail` of `session:1`, from its beginning.
+fn tail(server: &Server, listen: &str) -> Running {
+    let mut command = tidings(server.home());
+    command.args(["--listen", listen, "tail", "session:1", "--since", "0", "--json"]);
+    Running::start(command.env("TIDINGS_TOKEN", server.admin()))
 }
 
-impl Tail {
-    fn start(server: &Server, listen: &str) -> Self {
-        let mut command = tidings(server.home());
-        command.args(["--listen", listen, "tail", "session:1", "--since", "0", "--json"]);
-        command.env("TIDINGS_TOKEN", server.admin()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().expect("starts");
-        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        Self { child, lines }
+/// The numbers of its next lines, up to this one.
+fn notes_to(tail: &Running, last: u64) -> Vec<u64> {
+    let mut seen = Vec::new();
+    while seen.last() != Some(&last) {
+        let message: Value = serde_json::from_str(&tail.line()).expect("JSON");
+        seen.extend(message["data"]["n"].as_u64());
     }
-
-    /// The numbers of the next lines, up to this one.
-    fn notes_to(&mut self, last: u64) -> Vec<u64> {
-        let mut seen = Vec::new();
-        for line in self.lines.by_ref() {
-            let message: Value = serde_json::from_str(&line.expect("a line")).expect("JSON");
-            seen.extend(message["data"]["n"].as_u64());
-            if seen.last() == Some(&last) {
-                return seen;
-            }
-        }
-        panic!("it ended; what came: {seen:?}");
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process");
-        kill_process(pid, signal).expect("it runs");
-    }
-}
-
-impl Drop for Tail {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
+    seen
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,9 +35,9 @@ async fn a_tail_prints_each_message_once_through_cuts_dead_cables_a_stop_of_its_
     let admin = server.admin();
     let address = server.url().trim_start_matches("http://").parse().expect("an address");
     let cable = Cable::to(address);
-    let mut tail = Tail::start(&server, &cable.address());
-    let mut expect = |last: u64, from: u64| {
-        let seen = tokio::task::block_in_place(|| tail.notes_to(last));
+    let tail = tail(&server, &cable.address());
+    let expect = |last: u64, from: u64| {
+        let seen = tokio::task::block_in_place(|| notes_to(&tail, last));
         assert_eq!(seen, (from..=last).collect::<Vec<_>>());
     };
     server.publish(&admin, notes("1", 1..=10)).await;
@@ -93,6 +64,6 @@ async fn a_tail_prints_each_message_once_through_cuts_dead_cables_a_stop_of_its_
     }
     eventually("the server let the stopped one go", async || server.metric(silent).await == 1.0).await;
     tail.signal(Signal::CONT);
-    let seen = tokio::task::block_in_place(|| tail.notes_to(540));
+    let seen = tokio::task::block_in_place(|| notes_to(&tail, 540));
     assert_eq!(seen, (41..=540).collect::<Vec<_>>());
 }
