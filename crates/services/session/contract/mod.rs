@@ -3,7 +3,10 @@
 //! Guarantees: the JSON of these types is the wire's; each end of a session is told by exactly one
 //! of `session.completed`, `session.error`, `session.cancelled`. A program that exits by itself has
 //! completed, whatever its exit code; `session.error` is for what ends it from outside.
-//! It is not the service, and it names no channel: that is the handler's.
+//! It is not the service, and it names no channel: that is the handler's. What an agent says inside
+//! its session is in [`agent`].
+
+pub mod agent;
 
 use std::sync::Arc;
 
@@ -24,6 +27,14 @@ pub const STARTED: &str = "session.started";
 pub const STREAM_OUTPUT: &str = "session.stream_output";
 /// The type of [`UserMessage`].
 pub const USER_MESSAGE: &str = "session.user_message";
+/// The type of [`MessageQueued`].
+pub const MESSAGE_QUEUED: &str = "session.message_queued";
+/// The type of [`MessageDequeued`].
+pub const MESSAGE_DEQUEUED: &str = "session.message_dequeued";
+/// The type of [`Paused`].
+pub const PAUSED: &str = "session.paused";
+/// The type of [`Resumed`].
+pub const RESUMED: &str = "session.resumed";
 /// The type of [`Heartbeat`].
 pub const HEARTBEAT: &str = "session.heartbeat";
 /// The type of [`Completed`].
@@ -43,6 +54,24 @@ pub const EVENTS: &[EventRow] = &[
         doc: "The program printed, or the server says something of it.",
     },
     EventRow { event_type: USER_MESSAGE, durable: true, doc: "A message to the program was accepted." },
+    EventRow { event_type: MESSAGE_QUEUED, durable: true, doc: "A message waits until the agent is free." },
+    EventRow { event_type: MESSAGE_DEQUEUED, durable: true, doc: "A message waits no more: it was passed on, or taken back." },
+    EventRow { event_type: agent::AGENT_STARTED, durable: true, doc: "The agent told who it is." },
+    EventRow { event_type: agent::TEXT_DELTA, durable: false, doc: "A piece of a message that is being made." },
+    EventRow { event_type: agent::THINKING_DELTA, durable: false, doc: "A piece of a thought that is being made." },
+    EventRow { event_type: agent::MESSAGE, durable: true, doc: "Blocks of a message, whole." },
+    EventRow { event_type: agent::TOOL_STARTED, durable: true, doc: "A tool was called." },
+    EventRow { event_type: agent::TOOL_COMPLETED, durable: true, doc: "A tool call ended." },
+    EventRow { event_type: agent::SUBAGENT_STARTED, durable: true, doc: "An agent of the agent began." },
+    EventRow { event_type: agent::SUBAGENT_COMPLETED, durable: true, doc: "An agent of the agent ended." },
+    EventRow { event_type: agent::PERMISSION_REQUESTED, durable: true, doc: "The agent waits for a person." },
+    EventRow { event_type: agent::PERMISSION_RESOLVED, durable: true, doc: "A permission request was answered or withdrawn." },
+    EventRow { event_type: agent::PROGRESS, durable: true, doc: "The plan, and how much of it is done." },
+    EventRow { event_type: agent::USAGE, durable: true, doc: "What a turn used." },
+    EventRow { event_type: agent::TURN_COMPLETED, durable: true, doc: "The agent has answered what it was asked." },
+    EventRow { event_type: agent::RAW, durable: true, doc: "Something that the adapter does not know." },
+    EventRow { event_type: PAUSED, durable: true, doc: "The program was stopped and keeps its place." },
+    EventRow { event_type: RESUMED, durable: true, doc: "The program goes on." },
     EventRow { event_type: HEARTBEAT, durable: false, doc: "The program runs; every 5 seconds." },
     EventRow { event_type: COMPLETED, durable: true, doc: "The program exited by itself." },
     EventRow { event_type: ERROR, durable: true, doc: "The session ended by a failure, a limit or a stop." },
@@ -184,12 +213,77 @@ pub struct UserMessage {
     pub content: String,
 }
 
+/// `session.message_queued`: the agent is busy; the message goes to it when it is free. Its text is
+/// in the [`UserMessage`] that tells when it went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[serde(rename_all = "camelCase")]
+pub struct MessageQueued {
+    /// The session.
+    pub session_id: SessionId,
+    /// The message.
+    pub message_id: String,
+    /// The sender's key for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_message_id: Option<String>,
+    /// What it says, redacted.
+    #[serde(default)]
+    pub content: String,
+}
+
+/// Why a message waits no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dequeued {
+    /// It went to the agent: its [`UserMessage`] follows.
+    Sent,
+    /// Somebody took it back.
+    Cancelled,
+    /// The session ended before it went.
+    Ended,
+}
+
+/// `session.message_dequeued`: exactly one for each [`MessageQueued`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[serde(rename_all = "camelCase")]
+pub struct MessageDequeued {
+    /// The session.
+    pub session_id: SessionId,
+    /// The message.
+    pub message_id: String,
+    /// Why.
+    pub reason: Dequeued,
+}
+
+/// `session.paused`: all processes of the program stand still. Time goes on: limits count it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[serde(rename_all = "camelCase")]
+pub struct Paused {
+    /// The session.
+    pub session_id: SessionId,
+}
+
+/// `session.resumed`: they go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[serde(rename_all = "camelCase")]
+pub struct Resumed {
+    /// The session.
+    pub session_id: SessionId,
+}
+
 /// What a running session does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// The program runs.
     Running,
+    /// The agent works on a turn.
+    Working,
+    /// The agent waits for a person.
+    Waiting,
+    /// The agent has nothing to do.
+    Idle,
+    /// The program stands still.
+    Paused,
     /// The program was told to end.
     Stopping,
 }
