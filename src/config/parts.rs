@@ -10,7 +10,7 @@ use tidings_auth::{AuthConfig, BelievedClaims, KeyAlgorithm, LoginLimits, Public
 use tidings_core::{handler, identity::Secret};
 use tidings_services::{
     redaction::{Redaction, RedactionConfig},
-    session::{Adapter, AgentConfig, Environment, Limits, SessionConfig, Stdin},
+    session::{AdapterKind, AgentConfig, Environment, Limits, SessionConfig, Stdin},
 };
 use tidings_transports::http::HttpConfig;
 
@@ -161,5 +161,5 @@ impl Config {
 fn agent_config(agent: &Agent) -> AgentConfig {
     // The schema has refused every other word.
     let stdin = if agent.stdin == "close" { Stdin::Close } else { Stdin::Open };
-    AgentConfig { adapter: Adapter::Lines, command: agent.command.clone(), stdin }
+    AgentConfig { adapter: AdapterKind::Lines, command: agent.command.clone(), stdin }
 }

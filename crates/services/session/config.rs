@@ -11,11 +11,33 @@ use crate::redaction::Redaction;
 
 /// How the server speaks with an agent's program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Adapter {
+#[serde(rename_all = "kebab-case")]
+pub enum AdapterKind {
     /// Lines in, text out: what it prints is its output, a message is a line on its standard input.
     #[default]
     Lines,
+    /// `claude -p --output-format stream-json --verbose`.
+    ClaudeCode,
+    /// `codex exec --json`.
+    Codex,
+    /// `gemini -o stream-json`.
+    Gemini,
+    /// Any agent that speaks the Agent Client Protocol on its standard input and output.
+    Acp,
+}
+
+impl AdapterKind {
+    /// The name in the configuration, and the `source` of what such an agent's adapter does not know.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lines => "lines",
+            Self::ClaudeCode => "claude-code",
+            Self::Codex => "codex",
+            Self::Gemini => "gemini",
+            Self::Acp => "acp",
+        }
+    }
 }
 
 /// What becomes of a program's standard input after the prompt.
@@ -36,7 +58,7 @@ pub enum Stdin {
 pub struct AgentConfig {
     /// How to speak with it; `lines` by default.
     #[serde(default)]
-    pub adapter: Adapter,
+    pub adapter: AdapterKind,
     /// The program and its arguments. `{prompt}` in an argument is replaced by the prompt; without
     /// one the prompt goes to standard input. Put `--` before `{prompt}` where the program takes
     /// options, or a prompt may be taken for one.
@@ -168,7 +190,12 @@ mod tests {
     #[test]
     fn an_agent_needs_its_command_only() {
         let agent: AgentConfig = serde_json::from_str(r#"{"command":["claude","{prompt}"]}"#).expect("parses");
-        assert_eq!((agent.adapter, agent.stdin), (Adapter::Lines, Stdin::Open));
-        assert!(serde_json::from_str::<AgentConfig>(r#"{"command":[],"adapter":"acp"}"#).is_err());
+        assert_eq!((agent.adapter, agent.stdin), (AdapterKind::Lines, Stdin::Open));
+        assert!(serde_json::from_str::<AgentConfig>(r#"{"command":[],"adapter":"other"}"#).is_err());
+        for kind in
+            [AdapterKind::Lines, AdapterKind::ClaudeCode, AdapterKind::Codex, AdapterKind::Gemini, AdapterKind::Acp]
+        {
+            assert_eq!(serde_json::to_value(kind).expect("serialises"), kind.as_str());
+        }
     }
 }

@@ -196,14 +196,14 @@ mod tests {
     use super::*;
     use crate::{
         redaction::{Redaction, RedactionConfig},
-        session::{Adapter, AgentConfig},
+        session::{AdapterKind, AgentConfig},
     };
 
     fn config() -> SessionConfig {
         let redaction = Arc::new(Redaction::new(&RedactionConfig::default()).expect("compiles"));
         let mut config = SessionConfig::new("/data".into(), redaction);
         let agent = |command: &[&str]| AgentConfig {
-            adapter: Adapter::Lines,
+            adapter: AdapterKind::Lines,
             command: command.iter().map(|&part| part.to_owned()).collect(),
             stdin: Stdin::Open,
         };

@@ -372,7 +372,7 @@ fn ports(memory: &Arc<Memory>, clock: &Arc<TestClock>, tasks: &Arc<TestTasks>) -
 
 pub(super) fn agent(command: &[&str]) -> AgentConfig {
     AgentConfig {
-        adapter: crate::session::Adapter::Lines,
+        adapter: crate::session::AdapterKind::Lines,
         command: command.iter().map(|&part| part.to_owned()).collect(),
         stdin: crate::session::Stdin::Open,
     }

@@ -1,0 +1,12 @@
+//! Tests of the adapters: recorded lines in, steps out.
+//!
+//! Guarantees: no process and no clock; every step of a script is looked at.
+//! They are not tests of the run.
+
+mod acp;
+mod claude_code;
+mod codex;
+mod gemini;
+
+mod play;
+
