@@ -7,7 +7,7 @@ use super::{
 use crate::session::AdapterKind::ClaudeCode;
 
 const PROMPT: Say = Say::Prompt("look");
-const TODOS: &str = r#"{"todos":[{"activeForm":"Reading","content":"Read","status":"completed"},{"activeForm":"Writing","content":"Write","status":"in_progress"}]}"#;
+const THINGS_TO_DO: &str = r#"{"todos":[{"activeForm":"Reading","content":"Read","status":"completed"},{"activeForm":"Writing","content":"Write","status":"in_progress"}]}"#;
 
 #[test]
 fn a_whole_turn_of_claude_becomes_events() {
@@ -24,7 +24,7 @@ fn a_whole_turn_of_claude_becomes_events() {
             r#"text msg_1.1+8 "!""#,
             r#"message msg_1.1 assistant [{"text":"Hello 🦀!","type":"text"}]"#,
             r#"message msg_1.2 assistant [{"executionId":"toolu_todo","name":"TodoWrite","type":"tool_use"}]"#,
-            &format!("tool toolu_todo TodoWrite {TODOS}"),
+            &format!("tool toolu_todo TodoWrite {THINGS_TO_DO}"),
             "progress 1/2 Read Completed, Write InProgress",
             r#"done toolu_todo Success "Todos have been modified successfully.""#,
             r#"message msg_2.0 assistant [{"executionId":"toolu_task","name":"Task","type":"tool_use"}]"#,
@@ -255,4 +255,24 @@ fn a_question_is_answered_within_its_input() {
     let input = serde_json::json!({ "questions": [{ "question": "Which?" }], "answers": { "Which?": "Red" } });
     assert_eq!(written["response"]["response"]["updatedInput"], input);
     assert_eq!(play.adapter.answered(&answer), Vec::new(), "a request is answered once");
+}
+
+#[test]
+fn pieces_of_a_message_that_nobody_began_belong_to_the_whole_that_follows() {
+    let mut play = Play::new(ClaudeCode, context(&[]), &[]);
+    let lines = [
+        r#"{"type":"stream_event","event":{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"He"}}}"#,
+        r#"{"type":"assistant","message":{"id":"m1","content":[{"type":"text","text":"Hey"}]}}"#,
+        r#"{"type":"assistant","message":{"id":"m1","content":[{"type":"text","text":"You"}]}}"#,
+    ];
+    for line in lines {
+        let steps = play.adapter.line(line);
+        play.steps.extend(steps);
+    }
+    let expected = [
+        r#"text message-1.0+0 "He""#,
+        r#"message message-1.0 assistant [{"text":"Hey","type":"text"}]"#,
+        r#"message message-1.1 assistant [{"text":"You","type":"text"}]"#,
+    ];
+    assert_steps(&play.steps, &expected);
 }

@@ -7,6 +7,7 @@ mod acp;
 mod claude_code;
 mod codex;
 mod gemini;
-
+mod ledger;
+mod limits;
 mod play;
-
+mod surprises;
