@@ -237,8 +237,9 @@ impl Acp {
 }
 
 impl Adapter for Acp {
-    fn started(&mut self, prompt: Option<&str>, prompted: bool) -> Vec<Step> {
-        self.working = prompted;
+    fn started(&mut self, prompt: Option<&str>, _prompted: bool) -> Vec<Step> {
+        // A prompt among its arguments begins no turn of the protocol.
+        self.working = prompt.is_some();
         self.waiting.extend(prompt.map(str::to_owned));
         let client = json!({ "name": "tidings", "version": env!("CARGO_PKG_VERSION") });
         let files = json!({ "readTextFile": false, "writeTextFile": false });
@@ -275,11 +276,19 @@ impl Adapter for Acp {
     }
 
     fn interrupt(&mut self) -> Vec<Step> {
-        let (Stage::Ready { session }, true) = (&self.stage, self.prompt.is_some()) else { return Vec::new() };
+        let mut steps = Vec::new();
+        let (Stage::Ready { session }, true) = (&self.stage, self.prompt.is_some()) else {
+            if self.working {
+                // The agent was not asked yet, and is not going to be.
+                self.waiting.clear();
+                self.turn_ends(TurnStatus::Cancelled, Some("cancelled".to_owned()), None, &mut steps);
+            }
+            return steps;
+        };
         let params = json!({ "sessionId": session });
         let cancel = json!({ "jsonrpc": "2.0", "method": "session/cancel", "params": params }).to_string();
         self.interrupted = true;
-        let mut steps = vec![Step::Write(cancel)];
+        steps.push(Step::Write(cancel));
         self.withdraw(|_| true, &mut steps);
         steps
     }

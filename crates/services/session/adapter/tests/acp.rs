@@ -120,3 +120,14 @@ fn an_agent_of_another_version_is_not_spoken_with() {
     let steps = play.adapter.line(r#"{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":9}}"#);
     assert!(matches!(&steps[..], [Step::Raw(_), Step::TurnCompleted(_)]), "{steps:?}");
 }
+
+#[test]
+fn a_turn_that_is_interrupted_before_the_agent_was_asked_is_never_asked() {
+    let mut play = Play::new(Acp, context(&[]), &[PROMPT]);
+    assert_steps(&play.adapter.interrupt(), &[r#"turn Cancelled Some("cancelled") None None"#]);
+    let greeted = play.adapter.line(r#"{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":1}}"#);
+    assert!(matches!(&greeted[..], [Step::Write(line)] if line.contains("session/new")), "{greeted:?}");
+    let opened = play.adapter.line(r#"{"jsonrpc":"2.0","id":2,"result":{"sessionId":"s"}}"#);
+    assert_steps(&opened, &["agent s - - 0"]);
+    assert_eq!(play.adapter.activity(), Activity::Idle);
+}
