@@ -114,12 +114,14 @@ impl Config {
                 total: run.max_total,
                 wall_ms: run.max_time.as_ms(),
                 output_bytes: run.max_output_bytes.0,
+                silence_ms: run.max_silence.as_ms(),
             },
             env: env.without(&data_dir.to_string_lossy()),
             user: run.user.clone(),
             wrapper: run.wrapper.clone(),
             grace_ms: run.grace_ms,
             heartbeat_ms: run.heartbeat_ms,
+            linger_ms: run.linger_ms,
             redaction: Arc::new(redaction),
             data_dir: self.data_dir.clone(),
         })
@@ -161,5 +163,6 @@ impl Config {
 fn agent_config(agent: &Agent) -> AgentConfig {
     // The schema has refused every other word.
     let stdin = if agent.stdin == "close" { Stdin::Close } else { Stdin::Open };
-    AgentConfig { adapter: AdapterKind::Lines, command: agent.command.clone(), stdin }
+    let adapter = AdapterKind::named(&agent.adapter).unwrap_or_default();
+    AgentConfig { adapter, command: agent.command.clone(), stdin, resume: agent.resume.clone() }
 }

@@ -27,6 +27,15 @@ pub enum AdapterKind {
 }
 
 impl AdapterKind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Lines, Self::ClaudeCode, Self::Codex, Self::Gemini, Self::Acp];
+
+    /// The one of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
     /// The name in the configuration, and the `source` of what such an agent's adapter does not know.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -66,6 +75,11 @@ pub struct AgentConfig {
     /// What becomes of its standard input; `open` by default.
     #[serde(default)]
     pub stdin: Stdin,
+    /// The program and its arguments when an earlier conversation is to go on: `{agentSessionId}` in an
+    /// argument is replaced by the agent's own id of it. Without it the agent cannot be resumed,
+    /// unless its adapter can do so over its input (`acp`).
+    #[serde(default)]
+    pub resume: Option<Vec<String>>,
 }
 
 /// Limits. Zero means without limit.
@@ -82,11 +96,14 @@ pub struct Limits {
     pub wall_ms: u64,
     /// How much a session may print, in bytes; 1 GiB by default.
     pub output_bytes: u64,
+    /// How long a busy session may print nothing, in milliseconds; without limit by default. Waiting for
+    /// a person, standing still, and having nothing to do are no silence.
+    pub silence_ms: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { per_user: 8, per_project: 16, total: 64, wall_ms: 6 * 3_600_000, output_bytes: 1 << 30 }
+        Self { per_user: 8, per_project: 16, total: 64, wall_ms: 6 * 3_600_000, output_bytes: 1 << 30, silence_ms: 0 }
     }
 }
 
@@ -148,6 +165,9 @@ pub struct SessionConfig {
     pub grace_ms: u64,
     /// Between heartbeats, in milliseconds; 5,000 by default. Zero: none.
     pub heartbeat_ms: u64,
+    /// How long an agent whose standard input is closed may stay after it has answered, in
+    /// milliseconds; 10,000 by default. Zero: for ever.
+    pub linger_ms: u64,
     /// What is taken out of output, prompts and messages before anybody sees them.
     pub redaction: Arc<Redaction>,
     /// The data directory: its folder `run` remembers process groups for the next start. No program
@@ -167,6 +187,7 @@ impl SessionConfig {
             wrapper: Vec::new(),
             grace_ms: 5_000,
             heartbeat_ms: 5_000,
+            linger_ms: 10_000,
             redaction,
             data_dir,
         }

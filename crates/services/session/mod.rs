@@ -3,25 +3,33 @@
 //! - [`contract`]: events; [`input`]: what the commands take; [`state`]: the projection.
 //! - [`config`]: agents, limits, environment.
 //! - [`Sessions`]: the service. One task a session (`run`), which owns its process (`process`),
-//!   its output (`output`, `decode`), its standard input (`inbox`) and its events (`telling`).
-//! - `adapter`: what each kind of agent prints, as events.
+//!   its output (`reader`, `output`, `decode`), its standard input (`inbox`) and its events (`telling`).
+//! - An agent that speaks a format of its own: its adapter (`adapter`, pure) inside its task (`agent`), and
+//!   what that comes to (`conversation`, `draft`).
 //!
 //! Guarantees: a session that started has exactly one end, whoever dies; its output is told in the
 //! order it was read, without loss, and a program that prints faster than the log takes it waits;
 //! no child sees a `TIDINGS_*` variable or the path of the data directory.
 //! It is not a sandbox: what separates programs from the server is `[run] user` or a wrapper.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the run does not drive agents through it yet"))]
 mod adapter;
+mod agent;
+mod asking;
+mod attend;
 pub mod config;
 pub mod contract;
+pub mod conversation;
 mod decode;
+pub mod draft;
 mod end;
 mod inbox;
 pub mod input;
+mod lines;
 mod output;
 mod plan;
 mod process;
+mod pulse;
+mod reader;
 mod reading;
 mod registry;
 mod run;
@@ -32,6 +40,7 @@ mod telling;
 #[cfg(test)]
 mod tests;
 
+pub use asking::MessageAccepted;
 pub use config::{AdapterKind, AgentConfig, Environment, Limits, SessionConfig, Stdin};
 pub use contract::{SessionId, Status};
 pub use reading::{Brief, OUTPUT_BYTES, Page};

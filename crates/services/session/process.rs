@@ -127,9 +127,20 @@ impl Group {
         self.leader.as_raw_nonzero().get()
     }
 
-    /// Asks all its processes to end.
+    /// Asks all its processes to end, also those that stand still.
     pub(super) fn terminate(&self) {
         self.signal(Signal::TERM);
+        self.signal(Signal::CONT);
+    }
+
+    /// Makes all its processes stand still.
+    pub(super) fn stop(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets them go on.
+    pub(super) fn go_on(&self) {
+        self.signal(Signal::CONT);
     }
 
     /// Kills all its processes.

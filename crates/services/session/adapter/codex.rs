@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{
     super::contract::{
         SessionId,
-        agent::{AgentStarted, Block, Outcome, TurnCompleted, TurnStatus, Usage},
+        agent::{AgentStarted, Block, NO_RESULT, Outcome, TurnCompleted, TurnStatus, Usage},
     },
     Activity, Adapter, Answered, Context, Step, bounds,
     open::{Call, Ending, Open},
@@ -205,7 +205,7 @@ impl Adapter for Codex {
     fn ended(&mut self) -> Vec<Step> {
         let mut steps = Vec::new();
         if self.working {
-            self.turn_ends(TurnStatus::Error, Some("no_result"), None, &mut steps);
+            self.turn_ends(TurnStatus::Error, Some(NO_RESULT), None, &mut steps);
         } else {
             self.speech.finish_all(|_| true, &mut self.open, &mut steps);
             self.open.end(&mut steps);

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{
     super::contract::{
         SessionId,
-        agent::{AgentStarted, Block, Outcome, TurnCompleted, TurnStatus, Usage},
+        agent::{AgentStarted, Block, NO_RESULT, Outcome, TurnCompleted, TurnStatus, Usage},
     },
     Activity, Adapter, Answered, Context, Step, bounds,
     open::{Call, Ending, Open},
@@ -204,7 +204,7 @@ impl Adapter for Gemini {
     fn ended(&mut self) -> Vec<Step> {
         let mut steps = Vec::new();
         if self.working {
-            let (session_id, reason) = (self.session_id.clone(), Some("no_result".to_owned()));
+            let (session_id, reason) = (self.session_id.clone(), Some(NO_RESULT.to_owned()));
             let status = TurnStatus::Error;
             let told = TurnCompleted { session_id, status, reason, result: None, duration_ms: None };
             self.turn_ends(told, &mut steps);

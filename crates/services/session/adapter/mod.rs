@@ -97,7 +97,7 @@ pub(super) fn make(kind: AdapterKind, context: Context) -> Option<Box<dyn Adapte
 }
 
 /// How the server speaks with one running agent.
-pub(super) trait Adapter: Send {
+pub(super) trait Adapter: Send + Sync {
     /// The program has started. `prompt` is what goes to its standard input, if anything does; `prompted`
     /// whether a turn begins at all (the prompt may be in its arguments).
     fn started(&mut self, prompt: Option<&str>, prompted: bool) -> Vec<Step>;

@@ -55,7 +55,11 @@ pub const EVENTS: &[EventRow] = &[
     },
     EventRow { event_type: USER_MESSAGE, durable: true, doc: "A message to the program was accepted." },
     EventRow { event_type: MESSAGE_QUEUED, durable: true, doc: "A message waits until the agent is free." },
-    EventRow { event_type: MESSAGE_DEQUEUED, durable: true, doc: "A message waits no more: it was passed on, or taken back." },
+    EventRow {
+        event_type: MESSAGE_DEQUEUED,
+        durable: true,
+        doc: "A message waits no more: it was passed on, or taken back.",
+    },
     EventRow { event_type: agent::AGENT_STARTED, durable: true, doc: "The agent told who it is." },
     EventRow { event_type: agent::TEXT_DELTA, durable: false, doc: "A piece of a message that is being made." },
     EventRow { event_type: agent::THINKING_DELTA, durable: false, doc: "A piece of a thought that is being made." },
@@ -65,7 +69,11 @@ pub const EVENTS: &[EventRow] = &[
     EventRow { event_type: agent::SUBAGENT_STARTED, durable: true, doc: "An agent of the agent began." },
     EventRow { event_type: agent::SUBAGENT_COMPLETED, durable: true, doc: "An agent of the agent ended." },
     EventRow { event_type: agent::PERMISSION_REQUESTED, durable: true, doc: "The agent waits for a person." },
-    EventRow { event_type: agent::PERMISSION_RESOLVED, durable: true, doc: "A permission request was answered or withdrawn." },
+    EventRow {
+        event_type: agent::PERMISSION_RESOLVED,
+        durable: true,
+        doc: "A permission request was answered or withdrawn.",
+    },
     EventRow { event_type: agent::PROGRESS, durable: true, doc: "The plan, and how much of it is done." },
     EventRow { event_type: agent::USAGE, durable: true, doc: "What a turn used." },
     EventRow { event_type: agent::TURN_COMPLETED, durable: true, doc: "The agent has answered what it was asked." },
@@ -317,7 +325,9 @@ pub struct Completed {
 }
 
 /// `session.error`, an end. Codes of the service: `spawn_failed`, `killed` (by a signal that the
-/// server did not send), `timeout`, `output_limit`, `output_lost`, `start_lost`, `server_stopped`, `internal`.
+/// server did not send), `timeout`, `silent`, `output_limit`, `output_lost`, `input_stuck`, `no_result` (an
+/// agent ended in the middle of a turn), `agent_failed` (its last turn did), `start_lost`,
+/// `server_stopped`, `internal`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct Failed {

@@ -285,7 +285,7 @@ impl House {
     pub(super) async fn say(&self, id: &SessionId, content: &str, key: Option<&str>) -> Result<String> {
         let client_message_id = key.map(str::to_owned);
         let input = SendMessage { session_id: id.clone(), content: content.to_owned(), client_message_id };
-        self.sessions.clone().send_message(user("u1"), input).await
+        self.sessions.clone().send_message(user("u1"), input).await.map(|accepted| accepted.message_id)
     }
 
     pub(super) async fn cancel(&self, id: &SessionId) -> Result<()> {
@@ -375,5 +375,6 @@ pub(super) fn agent(command: &[&str]) -> AgentConfig {
         adapter: crate::session::AdapterKind::Lines,
         command: command.iter().map(|&part| part.to_owned()).collect(),
         stdin: crate::session::Stdin::Open,
+        resume: None,
     }
 }

@@ -19,7 +19,7 @@ use self::{asks::Asked, updates::Said};
 use super::{
     super::contract::{
         SessionId,
-        agent::{AgentStarted, TurnCompleted, TurnStatus, Usage},
+        agent::{AgentStarted, NO_RESULT, TurnCompleted, TurnStatus, Usage},
     },
     Activity, Adapter, Answered, Context, Step,
     asking::Asking,
@@ -297,7 +297,7 @@ impl Adapter for Acp {
         let mut steps = Vec::new();
         if self.working {
             let status = if self.interrupted { TurnStatus::Cancelled } else { TurnStatus::Error };
-            self.turn_ends(status, Some("no_result".to_owned()), None, &mut steps);
+            self.turn_ends(status, Some(NO_RESULT.to_owned()), None, &mut steps);
         } else {
             self.settle(&mut steps);
             self.withdraw(|_| true, &mut steps);

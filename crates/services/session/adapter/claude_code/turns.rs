@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        super::contract::agent::{Outcome, TurnCompleted, TurnStatus, Usage},
+        super::contract::agent::{NO_RESULT, Outcome, TurnCompleted, TurnStatus, Usage},
         Step, bounds,
         open::Ending,
     },
@@ -118,7 +118,7 @@ impl ClaudeCode {
         Step::TurnCompleted(TurnCompleted {
             session_id: self.session_id.clone(),
             status,
-            reason: Some("no_result".to_owned()),
+            reason: Some(NO_RESULT.to_owned()),
             result: None,
             duration_ms: None,
         })
