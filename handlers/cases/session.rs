@@ -3,6 +3,7 @@
 use serde_json::Value;
 use tidings_core::Timestamp;
 use tidings_services::{
+    programs::{Programs, ProgramsConfig},
     redaction::{Redaction, RedactionConfig},
     session::{SessionConfig, SessionPorts, Status},
 };
@@ -16,8 +17,8 @@ fn rows() -> Vec<Command> {
     let nowhere = Arc::new(Nowhere);
     let (bus, states) = (nowhere.clone(), nowhere.clone());
     let ports = SessionPorts { bus, states, clock: nowhere.clone(), tasks: nowhere };
-    let config = SessionConfig::new(dir.path().to_path_buf(), redaction);
-    SessionHandler::new(Sessions::new(ports, config).expect("a service")).commands()
+    let programs = Programs::new(ProgramsConfig::new(dir.path().to_path_buf())).expect("ready");
+    SessionHandler::new(Sessions::new(ports, programs, SessionConfig::new(redaction)).expect("a service")).commands()
 }
 
 #[test]

@@ -27,12 +27,12 @@ use super::{
     lines::read_lines,
     output::{Item, Meter, Pump, QUEUE, Record, tell_all},
     plan::Plan,
-    process::{Group, Running},
     reader::{Reader, Watched},
     registry::{Control, Course, Live, Reason},
     sessions::Sessions,
     telling::Telling,
 };
+use crate::programs::process::{Group, Running};
 
 /// How long children that keep the pipe open may go on after the program itself has ended.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -159,7 +159,6 @@ impl Work<'_> {
         meter: &Meter,
         controls: &mut mpsc::Receiver<Control>,
     ) -> std::io::Result<ExitStatus> {
-        let config = &self.sessions.config;
         let mut course = self.live.course.subscribe();
         let stopping = self.sessions.ports.tasks.stopping();
         let (limits, told) = (self.limits(meter), course.wait_for(|course| *course != Course::Running));
@@ -178,7 +177,7 @@ impl Work<'_> {
             }
         }
         group.terminate();
-        if let Ok(status) = timeout(Duration::from_millis(config.grace_ms), child.wait()).await {
+        if let Ok(status) = timeout(self.sessions.programs.grace(), child.wait()).await {
             return status;
         }
         group.kill();

@@ -1,9 +1,10 @@
-//! The configuration of sessions: agents, limits, environment.
+//! The configuration of sessions: agents and limits.
 //!
-//! Guarantees: an [`Environment`] never holds a `TIDINGS_*` variable, whoever asks for it.
-//! It is not where files and variables are read: that is the root's.
+//! Guarantees: every value has the default that it documents.
+//! It is not where files and variables are read: that is the root's. How programs are run is in
+//! [`crate::programs`].
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -107,46 +108,6 @@ impl Default for Limits {
     }
 }
 
-/// The environment of every program.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Environment(BTreeMap<String, String>);
-
-impl Environment {
-    /// What is passed on of the server's environment, unless configured otherwise.
-    pub const DEFAULT_ALLOW: &'static [&'static str] =
-        &["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TERM", "TZ", "TMPDIR"];
-
-    /// Of the server's environment what `allow` names, and `fixed` values, which win.
-    /// `TIDINGS_*` is left out of both.
-    #[must_use]
-    pub fn new(
-        allow: &[String],
-        server: impl IntoIterator<Item = (String, String)>,
-        fixed: &BTreeMap<String, String>,
-    ) -> Self {
-        let passed = server.into_iter().filter(|(name, _)| allow.contains(name));
-        let fixed = fixed.iter().map(|(name, value)| (name.clone(), value.clone()));
-        Self(passed.chain(fixed).filter(|(name, _)| !name.to_ascii_uppercase().starts_with("TIDINGS_")).collect())
-    }
-
-    /// The same without values that hold this text.
-    #[must_use]
-    pub fn without(mut self, text: &str) -> Self {
-        self.0.retain(|_, value| !value.contains(text));
-        self
-    }
-
-    /// Sets a value.
-    pub(super) fn set(&mut self, name: &str, value: &str) {
-        self.0.insert(name.to_owned(), value.to_owned());
-    }
-
-    /// Names and values.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
-    }
-}
-
 /// The configuration of the service.
 #[derive(Debug, Clone)]
 pub struct SessionConfig {
@@ -154,15 +115,6 @@ pub struct SessionConfig {
     pub agents: BTreeMap<String, AgentConfig>,
     /// The limits.
     pub limits: Limits,
-    /// The environment of every program.
-    pub env: Environment,
-    /// The system user that programs run as; the server's own by default. Needs a server that runs as root.
-    pub user: Option<String>,
-    /// A program and arguments put before every command, such as a sandbox. `{root}` in an argument
-    /// is replaced by the project's root. Empty by default.
-    pub wrapper: Vec<String>,
-    /// From TERM to KILL, in milliseconds; 5,000 by default.
-    pub grace_ms: u64,
     /// Between heartbeats, in milliseconds; 5,000 by default. Zero: none.
     pub heartbeat_ms: u64,
     /// How long an agent whose standard input is closed may stay after it has answered, in
@@ -170,43 +122,19 @@ pub struct SessionConfig {
     pub linger_ms: u64,
     /// What is taken out of output, prompts and messages before anybody sees them.
     pub redaction: Arc<Redaction>,
-    /// The data directory: its folder `run` remembers process groups for the next start. No program
-    /// gets to know its path from the environment.
-    pub data_dir: PathBuf,
 }
 
 impl SessionConfig {
-    /// The defaults: no agents, an empty environment.
+    /// The defaults: no agents.
     #[must_use]
-    pub fn new(data_dir: PathBuf, redaction: Arc<Redaction>) -> Self {
-        Self {
-            agents: BTreeMap::new(),
-            limits: Limits::default(),
-            env: Environment::default(),
-            user: None,
-            wrapper: Vec::new(),
-            grace_ms: 5_000,
-            heartbeat_ms: 5_000,
-            linger_ms: 10_000,
-            redaction,
-            data_dir,
-        }
+    pub fn new(redaction: Arc<Redaction>) -> Self {
+        Self { agents: BTreeMap::new(), limits: Limits::default(), heartbeat_ms: 5_000, linger_ms: 10_000, redaction }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_allowed_names_are_passed_on_and_never_one_of_the_server() {
-        let server = [("PATH", "/bin"), ("TIDINGS_SECRET", "x"), ("HOME", "/data/dir/x"), ("OTHER", "y")];
-        let server = server.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let allow = ["PATH", "HOME", "TIDINGS_SECRET"].map(str::to_owned);
-        let fixed = BTreeMap::from([("tidings_b".to_owned(), "z".to_owned()), ("CI".to_owned(), "1".to_owned())]);
-        let environment = Environment::new(&allow, server, &fixed).without("/data/dir");
-        assert_eq!(environment.iter().collect::<Vec<_>>(), [("CI", "1"), ("PATH", "/bin")]);
-    }
 
     #[test]
     fn an_agent_needs_its_command_only() {

@@ -1,8 +1,8 @@
 //! Agent sessions: a program runs in a project, and everybody who may can watch it live.
 //!
 //! - [`contract`]: events; [`input`]: what the commands take; [`state`]: the projection.
-//! - [`config`]: agents, limits, environment.
-//! - [`Sessions`]: the service. One task a session (`run`), which owns its process (`process`),
+//! - [`config`]: agents, limits.
+//! - [`Sessions`]: the service. One task a session (`run`), which owns its program ([`crate::programs`]),
 //!   its output (`reader`, `output`, `decode`), its standard input (`inbox`) and its events (`telling`).
 //! - An agent that speaks a format of its own: its adapter (`adapter`, pure) inside its task (`agent`), and
 //!   what that comes to (`conversation`, `draft`).
@@ -27,7 +27,6 @@ pub mod input;
 mod lines;
 mod output;
 mod plan;
-mod process;
 mod pulse;
 mod reader;
 mod reading;
@@ -35,13 +34,12 @@ mod registry;
 mod run;
 mod sessions;
 pub mod state;
-mod survivors;
 mod telling;
 #[cfg(test)]
 mod tests;
 
 pub use asking::MessageAccepted;
-pub use config::{AdapterKind, AgentConfig, Environment, Limits, SessionConfig, Stdin};
+pub use config::{AdapterKind, AgentConfig, Limits, SessionConfig, Stdin};
 pub use contract::{SessionId, Status};
 pub use reading::{Brief, OUTPUT_BYTES, Page};
 pub use sessions::{SessionPorts, Sessions, answer_with};

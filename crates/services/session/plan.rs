@@ -14,7 +14,6 @@ use super::{
     contract::{Board, SessionId, Started, Status},
     decode::shortened,
     input::StartSession,
-    process::wrapped,
 };
 use crate::project::ProjectId;
 
@@ -85,7 +84,7 @@ pub(super) struct Plan {
     pub(super) user: UserId,
     pub(super) project_id: ProjectId,
     pub(super) root: PathBuf,
-    /// The program and its arguments, with the wrapper.
+    /// The program and its arguments.
     pub(super) argv: Vec<String>,
     /// What goes to standard input first.
     pub(super) first: Option<String>,
@@ -137,7 +136,7 @@ impl Plan {
         Ok(Self {
             user,
             project_id: request.project_id,
-            argv: wrapped(&config.wrapper, &root, argv),
+            argv,
             root,
             prompted: prompt.is_some(),
             first: prompt.filter(|_| !placed),
@@ -244,7 +243,7 @@ mod tests {
 
     fn config() -> SessionConfig {
         let redaction = Arc::new(Redaction::new(&RedactionConfig::default()).expect("compiles"));
-        let mut config = SessionConfig::new("/data".into(), redaction);
+        let mut config = SessionConfig::new(redaction);
         let agent = |command: &[&str]| AgentConfig {
             adapter: AdapterKind::Lines,
             command: command.iter().map(|&part| part.to_owned()).collect(),

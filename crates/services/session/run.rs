@@ -10,13 +10,14 @@ use futures_util::FutureExt;
 use tidings_core::{Error, Event, Result};
 use tokio::sync::oneshot;
 
+use crate::programs::process::Running;
+
 use super::{
     attend::{Ears, Work},
     contract::{STARTED, SessionId, Stream},
     end::End,
     output::{Piece, Record},
     plan::Plan,
-    process::{Program, Running},
     registry::{Course, Live, Reason, Seat},
     sessions::Sessions,
     telling::Telling,
@@ -57,7 +58,7 @@ impl Run {
         answer(begun, Ok(live.id.clone()));
         let work = Work { sessions: &sessions, live: &live, plan: &plan, telling: &telling };
         let end = AssertUnwindSafe(work.run(record, ears)).catch_unwind().await.unwrap_or_else(|panic| after(&*panic));
-        work.forget().await;
+        sessions.programs.forget(live.id.as_str()).await;
         live.exited();
         live.close();
         let end = end.event(live.id.clone(), &plan, sessions.ports.clock.now());
@@ -109,35 +110,11 @@ impl Work<'_> {
                 return End::failed("spawn_failed", format!("the program could not be started: {error}"));
             }
         };
-        self.remember(running.group.id()).await;
+        self.sessions.programs.remember(self.live.id.as_str(), running.group.id()).await;
         self.attend(running, record, ears).await
     }
 
     fn start(&self) -> std::io::Result<Running> {
-        let Sessions { config, user, .. } = &**self.sessions;
-        let mut environment = config.env.clone();
-        environment.set("PWD", &self.plan.root.to_string_lossy());
-        if let Some(user) = user {
-            environment.set("HOME", &user.home);
-            environment.set("USER", &user.name);
-            environment.set("LOGNAME", &user.name);
-        }
-        let (argv, root) = (self.plan.argv.clone(), self.plan.root.clone());
-        Program { argv, root, environment, user: user.clone() }.start()
-    }
-
-    async fn remember(&self, group: i32) {
-        let (survivors, id) = (self.sessions.survivors.clone(), self.live.id.clone());
-        let done = tokio::task::spawn_blocking(move || survivors.remember(id.as_str(), group)).await;
-        if let Ok(Err(error)) = done {
-            // A program that has ended already is not in the process list; nobody will miss it.
-            tracing::debug!(session = %self.live.id, %error, "the process group is not remembered");
-        }
-    }
-
-    async fn forget(&self) {
-        let (survivors, id) = (self.sessions.survivors.clone(), self.live.id.clone());
-        // It fails only when the runtime ends, and then the next start forgets it.
-        drop(tokio::task::spawn_blocking(move || survivors.forget(id.as_str())).await);
+        self.sessions.programs.program(self.plan.argv.clone(), self.plan.root.clone()).start()
     }
 }

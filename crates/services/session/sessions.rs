@@ -2,7 +2,7 @@
 //!
 //! Guarantees: whoever is answered that a session started finds it in the log; the same idempotency
 //! key starts once, also when the server died in between; after [`Sessions::recover`] no session of
-//! a former life is open or running, after [`Sessions::stop`] none at all.
+//! a former life is open, after [`Sessions::stop`] none at all.
 //! It is not the judgement of who may: that is the gate's.
 
 use std::{path::PathBuf, sync::Arc};
@@ -25,14 +25,15 @@ use super::{
     inbox::Inbox,
     input::StartSession,
     plan::Plan,
-    process::SystemUser,
     registry::{Ear, Entry, Live, Mouths, Registry, other_request},
     run::Run,
     state::SessionState,
-    survivors::Survivors,
     telling::{DOMAIN, Telling},
 };
-use crate::project::{ProjectId, ProjectState};
+use crate::{
+    programs::Programs,
+    project::{ProjectId, ProjectState},
+};
 
 /// How many requests wait for an agent.
 const REQUESTS: usize = 8;
@@ -62,8 +63,7 @@ impl std::fmt::Debug for SessionPorts {
 pub struct Sessions {
     pub(super) ports: SessionPorts,
     pub(super) config: SessionConfig,
-    pub(super) user: Option<SystemUser>,
-    pub(super) survivors: Survivors,
+    pub(super) programs: Arc<Programs>,
     pub(super) registry: Arc<Registry>,
 }
 
@@ -82,40 +82,26 @@ pub fn answer_with<T>(
 }
 
 impl Sessions {
-    /// The service. The data directory must be there; it gets a folder `run`.
+    /// The service.
     ///
     /// # Errors
-    /// `invalid_data` for a system user that is not there or that the server may not become, and for
-    /// an agent without a command; `unavailable` when the data directory cannot be written.
-    pub fn new(ports: SessionPorts, mut config: SessionConfig) -> Result<Arc<Self>> {
-        let user = config.user.as_deref().map(SystemUser::find).transpose()?;
+    /// `invalid_data` for an agent without a command.
+    pub fn new(ports: SessionPorts, programs: Arc<Programs>, config: SessionConfig) -> Result<Arc<Self>> {
         for (name, agent) in &config.agents {
             if agent.command.first().is_none_or(String::is_empty) {
                 return Err(Error::invalid_field(format!("agents.{name}.command"), "names a program"));
             }
         }
-        let unusable = |error| Error::unavailable(format!("the data directory cannot be used: {error}"));
-        let survivors = Survivors::open(&config.data_dir).map_err(unusable)?;
-        let data_dir = config.data_dir.canonicalize().map_err(unusable)?;
-        config.env = std::mem::take(&mut config.env).without(&data_dir.to_string_lossy());
         let registry = Registry::new(config.limits);
-        Ok(Arc::new(Self { ports, config, user, survivors, registry }))
+        Ok(Arc::new(Self { ports, config, programs, registry }))
     }
 
-    /// Ends what a former life of the server left: kills surviving process groups, and tells the end
-    /// of every session that is open. To be called before the first start.
+    /// Tells the end of every session that a former life of the server left open. To be called before the
+    /// first start, after [`Programs::recover`].
     ///
     /// # Errors
-    /// `unavailable` when the log or the data directory does not work.
+    /// `unavailable` when the log does not work.
     pub async fn recover(&self) -> Result<()> {
-        let survivors = self.survivors.clone();
-        let killed = tokio::task::spawn_blocking(move || survivors.kill_all()).await;
-        match killed {
-            Ok(Ok(0)) => {}
-            Ok(Ok(killed)) => tracing::warn!(killed, "process groups of a former life of the server were killed"),
-            Ok(Err(error)) => return Err(Error::unavailable(format!("the folder run cannot be read: {error}"))),
-            Err(_) => return Err(Error::internal()),
-        }
         let mut below = None;
         loop {
             let query = ListStates { project: None, below, limit: RECOVER_PAGE };
