@@ -3,6 +3,7 @@
 //! Guarantees: each namespace has one owner; a handler is pure, holds no lock and waits for nothing.
 //! They are not services: what a domain does is in `tidings-services`.
 
+pub mod git;
 pub mod project;
 pub mod session;
 pub mod user;
@@ -10,7 +11,7 @@ pub mod user;
 use std::sync::Arc;
 
 use tidings_core::handler::Handler;
-use tidings_services::{project::Projects, session::Sessions};
+use tidings_services::{git::Repositories, project::Projects, session::Sessions};
 
 /// The services that the handlers' commands call.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub struct Services {
     pub projects: Arc<Projects>,
     /// Agent sessions.
     pub sessions: Arc<Sessions>,
+    /// Git in projects.
+    pub repositories: Arc<Repositories>,
 }
 
 /// The namespaces that have an owner. The start holds it against what the handlers say.
@@ -31,6 +34,7 @@ pub const PROJECTED: [&str; 2] = ["project", "session"];
 #[must_use]
 pub fn all(services: &Services) -> Vec<Arc<dyn Handler>> {
     vec![
+        Arc::new(git::GitHandler::new(services.repositories.clone())),
         Arc::new(project::ProjectHandler::new(services.projects.clone())),
         Arc::new(session::SessionHandler::new(services.sessions.clone())),
         Arc::new(user::UserHandler),

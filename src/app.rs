@@ -27,6 +27,7 @@ use tidings_engine::{
 };
 use tidings_handlers::{NAMESPACES, PROJECTED, Services};
 use tidings_services::{
+    git::{GitPorts, Repositories},
     programs::Programs,
     project::Projects,
     session::{SessionPorts, Sessions},
@@ -84,6 +85,8 @@ pub(crate) struct App {
     pub(crate) readiness: Arc<Readiness>,
     /// The sessions.
     pub(crate) sessions: Arc<Sessions>,
+    /// Git.
+    pub(crate) repositories: Arc<Repositories>,
     /// The log.
     pub(crate) log: Arc<SqliteLog>,
     /// Users and tokens.
@@ -131,6 +134,7 @@ impl App {
         programs.recover().await?;
         services.projects.recover().await?;
         services.sessions.recover().await?;
+        services.repositories.recover().await?;
         end_revoked(&auth, &hub);
         let rejudge = Arc::new(Rejudge { gate: gate.clone(), hub: hub.clone() });
         let rights = RIGHTS.iter().filter_map(|pattern| pattern.parse().ok());
@@ -168,6 +172,7 @@ impl App {
             socketio,
             readiness,
             sessions: services.sessions,
+            repositories: services.repositories,
             log,
             auth,
             _listening: listening,
@@ -204,7 +209,9 @@ fn services(
     let projects = Projects::new(bus.clone(), states.clone(), &config.data_dir);
     let ports = SessionPorts { bus: bus.clone(), states: states.clone(), clock: clock.clone(), tasks: tasks.clone() };
     let sessions = Sessions::new(ports, programs.clone(), config.sessions(config.redaction()?))?;
-    Ok(Services { projects, sessions })
+    let ports = GitPorts { bus: bus.clone(), states: states.clone(), clock: clock.clone(), tasks: tasks.clone() };
+    let repositories = Repositories::new(ports, programs.clone(), config.git(config.redaction()?));
+    Ok(Services { projects, sessions, repositories })
 }
 
 fn check_registry(registry: &Registry) -> Result<(), StartError> {

@@ -51,6 +51,8 @@ pub(crate) struct Sections {
     pub agents: BTreeMap<String, Agent>,
     /// How programs are run.
     pub run: Run,
+    /// Git.
+    pub git: Git,
     /// What is taken out of programs' output.
     pub redaction: Redaction,
     /// The EventBus.
@@ -72,6 +74,7 @@ impl Default for Sections {
             http: Http::default(),
             agents: BTreeMap::new(),
             run: Run::default(),
+            git: Git::default(),
             redaction: Redaction::default(),
             bus: Bus::default(),
             log_output: LogOutput::default(),
@@ -350,6 +353,37 @@ impl Default for Run {
             max_output_bytes: Size(1 << 30),
             max_silence: Span::seconds(0),
             linger_ms: 10_000,
+        }
+    }
+}
+
+/// `[git]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Git {
+    /// How long an operation may take.
+    pub operation_timeout: Span,
+    /// How long a command that only reads may take.
+    pub read_timeout: Span,
+    /// Operations at once.
+    pub max_operations: usize,
+    /// The longest patch of an answer.
+    pub max_patch_bytes: Size,
+    /// How remotes may be reached.
+    pub protocols: Vec<String>,
+    /// Whether a repository's own programs are run.
+    pub repository_programs: bool,
+}
+
+impl Default for Git {
+    fn default() -> Self {
+        Self {
+            operation_timeout: Span::seconds(3600),
+            read_timeout: Span::seconds(30),
+            max_operations: 16,
+            max_patch_bytes: Size(128 << 10),
+            protocols: ["https", "ssh"].map(str::to_owned).to_vec(),
+            repository_programs: false,
         }
     }
 }

@@ -3,12 +3,13 @@
 //! Guarantees: a pure fold, bounded by [`BOARD_LIMIT`]; a message that it does not know changes nothing.
 //! It is not what the gate asks: [`Projects`](super::Projects) keeps memberships in memory.
 
-use tidings_core::{Message, projection::Reducer};
+use tidings_core::{Event, Message, projection::Reducer};
 
 use super::contract::{
     BOARD_LIMIT, MEMBER_REMOVED, MEMBER_SET, MemberRemoved, MemberSet, ProjectState, REGISTERED, REMOVED, Registered,
     SESSION_SUMMARY, Summary,
 };
+use crate::git::contract as git;
 
 /// The reducer of a project's channel.
 #[derive(Debug)]
@@ -47,8 +48,60 @@ impl Reducer for ProjectReducer {
                     show(&mut state.sessions, (*summary).clone());
                 }
             }
-            _ => {}
+            _ => apply_git(&mut state.git, message),
         }
+    }
+
+    fn abandoned(state: &ProjectState) -> Vec<Event> {
+        let Some(project_id) = &state.project_id else { return Vec::new() };
+        let open = state.git.operations.iter().filter(|(_, operation)| operation.hosted);
+        let end = |(id, operation): (&git::OperationId, &git::OpenOperation)| {
+            let data = git::OperationFailed {
+                project_id: project_id.clone(),
+                operation_id: id.clone(),
+                kind: operation.kind,
+                code: "server_stopped".to_owned(),
+                message: "the server stopped: look at the repository, and ask again".to_owned(),
+                output: String::new(),
+                conflicts: Vec::new(),
+            };
+            Event::new(git::FAILED, data)
+        };
+        open.map(end).collect()
+    }
+}
+
+/// What of git is kept: how the repository is, and what has not ended.
+fn apply_git(state: &mut git::GitState, message: &Message) {
+    let payload = &message.payload;
+    match message.event_type.as_str() {
+        git::STARTED => {
+            if let Ok(event) = payload.typed::<git::OperationStarted>()
+                && state.operations.len() < git::OPEN_LIMIT
+            {
+                let started_at = message.time;
+                let open = git::OpenOperation { kind: event.kind, started_at, hosted: event.hosted, progress: None };
+                state.operations.insert(event.operation_id.clone(), open);
+            }
+        }
+        git::PROGRESS => {
+            if let Ok(event) = payload.typed::<git::OperationProgress>()
+                && let Some(open) = state.operations.get_mut(&event.operation_id)
+            {
+                open.progress = Some(event.progress.clone());
+            }
+        }
+        git::COMPLETED | git::FAILED | git::CANCELLED => {
+            if let Ok(event) = payload.typed::<git::OperationNamed>() {
+                state.operations.remove(&event.operation_id);
+            }
+        }
+        git::STATUS_CHANGED => {
+            if let Ok(event) = payload.typed::<git::StatusChanged>() {
+                state.status = Some(event.status.clone());
+            }
+        }
+        _ => {}
     }
 }
 
