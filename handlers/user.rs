@@ -2,14 +2,16 @@
 //!
 //! Guarantees: owns the namespace `user`; `user:{userId}` belongs to that user, who may read it
 //! without a grant.
-//! It is not the administration of users, and no service emits its events yet: producers outside
-//! may publish a `user.notice` with a grant, and it routes there.
+//! It is not the administration of users, and it has no service: what needs a person's attention is
+//! copied here by the handlers of those things, and producers outside may say a `user.notice`.
 
 use serde::Deserialize;
 use tidings_core::{
     Channel, Code, Error, Event, Result, UserId,
-    handler::{EventRow, Handler, Retention, Route, Standing},
+    contract::EventRow,
+    handler::{Handler, Retention, Route, Standing},
 };
+use tidings_services::user::contract::EVENTS;
 
 const NAMESPACE: &str = "user";
 const THIRTY_DAYS_MS: u64 = 30 * 24 * 60 * 60 * 1000;
@@ -34,8 +36,12 @@ impl Handler for UserHandler {
         &[NAMESPACE]
     }
 
-    fn events(&self) -> &'static [EventRow] {
-        &[]
+    fn channels(&self) -> Vec<String> {
+        vec!["user:{userId}".to_owned()]
+    }
+
+    fn events(&self) -> Vec<EventRow> {
+        EVENTS.to_vec()
     }
 
     fn route(&self, event: &Event) -> Result<Route> {

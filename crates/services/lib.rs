@@ -8,3 +8,4 @@
 pub mod project;
 pub mod redaction;
 pub mod session;
+pub mod user;

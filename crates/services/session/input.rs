@@ -3,6 +3,7 @@
 //! Guarantees: what parses and validates is bounded; an id is one segment of a name.
 //! It is not the judgement of who may: that is each row's.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::{Validate, ValidationError};
 
@@ -17,7 +18,7 @@ pub const MESSAGE_BYTES: usize = 32 * 1024;
 pub const COMMAND_BYTES: usize = 64 * 1024;
 
 /// Input of `session.start`: an `agent` or a `command`, not both.
-#[derive(Debug, Clone, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StartSession {
     /// Where it runs.
@@ -45,7 +46,7 @@ pub struct StartSession {
 }
 
 /// Input of `session.list`.
-#[derive(Debug, Clone, Default, Deserialize, Validate)]
+#[derive(Debug, Clone, Default, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ListSessions {
     /// Only those of this project.
@@ -64,7 +65,7 @@ pub struct ListSessions {
 }
 
 /// Input of `session.get` and `session.cancel`.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OneSession {
     /// The session.
@@ -72,7 +73,7 @@ pub struct OneSession {
 }
 
 /// Input of `session.send_message`.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SendMessage {
     /// The session.
@@ -87,7 +88,7 @@ pub struct SendMessage {
 }
 
 /// Input of `session.output`.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReadOutput {
     /// The session.

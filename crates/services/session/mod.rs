@@ -1,6 +1,6 @@
 //! Agent sessions: a program runs in a project, and everybody who may can watch it live.
 //!
-//! - [`contract`]: events; [`input`]: what the commands take; [`state`]: the projection.
+//! - [`contract`]: events; [`input`], [`answer`]: what the commands take and give; [`state`]: the projection.
 //! - [`config`]: agents, limits, environment.
 //! - [`Sessions`]: the service. One task a session (`run`), which owns its process (`process`),
 //!   its output (`output`, `decode`), its standard input (`inbox`) and its events (`telling`).
@@ -10,6 +10,7 @@
 //! no child sees a `TIDINGS_*` variable or the path of the data directory.
 //! It is not a sandbox: what separates programs from the server is `[run] user` or a wrapper.
 
+pub mod answer;
 pub mod config;
 pub mod contract;
 mod decode;

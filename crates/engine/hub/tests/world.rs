@@ -8,7 +8,8 @@ use std::{collections::HashSet, sync::Arc};
 use serde_json::{Value, json};
 use tidings_core::{
     Channel, Event, Message, Principal, Result,
-    handler::{EventRow, Handler, Retention, Route},
+    contract::EventRow,
+    handler::{Handler, Retention, Route},
     log::{EventLog, Publication},
     outlet::Said,
     projection::{Fold, Projection, Reducer},
@@ -39,12 +40,9 @@ impl Handler for Counts {
     fn namespaces(&self) -> &'static [&'static str] {
         &["count", "plain"]
     }
-    fn events(&self) -> &'static [EventRow] {
-        const ROWS: &[EventRow] = &[
-            EventRow { event_type: "count.up", durable: true, doc: "" },
-            EventRow { event_type: "count.beat", durable: false, doc: "" },
-        ];
-        ROWS
+    fn events(&self) -> Vec<EventRow> {
+        const ROWS: &[EventRow] = &[EventRow::untyped("count.up", true), EventRow::untyped("count.beat", false)];
+        ROWS.to_vec()
     }
     fn route(&self, event: &Event) -> Result<Route> {
         Ok(Route::to(event.channel.clone().expect("named")))
