@@ -3,6 +3,7 @@
 //! Guarantees: each namespace has one owner; a handler is pure, holds no lock and waits for nothing.
 //! They are not services: what a domain does is in `tidings-services`.
 
+pub mod declared;
 pub mod project;
 pub mod session;
 pub mod user;
@@ -27,7 +28,7 @@ pub const NAMESPACES: [&str; 3] = ["project", "session", "user"];
 /// The namespaces whose channels have a projection. The start holds it against what the handlers say.
 pub const PROJECTED: [&str; 2] = ["project", "session"];
 
-/// Every handler of the server.
+/// Every handler of the server, without those of [declared](declared::DeclaredHandler) domains.
 #[must_use]
 pub fn all(services: &Services) -> Vec<Arc<dyn Handler>> {
     vec![

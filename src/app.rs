@@ -4,13 +4,15 @@
 //! start before anything is served; what a former life left open is ended before the server is ready.
 //! It is not where anything is decided: each part decides for itself.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
 
 use axum::Router;
 use tidings_auth::{Auth, AuthError};
+use tidings_catalogue::Catalogue;
 use tidings_core::{
     Code,
     bus::{EventBus, Listening},
+    handler::Handler,
     identity::Identity,
     log::EventLog,
     outlet::Ending,
@@ -37,6 +39,7 @@ use tidings_transports::{
 };
 
 use crate::{
+    catalogue,
     config::{self, Config, ConfigError},
     telemetry::Render,
 };
@@ -117,8 +120,9 @@ impl App {
 
         let programs = Programs::new(config.programs(config::variables()))?;
         let services = services(config, &programs, &bus, &states, &clock, &tasks)?;
-        registry.bind(tidings_handlers::all(&services))?;
+        registry.bind(handlers(config, &services)?)?;
         check_registry(&registry)?;
+        let documents = catalogue::documents(&registry);
         let gate = Gate::new(GateParts {
             registry,
             bus: bus.clone(),
@@ -154,6 +158,7 @@ impl App {
             clock,
             metrics_render: with_gauges(render, log.clone(), hub.clone()),
             readiness: readiness.clone(),
+            documents,
             config: http,
         };
         let live = match cors {
@@ -173,6 +178,28 @@ impl App {
             _listening: listening,
         })
     }
+}
+
+/// What a server of this configuration says of itself. `scratch` is an empty directory, in place of the
+/// server's own: services are made, and never run.
+///
+/// # Errors
+/// What [`StartError`] names.
+pub(crate) fn catalogue(
+    config: &Config,
+    scratch: &Path,
+    clock: &Arc<dyn Clock>,
+    tasks: &Arc<dyn Tasks>,
+) -> Result<Catalogue, StartError> {
+    let config = config.clone().elsewhere(scratch);
+    let registry = Arc::new(Registry::default());
+    let log = open_log(&config, &registry, clock.clone())?;
+    let states = StateStore::new(registry.clone(), log.clone(), &**tasks);
+    let bus = Arc::new(Bus::new(registry.clone(), log, tasks.clone(), false));
+    let programs = Programs::new(config.programs(Vec::new()))?;
+    let services = services(&config, &programs, &bus, &states, clock, tasks)?;
+    registry.bind(handlers(&config, &services)?)?;
+    Ok(catalogue::of(&registry))
 }
 
 fn open_log(config: &Config, registry: &Arc<Registry>, clock: Arc<dyn Clock>) -> Result<Arc<SqliteLog>, StartError> {
@@ -207,14 +234,24 @@ fn services(
     Ok(Services { projects, sessions })
 }
 
+/// The handlers of the server, and those that the configuration declares.
+fn handlers(config: &Config, services: &Services) -> Result<Vec<Arc<dyn Handler>>, StartError> {
+    let mut handlers = tidings_handlers::all(services);
+    let mut namespaces: Vec<&str> = handlers.iter().flat_map(|handler| handler.namespaces()).copied().collect();
+    namespaces.sort_unstable();
+    if namespaces != NAMESPACES {
+        return Err(StartError::Namespaces(namespaces));
+    }
+    for declared in config.declared()? {
+        handlers.push(Arc::new(declared));
+    }
+    Ok(handlers)
+}
+
 fn check_registry(registry: &Registry) -> Result<(), StartError> {
     let projected = registry.projected();
     if projected != PROJECTED.iter().map(|&namespace| namespace.to_owned()).collect() {
         return Err(StartError::Projected(projected));
-    }
-    let namespaces = registry.namespaces();
-    if namespaces != NAMESPACES {
-        return Err(StartError::Namespaces(namespaces));
     }
     Ok(())
 }

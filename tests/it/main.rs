@@ -10,6 +10,7 @@ mod cli;
 mod commands;
 mod connections;
 mod endings;
+mod generated;
 mod http;
 mod polling;
 mod recovery;
