@@ -15,6 +15,9 @@ mod openapi;
 mod typescript;
 mod vocabulary;
 
+#[cfg(test)]
+mod tests;
+
 use std::{fmt, sync::Arc};
 
 use tidings_core::{
