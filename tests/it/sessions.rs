@@ -100,8 +100,8 @@ async fn a_program_is_watched_from_its_start_over_a_message_to_its_end() {
     let first = watcher.done("session.send_message", sent.clone()).await;
     assert_eq!(watcher.done("session.send_message", sent).await, first);
     // Two channels are two streams: the summary may overtake the end.
-    let mut seen = watcher.until("the end or its summary", |it| is_last(it)).await;
-    seen.extend(watcher.until("the other of them", |it| is_last(it)).await);
+    let mut seen = watcher.until("the end or its summary", is_last).await;
+    seen.extend(watcher.until("the other of them", is_last).await);
     let of_session: Vec<&Value> = seen.iter().filter(|it| it["channel"] == channel && it["seq"].is_u64()).collect();
     let text = |stream: &str| -> String {
         let of_stream = of_session.iter().filter(|it| it["data"]["type"] == stream);
