@@ -1,26 +1,22 @@
 //! The domain `git`: what a project's repository is like, and what is done with it.
 //!
-//! Guarantees: owns no namespace: all of it goes into the channel of its project; an event of a known type goes
-//! out only if its data is of that type.
+//! Guarantees: owns no namespace: all of it goes into the channel of its project.
 //! It is not where git runs: that is `tidings_services::git`.
 
 use std::sync::Arc;
 
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use tidings_core::{
-    Action, Channel, Error, Event, Result, UserId,
-    command::{Answer, Caller, Command, Method, Need, check},
-    handler::{EventRow, Handler, Retention, Route},
+    Action, Channel, Event, Result,
+    command::{Caller, Command, Method, Need},
+    contract::EventRow,
+    handler::{Handler, Retention, Route},
 };
 use tidings_services::{
     git::{
         Repositories,
-        contract::{
-            CANCELLED, COMPLETED, EVENTS, FAILED, HEAD_CHANGED, HeadChanged, OperationCancelled, OperationCompleted,
-            OperationFailed, OperationId, OperationProgress, OperationStarted, PROGRESS, STARTED, STATUS_CHANGED,
-            StatusChanged,
-        },
+        contract::EVENTS,
         input::{
             Cancel, Checkout, CloneFrom, Commit, Diff, Fetch, Log, Merge, OneProject, Paths, Pull, Push, Rebase, Show,
             Stash, WorktreeAdd, WorktreeRemove,
@@ -56,22 +52,12 @@ impl Handler for GitHandler {
         &[]
     }
 
-    fn events(&self) -> &'static [EventRow] {
-        EVENTS
+    fn events(&self) -> Vec<EventRow> {
+        EVENTS.to_vec()
     }
 
     fn route(&self, event: &Event) -> Result<Route> {
-        match event.event_type.as_str() {
-            STARTED => checked::<OperationStarted>(event)?,
-            PROGRESS => checked::<OperationProgress>(event)?,
-            COMPLETED => checked::<OperationCompleted>(event)?,
-            FAILED => checked::<OperationFailed>(event)?,
-            CANCELLED => checked::<OperationCancelled>(event)?,
-            STATUS_CHANGED => checked::<StatusChanged>(event)?,
-            HEAD_CHANGED => checked::<HeadChanged>(event)?,
-            _ => {}
-        }
-        home(event)
+        project::named_in_data(event)
     }
 
     fn channel(&self, id: &str) -> Option<Channel> {
@@ -88,28 +74,6 @@ impl Handler for GitHandler {
     fn retention(&self) -> Retention {
         // It owns no channel: what is kept is for the project's handler to say.
         Retention { messages: 0, bytes: 0, age_ms: 0 }
-    }
-}
-
-fn checked<T: DeserializeOwned + Validate + Send + Sync + 'static>(event: &Event) -> Result<()> {
-    check(&*event.payload.typed::<T>()?)
-}
-
-/// The channel of the project that the data names, which the event's own must agree with.
-pub(crate) fn home(event: &Event) -> Result<Route> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Carried {
-        project_id: ProjectId,
-    }
-    let carried: Carried = serde_json::from_str(event.payload.json())
-        .map_err(|_| Error::invalid_field("data.projectId", "names the project"))?;
-    let home = project::channel(&carried.project_id);
-    match &event.channel {
-        Some(named) if *named != home => {
-            Err(Error::invalid_field("channel", "is not the one that data.projectId names"))
-        }
-        _ => Ok(Route::to(home)),
     }
 }
 
@@ -177,7 +141,7 @@ fn operation<I>(
     job: fn(I) -> Result<Job>,
 ) -> Command
 where
-    I: DeserializeOwned + Validate + Send + Sync + 'static,
+    I: DeserializeOwned + Validate + JsonSchema + Send + Sync + 'static,
 {
     let repositories = repositories.clone();
     Command::new(
@@ -185,25 +149,9 @@ where
         (Method::Post, path),
         doc,
         move |input: &I| on(Action::Command, project(input)),
-        move |caller: Caller, input: I| begin(repositories.clone(), caller.principal.user, job(input)),
+        move |caller: Caller, input: I| repositories.clone().begin(caller.principal.user, job(input)),
     )
     .with_status(202)
-}
-
-fn begin(
-    repositories: Arc<Repositories>,
-    user: UserId,
-    job: Result<Job>,
-) -> tidings_core::BoxFuture<'static, Result<Answer>> {
-    use tidings_services::session::answer_with;
-    match job {
-        Ok(job) => answer_with(repositories.begin(user, job), |id| named(&id)),
-        Err(error) => Box::pin(std::future::ready(Err(error))),
-    }
-}
-
-fn named(operation_id: &OperationId) -> Answer {
-    Answer::json(&json!({"operationId": operation_id}))
 }
 
 /// The rows that change what is here.
@@ -312,12 +260,7 @@ fn joining(all: &Arc<Repositories>) -> Vec<Command> {
             (Method::Post, "/api/projects/{projectId}/git/cancel"),
             "Ends an operation that runs.",
             |input: &Cancel| on(Action::Command, &input.project_id),
-            move |caller: Caller, input: Cancel| {
-                let answer = named(&input.operation_id);
-                tidings_services::session::answer_with(cancel.clone().cancel(caller.principal.user, input), move |()| {
-                    answer
-                })
-            },
+            move |caller: Caller, input| cancel.clone().cancel(caller.principal.user, input),
         )
         .with_status(202),
     ]

@@ -4,13 +4,15 @@
 //! start before anything is served; what a former life left open is ended before the server is ready.
 //! It is not where anything is decided: each part decides for itself.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
 
 use axum::Router;
 use tidings_auth::{Auth, AuthError};
+use tidings_catalogue::Catalogue;
 use tidings_core::{
     Code,
     bus::{EventBus, Listening},
+    handler::Handler,
     identity::Identity,
     log::EventLog,
     outlet::Ending,
@@ -27,9 +29,10 @@ use tidings_engine::{
 };
 use tidings_handlers::{NAMESPACES, PROJECTED, Services};
 use tidings_services::{
-    git::{GitPorts, Repositories},
+    fs::{Files, FsPorts, contract::Audience},
+    git::{GitPorts, Repositories, Sight},
     programs::Programs,
-    project::Projects,
+    project::{ProjectId, Projects},
     session::{SessionPorts, Sessions},
 };
 use tidings_transports::{
@@ -38,6 +41,7 @@ use tidings_transports::{
 };
 
 use crate::{
+    catalogue,
     config::{self, Config, ConfigError},
     telemetry::Render,
 };
@@ -85,6 +89,8 @@ pub(crate) struct App {
     pub(crate) readiness: Arc<Readiness>,
     /// The sessions.
     pub(crate) sessions: Arc<Sessions>,
+    /// Files.
+    pub(crate) files: Arc<Files>,
     /// Git.
     pub(crate) repositories: Arc<Repositories>,
     /// The log.
@@ -120,8 +126,9 @@ impl App {
 
         let programs = Programs::new(config.programs(config::variables()))?;
         let services = services(config, &programs, &bus, &states, &clock, &tasks)?;
-        registry.bind(tidings_handlers::all(&services))?;
+        registry.bind(handlers(config, &services)?)?;
         check_registry(&registry)?;
+        let documents = catalogue::documents(&registry);
         let gate = Gate::new(GateParts {
             registry,
             bus: bus.clone(),
@@ -132,9 +139,8 @@ impl App {
             max_message_bytes: config.socket.max_message_bytes.as_usize(),
         });
         programs.recover().await?;
-        services.projects.recover().await?;
-        services.sessions.recover().await?;
-        services.repositories.recover().await?;
+        recover(&services).await?;
+        services.files.attend(Arc::new(Onlookers(hub.clone())));
         end_revoked(&auth, &hub);
         let rejudge = Arc::new(Rejudge { gate: gate.clone(), hub: hub.clone() });
         let rights = RIGHTS.iter().filter_map(|pattern| pattern.parse().ok());
@@ -158,6 +164,7 @@ impl App {
             clock,
             metrics_render: with_gauges(render, log.clone(), hub.clone()),
             readiness: readiness.clone(),
+            documents,
             config: http,
         };
         let live = match cors {
@@ -172,12 +179,35 @@ impl App {
             socketio,
             readiness,
             sessions: services.sessions,
+            files: services.files,
             repositories: services.repositories,
             log,
             auth,
             _listening: listening,
         })
     }
+}
+
+/// What a server of this configuration says of itself. `scratch` is an empty directory, in place of the
+/// server's own: services are made, and never run.
+///
+/// # Errors
+/// What [`StartError`] names.
+pub(crate) fn catalogue(
+    config: &Config,
+    scratch: &Path,
+    clock: &Arc<dyn Clock>,
+    tasks: &Arc<dyn Tasks>,
+) -> Result<Catalogue, StartError> {
+    let config = config.clone().elsewhere(scratch);
+    let registry = Arc::new(Registry::default());
+    let log = open_log(&config, &registry, clock.clone())?;
+    let states = StateStore::new(registry.clone(), log.clone(), &**tasks);
+    let bus = Arc::new(Bus::new(registry.clone(), log, tasks.clone(), false));
+    let programs = Programs::new(config.programs(Vec::new()))?;
+    let services = services(&config, &programs, &bus, &states, clock, tasks)?;
+    registry.bind(handlers(&config, &services)?)?;
+    Ok(catalogue::of(&registry))
 }
 
 fn open_log(config: &Config, registry: &Arc<Registry>, clock: Arc<dyn Clock>) -> Result<Arc<SqliteLog>, StartError> {
@@ -211,17 +241,45 @@ fn services(
     let sessions = Sessions::new(ports, programs.clone(), config.sessions(config.redaction()?))?;
     let ports = GitPorts { bus: bus.clone(), states: states.clone(), clock: clock.clone(), tasks: tasks.clone() };
     let repositories = Repositories::new(ports, programs.clone(), config.git(config.redaction()?));
-    Ok(Services { projects, sessions, repositories })
+    let ports = FsPorts { bus: bus.clone(), states: states.clone(), clock: clock.clone(), tasks: tasks.clone() };
+    let files = Files::new(ports, config.files(), Arc::new(Sight(repositories.clone())));
+    Ok(Services { projects, sessions, files, repositories })
+}
+
+/// Ends what a former life of the server left open.
+async fn recover(services: &Services) -> Result<(), tidings_core::Error> {
+    services.projects.recover().await?;
+    services.sessions.recover().await?;
+    services.repositories.recover().await
+}
+
+/// Whoever subscribes to a project's channel could look at its files.
+struct Onlookers(Arc<Hub>);
+
+impl Audience for Onlookers {
+    fn is_there(&self, project_id: &ProjectId) -> bool {
+        self.0.is_followed(&tidings_handlers::project::channel(project_id))
+    }
+}
+
+/// The handlers of the server, and those that the configuration declares.
+fn handlers(config: &Config, services: &Services) -> Result<Vec<Arc<dyn Handler>>, StartError> {
+    let mut handlers = tidings_handlers::all(services);
+    let mut namespaces: Vec<&str> = handlers.iter().flat_map(|handler| handler.namespaces()).copied().collect();
+    namespaces.sort_unstable();
+    if namespaces != NAMESPACES {
+        return Err(StartError::Namespaces(namespaces));
+    }
+    for declared in config.declared()? {
+        handlers.push(Arc::new(declared));
+    }
+    Ok(handlers)
 }
 
 fn check_registry(registry: &Registry) -> Result<(), StartError> {
     let projected = registry.projected();
     if projected != PROJECTED.iter().map(|&namespace| namespace.to_owned()).collect() {
         return Err(StartError::Projected(projected));
-    }
-    let namespaces = registry.namespaces();
-    if namespaces != NAMESPACES {
-        return Err(StartError::Namespaces(namespaces));
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use tidings_auth::{AuthConfig, BelievedClaims, KeyAlgorithm, LoginLimits, PublicKeyConfig};
 use tidings_core::{handler, identity::Secret};
 use tidings_services::{
+    fs::FsConfig,
     git::GitConfig,
     programs::{Environment, ProgramsConfig},
     redaction::{Redaction, RedactionConfig},
@@ -19,6 +20,14 @@ use tidings_transports::http::HttpConfig;
 use super::{Agent, AuthKey, Config, ConfigError, Retention};
 
 impl Config {
+    /// The same configuration for parts that are made and never run, in another directory.
+    #[must_use]
+    pub(crate) fn elsewhere(mut self, data_dir: &Path) -> Self {
+        self.sections.data_dir = data_dir.to_owned();
+        self.sections.run.user = None;
+        self
+    }
+
     /// The configuration of identity, with the secrets that files hold.
     ///
     /// # Errors
@@ -138,6 +147,19 @@ impl Config {
             heartbeat_ms: run.heartbeat_ms,
             linger_ms: run.linger_ms,
             redaction,
+        }
+    }
+
+    /// The configuration of files.
+    #[must_use]
+    pub(crate) fn files(&self) -> FsConfig {
+        let fs = &self.fs;
+        FsConfig {
+            max_read_bytes: fs.max_read_bytes.as_usize(),
+            max_entries: fs.max_entries,
+            max_watched: fs.max_watched,
+            max_directories: fs.max_directories,
+            linger: fs.linger.0,
         }
     }
 

@@ -185,6 +185,11 @@ pub(crate) const KEYS: &[Key] = &[
         "Proxies whose `X-Forwarded-For` says who the client is.",
     ),
     key(
+        "domains",
+        Kind::Tables,
+        "Domains of your own, as `[[domains]]`: a name, a form of channels, schemas of events. See [ADDING_A_DOMAIN.md](ADDING_A_DOMAIN.md#by-configuration-alone).",
+    ),
+    key(
         "agents.*.adapter",
         Kind::Word(&["lines", "claude-code", "codex", "gemini", "acp"]),
         "How the server speaks with the agent's program: lines in, text out, or in the format of such an agent.",
@@ -238,6 +243,27 @@ pub(crate) const KEYS: &[Key] = &[
         "How long an agent whose standard input is closed may stay after it has answered. 0: for ever.",
     ),
     key(
+        "fs.max_read_bytes",
+        Kind::Size(KIB, 16 * MIB),
+        "The most of a file that one answer of `fs.read` holds; the rest comes in further parts.",
+    ),
+    key("fs.max_entries", Kind::Whole(1, 10_000), "The most entries that one answer of `fs.list` holds."),
+    key(
+        "fs.max_watched",
+        Kind::Whole(0, 10_000),
+        "Projects that are watched at once. Each takes one of the system's inotify instances.",
+    ),
+    key(
+        "fs.max_directories",
+        Kind::Whole(1, 1_000_000),
+        "Directories of a project that are watched, without those that `.gitignore` leaves out; of more, `fs.rescan` is told.",
+    ),
+    key(
+        "fs.linger",
+        Kind::Time(0, DAY),
+        "How long a project stays watched after the last subscriber of its channel has gone.",
+    ),
+    key(
         "git.operation_timeout",
         Kind::Time(0, 30 * DAY),
         "How long an operation such as a clone may take. `0s`: without limit.",
@@ -252,7 +278,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "git.protocols",
         list(1, "one of https, http, ssh, git, file", is_protocol),
-        "How remotes may be reached. With `file`, whoever may command a project can clone what the server's user can read.",
+        "How remotes may be reached. With `file`, whoever may command a project can clone what the user that programs run as can read, and a push runs the hooks of the repository that it goes to.",
     ),
     key(
         "git.repository_programs",

@@ -12,7 +12,10 @@ use std::{
 use serde::{Deserialize, Serialize, Serializer};
 use tidings_core::identity::Secret;
 
-use super::quantity::{Size, Span};
+use super::{
+    domains::DeclaredDomain,
+    quantity::{Size, Span},
+};
 
 /// Writes that a secret is set, and nothing of it.
 #[expect(clippy::ref_option, reason = "the form that serde calls")]
@@ -47,10 +50,14 @@ pub(crate) struct Sections {
     pub socket: Socket,
     /// HTTP.
     pub http: Http,
+    /// Domains that are declared here.
+    pub domains: Vec<DeclaredDomain>,
     /// The agents, by name.
     pub agents: BTreeMap<String, Agent>,
     /// How programs are run.
     pub run: Run,
+    /// Files.
+    pub fs: Fs,
     /// Git.
     pub git: Git,
     /// What is taken out of programs' output.
@@ -72,8 +79,10 @@ impl Default for Sections {
             auth: Auth::default(),
             socket: Socket::default(),
             http: Http::default(),
+            domains: Vec::new(),
             agents: BTreeMap::new(),
             run: Run::default(),
+            fs: Fs::default(),
             git: Git::default(),
             redaction: Redaction::default(),
             bus: Bus::default(),
@@ -353,6 +362,34 @@ impl Default for Run {
             max_output_bytes: Size(1 << 30),
             max_silence: Span::seconds(0),
             linger_ms: 10_000,
+        }
+    }
+}
+
+/// `[fs]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Fs {
+    /// The most of a file in an answer.
+    pub max_read_bytes: Size,
+    /// The most entries of a folder in an answer.
+    pub max_entries: usize,
+    /// Projects that are watched at once.
+    pub max_watched: usize,
+    /// Directories of a project that are watched.
+    pub max_directories: usize,
+    /// How long a project is watched that nobody follows any more.
+    pub linger: Span,
+}
+
+impl Default for Fs {
+    fn default() -> Self {
+        Self {
+            max_read_bytes: Size(128 << 10),
+            max_entries: 1000,
+            max_watched: 32,
+            max_directories: 10_000,
+            linger: Span::seconds(30),
         }
     }
 }

@@ -15,11 +15,11 @@ use tidings_testkit::script;
 use crate::{server::eventually, sessions::Room, watcher::Watcher};
 
 /// The flags of a Claude Code that takes messages and asks for permissions over its pipes.
-const CLAUDE: [&str; 7] =
+pub(crate) const CLAUDE: [&str; 7] =
     ["-p", "--input-format", "stream-json", "--output-format", "stream-json", "--permission-prompt-tool", "stdio"];
 
 /// The section of an agent that plays a script.
-fn agent(name: &str, adapter: &str, stdin: &str, script: &Path, flags: &[&str]) -> String {
+pub(crate) fn agent(name: &str, adapter: &str, stdin: &str, script: &Path, flags: &[&str]) -> String {
     let mut command = vec![json!(script::player()), json!(script)];
     command.extend(flags.iter().map(|flag| json!(flag)));
     format!("[agents.{name}]\nadapter = \"{adapter}\"\nstdin = \"{stdin}\"\ncommand = {}\n", json!(command))
@@ -106,7 +106,7 @@ async fn whatever_an_agent_does_its_session_ends_once_and_says_how() {
 }
 
 /// A script of the test's own, in the folder of the room's server.
-fn write_script(folder: &tempfile::TempDir, lines: &[&str]) -> PathBuf {
+pub(crate) fn write_script(folder: &tempfile::TempDir, lines: &[&str]) -> PathBuf {
     let path = folder.path().join("agent.script");
     std::fs::write(&path, lines.join("\n")).expect("writes");
     path

@@ -6,8 +6,9 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidings_core::{Timestamp, handler::EventRow};
+use tidings_core::Timestamp;
 use validator::Validate;
 
 use crate::project::ProjectId;
@@ -17,21 +18,6 @@ tidings_core::id_type! {
     OperationId
 }
 
-/// The type of [`OperationStarted`].
-pub const STARTED: &str = "git.operation.started";
-/// The type of [`OperationProgress`].
-pub const PROGRESS: &str = "git.operation.progress";
-/// The type of [`OperationCompleted`].
-pub const COMPLETED: &str = "git.operation.completed";
-/// The type of [`OperationFailed`].
-pub const FAILED: &str = "git.operation.failed";
-/// The type of [`OperationCancelled`].
-pub const CANCELLED: &str = "git.operation.cancelled";
-/// The type of [`StatusChanged`].
-pub const STATUS_CHANGED: &str = "git.status.changed";
-/// The type of [`HeadChanged`].
-pub const HEAD_CHANGED: &str = "git.head.changed";
-
 /// The most files that a `git.status.changed` lists.
 pub const STATUS_FILES: usize = 100;
 /// The most paths that a failure lists as being in conflict.
@@ -40,20 +26,37 @@ pub const CONFLICT_PATHS: usize = 100;
 /// tell of others.
 pub const OPEN_LIMIT: usize = 16;
 
-/// The event types of the service.
-pub const EVENTS: &[EventRow] = &[
-    EventRow { event_type: STARTED, durable: true, doc: "An operation on the repository started." },
-    EventRow { event_type: PROGRESS, durable: true, doc: "How far an operation is; at most about one a second." },
-    EventRow { event_type: COMPLETED, durable: true, doc: "An operation did what was asked." },
-    EventRow { event_type: FAILED, durable: true, doc: "An operation failed; the code says what to do." },
-    EventRow { event_type: CANCELLED, durable: true, doc: "Somebody cancelled an operation, and it ended." },
-    EventRow { event_type: STATUS_CHANGED, durable: true, doc: "What is changed in the working tree is different." },
-    EventRow { event_type: HEAD_CHANGED, durable: true, doc: "Another commit or branch is checked out." },
-];
+tidings_core::events! {
+    /// What the service tells of repositories, in the channels of their projects.
+    pub const EVENTS;
+
+    /// An operation on the repository started.
+    STARTED = "git.operation.started": durable OperationStarted, in "project",
+        r#"{"projectId":"p1","operationId":"o1","kind":"clone","hosted":true}"#;
+    /// How far an operation is; at most about one a second.
+    PROGRESS = "git.operation.progress": durable OperationProgress, in "project",
+        r#"{"projectId":"p1","operationId":"o1","progress":{"phase":"Receiving objects","current":50,"total":200,"percentage":25}}"#;
+    /// An operation did what was asked.
+    COMPLETED = "git.operation.completed": durable OperationCompleted, in "project",
+        r#"{"projectId":"p1","operationId":"o1","kind":"clone","head":"4b825dc642cb6eb9a060e54bf8d69288fbee4904","branch":"main"}"#;
+    /// An operation failed; the code and the message say what to do.
+    FAILED = "git.operation.failed": durable OperationFailed, in "project",
+        r#"{"projectId":"p1","operationId":"o1","kind":"merge","code":"conflict","message":"there are conflicts","conflicts":["src/main.rs"]}"#;
+    /// Somebody cancelled an operation, and it ended.
+    CANCELLED = "git.operation.cancelled": durable OperationCancelled, in "project",
+        r#"{"projectId":"p1","operationId":"o1","kind":"clone"}"#;
+    /// What is changed in the working tree is different.
+    STATUS_CHANGED = "git.status.changed": durable StatusChanged, in "project",
+        r#"{"projectId":"p1","branch":"main","counts":{"staged":0,"unstaged":1,"untracked":0,"conflicts":0},"digest":"9f2c","files":[{"path":"src/main.rs","unstaged":"modified"}],"more":0}"#;
+    /// Another commit or branch is checked out.
+    HEAD_CHANGED = "git.head.changed": durable HeadChanged, in "project",
+        r#"{"projectId":"p1","head":"4b825dc642cb6eb9a060e54bf8d69288fbee4904","branch":"main"}"#;
+}
 
 /// What an operation does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "GitKind")]
 pub enum Kind {
     /// Fills an empty project from a remote.
     Clone,
@@ -84,7 +87,7 @@ pub enum Kind {
 }
 
 /// `git.operation.started`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationStarted {
     /// The project.
@@ -99,8 +102,9 @@ pub struct OperationStarted {
 }
 
 /// How far a phase of an operation is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "GitProgress")]
 pub struct Progress {
     /// What git does now, in its words, such as `Receiving objects`.
     pub phase: String,
@@ -118,7 +122,7 @@ pub struct Progress {
 }
 
 /// `git.operation.progress`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationProgress {
     /// The project.
@@ -130,7 +134,7 @@ pub struct OperationProgress {
 }
 
 /// `git.operation.completed`, an end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationCompleted {
     /// The project.
@@ -148,7 +152,7 @@ pub struct OperationCompleted {
 }
 
 /// `git.operation.failed`, an end. Codes: see `failure`, `server_stopped` and `internal`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationFailed {
     /// The project.
@@ -170,7 +174,7 @@ pub struct OperationFailed {
 }
 
 /// `git.operation.cancelled`, an end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationCancelled {
     /// The project.
@@ -182,7 +186,7 @@ pub struct OperationCancelled {
 }
 
 /// What every event of an operation carries, and all that an end has to say to a state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationNamed {
     /// The operation.
@@ -190,8 +194,9 @@ pub struct OperationNamed {
 }
 
 /// How a path differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "GitChange")]
 pub enum Change {
     /// It is new.
     Added,
@@ -210,8 +215,9 @@ pub enum Change {
 }
 
 /// A path that is changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "GitFileStatus")]
 pub struct FileStatus {
     /// The path from the project's root. A folder of untracked files ends in `/`.
     pub path: String,
@@ -230,8 +236,9 @@ pub struct FileStatus {
 }
 
 /// How many paths are changed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(rename = "GitCounts")]
 pub struct Counts {
     /// Staged.
     pub staged: u64,
@@ -244,8 +251,9 @@ pub struct Counts {
 }
 
 /// What was begun in a repository and is not finished.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "GitUnfinished")]
 pub enum Unfinished {
     /// A merge.
     Merge,
@@ -258,8 +266,9 @@ pub enum Unfinished {
 }
 
 /// How a repository is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(rename = "GitStatus")]
 pub struct Status {
     /// The commit that is checked out; none before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -286,7 +295,7 @@ pub struct Status {
 }
 
 /// `git.status.changed`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusChanged {
     /// The project.
@@ -301,7 +310,7 @@ pub struct StatusChanged {
 }
 
 /// `git.head.changed`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HeadChanged {
     /// The project.
@@ -318,8 +327,9 @@ pub struct HeadChanged {
 }
 
 /// An operation that has not ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "GitOpenOperation")]
 pub struct OpenOperation {
     /// What it does.
     pub kind: Kind,
@@ -334,7 +344,7 @@ pub struct OpenOperation {
 }
 
 /// What a project's state keeps of git.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct GitState {
     /// How the repository was when that was last told; none before.
@@ -342,4 +352,13 @@ pub struct GitState {
     pub status: Option<Status>,
     /// What has not ended, at most [`OPEN_LIMIT`].
     pub operations: BTreeMap<OperationId, OpenOperation>,
+}
+
+/// Answer of every command that begins an operation, and of `git.cancel`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "GitOperation")]
+pub struct Begun {
+    /// The operation.
+    pub operation_id: OperationId,
 }

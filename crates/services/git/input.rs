@@ -3,6 +3,7 @@
 //! Guarantees: what parses and validates is bounded, is no option of git, and stays in the project.
 //! It is not the judgement of who may: that is each row's.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use validator::Validate;
 
@@ -10,7 +11,7 @@ use super::{contract::OperationId, names};
 use crate::project::ProjectId;
 
 /// Input of `git.status`, `git.branches` and `git.worktrees`.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OneProject {
     /// The project.
@@ -18,7 +19,7 @@ pub struct OneProject {
 }
 
 /// Input of `git.diff`.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Diff {
     /// The project.
@@ -38,7 +39,7 @@ pub struct Diff {
 }
 
 /// Input of `git.log`.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Log {
     /// The project.
@@ -58,7 +59,7 @@ pub struct Log {
 }
 
 /// Input of `git.show`.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Show {
     /// The project.
@@ -69,7 +70,7 @@ pub struct Show {
 }
 
 /// Input of `git.clone`.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CloneFrom {
     /// The project, whose directory is empty.
@@ -86,7 +87,7 @@ pub struct CloneFrom {
 }
 
 /// Input of `git.checkout`.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Checkout {
     /// The project.
@@ -103,7 +104,7 @@ pub struct Checkout {
 }
 
 /// Input of `git.add` and `git.unstage`.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Paths {
     /// The project.
@@ -114,7 +115,7 @@ pub struct Paths {
 }
 
 /// Input of `git.commit`.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Commit {
     /// The project.
@@ -131,7 +132,7 @@ pub struct Commit {
 }
 
 /// What to do with the stash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StashAction {
     /// Puts changes aside.
@@ -145,7 +146,7 @@ pub enum StashAction {
 }
 
 /// Input of `git.stash`.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Stash {
     /// The project.
@@ -164,7 +165,7 @@ pub struct Stash {
 }
 
 /// Input of `git.fetch`.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fetch {
     /// The project.
@@ -178,7 +179,7 @@ pub struct Fetch {
 }
 
 /// How a pull brings two lines together.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PullMode {
     /// Not at all: it fails where both have commits of their own.
@@ -191,7 +192,7 @@ pub enum PullMode {
 }
 
 /// Input of `git.pull`.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Pull {
     /// The project.
@@ -208,7 +209,7 @@ pub struct Pull {
 }
 
 /// Input of `git.push`.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Push {
     /// The project.
@@ -228,7 +229,7 @@ pub struct Push {
 }
 
 /// What to do with a merge or a rebase that is not finished.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Resume {
     /// Takes it back.
@@ -238,7 +239,7 @@ pub enum Resume {
 }
 
 /// Input of `git.merge`: a `rev` to merge, or what to do with a merge that is not finished.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Merge {
     /// The project.
@@ -254,7 +255,7 @@ pub struct Merge {
 }
 
 /// Input of `git.rebase`: an `onto`, or what to do with a rebase that is not finished.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rebase {
     /// The project.
@@ -267,7 +268,7 @@ pub struct Rebase {
 }
 
 /// Input of `git.worktree_add`.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WorktreeAdd {
     /// The project.
@@ -287,7 +288,7 @@ pub struct WorktreeAdd {
 }
 
 /// Input of `git.worktree_remove`.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WorktreeRemove {
     /// The project.
@@ -301,7 +302,7 @@ pub struct WorktreeRemove {
 }
 
 /// Input of `git.cancel`.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Cancel {
     /// The project.

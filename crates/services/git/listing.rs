@@ -3,6 +3,7 @@
 //! Guarantees: texts are separated by what cannot be in them, and what was cut off at the end is left out.
 //! It is not the answer to a client: that is `reading`.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The form of a commit for `git log --format`, with `-z` between commits.
@@ -13,65 +14,87 @@ pub(super) const BRANCH: &str = "--format=%(refname)%1f%(objectname)%1f%(upstrea
 const BODY: usize = 4096;
 
 /// A commit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct CommitInfo {
-    pub(super) id: String,
-    pub(super) parents: Vec<String>,
-    pub(super) author: String,
-    pub(super) email: String,
-    pub(super) authored_at: String,
-    pub(super) committed_at: String,
+#[schemars(rename = "GitCommit")]
+pub struct CommitInfo {
+    /// Its id.
+    pub id: String,
+    /// The ids of its parents.
+    pub parents: Vec<String>,
+    /// Who wrote it.
+    pub author: String,
+    /// The address of who wrote it.
+    pub email: String,
+    /// When it was written.
+    pub authored_at: String,
+    /// When it was committed.
+    pub committed_at: String,
     /// Branches and tags that point at it.
-    pub(super) refs: Vec<String>,
-    pub(super) subject: String,
+    pub refs: Vec<String>,
+    /// The first line of its message.
+    pub subject: String,
+    /// The rest of its message, at most 4 KiB.
     #[serde(skip_serializing_if = "String::is_empty")]
-    pub(super) body: String,
+    pub body: String,
 }
 
 /// A branch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct BranchInfo {
-    pub(super) name: String,
+#[schemars(rename = "GitBranch")]
+pub struct BranchInfo {
+    /// Its name.
+    pub name: String,
     /// Whether it is a remote's, as it was when that was last fetched.
-    pub(super) remote: bool,
-    pub(super) commit: String,
+    pub remote: bool,
+    /// The commit that it points at.
+    pub commit: String,
     /// Whether it is checked out.
-    pub(super) current: bool,
+    pub current: bool,
+    /// The branch that it follows.
     #[serde(skip_serializing_if = "String::is_empty")]
-    pub(super) upstream: String,
+    pub upstream: String,
     /// How it stands to its upstream, in git's words, such as `ahead 1, behind 2` or `gone`.
     #[serde(skip_serializing_if = "String::is_empty")]
-    pub(super) track: String,
-    pub(super) committed_at: String,
-    pub(super) subject: String,
+    pub track: String,
+    /// When it was committed.
+    pub committed_at: String,
+    /// The first line of its message.
+    pub subject: String,
 }
 
 /// A working tree.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct WorktreeInfo {
+#[schemars(rename = "GitWorktree")]
+pub struct WorktreeInfo {
     /// Its directory.
-    pub(super) path: String,
+    pub path: String,
+    /// The commit that is checked out there.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) head: Option<String>,
+    pub head: Option<String>,
+    /// The branch that is checked out there.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) branch: Option<String>,
+    pub branch: Option<String>,
     /// Whether its directory is gone.
-    pub(super) prunable: bool,
+    pub prunable: bool,
 }
 
 /// How much of a file changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct FileChange {
-    pub(super) path: String,
+#[schemars(rename = "GitFileChange")]
+pub struct FileChange {
+    /// The path.
+    pub path: String,
+    /// What it was called before.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) from: Option<String>,
-    /// Lines; none of a binary file.
-    pub(super) added: Option<u64>,
-    pub(super) removed: Option<u64>,
+    pub from: Option<String>,
+    /// Lines that came; none of a binary file.
+    pub added: Option<u64>,
+    /// Lines that went; none of a binary file.
+    pub removed: Option<u64>,
 }
 
 /// Reads commits in the form [`COMMIT`].

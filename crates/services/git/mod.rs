@@ -31,4 +31,5 @@ mod status;
 
 pub use config::GitConfig;
 pub(crate) use names::a_path;
+pub use refresh::Sight;
 pub use repositories::{GitPorts, Repositories};

@@ -33,6 +33,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// The most bytes of a list of paths in conflict.
 const CONFLICT_BYTES: usize = 64 * 1024;
 
+/// Makes the folder of working trees, unless something leads elsewhere.
+const WORKTREES_SCRIPT: &str = "test ! -L .worktrees && test ! -L .worktrees/.gitignore && mkdir -p .worktrees && \
+                                printf '*\\n' > .worktrees/.gitignore";
+
 /// An operation on its way.
 pub(super) struct Operation {
     pub(super) repositories: Arc<Repositories>,
@@ -150,9 +154,9 @@ impl Operation {
     /// Runs git, and says how that ended.
     async fn work(&self) -> End {
         if self.job.kind == Kind::WorktreeAdd
-            && let Err(error) = exclude(&self.place)
+            && let Some(end) = self.prepare_worktrees().await
         {
-            return End::failed("git_failed", format!("the folder {WORKTREES} cannot be left out: {error}"));
+            return end;
         }
         let (git, live) = (&self.repositories.git, &self.seat.live);
         let running = match git.start(&self.place, Purpose::Change, &self.job.args) {
@@ -166,6 +170,27 @@ impl Operation {
         match bounds.attend(running, Printed::Say, live.asked(), &mut hear).await {
             Ok(finished) => self.judge(finished).await,
             Err(error) => End::failed("git_failed", format!("git cannot be attended: {error}")),
+        }
+    }
+
+    /// Makes the folder of working trees, with a list of its own that leaves all of it out. As a program, so that it
+    /// is of the user that git runs as. The end of the operation, if that fails.
+    async fn prepare_worktrees(&self) -> Option<End> {
+        let git = &self.repositories.git;
+        let argv = ["sh", "-c", WORKTREES_SCRIPT].map(str::to_owned).to_vec();
+        let bounds = Bounds { grace: git.programs.grace(), timeout: git.config.read_timeout };
+        let done = match git.programs.program(argv, self.place.root.clone()).start() {
+            Ok(running) => bounds.attend(running, Printed::Say, self.seat.live.asked(), &mut |_| ()).await,
+            Err(error) => Err(error),
+        };
+        let failed =
+            |why: String| Some(End::failed("git_failed", format!("the folder {WORKTREES} cannot be made: {why}")));
+        match done {
+            Ok(finished) if finished.status.success() => None,
+            Ok(finished) => {
+                failed(if finished.said.is_empty() { "it is a symbolic link".to_owned() } else { finished.said })
+            }
+            Err(error) => failed(error.to_string()),
         }
     }
 
@@ -224,23 +249,6 @@ fn after(panic: &(dyn Any + Send)) -> End {
     let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
     tracing::error!(%error, panic = %what, "an operation's task panicked");
     End::failed("internal", error.message())
-}
-
-/// Leaves the folder of working trees out of what git sees, in the repository's own list, which is not committed.
-fn exclude(place: &Place) -> std::io::Result<()> {
-    let info = place.root.join(".git/info");
-    if !place.root.join(".git").is_dir() {
-        return Ok(());
-    }
-    std::fs::create_dir_all(&info)?;
-    let file = info.join("exclude");
-    let line = format!("/{WORKTREES}/");
-    let known = std::fs::read_to_string(&file).unwrap_or_default();
-    if known.lines().any(|known| known == line) {
-        return Ok(());
-    }
-    let gap = if known.is_empty() || known.ends_with('\n') { "" } else { "\n" };
-    std::fs::write(file, format!("{known}{gap}{line}\n"))
 }
 
 /// When progress is told: at once where a phase begins or is done, and now and then in between.

@@ -6,15 +6,16 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
-use tidings_core::{Code, Error, Result, command::Answer};
+use tidings_core::{Code, Error, Result, command::Json};
 
 use super::{
     contract::{FileStatus, Status, Unfinished},
     execute::{Finished, Git, Place, Purpose, Stop},
     failure,
     input::{Diff, Log, OneProject, Show},
-    listing::{self, BRANCH, COMMIT, CommitInfo, FileChange},
+    listing::{self, BRANCH, BranchInfo, COMMIT, CommitInfo, FileChange, WorktreeInfo},
     names::parse_cursor,
     repositories::Repositories,
     status::{self, Report},
@@ -28,32 +29,58 @@ const LIST_BYTES: usize = 4 * 1024 * 1024;
 /// How many commits a page of the log has, unless asked otherwise.
 const LOG_LIMIT: u32 = 50;
 
-#[derive(Debug, Serialize)]
+/// Answer of `git.status`.
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct StatusAnswer {
+pub struct StatusAnswer {
+    /// How it is.
     #[serde(flatten)]
-    status: Status,
-    files: Vec<FileStatus>,
-    more: u64,
+    pub status: Status,
+    /// What is changed, at most 1,000 paths.
+    pub files: Vec<FileStatus>,
+    /// How many more there are.
+    pub more: u64,
 }
 
-#[derive(Debug, Serialize)]
+/// Answer of `git.diff` and `git.show`.
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct DiffAnswer {
+pub struct DiffAnswer {
+    /// The commit that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    commit: Option<CommitInfo>,
-    files: Vec<FileChange>,
-    more: u64,
-    patch: String,
-    /// Whether the patch was cut.
-    truncated: bool,
+    pub commit: Option<CommitInfo>,
+    /// What differs, at most 1,000 files.
+    pub files: Vec<FileChange>,
+    /// How many more there are.
+    pub more: u64,
+    /// The differences as `git diff` prints them.
+    pub patch: String,
+    /// Whether the patch was cut, at the end of a line.
+    pub truncated: bool,
 }
 
-#[derive(Debug, Serialize)]
-struct LogAnswer {
-    commits: Vec<CommitInfo>,
+/// Answer of `git.log`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct LogAnswer {
+    /// The commits, newest first.
+    pub commits: Vec<CommitInfo>,
+    /// The `after` of the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    cursor: Option<String>,
+    pub cursor: Option<String>,
+}
+
+/// Answer of `git.branches`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct BranchesAnswer {
+    /// The branches, local ones first, at most 1,000.
+    pub branches: Vec<BranchInfo>,
+}
+
+/// Answer of `git.worktrees`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct WorktreesAnswer {
+    /// The working trees, the project's own first.
+    pub worktrees: Vec<WorktreeInfo>,
 }
 
 impl Git {
@@ -89,17 +116,17 @@ impl Repositories {
     ///
     /// # Errors
     /// `not_found`, `conflict` where there is no repository, `unavailable`.
-    pub async fn status(self: Arc<Self>, input: OneProject) -> Result<Answer> {
+    pub async fn status(self: Arc<Self>, input: OneProject) -> Result<Json<StatusAnswer>> {
         let place = self.to_read(&input.project_id).await?;
         let Report { status, files, more } = self.git.status(&place, FILES).await?;
-        Ok(Answer::json(&StatusAnswer { status, files, more }))
+        Ok(Json(StatusAnswer { status, files, more }))
     }
 
     /// `git.diff`.
     ///
     /// # Errors
     /// As [`Repositories::status`]; `invalid_data` for a `to` without a `from`, or with `staged`.
-    pub async fn diff(self: Arc<Self>, input: Diff) -> Result<Answer> {
+    pub async fn diff(self: Arc<Self>, input: Diff) -> Result<Json<DiffAnswer>> {
         if input.to.is_some() && (input.from.is_none() || input.staged) {
             return Err(Error::invalid_field("to", "needs a from, and does not go with staged"));
         }
@@ -108,14 +135,14 @@ impl Repositories {
         let mut what: Vec<&str> = input.from.iter().chain(&input.to).map(String::as_str).collect();
         what.push("--");
         what.extend(input.paths.iter().flatten().map(String::as_str));
-        Ok(Answer::json(&self.git.compare(&place, command, &what).await?))
+        Ok(Json(self.git.compare(&place, command, &what).await?))
     }
 
     /// `git.show`.
     ///
     /// # Errors
     /// As [`Repositories::status`]; `not_found` for a revision that is not there.
-    pub async fn show(self: Arc<Self>, input: Show) -> Result<Answer> {
+    pub async fn show(self: Arc<Self>, input: Show) -> Result<Json<DiffAnswer>> {
         let place = self.to_read(&input.project_id).await?;
         // Not a file, and not what a tag points at otherwise.
         let commit = format!("{}^{{commit}}", input.rev);
@@ -124,14 +151,14 @@ impl Repositories {
         let command = ["show", "--format=", "--diff-merges=first-parent"];
         let compared = self.git.compare(&place, &command, &[commit.as_str(), "--"]).await?;
         let commit = listing::commits(&log.printed).pop();
-        Ok(Answer::json(&DiffAnswer { commit, ..compared }))
+        Ok(Json(DiffAnswer { commit, ..compared }))
     }
 
     /// `git.log`: newest first.
     ///
     /// # Errors
     /// As [`Repositories::show`].
-    pub async fn log(self: Arc<Self>, input: Log) -> Result<Answer> {
+    pub async fn log(self: Arc<Self>, input: Log) -> Result<Json<LogAnswer>> {
         let place = self.to_read(&input.project_id).await?;
         let limit = input.limit.unwrap_or(LOG_LIMIT);
         let (start, seen) = match input.after.as_deref().and_then(parse_cursor) {
@@ -143,35 +170,35 @@ impl Repositories {
         args.extend(input.paths.iter().flatten().map(String::as_str));
         let finished = self.git.read(&place, &args, LIST_BYTES).await?;
         if finished.said.contains("does not have any commits yet") || (start == "HEAD" && is_unborn(&finished)) {
-            return Ok(Answer::json(&LogAnswer { commits: Vec::new(), cursor: None }));
+            return Ok(Json(LogAnswer { commits: Vec::new(), cursor: None }));
         }
         let mut commits = listing::commits(&good(finished)?.printed);
         let more = commits.len() > limit as usize;
         commits.truncate(limit as usize);
         let first = if seen == 0 { commits.first().map(|commit| commit.id.clone()) } else { Some(start) };
         let cursor = first.filter(|_| more).map(|first| format!("{first}-{}", seen + limit));
-        Ok(Answer::json(&LogAnswer { commits, cursor }))
+        Ok(Json(LogAnswer { commits, cursor }))
     }
 
     /// `git.branches`: local and remote, at most 1,000.
     ///
     /// # Errors
     /// As [`Repositories::status`].
-    pub async fn branches(self: Arc<Self>, input: OneProject) -> Result<Answer> {
+    pub async fn branches(self: Arc<Self>, input: OneProject) -> Result<Json<BranchesAnswer>> {
         let place = self.to_read(&input.project_id).await?;
         let args = ["for-each-ref", "--count=1000", BRANCH, "refs/heads", "refs/remotes"];
         let finished = good(self.git.read(&place, &args, LIST_BYTES).await?)?;
-        Ok(Answer::json(&serde_json::json!({"branches": listing::branches(&finished.printed)})))
+        Ok(Json(BranchesAnswer { branches: listing::branches(&finished.printed) }))
     }
 
     /// `git.worktrees`.
     ///
     /// # Errors
     /// As [`Repositories::status`].
-    pub async fn worktrees(self: Arc<Self>, input: OneProject) -> Result<Answer> {
+    pub async fn worktrees(self: Arc<Self>, input: OneProject) -> Result<Json<WorktreesAnswer>> {
         let place = self.to_read(&input.project_id).await?;
         let finished = good(self.git.read(&place, &["worktree", "list", "--porcelain", "-z"], LIST_BYTES).await?)?;
-        Ok(Answer::json(&serde_json::json!({"worktrees": listing::worktrees(&finished.printed)})))
+        Ok(Json(WorktreesAnswer { worktrees: listing::worktrees(&finished.printed) }))
     }
 
     async fn to_read(&self, project: &ProjectId) -> Result<Place> {

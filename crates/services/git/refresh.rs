@@ -14,7 +14,7 @@ use super::{
     repositories::Repositories,
     status::Report,
 };
-use crate::project::ProjectId;
+use crate::{fs::contract::Witness, project::ProjectId};
 
 /// From the first sight of a change until the repository is read, and between two reads.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -33,9 +33,19 @@ struct Seen {
     again: bool,
 }
 
+/// The repositories, as whoever watches files tells them of changes.
+#[derive(Debug)]
+pub struct Sight(pub Arc<Repositories>);
+
+impl Witness for Sight {
+    fn saw(&self, project_id: &ProjectId, root: &Path) {
+        self.0.saw(project_id, root);
+    }
+}
+
 impl Repositories {
     /// Notes that something in a repository may have changed. Returns at once; it is looked at soon.
-    pub fn saw(self: &Arc<Self>, project_id: &ProjectId, root: &Path) {
+    fn saw(self: &Arc<Self>, project_id: &ProjectId, root: &Path) {
         let refreshing = self.enter(project_id);
         {
             let mut seen = refreshing.seen.lock();

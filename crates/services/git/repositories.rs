@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tidings_core::{
     Code, Error, Result, UserId,
     bus::EventBus,
+    command::Json,
     projection::{ListStates, States},
     runtime::{Clock, Tasks},
 };
@@ -21,7 +22,7 @@ use tokio::sync::oneshot;
 
 use super::{
     config::GitConfig,
-    contract::{Kind, OperationId},
+    contract::{Begun, Kind},
     execute::{Git, Place, Purpose, gone},
     input::Cancel,
     job::Job,
@@ -111,16 +112,17 @@ impl Repositories {
     /// `not_found` for a project or a directory that is not there; `conflict` where there is no repository, or
     /// for a clone something else, or while another operation runs; `invalid_data` for a protocol that is
     /// not allowed; `overloaded`, `draining`, `unavailable`.
-    pub async fn begin(self: Arc<Self>, user: UserId, job: Job) -> Result<OperationId> {
+    pub async fn begin(self: Arc<Self>, user: UserId, job: Result<Job>) -> Result<Json<Begun>> {
+        let job = job?;
         let root = self.root(&job.project_id).await?;
         let seat = self.registry.enter(&job.project_id)?;
         let place = self.place(&job, root).await?;
-        let id = seat.live.id.clone();
+        let operation_id = seat.live.id.clone();
         let (told, begun) = oneshot::channel();
         let operation = Operation { repositories: self.clone(), seat, job, place, user };
         self.ports.tasks.spawn("git.operation", Box::pin(operation.go(told)));
         begun.await.unwrap_or_else(|_| Err(Error::internal()))?;
-        Ok(id)
+        Ok(Json(Begun { operation_id }))
     }
 
     /// Where an operation may work.
@@ -145,11 +147,11 @@ impl Repositories {
     ///
     /// # Errors
     /// `conflict` when it does not run, or not here.
-    pub async fn cancel(self: Arc<Self>, user: UserId, input: Cancel) -> Result<()> {
+    pub async fn cancel(self: Arc<Self>, user: UserId, input: Cancel) -> Result<Json<Begun>> {
         let live = self.registry.get(&input.project_id).filter(|live| live.id == input.operation_id);
         let live = live.ok_or_else(|| Error::new(Code::Conflict, "the operation does not run here, or has ended"))?;
         live.ask_to_end(Reason::Cancelled(user));
-        Ok(())
+        Ok(Json(Begun { operation_id: input.operation_id }))
     }
 
     /// The directory of an open project.
