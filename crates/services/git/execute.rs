@@ -58,8 +58,10 @@ const VARIABLES: &[(&str, &str)] = &[
     ("GIT_EDITOR", "true"),
     ("GIT_SEQUENCE_EDITOR", "true"),
     ("GIT_MERGE_AUTOEDIT", "no"),
-    ("GIT_LITERAL_PATHSPECS", "1"),
 ];
+
+/// Commands that are given paths of clients: paths, and no patterns.
+const TAKES_PATHS: [&str; 4] = ["add", "reset", "diff", "log"];
 
 /// Where git is run, and with which settings beside those of every run.
 #[derive(Debug, Clone)]
@@ -155,6 +157,10 @@ impl Git {
         let has_ssh = environment.iter().any(|(name, _)| name == "GIT_SSH_COMMAND");
         for (name, value) in VARIABLES {
             environment.set(name, value);
+        }
+        // Not for all: git calls itself with patterns of its own, for one to clear away what a stash took.
+        if args.first().is_some_and(|command| TAKES_PATHS.contains(&command.as_str())) {
+            environment.set("GIT_LITERAL_PATHSPECS", "1");
         }
         if !has_ssh {
             environment.set("GIT_SSH_COMMAND", "ssh -oBatchMode=yes -oConnectTimeout=20");

@@ -28,6 +28,7 @@ const KNOWN: &[(&str, &[&str], &str)] = &[
             "Your index contains uncommitted changes",
             "cannot pull with rebase",
             "untracked working tree files would be",
+            "already exists, no checkout",
         ],
         "changes that are not committed would be lost: commit or stash them first",
     ),

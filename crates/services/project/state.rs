@@ -172,6 +172,47 @@ mod tests {
         assert!(state.members.is_empty() && !state.is_open());
     }
 
+    fn of_git(event_type: &'static str, mut data: serde_json::Value) -> Event {
+        data["projectId"] = "p1".into();
+        Event::new(event_type, data)
+    }
+
+    #[test]
+    fn an_operation_is_open_from_its_start_to_its_end_and_the_servers_own_are_ended_when_it_dies() {
+        let started = |id: &str, hosted: bool| {
+            of_git(git::STARTED, serde_json::json!({"operationId": id, "kind": "clone", "hosted": hosted}))
+        };
+        let progress = serde_json::json!({"operationId": "o1", "progress": {"phase": "Receiving", "current": 3}});
+        let mut events = vec![registered(), started("o1", true), started("o2", false), started("o3", true)];
+        events.push(of_git(git::PROGRESS, progress));
+        events.push(of_git(git::COMPLETED, serde_json::json!({"operationId": "o3", "kind": "clone"})));
+        let state = folded(events);
+        let open: Vec<_> = state.git.operations.iter().map(|(id, it)| (id.as_str(), it.progress.is_some())).collect();
+        assert_eq!(open, [("o1", true), ("o2", false)]);
+        let ended = ProjectReducer::abandoned(&state);
+        assert_eq!(ended.len(), 1, "what a producer outside began is not ours to end");
+        let failed = ended[0].payload.typed::<git::OperationFailed>().expect("an end");
+        assert_eq!((failed.operation_id.as_str(), failed.code.as_str()), ("o1", "server_stopped"));
+    }
+
+    #[test]
+    fn what_is_kept_of_git_is_bounded_and_is_what_was_told_last() {
+        let started = |n: usize| {
+            of_git(git::STARTED, serde_json::json!({"operationId": format!("o{n}"), "kind": "push", "hosted": false}))
+        };
+        let status = |branch: &str| {
+            let counts = serde_json::json!({"staged": 1});
+            let data = serde_json::json!({"branch": branch, "counts": counts, "digest": "d", "files": [], "more": 0});
+            of_git(git::STATUS_CHANGED, data)
+        };
+        let mut events = vec![registered(), status("main"), status("topic")];
+        events.extend((0..100).map(started));
+        let state = folded(events);
+        assert_eq!(state.git.operations.len(), git::OPEN_LIMIT);
+        let kept = state.git.status.expect("a status");
+        assert_eq!((kept.branch.as_deref(), kept.counts.staged), (Some("topic"), 1));
+    }
+
     #[test]
     fn a_saved_state_and_the_rest_is_the_same_as_folding_everything() {
         let projection = Fold::<ProjectReducer>::projection();
