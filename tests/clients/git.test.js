@@ -262,6 +262,27 @@ test("no program that a repository names is run, by reading or by changing", asy
   await assert.rejects(access(mark), "something was run");
 });
 
+test("a repository's hooks are run by operations where that is configured, and by reading never", async (t) => {
+  const own = await Server.start({ config: CONFIG.replace("[git]", "[git]\nrepository_programs = true") });
+  t.after(() => own.stop());
+  const bearer = await own.admin();
+  const root = await repository(await own.directory());
+  const { projectId, channel } = await project(own, root);
+  const socket = await connect(t, own.url, bearer);
+  await ask(socket, "subscribe", { channel, since: { seq: 0 } });
+  const mark = join(root, ".git/MARK");
+  await mkdir(join(root, ".git/hooks"), { recursive: true });
+  await writeFile(join(root, ".git/hooks/pre-commit"), `#!/bin/sh\ntouch ${mark}\n`);
+  await chmod(join(root, ".git/hooks/pre-commit"), 0o755);
+  const monitor = join(root, ".git/MONITOR");
+  await git(root, "config", "core.fsmonitor", `touch ${monitor}`);
+  await write(root, { "a.txt": "two\n" });
+  for (const name of ["status", "diff", "log"]) await done(socket, `git.${name}`, { projectId });
+  await assert.rejects(access(monitor), "reading ran something");
+  await succeed({ socket, projectId }, "commit", { message: "second", all: true });
+  await access(mark);
+});
+
 test("a repository outside the project, a dead one and a folder that is gone are refused with the reason", async (t) => {
   const outside = await repository(await server.directory(), { "secret.txt": "s\n" });
   const socket = await connect(t, server.url, token);

@@ -161,12 +161,13 @@ impl Job {
     /// # Errors
     /// `invalid_data` unless there is a `rev` or a `resume`, and not both.
     pub fn merge(input: Merge) -> Result<Self> {
-        let job = |words: &[&str]| Self::of(input.project_id.clone(), Kind::Merge, words);
-        match (&input.rev, input.resume) {
+        let Merge { project_id, rev, resume, no_fast_forward } = input;
+        let job = |words: &[&str]| Self::of(project_id, Kind::Merge, words);
+        match (rev, resume) {
             (Some(rev), None) => Ok(job(&["merge", "--progress", "--no-edit"])
-                .word_if(input.no_fast_forward, "--no-ff")
+                .word_if(no_fast_forward, "--no-ff")
                 .word("--end-of-options")
-                .word(rev.as_str())),
+                .word(rev)),
             (None, Some(Resume::Abort)) => Ok(job(&["merge", "--abort"])),
             (None, Some(Resume::Continue)) => Ok(job(&["merge", "--continue"])),
             _ => Err(Error::invalid_field("rev", "is given, or resume is, and not both")),
@@ -178,9 +179,10 @@ impl Job {
     /// # Errors
     /// `invalid_data` unless there is an `onto` or a `resume`, and not both.
     pub fn rebase(input: Rebase) -> Result<Self> {
-        let job = |words: &[&str]| Self::of(input.project_id.clone(), Kind::Rebase, words);
-        match (&input.onto, input.resume) {
-            (Some(onto), None) => Ok(job(&["rebase", "--no-autostash", "--end-of-options"]).word(onto.as_str())),
+        let Rebase { project_id, onto, resume } = input;
+        let job = |words: &[&str]| Self::of(project_id, Kind::Rebase, words);
+        match (onto, resume) {
+            (Some(onto), None) => Ok(job(&["rebase", "--no-autostash", "--end-of-options"]).word(onto)),
             (None, Some(Resume::Abort)) => Ok(job(&["rebase", "--abort"])),
             (None, Some(Resume::Continue)) => Ok(job(&["rebase", "--continue"])),
             _ => Err(Error::invalid_field("onto", "is given, or resume is, and not both")),

@@ -28,6 +28,8 @@ mod refresh;
 mod registry;
 mod repositories;
 mod status;
+#[cfg(test)]
+mod tests;
 
 pub use config::GitConfig;
 pub(crate) use names::a_path;

@@ -86,7 +86,7 @@ fn parse(line: &str) -> Option<Progress> {
         }
         None => (figure.parse().ok()?, None),
     };
-    let percentage = total.map(|total| if total == 0 { 100 } else { (current.saturating_mul(100) / total).min(100) });
+    let percentage = total.map(|total| current.saturating_mul(100).checked_div(total).unwrap_or(100).min(100));
     Some(Progress { phase: phase.to_owned(), current, total, percentage, detail })
 }
 

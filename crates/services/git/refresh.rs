@@ -73,7 +73,7 @@ impl Repositories {
                     break;
                 }
             }
-            own.leave(&project_id, refreshing);
+            own.leave(&project_id, &refreshing);
         };
         self.ports.tasks.spawn("git.refresh", Box::pin(task));
     }
@@ -82,10 +82,10 @@ impl Repositories {
         self.refreshing.lock().entry(project_id.clone()).or_default().clone()
     }
 
-    fn leave(&self, project_id: &ProjectId, refreshing: Arc<Refreshing>) {
+    fn leave(&self, project_id: &ProjectId, refreshing: &Arc<Refreshing>) {
         let mut all = self.refreshing.lock();
         // The map's own and this one: nobody else is here, and nobody can come while the map is held.
-        if Arc::strong_count(&refreshing) == 2 && !refreshing.seen.lock().attended {
+        if Arc::strong_count(refreshing) == 2 && !refreshing.seen.lock().attended {
             all.remove(project_id);
         }
     }
@@ -97,7 +97,7 @@ impl Repositories {
             let _turn = refreshing.turn.lock().await;
             self.refresh_alone(project_id, root).await
         };
-        self.leave(project_id, refreshing);
+        self.leave(project_id, &refreshing);
         result
     }
 
