@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tidings_core::{UserId, principal::Membership, runtime::Memberships};
 use tidings_services::{
+    programs::{Programs, ProgramsConfig},
     project::Projects,
     redaction::{Redaction, RedactionConfig},
     session::{SessionConfig, SessionPorts, Sessions},
@@ -24,7 +25,8 @@ pub(crate) fn sessions() -> Arc<Sessions> {
     let ports = SessionPorts { bus, states, clock: nowhere.clone(), tasks: nowhere };
     let redaction = Arc::new(Redaction::new(&RedactionConfig::default()).expect("the built-in rules"));
     let dir = tempfile::tempdir().expect("a directory");
-    Sessions::new(ports, SessionConfig::new(dir.path().to_owned(), redaction)).expect("a service")
+    let programs = Programs::new(ProgramsConfig::new(dir.path().to_owned())).expect("ready");
+    Sessions::new(ports, programs, SessionConfig::new(redaction)).expect("a service")
 }
 
 /// Nobody is a member of anything.

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::project;
+use crate::{project, user};
 use serde::Deserialize;
 use tidings_core::{
     Action, Channel, Error, Event, Payload, Result, UserId,
@@ -20,14 +20,16 @@ use tidings_services::{
     project::contract::{SESSION_SUMMARY, SUMMARIES, Summary},
     session::{
         Page, SessionId, SessionReducer, Sessions,
-        answer::{Begun, ListedSession, ListedSessions, OfSession, Sent},
+        answer::{Begun, ListedSession, ListedSessions, OfSession},
         answer_with,
         contract::{
             Board, CANCELLED, COMPLETED, Cancelled, Completed, ERROR, EVENTS, Failed, HEARTBEAT, Heartbeat, STARTED,
-            STREAM_OUTPUT, Started, StreamOutput, agent,
+            STREAM_OUTPUT, Started, StreamOutput,
+            agent::{self, PermissionRequested, PermissionResolved},
         },
-        input::{ListSessions, OneSession, ReadOutput, SendMessage, StartSession},
+        input::{CancelMessage, ListSessions, OneSession, ReadOutput, ResolvePermission, SendMessage, StartSession},
     },
+    user::contract::{ATTENTION_REQUESTED, ATTENTION_RESOLVED, Attention, AttentionKind},
 };
 
 const NAMESPACE: &str = "session";
@@ -79,6 +81,7 @@ impl Handler for SessionHandler {
 
     fn commands(&self) -> Vec<Command> {
         let mut rows = acting(&self.sessions);
+        rows.extend(asking(&self.sessions));
         rows.extend(reading(&self.sessions));
         rows
     }
@@ -112,6 +115,16 @@ fn route(event: &Event) -> Result<Route> {
         CANCELLED => {
             let data = payload.typed::<Cancelled>()?;
             home(event, &data.session_id).map(|route| with_summary(route, data.board.as_ref()))
+        }
+        agent::PERMISSION_REQUESTED => {
+            let data = payload.typed::<PermissionRequested>()?;
+            let route = home(event, &data.session_id)?;
+            Ok(with_attention(route, ATTENTION_REQUESTED, data.attention.as_ref(), &data.request_id))
+        }
+        agent::PERMISSION_RESOLVED => {
+            let data = payload.typed::<PermissionResolved>()?;
+            let route = home(event, &data.session_id)?;
+            Ok(with_attention(route, ATTENTION_RESOLVED, data.attention.as_ref(), &data.request_id))
         }
         // What is frequent or large is not looked into again.
         STREAM_OUTPUT => home(event, &payload.typed::<StreamOutput>()?.session_id),
@@ -170,14 +183,31 @@ fn with_summary(route: Route, board: Option<&Board>) -> Route {
     route.copy(project::channel(&board.project_id), SESSION_SUMMARY, Payload::of(summary))
 }
 
+/// With a word to the person whose attention a permission request needs, or no longer does. Only the
+/// service names one.
+fn with_attention(route: Route, event_type: &'static str, whose: Option<&UserId>, request_id: &str) -> Route {
+    let Some(whose) = whose else { return route };
+    let attention = Attention {
+        user_id: whose.clone(),
+        channel: route.home.clone(),
+        kind: AttentionKind::Permission,
+        id: request_id.to_owned(),
+    };
+    route.copy(user::channel(whose), event_type, Payload::of(attention))
+}
+
 /// A session runs in a project: that needs the right to command it, a free command line another.
 fn needs_to_start(input: &StartSession) -> Need {
     let project = project::channel(&input.project_id);
-    let command = Need::On(Action::Command, project.clone());
-    if input.command.is_none() {
-        return command;
+    let both = |one, other| Need::Both(Box::new(one), Box::new(other));
+    let mut need = Need::On(Action::Command, project.clone());
+    if input.command.is_some() {
+        need = both(need, Need::On(Action::Execute, project));
     }
-    Need::Both(Box::new(command), Box::new(Need::On(Action::Execute, project)))
+    match &input.resume {
+        Some(earlier) => both(need, Need::On(Action::Command, channel(earlier))),
+        None => need,
+    }
 }
 
 /// The rows that change something.
@@ -199,13 +229,10 @@ fn acting(sessions: &Arc<Sessions>) -> Vec<Command> {
         Command::new(
             "session.send_message",
             (Method::Post, "/api/sessions/{sessionId}/messages"),
-            "Passes a message to the program's standard input.",
+            "Passes a message to the program; to a busy agent when it is free.",
             |input: &SendMessage| Need::On(Action::Command, channel(&input.session_id)),
             move |caller: Caller, input: SendMessage| {
-                let session_id = input.session_id.clone();
-                answer_with(send.clone().send_message(caller.principal.user, input), move |message_id| {
-                    Json(Sent { session_id, message_id })
-                })
+                answer_with(send.clone().send_message(caller.principal.user, input), Json)
             },
         )
         .with_status(202),
@@ -215,14 +242,76 @@ fn acting(sessions: &Arc<Sessions>) -> Vec<Command> {
             "Ends the program: TERM, and after a grace KILL. The session ends once it is gone.",
             |input: &OneSession| Need::On(Action::Command, channel(&input.session_id)),
             move |caller: Caller, input: OneSession| {
-                let session_id = input.session_id.clone();
-                answer_with(cancel.clone().cancel(caller.principal.user, input.session_id), move |()| {
-                    Json(OfSession { session_id })
-                })
+                let id = input.session_id;
+                answer_with(cancel.clone().cancel(caller.principal.user, id.clone()), named(id))
             },
         )
         .with_status(202),
     ]
+}
+
+/// The rows that an agent is asked by.
+fn asking(sessions: &Arc<Sessions>) -> Vec<Command> {
+    let (take_back, resolve, interrupt) = (sessions.clone(), sessions.clone(), sessions.clone());
+    vec![
+        Command::new(
+            "session.cancel_message",
+            (Method::Delete, "/api/sessions/{sessionId}/messages/{messageId}"),
+            "Takes a message back that waits for a busy agent.",
+            |input: &CancelMessage| Need::On(Action::Command, channel(&input.session_id)),
+            move |caller: Caller, input: CancelMessage| {
+                let session_id = input.session_id.clone();
+                answer_with(take_back.clone().cancel_message(caller.principal.user, input), named(session_id))
+            },
+        ),
+        Command::new(
+            "session.resolve_permission",
+            (Method::Post, "/api/sessions/{sessionId}/permissions/{requestId}"),
+            "Answers a permission request of the agent. The first answer counts.",
+            |input: &ResolvePermission| Need::On(Action::Command, channel(&input.session_id)),
+            move |caller: Caller, input: ResolvePermission| {
+                let session_id = input.session_id.clone();
+                answer_with(resolve.clone().resolve_permission(caller.principal.user, input), named(session_id))
+            },
+        ),
+        Command::new(
+            "session.interrupt",
+            (Method::Post, "/api/sessions/{sessionId}/interrupt"),
+            "Stops the turn of the agent, which stays.",
+            |input: &OneSession| Need::On(Action::Command, channel(&input.session_id)),
+            move |caller: Caller, input: OneSession| {
+                let id = input.session_id;
+                answer_with(interrupt.clone().interrupt(caller.principal.user, id.clone()), named(id))
+            },
+        )
+        .with_status(202),
+        pausing(sessions, "session.pause", "/api/sessions/{sessionId}/pause", true),
+        pausing(sessions, "session.resume", "/api/sessions/{sessionId}/resume", false),
+    ]
+}
+
+fn pausing(sessions: &Arc<Sessions>, name: &'static str, path: &'static str, pause: bool) -> Command {
+    let sessions = sessions.clone();
+    let doc = if pause {
+        "Makes all processes of the program stand still; time goes on."
+    } else {
+        "Lets the processes of the program go on."
+    };
+    Command::new(
+        name,
+        (Method::Post, path),
+        doc,
+        |input: &OneSession| Need::On(Action::Command, channel(&input.session_id)),
+        move |caller: Caller, input: OneSession| {
+            let id = input.session_id;
+            answer_with(sessions.clone().pause(caller.principal.user, id.clone(), pause), named(id))
+        },
+    )
+}
+
+/// The answer that names the session only.
+fn named(session_id: SessionId) -> impl FnOnce(()) -> Json<OfSession> {
+    move |()| Json(OfSession { session_id })
 }
 
 /// The rows that read.
@@ -264,174 +353,5 @@ fn listed(page: Page) -> Json<ListedSessions> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-    use tidings_core::{Code, Timestamp};
-    use tidings_services::{
-        redaction::{Redaction, RedactionConfig},
-        session::{SessionConfig, SessionPorts, Status, contract::USER_MESSAGE},
-    };
-    use tidings_testkit::Nowhere;
-
-    use super::*;
-
-    fn handler() -> SessionHandler {
-        let dir = tempfile::tempdir().expect("a directory");
-        let redaction = Arc::new(Redaction::new(&RedactionConfig::default()).expect("compiles"));
-        let nowhere = Arc::new(Nowhere);
-        let (bus, states) = (nowhere.clone(), nowhere.clone());
-        let ports = SessionPorts { bus, states, clock: nowhere.clone(), tasks: nowhere };
-        let config = SessionConfig::new(dir.path().to_path_buf(), redaction);
-        SessionHandler::new(Sessions::new(ports, config).expect("a service"))
-    }
-
-    #[test]
-    fn each_command_asks_for_what_it_needs_and_refuses_what_is_not_valid() {
-        let on = |action, channel: &str| Need::On(action, channel.parse().expect("a channel"));
-        let project = on(Action::Command, "project:p1");
-        let execute = Need::Both(Box::new(project.clone()), Box::new(on(Action::Execute, "project:p1")));
-        let (read, act) = (on(Action::Subscribe, "session:s1"), on(Action::Command, "session:s1"));
-        let table = [
-            ("session.start", json!({"projectId": "p1", "agent": "a", "prompt": "x"}), Ok(project)),
-            ("session.start", json!({"projectId": "p1", "command": ["a"]}), Ok(execute.clone())),
-            ("session.start", json!({"projectId": "p1", "command": ["a"], "agent": "a"}), Ok(execute)),
-            ("session.start", json!({"projectId": "p1:2", "agent": "a"}), Err(Code::InvalidData)),
-            ("session.start", json!({"projectId": "p1", "command": []}), Err(Code::InvalidData)),
-            ("session.start", json!({"projectId": "p1", "agent": "a", "promt": "x"}), Err(Code::InvalidData)),
-            ("session.list", json!({"status": "running", "limit": 5}), Ok(Need::Login)),
-            ("session.list", json!({"status": "odd"}), Err(Code::InvalidData)),
-            ("session.list", json!({"limit": 201}), Err(Code::InvalidData)),
-            ("session.get", json!({"sessionId": "s1"}), Ok(read.clone())),
-            ("session.output", json!({"sessionId": "s1", "type": "stderr"}), Ok(read)),
-            ("session.output", json!({"sessionId": "s1", "type": "stdin"}), Err(Code::InvalidData)),
-            ("session.send_message", json!({"sessionId": "s1", "content": "x"}), Ok(act.clone())),
-            ("session.send_message", json!({"sessionId": "s1", "content": ""}), Err(Code::InvalidData)),
-            ("session.cancel", json!({"sessionId": "s1"}), Ok(act)),
-            ("session.cancel", json!({}), Err(Code::InvalidData)),
-        ];
-        let rows = handler().commands();
-        for (name, input, expected) in table {
-            let row = rows.iter().find(|row| row.name == name).expect("a row");
-            let need = row.parse_json(&input.to_string()).and_then(|input| row.needs(&input));
-            assert_eq!(need.map_err(|error| error.code()), expected, "{name} {input}");
-        }
-    }
-
-    #[test]
-    fn the_input_of_a_list_comes_from_a_query_as_well() {
-        let rows = handler().commands();
-        let row = rows.iter().find(|row| row.name == "session.list").expect("a row");
-        let pairs = |pairs: &[(&str, &str)]| {
-            let pairs: Vec<_> = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-            row.parse_pairs(&pairs).map(drop).map_err(|error| error.code())
-        };
-        assert_eq!(pairs(&[("projectId", "p1"), ("status", "completed"), ("limit", "5"), ("cursor", "s9")]), Ok(()));
-        assert_eq!(pairs(&[]), Ok(()));
-        assert_eq!(pairs(&[("limit", "many")]), Err(Code::InvalidData));
-    }
-
-    fn from_outside(event_type: &str, data: &Value, channel: Option<&str>) -> Event {
-        Event {
-            event_type: event_type.parse().expect("an event type"),
-            payload: Payload::raw(&serde_json::value::to_raw_value(data).expect("serialises")),
-            channel: channel.map(|channel| channel.parse().expect("a channel")),
-            by: Some("u1".parse().expect("an id")),
-            id: None,
-        }
-    }
-
-    fn board(status: Status) -> Option<Board> {
-        let project_id = "p1".parse().expect("an id");
-        Some(Board { project_id, status, title: "one".to_owned(), at: Timestamp(5) })
-    }
-
-    /// An end or a start of the service, with what its board is to show.
-    fn with<T: serde::de::DeserializeOwned>(put: impl FnOnce(&mut T)) -> T {
-        let mut data = serde_json::from_value(json!({"sessionId": "s1", "projectId": "p1"})).expect("parses");
-        put(&mut data);
-        data
-    }
-
-    #[test]
-    fn every_type_goes_to_the_channel_of_its_session() {
-        let table = [
-            (STARTED, json!({"sessionId": "s1"})),
-            (STREAM_OUTPUT, json!({"sessionId": "s1", "content": "x"})),
-            (STREAM_OUTPUT, json!({"sessionId": "s1", "content": "x", "type": "stderr", "more": 1})),
-            (USER_MESSAGE, json!({"sessionId": "s1", "messageId": "m"})),
-            (HEARTBEAT, json!({"sessionId": "s1", "phase": "running", "elapsedMs": 1, "silentMs": 0})),
-            (COMPLETED, json!({"sessionId": "s1"})),
-            (COMPLETED, json!({"sessionId": "s1", "exitCode": 3})),
-            (ERROR, json!({"sessionId": "s1", "message": "no"})),
-            (CANCELLED, json!({"sessionId": "s1"})),
-            ("session.note", json!({"sessionId": "s1", "name": "grep"})),
-        ];
-        for (event_type, data) in table {
-            for named in [None, Some("session:s1")] {
-                let route = route(&from_outside(event_type, &data, named)).expect(event_type);
-                assert_eq!(route.home.as_str(), "session:s1", "{event_type}");
-                assert!(route.copies.is_empty(), "{event_type}");
-                assert_eq!(route.opens.is_some(), event_type == STARTED);
-            }
-            let elsewhere = route(&from_outside(event_type, &data, Some("session:s2"))).expect_err(event_type);
-            assert_eq!(elsewhere.code(), Code::InvalidData, "{event_type}");
-        }
-    }
-
-    #[test]
-    fn the_example_of_every_row_goes_to_the_channel_of_its_session() {
-        for row in handler().events().iter().filter(|row| row.event_type != SESSION_SUMMARY) {
-            let mut event = row.sample().expect(row.event_type);
-            row.data.read(&mut event.payload).expect(row.event_type);
-            assert_eq!(route(&event).expect(row.event_type).home.as_str(), "session:s1");
-        }
-    }
-
-    #[test]
-    fn data_without_a_session_is_refused() {
-        for data in [json!({"sessionId": "a b"}), json!({"name": "grep"}), json!(5)] {
-            let error = route(&from_outside("session.note", &data, None)).expect_err("refused");
-            assert_eq!(error.code(), Code::InvalidData, "{data}");
-        }
-    }
-
-    #[test]
-    fn a_type_of_the_producers_own_without_an_id_goes_where_its_channel_says() {
-        let at = |channel| route(&from_outside("session.note", &json!({"x": 1}), Some(channel)));
-        assert_eq!(at("session:s1").expect("routes").home.as_str(), "session:s1");
-        assert_eq!(at("project:p1").expect_err("refused").code(), Code::InvalidData);
-        assert_eq!(at("session:s1:more").expect_err("refused").code(), Code::InvalidData);
-        let number = from_outside("session.note", &json!(5), Some("session:s1"));
-        assert_eq!(route(&number).expect("routes").home.as_str(), "session:s1");
-    }
-
-    #[test]
-    fn a_start_opens_the_channel_for_its_user_and_project() {
-        let event = from_outside(STARTED, &json!({"sessionId": "s1", "projectId": "p1"}), None);
-        let opens = route(&event).expect("routes").opens.map(|opens| (opens.owner, opens.project));
-        assert_eq!(opens, Some((event.by, Some("p1".into()))));
-    }
-
-    #[test]
-    fn the_services_starts_and_ends_make_a_summary_on_the_board() {
-        let started = |status| with::<Started>(|data| data.board = status);
-        let completed = with::<Completed>(|data| data.board = board(Status::Completed));
-        let failed = with::<Failed>(|data| data.board = board(Status::Error));
-        let cancelled = with::<Cancelled>(|data| data.board = board(Status::Cancelled));
-        let table = [
-            (Event::new(STARTED, started(board(Status::Running))), "running"),
-            (Event::new(COMPLETED, completed), "completed"),
-            (Event::new(ERROR, failed), "error"),
-            (Event::new(CANCELLED, cancelled), "cancelled"),
-        ];
-        for (event, status) in table {
-            assert!(!event.payload.json().contains("board"));
-            let route = route(&event).expect("routes");
-            let [copy] = &route.copies[..] else { panic!("one copy for {status}") };
-            assert_eq!((copy.channel.as_str(), copy.event_type), ("project:p1", SESSION_SUMMARY));
-            let expected = json!({"id": "s1", "channel": "session:s1", "status": status, "title": "one", "updatedAt": "1970-01-01T00:00:00.005Z"});
-            assert_eq!(serde_json::from_str::<Value>(copy.payload.json()).expect("JSON"), expected);
-        }
-        assert!(route(&Event::new(STARTED, started(None))).expect("routes").copies.is_empty());
-    }
-}
+#[path = "cases/session.rs"]
+mod tests;

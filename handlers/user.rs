@@ -16,6 +16,12 @@ use tidings_services::user::contract::EVENTS;
 const NAMESPACE: &str = "user";
 const THIRTY_DAYS_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 
+/// The channel of a user, for those who copy what needs attention into it.
+#[must_use]
+pub fn channel(user_id: &UserId) -> Channel {
+    Channel::of(NAMESPACE, user_id)
+}
+
 /// The handler of users' own channels.
 #[derive(Debug, Default)]
 pub struct UserHandler;

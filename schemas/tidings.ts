@@ -60,6 +60,12 @@ export interface UnknownMessage {
   data: unknown;
 }
 
+/** What the agent does, as its events tell. A paused or ended session overrides it. */
+export type Activity = "idle" | "thinking" | "executing" | "waiting";
+
+/** What a person is needed for. */
+export type AttentionKind = "permission";
+
 export interface AuthExpiring {
   /** When it ends. */
   expiresAt: Timestamp;
@@ -204,6 +210,34 @@ export interface Chunk {
 
 export type ConnectionClosed = Ending;
 
+/** What is known of the agent inside a session. */
+export interface Conversation {
+  /** What the agent does; none as long as it told nothing that tells. */
+  activity: Activity | null;
+  /** The agent's own id of it: what it is resumed by. */
+  agentSessionId: string | null;
+  /** The blocks that are being made. They come from ephemeral events and are shown only. */
+  inProgress?: InProgress[];
+  /** The newest messages, oldest first. */
+  messages: Spoken[];
+  /** The model that answers. */
+  model: string | null;
+  /** The permission requests that wait. */
+  permissions: Permission[];
+  /** The plan, if it has one. */
+  plan: Plan | null;
+  /** The messages that wait until the agent is free. */
+  queue: Queued[];
+  /** The subagents that run. */
+  subagents: Subagent[];
+  /** The newest tool calls and all that run, oldest first. */
+  tools: Tool[];
+  /** How the newest turn ended. */
+  turn: Turn | null;
+  /** What was used. */
+  usage: Totals;
+}
+
 /** How much there is of a session. */
 export interface Counts {
   /** Bytes of output, all streams together. */
@@ -219,6 +253,9 @@ export type Decision = "allowed" | "rejected" | "withdrawn";
 
 /** Why a message waits no more. */
 export type Dequeued = "sent" | "cancelled" | "ended";
+
+/** What a block in progress is. */
+export type DraftKind = "text" | "thinking";
 
 /** Why and how the server ends a connection. */
 export interface Ending {
@@ -309,6 +346,22 @@ export interface HelloUser {
   roles: Role[];
 }
 
+/** A block of a message that is being made. */
+export interface InProgress {
+  /** Which block of it. */
+  block: number;
+  /** What it is. */
+  kind: DraftKind;
+  /** Its length in UTF-16 code units: the `offset` of the delta that comes next. */
+  length: number;
+  /** The message. */
+  messageId: string;
+  /** The tool call of the subagent that speaks; none for the agent itself. */
+  parentExecutionId?: string | null;
+  /** The text so far. */
+  text: string;
+}
+
 /** A session of a list. */
 export interface ListedSession {
   /** The agent that runs. */
@@ -385,6 +438,22 @@ export type Outcome = "success" | "error" | "blocked";
 /** A pattern: a channel or an event type in which * stands for one segment, at the end for one or more. */
 export type Pattern = string;
 
+/** A permission request that waits. */
+export interface Permission {
+  /** The call that waits, if it has started. */
+  executionId?: string | null;
+  /** When it is withdrawn by itself. */
+  expiresAt?: Timestamp | null;
+  /** What it would be called with; of a longer one its beginning, as a string. */
+  input: unknown;
+  /** The answers that there are. */
+  options: PermissionOption[];
+  /** The request. */
+  requestId: string;
+  /** The tool that wants to run. */
+  tool: string;
+}
+
 /** What an option means. */
 export type PermissionKind = "allow_once" | "allow_always" | "reject_once" | "reject_always";
 
@@ -407,6 +476,16 @@ export interface PlacedEvent {
   /** Absent for an ephemeral event, as `seq`. */
   epoch?: Epoch | null;
   seq?: number | null;
+}
+
+/** The agent's plan. */
+export interface Plan {
+  /** How many parts are done. */
+  current: number;
+  /** The parts. */
+  steps: PlanStep[];
+  /** How many there are. */
+  total: number;
 }
 
 /** A part of a plan. */
@@ -619,6 +698,18 @@ export interface PublishArgument {
   type: EventType;
 }
 
+/** A message that waits until the agent is free. */
+export interface Queued {
+  /** The sender's key for it. */
+  clientMessageId?: string | null;
+  /** The text, the first 2 KiB of it. */
+  content: string;
+  /** The message. */
+  messageId: string;
+  /** Who. */
+  userId?: UserId | null;
+}
+
 /** What is answered when it is not. */
 export interface Refused {
   /** Why. */
@@ -674,8 +765,22 @@ export interface SessionCancelAnswer {
   sessionId: SessionId;
 }
 
-/** Input of `session.get` and `session.cancel`. */
+/** Input of `session.get`, `.cancel`, `.interrupt`, `.pause` and `.resume`. */
 export interface SessionCancelInput {
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** Answer of a command that names a session and has nothing more to say. */
+export interface SessionCancelMessageAnswer {
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** Input of `session.cancel_message`. */
+export interface SessionCancelMessageInput {
+  /** The message that waits. */
+  messageId: string;
   /** The session. */
   sessionId: SessionId;
 }
@@ -696,7 +801,9 @@ export interface SessionCompleted {
 
 /**
  * `session.error`, an end. Codes of the service: `spawn_failed`, `killed` (by a signal that the
- * server did not send), `timeout`, `output_limit`, `output_lost`, `start_lost`, `server_stopped`, `internal`.
+ * server did not send), `timeout`, `silent`, `output_limit`, `output_lost`, `input_stuck`, `no_result` (an
+ * agent ended in the middle of a turn), `agent_failed` (its last turn did), `start_lost`,
+ * `server_stopped`, `internal`.
  */
 export interface SessionError {
   /** Why, for programs. */
@@ -713,7 +820,7 @@ export interface SessionError {
 
 export type SessionGetAnswer = SessionState;
 
-/** Input of `session.get` and `session.cancel`. */
+/** Input of `session.get`, `.cancel`, `.interrupt`, `.pause` and `.resume`. */
 export interface SessionGetInput {
   /** The session. */
   sessionId: SessionId;
@@ -733,6 +840,18 @@ export interface SessionHeartbeat {
 
 /** A session. Ids sort by the time of their start (those made of an idempotency key by its hour). */
 export type SessionId = string;
+
+/** Answer of a command that names a session and has nothing more to say. */
+export interface SessionInterruptAnswer {
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** Input of `session.get`, `.cancel`, `.interrupt`, `.pause` and `.resume`. */
+export interface SessionInterruptInput {
+  /** The session. */
+  sessionId: SessionId;
+}
 
 /** Answer of `session.list`. */
 export interface SessionListAnswer {
@@ -808,6 +927,18 @@ export interface SessionOutputInput {
   type?: Stream | null;
 }
 
+/** Answer of a command that names a session and has nothing more to say. */
+export interface SessionPauseAnswer {
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** Input of `session.get`, `.cancel`, `.interrupt`, `.pause` and `.resume`. */
+export interface SessionPauseInput {
+  /** The session. */
+  sessionId: SessionId;
+}
+
 /** `session.paused`: all processes of the program stand still. Time goes on: limits count it. */
 export interface SessionPaused {
   /** The session. */
@@ -866,6 +997,38 @@ export interface SessionRaw {
   source: string;
 }
 
+/** Answer of a command that names a session and has nothing more to say. */
+export interface SessionResolvePermissionAnswer {
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** Input of `session.resolve_permission`: an `optionId`, or a `decision` of which the request has an option. */
+export interface SessionResolvePermissionInput {
+  /** The first of the request's options of this kind. */
+  decision?: PermissionKind | null;
+  /** What to tell the agent besides: why not, or the answer to its question. */
+  message?: string | null;
+  /** One of the request's options. */
+  optionId?: string | null;
+  /** The request that waits. */
+  requestId: string;
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** Answer of a command that names a session and has nothing more to say. */
+export interface SessionResumeAnswer {
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** Input of `session.get`, `.cancel`, `.interrupt`, `.pause` and `.resume`. */
+export interface SessionResumeInput {
+  /** The session. */
+  sessionId: SessionId;
+}
+
 /** `session.resumed`: they go on. */
 export interface SessionResumed {
   /** The session. */
@@ -876,6 +1039,8 @@ export interface SessionResumed {
 export interface SessionSendMessageAnswer {
   /** The message. */
   messageId: string;
+  /** Whether it waits until the agent is free. */
+  queued: boolean;
   /** The session. */
   sessionId: SessionId;
 }
@@ -912,6 +1077,8 @@ export interface SessionStartInput {
   projectId: ProjectId;
   /** What to do: in place of `{prompt}` in the agent's command, else a line on standard input. */
   prompt?: string | null;
+  /** An earlier session of the same agent in the same project, whose conversation goes on in this one. */
+  resume?: SessionId | null;
   /** What people call it; by default the prompt's first line, or the program. */
   title?: string | null;
 }
@@ -942,6 +1109,8 @@ export interface SessionState {
   agent: string | null;
   /** The free command line that runs. */
   command: string[] | null;
+  /** What is known of the agent inside, of an agent that tells. */
+  conversation: Conversation;
   /** How much there is of it. */
   counts: Counts;
   /** When it ended. */
@@ -952,6 +1121,8 @@ export interface SessionState {
   exitCode: number | null;
   /** Whether this server runs the program. */
   hosted: boolean;
+  /** Whether its program stands still. */
+  paused: boolean;
   /** The project that it runs in. */
   projectId: ProjectId | null;
   /** What it was asked. */
@@ -964,6 +1135,8 @@ export interface SessionState {
   signal?: number | null;
   /** When it started. */
   startedAt: Timestamp | null;
+  /** Who started it. */
+  startedBy: UserId | null;
   /** How it is. */
   status: Status;
   /** What people call it. */
@@ -1158,6 +1331,22 @@ export interface Since {
 /** Who speaks. */
 export type Speaker = "assistant" | "user";
 
+/** A message of the agent, or to its subagent. */
+export interface Spoken {
+  /** Which block the first of these is. */
+  block: number;
+  /** The blocks. */
+  blocks: Block[];
+  /** The message. */
+  messageId: string;
+  /** The tool call of the subagent that speaks; none for the agent itself. */
+  parentExecutionId?: string | null;
+  /** Who speaks. */
+  role: Speaker;
+  /** Its newest event. */
+  seq: number;
+}
+
 /** How a session is. */
 export type Status = "starting" | "running" | "completed" | "error" | "cancelled";
 
@@ -1166,6 +1355,16 @@ export type StepStatus = "pending" | "in_progress" | "completed";
 
 /** Where output comes from. */
 export type Stream = "stdout" | "stderr" | "system";
+
+/** A subagent that runs. */
+export interface Subagent {
+  /** What it is to do. */
+  description?: string | null;
+  /** The tool call that it runs in. */
+  executionId: string;
+  /** What kind of agent it is. */
+  subagentType?: string | null;
+}
 
 export type SubscribeAcknowledgement = Subscribed | {
   ok: true;
@@ -1225,6 +1424,56 @@ export interface Summary {
 /** An instant in UTC: RFC 3339 with milliseconds. */
 export type Timestamp = string;
 
+/** A tool call. */
+export interface Tool {
+  /** How long it took, in milliseconds. */
+  durationMs?: number | null;
+  /** The call. */
+  executionId: string;
+  /** What it was called with; of a longer one its beginning, as a string. */
+  input: unknown;
+  /** The tool. */
+  name: string;
+  /** What it gave; of a longer one its beginning, as a string. */
+  output?: unknown;
+  /** The tool call of the subagent that called it; none for the agent itself. */
+  parentExecutionId?: string | null;
+  /** The exit code, of a tool that runs a program. */
+  returnCode?: number | null;
+  /** The event of its start. */
+  seq: number;
+  /** When it started. */
+  startedAt: Timestamp;
+  /** How it ended; none while it runs. */
+  status?: Outcome | null;
+}
+
+/** What all turns used together. */
+export interface Totals {
+  /** Tokens read from a cache. */
+  cacheReadTokens: number;
+  /** Tokens written to a cache. */
+  cacheWriteTokens: number;
+  /** What it cost, in US dollars, as far as the agent says. */
+  costUsd: number;
+  /** Tokens read, without those from a cache. */
+  inputTokens: number;
+  /** Tokens made. */
+  outputTokens: number;
+  /** How many turns were completed. */
+  turns: number;
+}
+
+/** How the newest turn ended. */
+export interface Turn {
+  /** Why it ended, as the agent calls it. */
+  reason?: string | null;
+  /** Its last word, the first 2 KiB of it. */
+  result?: string | null;
+  /** Whether it did what was asked. */
+  status: TurnStatus;
+}
+
 /** How a turn ended. */
 export type TurnStatus = "success" | "error" | "cancelled";
 
@@ -1260,8 +1509,10 @@ export interface UserAttentionRequested {
   channel: Channel;
   /** Which one: of a permission, its `requestId`. */
   id: string;
-  /** What kind of thing waits, such as `permission`. */
-  kind: string;
+  /** What it is. */
+  kind: AttentionKind;
+  /** The person. */
+  userId: UserId;
 }
 
 /** `user.attention_requested` and `user.attention_resolved`: what waits for a person. */
@@ -1270,8 +1521,10 @@ export interface UserAttentionResolved {
   channel: Channel;
   /** Which one: of a permission, its `requestId`. */
   id: string;
-  /** What kind of thing waits, such as `permission`. */
-  kind: string;
+  /** What it is. */
+  kind: AttentionKind;
+  /** The person. */
+  userId: UserId;
 }
 
 /** A user. */
@@ -1458,10 +1711,20 @@ export interface Commands {
   "project.remove_member": { input: ProjectRemoveMemberInput; answer: ProjectRemoveMemberAnswer };
   /** Starts an agent, or with the right to execute a free command line, in a project. */
   "session.start": { input: SessionStartInput; answer: SessionStartAnswer };
-  /** Passes a message to the program's standard input. */
+  /** Passes a message to the program; to a busy agent when it is free. */
   "session.send_message": { input: SessionSendMessageInput; answer: SessionSendMessageAnswer };
   /** Ends the program: TERM, and after a grace KILL. The session ends once it is gone. */
   "session.cancel": { input: SessionCancelInput; answer: SessionCancelAnswer };
+  /** Takes a message back that waits for a busy agent. */
+  "session.cancel_message": { input: SessionCancelMessageInput; answer: SessionCancelMessageAnswer };
+  /** Answers a permission request of the agent. The first answer counts. */
+  "session.resolve_permission": { input: SessionResolvePermissionInput; answer: SessionResolvePermissionAnswer };
+  /** Stops the turn of the agent, which stays. */
+  "session.interrupt": { input: SessionInterruptInput; answer: SessionInterruptAnswer };
+  /** Makes all processes of the program stand still; time goes on. */
+  "session.pause": { input: SessionPauseInput; answer: SessionPauseAnswer };
+  /** Lets the processes of the program go on. */
+  "session.resume": { input: SessionResumeInput; answer: SessionResumeAnswer };
   /** Lists the sessions that the caller may see, newest first. */
   "session.list": { input: SessionListInput; answer: SessionListAnswer };
   /** The state of a session, as its channel's snapshot has it. */

@@ -29,6 +29,7 @@ use tidings_engine::{
 };
 use tidings_handlers::{NAMESPACES, PROJECTED, Services};
 use tidings_services::{
+    programs::Programs,
     project::Projects,
     session::{SessionPorts, Sessions},
 };
@@ -117,7 +118,8 @@ impl App {
         let hub = Hub::new(hub_config, log.clone(), states.clone(), clock.clone(), tasks.clone());
         log.attach(Arc::new(EngineSink { hub: hub.clone(), bus: bus.clone(), states: states.clone() }));
 
-        let services = services(config, &bus, &states, &clock, &tasks)?;
+        let programs = Programs::new(config.programs(config::variables()))?;
+        let services = services(config, &programs, &bus, &states, &clock, &tasks)?;
         registry.bind(handlers(config, &services)?)?;
         check_registry(&registry)?;
         let documents = catalogue::documents(&registry);
@@ -130,6 +132,7 @@ impl App {
             clock: clock.clone(),
             max_message_bytes: config.socket.max_message_bytes.as_usize(),
         });
+        programs.recover().await?;
         services.projects.recover().await?;
         services.sessions.recover().await?;
         end_revoked(&auth, &hub);
@@ -193,7 +196,8 @@ pub(crate) fn catalogue(
     let log = open_log(&config, &registry, clock.clone())?;
     let states = StateStore::new(registry.clone(), log.clone(), &**tasks);
     let bus = Arc::new(Bus::new(registry.clone(), log, tasks.clone(), false));
-    let services = services(&config, &bus, &states, clock, tasks)?;
+    let programs = Programs::new(config.programs(Vec::new()))?;
+    let services = services(&config, &programs, &bus, &states, clock, tasks)?;
     registry.bind(handlers(&config, &services)?)?;
     Ok(catalogue::of(&registry))
 }
@@ -218,6 +222,7 @@ fn open_log(config: &Config, registry: &Arc<Registry>, clock: Arc<dyn Clock>) ->
 
 fn services(
     config: &Config,
+    programs: &Arc<Programs>,
     bus: &Arc<Bus>,
     states: &Arc<StateStore>,
     clock: &Arc<dyn Clock>,
@@ -225,7 +230,7 @@ fn services(
 ) -> Result<Services, StartError> {
     let projects = Projects::new(bus.clone(), states.clone(), &config.data_dir);
     let ports = SessionPorts { bus: bus.clone(), states: states.clone(), clock: clock.clone(), tasks: tasks.clone() };
-    let sessions = Sessions::new(ports, config.sessions(config::variables())?)?;
+    let sessions = Sessions::new(ports, programs.clone(), config.sessions(config.redaction()?))?;
     Ok(Services { projects, sessions })
 }
 

@@ -30,6 +30,29 @@ pub trait Reducer: Send + Sync + 'static {
     fn abandoned(_state: &Self::State) -> Vec<Event> {
         Vec::new()
     }
+
+    /// What gathers the ephemeral messages of a channel; none if each stands for itself.
+    fn draft() -> Option<Box<dyn Draft>> {
+        None
+    }
+
+    /// Puts what was gathered into a state that is to be shown. The state is a copy that is not saved.
+    fn show(_state: &mut Self::State, _draft: &dyn Draft) {}
+}
+
+/// What ephemeral messages have built up and no durable message has replaced yet, such as a text that
+/// is being written: whoever missed some of them is given it whole.
+///
+/// It lives in memory only, as long as its channel's producer does, and is never part of a saved state.
+pub trait Draft: Send + Sync {
+    /// Folds the next message in, ephemeral or durable. Must be bounded.
+    fn apply(&mut self, message: &Message);
+    /// Whether there is nothing to show.
+    fn is_empty(&self) -> bool;
+    /// Ephemeral events that bring somebody who has seen none of it up to date.
+    fn events(&self) -> Vec<Event>;
+    /// The draft itself, for its domain.
+    fn as_any(&self) -> &dyn Any;
 }
 
 /// A state whose type only its domain knows.
@@ -42,6 +65,8 @@ pub trait Folded: Send + Sync {
     fn snapshot(&self) -> Box<RawValue>;
     /// See [`Reducer::abandoned`].
     fn abandoned(&self) -> Vec<Event>;
+    /// See [`Reducer::show`].
+    fn show(&mut self, draft: &dyn Draft);
     /// A copy.
     fn boxed_clone(&self) -> Box<dyn Folded>;
     /// The state itself, for its domain.
@@ -61,6 +86,8 @@ pub trait Projection: Send + Sync {
     /// # Errors
     /// `internal` when the bytes are not of this version.
     fn restore(&self, bytes: &[u8]) -> Result<Box<dyn Folded>>;
+    /// See [`Reducer::draft`].
+    fn draft(&self) -> Option<Box<dyn Draft>>;
 }
 
 /// The projection of a reducer.
@@ -96,6 +123,9 @@ impl<R: Reducer> Projection for Fold<R> {
         let state = serde_json::from_slice(bytes).map_err(|_| Error::internal())?;
         Ok(Box::new(State::<R>(state)))
     }
+    fn draft(&self) -> Option<Box<dyn Draft>> {
+        R::draft()
+    }
 }
 
 impl<R: Reducer> Folded for State<R> {
@@ -110,6 +140,9 @@ impl<R: Reducer> Folded for State<R> {
     }
     fn abandoned(&self) -> Vec<Event> {
         R::abandoned(&self.0)
+    }
+    fn show(&mut self, draft: &dyn Draft) {
+        R::show(&mut self.0, draft);
     }
     fn boxed_clone(&self) -> Box<dyn Folded> {
         Box::new(State::<R>(self.0.clone()))

@@ -19,12 +19,14 @@ pub struct EngineSink {
     pub hub: Arc<Hub>,
     /// Gives messages to listeners.
     pub bus: Arc<Bus>,
-    /// Saves states that the log needs before it trims.
+    /// Gathers drafts, and saves states that the log needs before it trims.
     pub states: Arc<StateStore>,
 }
 
 impl LogSink for EngineSink {
     fn committed(&self, batch: &[Committed]) {
+        // First the drafts: whoever goes live by what the hub hears finds in them at least as much.
+        self.states.committed(batch);
         self.hub.committed(batch);
         self.bus.committed(batch);
     }

@@ -9,14 +9,16 @@ use std::{collections::HashMap, sync::Arc};
 use parking_lot::Mutex;
 use tidings_core::{
     BoxFuture, Channel, Error, Message, Result, Seq,
-    log::{ChannelFacts, EventLog, ListChannels, Read, SavedState},
+    log::{ChannelFacts, Committed, EventLog, ListChannels, Read, SavedState},
     projection::{Folded, ListStates, Projection, States, View},
     runtime::Tasks,
 };
 use tokio::sync::mpsc;
 
+use self::drafts::Drafts;
 use crate::registry::Registry;
 
+mod drafts;
 #[cfg(test)]
 mod tests;
 
@@ -50,6 +52,7 @@ pub struct StateStore {
     registry: Arc<Registry>,
     log: Arc<dyn EventLog>,
     memory: Mutex<Memory>,
+    drafts: Drafts,
     wishes: mpsc::Sender<Channel>,
 }
 
@@ -78,7 +81,7 @@ impl StateStore {
     #[must_use]
     pub fn new(registry: Arc<Registry>, log: Arc<dyn EventLog>, tasks: &dyn Tasks) -> Arc<Self> {
         let (wishes, mut waiting) = mpsc::channel::<Channel>(WISHES);
-        let store = Arc::new(Self { registry, log, memory: Mutex::default(), wishes });
+        let store = Arc::new(Self { registry, log, memory: Mutex::default(), drafts: Drafts::default(), wishes });
         let (saver, mut stopping) = (Arc::downgrade(&store), tasks.stopping());
         tasks.spawn(
             "states.save",
@@ -111,8 +114,26 @@ impl StateStore {
         self.registry.projection(channel).is_some()
     }
 
+    /// The log's news, in their order. Never waits.
+    pub fn committed(&self, batch: &[Committed]) {
+        self.drafts.committed(batch, |channel| self.registry.projection(channel)?.draft());
+    }
+
+    /// Whether ephemeral messages of a channel have built up something that is not replaced yet.
+    #[must_use]
+    pub fn has_draft(&self, channel: &Channel) -> bool {
+        self.drafts.has(channel)
+    }
+
+    /// Ephemeral messages that bring a subscriber who missed some up to date.
+    #[must_use]
+    pub fn draft(&self, channel: &Channel) -> Vec<Message> {
+        self.drafts.messages(channel)
+    }
+
     /// A channel's log is gone, and its state with it.
     pub fn forget(&self, channel: &Channel) {
+        self.drafts.forget(channel);
         let mut memory = self.memory.lock();
         memory.deletions += 1;
         memory.states.remove(channel);
@@ -125,12 +146,16 @@ impl StateStore {
     pub async fn at_head(&self, channel: &Channel) -> Result<Option<StateAt>> {
         let Some(projection) = self.registry.projection(channel).cloned() else { return Ok(None) };
         let Some(facts) = self.log.facts(channel).await? else { return Ok(None) };
-        self.fold(&*projection, &facts).await.map(Some)
+        let mut at = self.fold(&*projection, &facts).await?;
+        self.drafts.show(channel, &mut *at.state);
+        Ok(Some(at))
     }
 
     async fn save_now(&self, channel: &Channel) -> Result<()> {
         let deletions = self.deletions();
-        let Some(at) = self.at_head(channel).await? else { return Ok(()) };
+        let Some(projection) = self.registry.projection(channel).cloned() else { return Ok(()) };
+        let Some(facts) = self.log.facts(channel).await? else { return Ok(()) };
+        let at = self.fold(&*projection, &facts).await?;
         if deletions != self.deletions() {
             return Err(Error::unavailable("a channel was deleted meanwhile"));
         }
@@ -227,7 +252,8 @@ impl StateStore {
         }
     }
 
-    fn view(facts: &ChannelFacts, at: StateAt) -> View {
+    fn view(&self, facts: &ChannelFacts, mut at: StateAt) -> View {
+        self.drafts.show(&facts.channel, &mut *at.state);
         View {
             id: facts.channel.id().into(),
             owner: facts.owner.clone(),
@@ -251,7 +277,7 @@ impl States for StateStore {
             let Some(facts) = self.log.facts(&home).await? else { return Ok(None) };
             let Some(projection) = self.registry.projection(&home) else { return Ok(None) };
             let at = self.fold(&**projection, &facts).await?;
-            Ok(Some(Self::view(&facts, at)))
+            Ok(Some(self.view(&facts, at)))
         })
     }
 
@@ -268,7 +294,7 @@ impl States for StateStore {
             let mut views = Vec::new();
             for facts in self.log.list(listing).await? {
                 let at = self.fold(&**projection, &facts).await?;
-                views.push(Self::view(&facts, at));
+                views.push(self.view(&facts, at));
             }
             Ok(views)
         })

@@ -10,6 +10,7 @@ pub mod log_conformance;
 mod memory;
 mod nowhere;
 mod outlet;
+pub mod script;
 mod simulation;
 mod sink;
 mod tasks;

@@ -9,7 +9,7 @@ use super::{
     Surroundings,
     output::{Outcome, say},
 };
-use crate::config::{markdown, variables};
+use crate::config::markdown;
 
 /// What to print.
 #[derive(Debug, Args)]
@@ -27,7 +27,7 @@ pub(super) fn run(options: &Options, surroundings: &Surroundings) -> Outcome {
     let config = &surroundings.config;
     // Reads the secret files and keys that are named.
     config.identity()?;
-    config.sessions(variables())?;
+    config.redaction()?;
     config.http()?;
     for warning in config.warnings() {
         say(format_args!("# warning: {warning}"))?;

@@ -9,8 +9,9 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use tidings_auth::{AuthConfig, BelievedClaims, KeyAlgorithm, LoginLimits, PublicKeyConfig};
 use tidings_core::{handler, identity::Secret};
 use tidings_services::{
+    programs::{Environment, ProgramsConfig},
     redaction::{Redaction, RedactionConfig},
-    session::{Adapter, AgentConfig, Environment, Limits, SessionConfig, Stdin},
+    session::{AdapterKind, AgentConfig, Limits, SessionConfig, Stdin},
 };
 use tidings_transports::http::HttpConfig;
 
@@ -99,22 +100,39 @@ impl Config {
         })
     }
 
-    /// The configuration of sessions. `environment` is the server's own.
-    ///
-    /// # Errors
-    /// A pattern of redaction that does not compile.
-    pub(crate) fn sessions(&self, environment: Vec<(String, String)>) -> Result<SessionConfig, ConfigError> {
+    /// How programs are run. `environment` is the server's own.
+    #[must_use]
+    pub(crate) fn programs(&self, environment: Vec<(String, String)>) -> ProgramsConfig {
         let run = &self.run;
-        let redaction = RedactionConfig { enabled: self.redaction.enabled, patterns: self.redaction.patterns.clone() };
-        let redaction = Redaction::new(&redaction).map_err(|error| {
-            let origin = self.origin_of("redaction.patterns");
-            ConfigError::of("redaction.patterns", origin, None, error.message().to_owned())
-        })?;
         let set: BTreeMap<String, String> =
             run.set.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect();
         let data_dir = std::path::absolute(&self.data_dir).unwrap_or_else(|_| self.data_dir.clone());
-        let env = Environment::new(&run.env, environment, &set);
-        Ok(SessionConfig {
+        ProgramsConfig {
+            env: Environment::new(&run.env, environment, &set).without(&data_dir.to_string_lossy()),
+            user: run.user.clone(),
+            wrapper: run.wrapper.clone(),
+            grace_ms: run.grace_ms,
+            data_dir: self.data_dir.clone(),
+        }
+    }
+
+    /// What is taken out of what programs print.
+    ///
+    /// # Errors
+    /// A pattern that does not compile.
+    pub(crate) fn redaction(&self) -> Result<Arc<Redaction>, ConfigError> {
+        let redaction = RedactionConfig { enabled: self.redaction.enabled, patterns: self.redaction.patterns.clone() };
+        Redaction::new(&redaction).map(Arc::new).map_err(|error| {
+            let origin = self.origin_of("redaction.patterns");
+            ConfigError::of("redaction.patterns", origin, None, error.message().to_owned())
+        })
+    }
+
+    /// The configuration of sessions.
+    #[must_use]
+    pub(crate) fn sessions(&self, redaction: Arc<Redaction>) -> SessionConfig {
+        let run = &self.run;
+        SessionConfig {
             agents: self.agents.iter().map(|(name, agent)| (name.clone(), agent_config(agent))).collect(),
             limits: Limits {
                 per_user: run.max_per_user,
@@ -122,15 +140,12 @@ impl Config {
                 total: run.max_total,
                 wall_ms: run.max_time.as_ms(),
                 output_bytes: run.max_output_bytes.0,
+                silence_ms: run.max_silence.as_ms(),
             },
-            env: env.without(&data_dir.to_string_lossy()),
-            user: run.user.clone(),
-            wrapper: run.wrapper.clone(),
-            grace_ms: run.grace_ms,
             heartbeat_ms: run.heartbeat_ms,
-            redaction: Arc::new(redaction),
-            data_dir: self.data_dir.clone(),
-        })
+            linger_ms: run.linger_ms,
+            redaction,
+        }
     }
 
     /// The configuration of HTTP.
@@ -169,5 +184,6 @@ impl Config {
 fn agent_config(agent: &Agent) -> AgentConfig {
     // The schema has refused every other word.
     let stdin = if agent.stdin == "close" { Stdin::Close } else { Stdin::Open };
-    AgentConfig { adapter: Adapter::Lines, command: agent.command.clone(), stdin }
+    let adapter = AdapterKind::named(&agent.adapter).unwrap_or_default();
+    AgentConfig { adapter, command: agent.command.clone(), stdin, resume: agent.resume.clone() }
 }

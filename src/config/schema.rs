@@ -187,8 +187,8 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key(
         "agents.*.adapter",
-        Kind::Word(&["lines"]),
-        "How the server speaks with the agent's program: lines in, text out.",
+        Kind::Word(&["lines", "claude-code", "codex", "gemini", "acp"]),
+        "How the server speaks with the agent's program: lines in, text out, or in the format of such an agent.",
     ),
     key(
         "agents.*.command",
@@ -199,6 +199,11 @@ pub(crate) const KEYS: &[Key] = &[
         "agents.*.stdin",
         Kind::Word(&["open", "close"]),
         "Whether standard input stays open for messages after the prompt.",
+    ),
+    key(
+        "agents.*.resume",
+        list(1, "a text", is_any),
+        "The program and its arguments when an earlier conversation is to go on: `{agentSessionId}` in one is replaced by the agent's own id of it. Absent: it cannot be resumed (`acp` can without).",
     ),
     key(
         "run.user",
@@ -223,6 +228,16 @@ pub(crate) const KEYS: &[Key] = &[
     key("run.max_total", Kind::Whole(0, 100_000), "Sessions that run at once. 0: without limit."),
     key("run.max_time", Kind::Time(0, 365 * DAY), "How long a session may run. `0s`: without limit."),
     key("run.max_output_bytes", Kind::Size(0, PIB), "How much a session may print. 0: without limit."),
+    key(
+        "run.max_silence",
+        Kind::Time(0, 365 * DAY),
+        "How long a session may print nothing while it works; waiting for a person is no silence. `0s`: without limit.",
+    ),
+    key(
+        "run.linger_ms",
+        Kind::Whole(0, 600 * MS),
+        "How long an agent whose standard input is closed may stay after it has answered. 0: for ever.",
+    ),
     key(
         "redaction.enabled",
         Kind::Flag,

@@ -291,6 +291,9 @@ pub(crate) struct Agent {
     /// What becomes of its standard input after the prompt.
     #[serde(default = "Agent::open")]
     pub stdin: String,
+    /// The program and its arguments when an earlier conversation is to go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Vec<String>>,
 }
 
 impl Agent {
@@ -330,6 +333,10 @@ pub(crate) struct Run {
     pub max_time: Span,
     /// How much a session may print.
     pub max_output_bytes: Size,
+    /// How long a busy session may print nothing.
+    pub max_silence: Span,
+    /// How long an agent whose input is closed may stay after its answer.
+    pub linger_ms: u64,
 }
 
 impl Default for Run {
@@ -347,6 +354,8 @@ impl Default for Run {
             max_total: 64,
             max_time: Span::seconds(6 * 3600),
             max_output_bytes: Size(1 << 30),
+            max_silence: Span::seconds(0),
+            linger_ms: 10_000,
         }
     }
 }

@@ -189,6 +189,7 @@ fn the_schema_has_every_key_of_the_sections_and_allows_the_defaults() {
     let text = r#"
         [agents.a]
         command = ["a"]
+        resume = ["a"]
         [retention.session]
         messages = 0
         bytes = 0

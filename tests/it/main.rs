@@ -4,6 +4,7 @@
 //! starts it ends.
 //! They are not the tests of the crates, which stand beside their code.
 
+mod agents;
 mod cable;
 mod cli;
 mod commands;

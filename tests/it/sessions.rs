@@ -12,15 +12,15 @@ use crate::{
 };
 
 /// A server with a project, and somebody who may do everything there.
-struct Room {
-    server: Server,
-    token: String,
-    project: String,
+pub(crate) struct Room {
+    pub(crate) server: Server,
+    pub(crate) token: String,
+    pub(crate) project: String,
     _root: TempDir,
 }
 
 impl Room {
-    async fn open(config: &str) -> Self {
+    pub(crate) async fn open(config: &str) -> Self {
         Self::around(Server::start(config)).await
     }
 
@@ -43,16 +43,16 @@ impl Room {
         started.json()["sessionId"].as_str().expect("an id").to_owned()
     }
 
-    async fn state(&self, id: &str) -> Value {
+    pub(crate) async fn state(&self, id: &str) -> Value {
         self.server.get(&format!("/api/sessions/{id}"), &self.token).await.json()
     }
 
-    async fn has_ended(&self, id: &str) -> Value {
+    pub(crate) async fn has_ended(&self, id: &str) -> Value {
         eventually("the end of the session", async || !self.state(id).await["endedAt"].is_null()).await;
         self.state(id).await
     }
 
-    async fn output(&self, id: &str) -> String {
+    pub(crate) async fn output(&self, id: &str) -> String {
         self.server.get(&format!("/api/sessions/{id}/output"), &self.token).await.text()
     }
 
@@ -61,7 +61,7 @@ impl Room {
     }
 
     /// The types of all durable messages of a session.
-    async fn types(&self, id: &str) -> Vec<String> {
+    pub(crate) async fn types(&self, id: &str) -> Vec<String> {
         let path = format!("/api/channels/session:{id}/events?after=0&limit=1000");
         let events = self.server.get(&path, &self.token).await.json()["events"].clone();
         let events = events.as_array().expect("events").clone();

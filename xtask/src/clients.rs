@@ -13,6 +13,8 @@ use crate::step::{self, Outcome};
 
 /// Where the clients' tests find the server. Not a `TIDINGS_` name: the server refuses unknown ones.
 const BINARY: &str = "SERVER_BINARY";
+/// Where they find the program that plays recorded agents.
+const PLAYER: &str = "PLAYER_BINARY";
 
 fn folder() -> PathBuf {
     step::workspace().join("tests/clients")
@@ -24,8 +26,12 @@ pub(crate) fn documents() -> Outcome {
 }
 
 fn server() -> Result<PathBuf, String> {
-    let binary = step::programs()?.join("tidings");
-    if binary.exists() { Ok(binary) } else { Err("the server is not built: run the step `build` first".to_owned()) }
+    built("tidings")
+}
+
+fn built(name: &str) -> Result<PathBuf, String> {
+    let binary = step::programs()?.join(name);
+    if binary.exists() { Ok(binary) } else { Err(format!("{name} is not built: run the step `build` first")) }
 }
 
 /// socket.io-client, in Node's own test runner.
@@ -42,7 +48,9 @@ fn node(folder: &Path) -> Outcome {
         }
     }
     step::run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(folder))?;
-    step::run(Command::new("node").args(["--test", "--test-reporter=spec"]).current_dir(folder).env(BINARY, server))
+    let mut tests = Command::new("node");
+    tests.args(["--test", "--test-reporter=spec"]).current_dir(folder);
+    step::run(tests.env(BINARY, server).env(PLAYER, built("tidings-player")?))
 }
 
 /// python-socketio, in a virtual environment of its own.

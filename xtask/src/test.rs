@@ -30,7 +30,7 @@ const STEPS: [Step; 10] = [
     Step { name: "clippy", doc: "no lint warns", run: clippy },
     Step { name: "doc", doc: "the documentation builds without a warning", run: doc },
     Step { name: "rust", doc: "the Rust tests pass, those of the documents included", run: rust },
-    Step { name: "build", doc: "the server builds", run: build },
+    Step { name: "build", doc: "the server builds, and the program that plays recorded agents", run: build },
     Step { name: "bench", doc: "the load generator, and every kind of work in small", run: bench::test },
     Step { name: "chaos", doc: "everything that may break, broken in small", run: chaos::test },
     Step { name: "documents", doc: "parsers, a linter and a compiler take what is generated", run: clients::documents },
@@ -83,5 +83,6 @@ fn rust() -> Outcome {
 }
 
 fn build() -> Outcome {
-    step::run(&mut step::cargo(&["build", "--package", "tidings"]))
+    step::run(&mut step::cargo(&["build", "--package", "tidings"]))?;
+    step::run(&mut step::cargo(&["build", "--package", "tidings-testkit", "--bin", "tidings-player"]))
 }

@@ -166,7 +166,8 @@ impl Connection {
             metrics::counter!("tidings_subscribers_from_the_future_total").increment(1);
             tracing::error!(channel = %request.channel, head = standing.head, "a subscriber knows a position beyond the head of the same epoch");
         }
-        let settled = plan.owed == Owed::Nothing && plan.cursor == standing.head && request.since.is_none();
+        let at_head = plan.owed == Owed::Nothing && plan.cursor == standing.head && request.since.is_none();
+        let settled = at_head && !self.hub.states.has_draft(&request.channel);
         self.hub.metrics.subscriptions.increment(1.0);
         out.subscriptions.insert(Subscription {
             id,

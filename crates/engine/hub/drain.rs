@@ -10,6 +10,7 @@ use futures_util::future::{Either, select};
 use tidings_core::{
     Channel, Error, Message, Result, Seq,
     log::{Page, Read},
+    outlet::Said,
     parcel::Parcel,
 };
 
@@ -261,6 +262,7 @@ impl Connection {
             (subscription.tick, subscription.ephemeral) = (standing.tick, standing.ephemeral);
             let first_time = std::mem::replace(&mut subscription.initial, false);
             self.settle(out, key.place);
+            self.tell_draft(out, key);
             self.tell_position(out, key, if first_time { Duration::ZERO } else { POSITION_PERIOD }, true);
             return false;
         }
@@ -274,6 +276,18 @@ impl Connection {
             self.note_gap(out, key, standing.head, "lag");
         }
         false
+    }
+
+    /// Gives whoever goes live what it missed of ephemeral messages and nothing durable has replaced,
+    /// as few whole ones.
+    fn tell_draft(&self, out: &mut Out, key: Key) {
+        let Some(subscription) = out.subscriptions.get(key) else { return };
+        for message in self.hub.states.draft(&subscription.request.channel) {
+            if subscription.passes(&message) {
+                let dropped = std::mem::take(&mut subscription.dropped);
+                out.control.push_back(Said::notice(message.to_json(dropped)));
+            }
+        }
     }
 
     /// Tells that what comes up to `to` will not come, and moves the cursor there.

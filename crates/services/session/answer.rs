@@ -29,6 +29,8 @@ pub struct Sent {
     pub session_id: SessionId,
     /// The message.
     pub message_id: String,
+    /// Whether it waits until the agent is free.
+    pub queued: bool,
 }
 
 /// Answer of a command that names a session and has nothing more to say.

@@ -1,9 +1,10 @@
-//! The configuration of sessions: agents, limits, environment.
+//! The configuration of sessions: agents and limits.
 //!
-//! Guarantees: an [`Environment`] never holds a `TIDINGS_*` variable, whoever asks for it.
-//! It is not where files and variables are read: that is the root's.
+//! Guarantees: every value has the default that it documents.
+//! It is not where files and variables are read: that is the root's. How programs are run is in
+//! [`crate::programs`].
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,11 +12,42 @@ use crate::redaction::Redaction;
 
 /// How the server speaks with an agent's program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Adapter {
+#[serde(rename_all = "kebab-case")]
+pub enum AdapterKind {
     /// Lines in, text out: what it prints is its output, a message is a line on its standard input.
     #[default]
     Lines,
+    /// `claude -p --output-format stream-json --verbose`.
+    ClaudeCode,
+    /// `codex exec --json`.
+    Codex,
+    /// `gemini -o stream-json`.
+    Gemini,
+    /// Any agent that speaks the Agent Client Protocol on its standard input and output.
+    Acp,
+}
+
+impl AdapterKind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Lines, Self::ClaudeCode, Self::Codex, Self::Gemini, Self::Acp];
+
+    /// The one of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// The name in the configuration, and the `source` of what such an agent's adapter does not know.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lines => "lines",
+            Self::ClaudeCode => "claude-code",
+            Self::Codex => "codex",
+            Self::Gemini => "gemini",
+            Self::Acp => "acp",
+        }
+    }
 }
 
 /// What becomes of a program's standard input after the prompt.
@@ -36,7 +68,7 @@ pub enum Stdin {
 pub struct AgentConfig {
     /// How to speak with it; `lines` by default.
     #[serde(default)]
-    pub adapter: Adapter,
+    pub adapter: AdapterKind,
     /// The program and its arguments. `{prompt}` in an argument is replaced by the prompt; without
     /// one the prompt goes to standard input. Put `--` before `{prompt}` where the program takes
     /// options, or a prompt may be taken for one.
@@ -44,6 +76,11 @@ pub struct AgentConfig {
     /// What becomes of its standard input; `open` by default.
     #[serde(default)]
     pub stdin: Stdin,
+    /// The program and its arguments when an earlier conversation is to go on: `{agentSessionId}` in an
+    /// argument is replaced by the agent's own id of it. Without it the agent cannot be resumed,
+    /// unless its adapter can do so over its input (`acp`).
+    #[serde(default)]
+    pub resume: Option<Vec<String>>,
 }
 
 /// Limits. Zero means without limit.
@@ -60,51 +97,14 @@ pub struct Limits {
     pub wall_ms: u64,
     /// How much a session may print, in bytes; 1 GiB by default.
     pub output_bytes: u64,
+    /// How long a busy session may print nothing, in milliseconds; without limit by default. Waiting for
+    /// a person, standing still, and having nothing to do are no silence.
+    pub silence_ms: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { per_user: 8, per_project: 16, total: 64, wall_ms: 6 * 3_600_000, output_bytes: 1 << 30 }
-    }
-}
-
-/// The environment of every program.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Environment(BTreeMap<String, String>);
-
-impl Environment {
-    /// What is passed on of the server's environment, unless configured otherwise.
-    pub const DEFAULT_ALLOW: &'static [&'static str] =
-        &["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TERM", "TZ", "TMPDIR"];
-
-    /// Of the server's environment what `allow` names, and `fixed` values, which win.
-    /// `TIDINGS_*` is left out of both.
-    #[must_use]
-    pub fn new(
-        allow: &[String],
-        server: impl IntoIterator<Item = (String, String)>,
-        fixed: &BTreeMap<String, String>,
-    ) -> Self {
-        let passed = server.into_iter().filter(|(name, _)| allow.contains(name));
-        let fixed = fixed.iter().map(|(name, value)| (name.clone(), value.clone()));
-        Self(passed.chain(fixed).filter(|(name, _)| !name.to_ascii_uppercase().starts_with("TIDINGS_")).collect())
-    }
-
-    /// The same without values that hold this text.
-    #[must_use]
-    pub fn without(mut self, text: &str) -> Self {
-        self.0.retain(|_, value| !value.contains(text));
-        self
-    }
-
-    /// Sets a value.
-    pub(super) fn set(&mut self, name: &str, value: &str) {
-        self.0.insert(name.to_owned(), value.to_owned());
-    }
-
-    /// Names and values.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        Self { per_user: 8, per_project: 16, total: 64, wall_ms: 6 * 3_600_000, output_bytes: 1 << 30, silence_ms: 0 }
     }
 }
 
@@ -115,39 +115,20 @@ pub struct SessionConfig {
     pub agents: BTreeMap<String, AgentConfig>,
     /// The limits.
     pub limits: Limits,
-    /// The environment of every program.
-    pub env: Environment,
-    /// The system user that programs run as; the server's own by default. Needs a server that runs as root.
-    pub user: Option<String>,
-    /// A program and arguments put before every command, such as a sandbox. `{root}` in an argument
-    /// is replaced by the project's root. Empty by default.
-    pub wrapper: Vec<String>,
-    /// From TERM to KILL, in milliseconds; 5,000 by default.
-    pub grace_ms: u64,
     /// Between heartbeats, in milliseconds; 5,000 by default. Zero: none.
     pub heartbeat_ms: u64,
+    /// How long an agent whose standard input is closed may stay after it has answered, in
+    /// milliseconds; 10,000 by default. Zero: for ever.
+    pub linger_ms: u64,
     /// What is taken out of output, prompts and messages before anybody sees them.
     pub redaction: Arc<Redaction>,
-    /// The data directory: its folder `run` remembers process groups for the next start. No program
-    /// gets to know its path from the environment.
-    pub data_dir: PathBuf,
 }
 
 impl SessionConfig {
-    /// The defaults: no agents, an empty environment.
+    /// The defaults: no agents.
     #[must_use]
-    pub fn new(data_dir: PathBuf, redaction: Arc<Redaction>) -> Self {
-        Self {
-            agents: BTreeMap::new(),
-            limits: Limits::default(),
-            env: Environment::default(),
-            user: None,
-            wrapper: Vec::new(),
-            grace_ms: 5_000,
-            heartbeat_ms: 5_000,
-            redaction,
-            data_dir,
-        }
+    pub fn new(redaction: Arc<Redaction>) -> Self {
+        Self { agents: BTreeMap::new(), limits: Limits::default(), heartbeat_ms: 5_000, linger_ms: 10_000, redaction }
     }
 }
 
@@ -156,19 +137,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_allowed_names_are_passed_on_and_never_one_of_the_server() {
-        let server = [("PATH", "/bin"), ("TIDINGS_SECRET", "x"), ("HOME", "/data/dir/x"), ("OTHER", "y")];
-        let server = server.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let allow = ["PATH", "HOME", "TIDINGS_SECRET"].map(str::to_owned);
-        let fixed = BTreeMap::from([("tidings_b".to_owned(), "z".to_owned()), ("CI".to_owned(), "1".to_owned())]);
-        let environment = Environment::new(&allow, server, &fixed).without("/data/dir");
-        assert_eq!(environment.iter().collect::<Vec<_>>(), [("CI", "1"), ("PATH", "/bin")]);
-    }
-
-    #[test]
     fn an_agent_needs_its_command_only() {
         let agent: AgentConfig = serde_json::from_str(r#"{"command":["claude","{prompt}"]}"#).expect("parses");
-        assert_eq!((agent.adapter, agent.stdin), (Adapter::Lines, Stdin::Open));
-        assert!(serde_json::from_str::<AgentConfig>(r#"{"command":[],"adapter":"acp"}"#).is_err());
+        assert_eq!((agent.adapter, agent.stdin), (AdapterKind::Lines, Stdin::Open));
+        assert!(serde_json::from_str::<AgentConfig>(r#"{"command":[],"adapter":"other"}"#).is_err());
+        for kind in
+            [AdapterKind::Lines, AdapterKind::ClaudeCode, AdapterKind::Codex, AdapterKind::Gemini, AdapterKind::Acp]
+        {
+            assert_eq!(serde_json::to_value(kind).expect("serialises"), kind.as_str());
+        }
     }
 }

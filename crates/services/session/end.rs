@@ -8,6 +8,7 @@ use std::{os::unix::process::ExitStatusExt, process::ExitStatus};
 use tidings_core::{Event, Timestamp, UserId};
 
 use super::{
+    agent::Verdict,
     contract::{CANCELLED, COMPLETED, Cancelled, Completed, ERROR, Failed, SessionId, Status},
     plan::Plan,
     registry::Reason,
@@ -28,8 +29,8 @@ impl End {
         Self::Failed { code, message: message.into(), exit_code: None, signal: None }
     }
 
-    /// The end of a program that ended so, told to for this reason.
-    pub(super) fn of(status: ExitStatus, reason: Option<Reason>) -> Self {
+    /// The end of a program that ended so, told to for this reason; of an agent, what its turns came to.
+    pub(super) fn of(status: ExitStatus, reason: Option<Reason>, verdict: Option<&Verdict>) -> Self {
         let failed = |code, message: &str| Self::Failed {
             code,
             message: message.to_owned(),
@@ -42,10 +43,19 @@ impl End {
             Some(Reason::Timeout) => failed("timeout", "the program ran longer than a session may"),
             Some(Reason::OutputLimit) => failed("output_limit", "the program printed more than a session may"),
             Some(Reason::OutputLost) => failed("output_lost", "the log took the output no more"),
+            Some(Reason::Silent) => failed("silent", "the agent worked and told nothing for longer than it may"),
+            Some(Reason::InputStuck) => failed("input_stuck", "the agent does not read what it is told"),
+            Some(Reason::Lingering) => match verdict.and_then(Verdict::failure) {
+                Some((code, message)) => failed(code, &message),
+                None => Self::Completed(None),
+            },
             None if status.signal().is_some() => {
                 failed("killed", "a signal that the server did not send ended the program")
             }
-            None => Self::Completed(status.code()),
+            None => match verdict.and_then(Verdict::failure) {
+                Some((code, message)) => failed(code, &message),
+                None => Self::Completed(status.code()),
+            },
         }
     }
 

@@ -18,6 +18,7 @@ use tokio::{
 use super::{
     config::Stdin,
     contract::{SessionId, USER_MESSAGE, UserMessage},
+    input::SendMessage,
     plan::digest,
 };
 
@@ -31,8 +32,8 @@ pub(super) type Told = Shared<BoxFuture<'static, Result<()>>>;
 
 /// A message on its way to the pipe.
 pub(super) struct Line {
-    content: String,
-    told: Told,
+    pub(super) content: String,
+    pub(super) told: Told,
 }
 
 /// What a session accepts messages with.
@@ -53,6 +54,8 @@ struct Seen {
 /// A message that somebody sends.
 pub(super) struct Letter {
     pub(super) session_id: SessionId,
+    /// Under a key always the same.
+    pub(super) message_id: String,
     pub(super) user: UserId,
     pub(super) client_message_id: Option<String>,
     pub(super) content: String,
@@ -61,18 +64,21 @@ pub(super) struct Letter {
 }
 
 impl Letter {
-    /// The id of the message: under a key always the same.
-    pub(super) fn message_id(&self) -> String {
-        match &self.client_message_id {
-            Some(key) => digest(&["message", self.session_id.as_str(), self.user.as_str(), key], 32),
+    /// A message of a user, who may give it a key.
+    pub(super) fn new(user: UserId, input: SendMessage, shown: String) -> Self {
+        let SendMessage { session_id, content, client_message_id } = input;
+        let message_id = match &client_message_id {
+            Some(key) => digest(&["message", session_id.as_str(), user.as_str(), key], 32),
             None => tidings_core::id::random().to_string(),
-        }
+        };
+        Self { session_id, message_id, user, client_message_id, content, shown }
     }
 
-    fn event(&self, message_id: &str) -> Event {
+    /// The event of its way to the program.
+    pub(super) fn event(&self) -> Event {
         let data = UserMessage {
             session_id: self.session_id.clone(),
-            message_id: Some(message_id.to_owned()),
+            message_id: Some(self.message_id.clone()),
             client_message_id: self.client_message_id.clone(),
             content: self.shown.clone(),
         };
@@ -95,7 +101,7 @@ impl Inbox {
     /// # Errors
     /// `conflict` when the program takes no messages, or for a known key with another content;
     /// `overloaded` when too many wait.
-    pub(super) fn accept(&self, letter: Letter, message_id: &str, slot: Slot) -> Result<Told> {
+    pub(super) fn accept(&self, letter: Letter, slot: Slot) -> Result<Told> {
         let mut inner = self.0.lock();
         let content = digest(&[&letter.content], 64);
         if let Some(seen) = inner.seen(&letter) {
@@ -107,7 +113,7 @@ impl Inbox {
             mpsc::error::TrySendError::Full(()) => Error::overloaded("too many messages wait for the program to read"),
             mpsc::error::TrySendError::Closed(()) => closed(),
         })?;
-        let receipt = slot.send(letter.event(message_id));
+        let receipt = slot.send(letter.event());
         let told = async move { receipt.await.map(drop) }.boxed().shared();
         place.send(Line { content: letter.content, told: told.clone() });
         if let Some(key) = letter.client_message_id {

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::{Validate, ValidationError};
 
-use super::contract::{SessionId, Status, Stream};
+use super::contract::{SessionId, Status, Stream, agent::PermissionKind};
 use crate::project::ProjectId;
 
 /// The most bytes of a prompt.
@@ -35,6 +35,9 @@ pub struct StartSession {
     #[serde(default)]
     #[validate(custom(function = "a_prompt"))]
     pub prompt: Option<String>,
+    /// An earlier session of the same agent in the same project, whose conversation goes on in this one.
+    #[serde(default)]
+    pub resume: Option<SessionId>,
     /// What people call it; by default the prompt's first line, or the program.
     #[serde(default)]
     #[validate(length(min = 1, max = 200, message = "is 1 to 200 characters"))]
@@ -64,7 +67,7 @@ pub struct ListSessions {
     pub cursor: Option<SessionId>,
 }
 
-/// Input of `session.get` and `session.cancel`.
+/// Input of `session.get`, `.cancel`, `.interrupt`, `.pause` and `.resume`.
 #[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OneSession {
@@ -85,6 +88,47 @@ pub struct SendMessage {
     #[serde(default)]
     #[validate(length(min = 1, max = 128, message = "is 1 to 128 characters"))]
     pub client_message_id: Option<String>,
+}
+
+/// Input of `session.cancel_message`.
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CancelMessage {
+    /// The session.
+    pub session_id: SessionId,
+    /// The message that waits.
+    #[validate(length(min = 1, max = 128, message = "is 1 to 128 characters"))]
+    pub message_id: String,
+}
+
+/// Input of `session.resolve_permission`: an `optionId`, or a `decision` of which the request has an option.
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[validate(schema(function = "an_answer"))]
+pub struct ResolvePermission {
+    /// The session.
+    pub session_id: SessionId,
+    /// The request that waits.
+    #[validate(length(min = 1, max = 256, message = "is 1 to 256 characters"))]
+    pub request_id: String,
+    /// One of the request's options.
+    #[serde(default)]
+    #[validate(length(min = 1, max = 256, message = "is 1 to 256 characters"))]
+    pub option_id: Option<String>,
+    /// The first of the request's options of this kind.
+    #[serde(default)]
+    pub decision: Option<PermissionKind>,
+    /// What to tell the agent besides: why not, or the answer to its question.
+    #[serde(default)]
+    #[validate(custom(function = "a_message"))]
+    pub message: Option<String>,
+}
+
+fn an_answer(input: &ResolvePermission) -> Result<(), ValidationError> {
+    match (&input.option_id, input.decision) {
+        (Some(_), None) | (None, Some(_)) => Ok(()),
+        _ => refused("optionId is given, or else decision, not both"),
+    }
 }
 
 /// Input of `session.output`.

@@ -1,36 +1,45 @@
 //! Agent sessions: a program runs in a project, and everybody who may can watch it live.
 //!
 //! - [`contract`]: events; [`input`], [`answer`]: what the commands take and give; [`state`]: the projection.
-//! - [`config`]: agents, limits, environment.
-//! - [`Sessions`]: the service. One task a session (`run`), which owns its process (`process`),
-//!   its output (`output`, `decode`), its standard input (`inbox`) and its events (`telling`).
+//! - [`config`]: agents, limits.
+//! - [`Sessions`]: the service. One task a session (`run`), which owns its program ([`crate::programs`]),
+//!   its output (`reader`, `output`, `decode`), its standard input (`inbox`) and its events (`telling`).
+//! - An agent that speaks a format of its own: its adapter (`adapter`, pure) inside its task (`agent`), and
+//!   what that comes to (`conversation`, `draft`).
 //!
 //! Guarantees: a session that started has exactly one end, whoever dies; its output is told in the
 //! order it was read, without loss, and a program that prints faster than the log takes it waits;
 //! no child sees a `TIDINGS_*` variable or the path of the data directory.
 //! It is not a sandbox: what separates programs from the server is `[run] user` or a wrapper.
 
+mod adapter;
+mod agent;
 pub mod answer;
+mod asking;
+mod attend;
 pub mod config;
 pub mod contract;
+pub mod conversation;
 mod decode;
+pub mod draft;
 mod end;
 mod inbox;
 pub mod input;
+mod lines;
 mod output;
 mod plan;
-mod process;
+mod pulse;
+mod reader;
 mod reading;
 mod registry;
 mod run;
 mod sessions;
 pub mod state;
-mod survivors;
 mod telling;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Adapter, AgentConfig, Environment, Limits, SessionConfig, Stdin};
+pub use config::{AdapterKind, AgentConfig, Limits, SessionConfig, Stdin};
 pub use contract::{SessionId, Status};
 pub use reading::{Brief, OUTPUT_BYTES, Page};
 pub use sessions::{SessionPorts, Sessions, answer_with};

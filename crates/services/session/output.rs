@@ -1,4 +1,4 @@
-//! The way of a program's output: read, decode, redact, cut, tell.
+//! The way of a program's output, and of what else is told of a session: read, decode, redact, cut, tell.
 //!
 //! Guarantees: the two streams are read apart and told in the order they were read; text is held
 //! back at most [`HOLD`] for the sake of redaction (an unfinished character waits for its rest);
@@ -16,14 +16,16 @@ use std::{
 
 use tidings_core::{Event, Result, runtime::Clock};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt},
-    sync::{mpsc, watch},
+    io::AsyncRead,
+    sync::{mpsc, oneshot},
     time::Instant,
 };
 
 use super::{
+    agent::{Delta, Deltas},
     contract::{STREAM_OUTPUT, SessionId, Stream, StreamOutput},
     decode::{Decoder, pieces},
+    reader::Reader,
     telling::Telling,
 };
 use crate::redaction::{Redaction, Redactor};
@@ -34,10 +36,15 @@ pub(super) const PIECE_BYTES: usize = 16 * 1024;
 pub(super) const QUEUE: usize = 4;
 /// The longest that text is held back.
 const HOLD: Duration = Duration::from_millis(20);
-/// Once the process group is killed, a pipe that is silent for so long is left to whoever holds it.
-const SILENCE: Duration = Duration::from_millis(100);
-/// And so much is read of it at most: more than any pipe holds.
-const LEFTOVER_BYTES: u64 = 2 * 1024 * 1024;
+/// Something that is to be told, in its place among the rest.
+pub(super) enum Item {
+    /// Output.
+    Piece(Piece),
+    /// Durable events, as one unit. `told` hears what became of it.
+    Said { events: Vec<Event>, told: Option<oneshot::Sender<Result<()>>> },
+    /// A piece of a text in progress, ephemeral.
+    Delta(Delta),
+}
 
 /// A piece of output on its way.
 #[derive(Debug)]
@@ -67,6 +74,11 @@ impl Meter {
         u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// As if something had been read now: it is not silent that there is nothing.
+    pub(super) fn hear(&self) {
+        self.heard_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
     /// How long nothing was read, in milliseconds.
     pub(super) fn silent_ms(&self) -> u64 {
         self.now_ms().saturating_sub(self.heard_ms.load(Ordering::Relaxed))
@@ -78,8 +90,8 @@ impl Meter {
     }
 
     /// How many of the `count` bytes just read may pass.
-    fn pass(&self, count: usize) -> usize {
-        self.heard_ms.store(self.now_ms(), Ordering::Relaxed);
+    pub(super) fn pass(&self, count: usize) -> usize {
+        self.hear();
         let before = self.read.fetch_add(count as u64, Ordering::Relaxed);
         if self.limit == 0 {
             return count;
@@ -88,43 +100,30 @@ impl Meter {
     }
 }
 
-/// What reads one stream.
+/// What reads one stream as text.
 pub(super) struct Pump {
     pub(super) stream: Stream,
     pub(super) redaction: Arc<Redaction>,
-    pub(super) meter: Arc<Meter>,
-    pub(super) pieces: mpsc::Sender<Piece>,
-    /// Turns true once the process group is killed.
-    pub(super) killed: watch::Receiver<bool>,
-    /// Called when the limit is met.
-    pub(super) over: Arc<dyn Fn() + Send + Sync>,
+    pub(super) items: mpsc::Sender<Item>,
 }
 
 impl Pump {
     /// Reads to the end of the stream, or as far as the rest is worth it.
-    pub(super) async fn run(mut self, mut source: impl AsyncRead + Unpin + Send) {
-        let mut buffer = vec![0; PIECE_BYTES];
+    pub(super) async fn run(self, mut source: Reader<impl AsyncRead + Unpin + Send>) {
         let mut decoder = Decoder::default();
         let mut redactor = Redactor::new(self.redaction.clone());
         let mut flush_at: Option<Instant> = None;
-        let mut leftover = 0;
-        while leftover < LEFTOVER_BYTES {
-            let killed = *self.killed.borrow();
+        loop {
             let ready = tokio::select! {
                 biased;
-                read = source.read(&mut buffer) => match read {
-                    Ok(count) if count > 0 => {
-                        leftover += if killed { count as u64 } else { 0 };
-                        redactor.push(&decoder.push(self.admitted(&buffer[..count])))
-                    }
-                    _ => break,
+                read = source.read() => match read {
+                    Some(bytes) => redactor.push(&decoder.push(bytes)),
+                    None => break,
                 },
                 () = tokio::time::sleep_until(flush_at.unwrap_or_else(Instant::now)), if flush_at.is_some() => {
                     flush_at = None;
                     redactor.flush()
                 }
-                _ = self.killed.changed(), if !killed => continue,
-                () = tokio::time::sleep(SILENCE), if killed => break,
             };
             if redactor.holds() {
                 flush_at.get_or_insert_with(|| Instant::now() + HOLD);
@@ -140,17 +139,9 @@ impl Pump {
         drop(self.pass_on(&rest).await);
     }
 
-    fn admitted<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
-        let count = self.meter.pass(bytes.len());
-        if count < bytes.len() {
-            (self.over)();
-        }
-        &bytes[..count]
-    }
-
-    async fn pass_on(&self, text: &str) -> Result<(), mpsc::error::SendError<Piece>> {
+    async fn pass_on(&self, text: &str) -> Result<(), mpsc::error::SendError<Item>> {
         for content in pieces(text, PIECE_BYTES) {
-            self.pieces.send(Piece { stream: self.stream, content: content.to_owned() }).await?;
+            self.items.send(Item::Piece(Piece { stream: self.stream, content: content.to_owned() })).await?;
         }
         Ok(())
     }
@@ -192,17 +183,45 @@ impl Record {
     }
 }
 
-/// Tells all pieces, a unit at a time, each durable before the next: what comes meanwhile forms the
+/// Tells everything, a unit at a time, each durable before the next: what comes meanwhile forms the
 /// next unit by itself.
 ///
 /// # Errors
 /// When the bus will take no more.
-pub(super) async fn tell_all(telling: &Telling, mut record: Record, mut source: mpsc::Receiver<Piece>) -> Result<()> {
-    let mut waiting = Vec::with_capacity(QUEUE);
+pub(super) async fn tell_all(telling: &Telling, mut record: Record, mut source: mpsc::Receiver<Item>) -> Result<()> {
+    let (mut waiting, mut pieces, mut deltas) = (Vec::with_capacity(QUEUE), Vec::new(), Deltas::default());
     while source.recv_many(&mut waiting, QUEUE).await > 0 {
-        let events = record.events(&telling.id, waiting.drain(..));
-        let through = record.bytes();
-        telling.tell(events, None, |state| state.counts.bytes >= through).await?;
+        for item in waiting.drain(..) {
+            if let Item::Piece(piece) = item {
+                pieces.push(piece);
+                continue;
+            }
+            tell_pieces(telling, &mut record, &mut pieces).await?;
+            match item {
+                Item::Delta(delta) => deltas.send(&*telling.bus, delta),
+                Item::Said { events, told } => {
+                    deltas.flush(&*telling.bus);
+                    // Each has an id of its own, so that a repeat after a failure changes nothing.
+                    let result = telling.tell(events, None, |_| false).await;
+                    if let Some(told) = told {
+                        // Whoever asked may have gone.
+                        drop(told.send(result.clone()));
+                    }
+                    result?;
+                }
+                Item::Piece(_) => unreachable!("pieces were taken above"),
+            }
+        }
+        tell_pieces(telling, &mut record, &mut pieces).await?;
     }
     Ok(())
+}
+
+async fn tell_pieces(telling: &Telling, record: &mut Record, pieces: &mut Vec<Piece>) -> Result<()> {
+    if pieces.is_empty() {
+        return Ok(());
+    }
+    let events = record.events(&telling.id, pieces.drain(..));
+    let through = record.bytes();
+    telling.tell(events, None, |state| state.counts.bytes >= through).await
 }

@@ -10,15 +10,15 @@ use sha2::{Digest, Sha256};
 use tidings_core::{Error, Result, Timestamp, UserId};
 
 use super::{
-    config::{SessionConfig, Stdin},
+    config::{AdapterKind, SessionConfig, Stdin},
     contract::{Board, SessionId, Started, Status},
     decode::shortened,
     input::StartSession,
-    process::wrapped,
 };
 use crate::project::ProjectId;
 
 const PROMPT: &str = "{prompt}";
+const AGENT_SESSION_ID: &str = "{agentSessionId}";
 /// The most bytes that are shown of a prompt.
 pub(super) const SHOWN_PROMPT: usize = 8 * 1024;
 /// The most bytes that are shown of a command line.
@@ -84,11 +84,17 @@ pub(super) struct Plan {
     pub(super) user: UserId,
     pub(super) project_id: ProjectId,
     pub(super) root: PathBuf,
-    /// The program and its arguments, with the wrapper.
+    /// The program and its arguments.
     pub(super) argv: Vec<String>,
     /// What goes to standard input first.
     pub(super) first: Option<String>,
     pub(super) stdin: Stdin,
+    /// How the server speaks with it.
+    pub(super) adapter: AdapterKind,
+    /// Whether it is asked something at all, on its input or in its arguments.
+    pub(super) prompted: bool,
+    /// The agent's own id of the conversation that goes on.
+    pub(super) resume: Option<String>,
     pub(super) key: Option<Key>,
     title: String,
     agent: Option<String>,
@@ -97,16 +103,29 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Decides what a request means.
+    /// Decides what a request means. `resume` is the agent's own id of the conversation that the
+    /// request wants to go on with.
     ///
     /// # Errors
-    /// `invalid_data` for no or both of `agent` and `command`, an unknown agent, or a missing prompt.
-    pub(super) fn new(config: &SessionConfig, user: UserId, root: PathBuf, request: StartSession) -> Result<Self> {
+    /// `invalid_data` for no or both of `agent` and `command`, an unknown agent, a missing prompt, or an
+    /// agent that cannot be resumed.
+    pub(super) fn new(
+        config: &SessionConfig,
+        user: UserId,
+        root: PathBuf,
+        request: StartSession,
+        resume: Option<String>,
+    ) -> Result<Self> {
         let key = Key::of(&user, &request);
         let prompt = request.prompt;
-        let (argv, stdin, placed) = match (&request.agent, &request.command) {
-            (Some(agent), None) => agent_command(config, agent, prompt.as_deref())?,
-            (None, Some(command)) => (command.clone(), Stdin::Open, false),
+        let Asked { argv, stdin, adapter, placed } = match (&request.agent, &request.command) {
+            (Some(agent), None) => agent_command(config, agent, prompt.as_deref(), resume.as_deref())?,
+            (None, Some(_)) if request.resume.is_some() => {
+                return Err(Error::invalid_field("resume", "is for agents"));
+            }
+            (None, Some(command)) => {
+                Asked { argv: command.clone(), stdin: Stdin::Open, adapter: AdapterKind::Lines, placed: false }
+            }
             _ => return Err(Error::invalid_field("agent", "is given, or else command, not both")),
         };
         let redact = |text: &str| config.redaction.redact(text).into_owned();
@@ -117,10 +136,13 @@ impl Plan {
         Ok(Self {
             user,
             project_id: request.project_id,
-            argv: wrapped(&config.wrapper, &root, argv),
+            argv,
             root,
+            prompted: prompt.is_some(),
             first: prompt.filter(|_| !placed),
             stdin,
+            adapter,
+            resume,
             key,
             title,
             agent: request.agent,
@@ -156,15 +178,35 @@ impl Plan {
     }
 }
 
-/// The command line of an agent, and whether the prompt is in it.
-fn agent_command(config: &SessionConfig, name: &str, prompt: Option<&str>) -> Result<(Vec<String>, Stdin, bool)> {
+/// What runs, as it was asked for.
+struct Asked {
+    argv: Vec<String>,
+    stdin: Stdin,
+    adapter: AdapterKind,
+    /// Whether the prompt is in the command line.
+    placed: bool,
+}
+
+/// The command line of an agent, with the prompt and the conversation that goes on in their places.
+fn agent_command(config: &SessionConfig, name: &str, prompt: Option<&str>, resume: Option<&str>) -> Result<Asked> {
     let agent = config.agents.get(name).ok_or_else(|| Error::invalid_field("agent", "is not a configured agent"))?;
-    let placed = agent.command.iter().any(|part| part.contains(PROMPT));
+    let command = match resume {
+        None => &agent.command,
+        // It is resumed over its input.
+        Some(_) if agent.adapter == AdapterKind::Acp => &agent.command,
+        Some(_) => {
+            agent.resume.as_ref().ok_or_else(|| Error::invalid_field("resume", "this agent cannot be resumed"))?
+        }
+    };
+    let placed = command.iter().any(|part| part.contains(PROMPT));
     if placed && prompt.is_none() {
         return Err(Error::invalid_field("prompt", "is needed by this agent"));
     }
-    let prompt = prompt.unwrap_or_default();
-    Ok((agent.command.iter().map(|part| part.replace(PROMPT, prompt)).collect(), agent.stdin, placed))
+    let fill = |part: &String| {
+        // The prompt last: what it holds is not looked at again.
+        part.replace(AGENT_SESSION_ID, resume.unwrap_or_default()).replace(PROMPT, prompt.unwrap_or_default())
+    };
+    Ok(Asked { argv: command.iter().map(fill).collect(), stdin: agent.stdin, adapter: agent.adapter, placed })
 }
 
 /// The first part of a command line, as others see it.
@@ -196,16 +238,17 @@ mod tests {
     use super::*;
     use crate::{
         redaction::{Redaction, RedactionConfig},
-        session::{Adapter, AgentConfig},
+        session::{AdapterKind, AgentConfig},
     };
 
     fn config() -> SessionConfig {
         let redaction = Arc::new(Redaction::new(&RedactionConfig::default()).expect("compiles"));
-        let mut config = SessionConfig::new("/data".into(), redaction);
+        let mut config = SessionConfig::new(redaction);
         let agent = |command: &[&str]| AgentConfig {
-            adapter: Adapter::Lines,
+            adapter: AdapterKind::Lines,
             command: command.iter().map(|&part| part.to_owned()).collect(),
             stdin: Stdin::Open,
+            resume: None,
         };
         config.agents.insert("asks".into(), agent(&["prog", "--", "do: {prompt}"]));
         config.agents.insert("reads".into(), agent(&["prog"]));
@@ -214,7 +257,7 @@ mod tests {
 
     fn planned(json: serde_json::Value) -> Result<Plan> {
         let request = serde_json::from_value(json).expect("parses");
-        Plan::new(&config(), "u1".parse().expect("an id"), "/root".into(), request)
+        Plan::new(&config(), "u1".parse().expect("an id"), "/root".into(), request, None)
     }
 
     #[test]

@@ -9,13 +9,15 @@ use std::{collections::HashMap, sync::Arc};
 use futures_util::future::Shared;
 use parking_lot::Mutex;
 use tidings_core::{BoxFuture, Code, Error, Result, UserId};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
+    agent::Request,
     config::Limits,
     contract::SessionId,
     inbox::Inbox,
     plan::{Key, Plan},
+    pulse::Pulse,
 };
 use crate::project::ProjectId;
 
@@ -33,6 +35,12 @@ pub(super) enum Reason {
     Timeout,
     /// It printed too much.
     OutputLimit,
+    /// It worked and printed nothing for too long.
+    Silent,
+    /// It has answered and does not end.
+    Lingering,
+    /// It does not read what it is told.
+    InputStuck,
     /// The log takes its output no more.
     OutputLost,
 }
@@ -55,8 +63,28 @@ pub(super) struct Live {
     pub(super) project_id: ProjectId,
     pub(super) key: Option<Key>,
     pub(super) course: watch::Sender<Course>,
-    pub(super) inbox: Inbox,
+    /// What it does.
+    pub(super) pulse: Pulse,
+    /// Where requests to pause and to go on arrive.
+    pub(super) controls: mpsc::Sender<Control>,
+    /// How it takes what people say.
+    pub(super) ear: Ear,
     pub(super) begun: Begun,
+}
+
+/// How a session takes what people say to it.
+pub(super) enum Ear {
+    /// As lines for its standard input.
+    Lines(Inbox),
+    /// As an agent that speaks a format of its own.
+    Agent(mpsc::Sender<Request>),
+}
+
+/// To stop all processes of a program, or to let them go on.
+pub(super) struct Control {
+    pub(super) user: UserId,
+    pub(super) pause: bool,
+    pub(super) reply: oneshot::Sender<Result<()>>,
 }
 
 impl Live {
@@ -72,6 +100,13 @@ impl Live {
         matches!(*self.course.borrow(), Course::Stopping(_))
     }
 
+    /// Takes no messages any more.
+    pub(super) fn close(&self) {
+        if let Ear::Lines(inbox) = &self.ear {
+            inbox.close();
+        }
+    }
+
     /// Notes that the program has ended; says why it was told to, if it was.
     pub(super) fn exited(&self) -> Option<Reason> {
         let mut why = None;
@@ -83,6 +118,12 @@ impl Live {
         });
         why
     }
+}
+
+/// Where what is asked of a session goes in.
+pub(super) struct Mouths {
+    pub(super) ear: Ear,
+    pub(super) controls: mpsc::Sender<Control>,
 }
 
 /// What came of entering a session.
@@ -130,7 +171,7 @@ impl Registry {
     /// # Errors
     /// `overloaded` at a limit, `draining` once closed, `conflict` for a key under which something
     /// else is starting.
-    pub(super) fn enter(self: &Arc<Self>, plan: &Plan, id: SessionId, inbox: Inbox, begun: Begun) -> Result<Entry> {
+    pub(super) fn enter(self: &Arc<Self>, plan: &Plan, id: SessionId, mouths: Mouths, begun: Begun) -> Result<Entry> {
         let mut inner = self.inner.lock();
         if inner.closed {
             return Err(Error::new(Code::Draining, "the server is stopping"));
@@ -152,7 +193,9 @@ impl Registry {
             project_id: plan.project_id.clone(),
             key: plan.key.clone(),
             course: watch::Sender::new(Course::Running),
-            inbox,
+            pulse: Pulse::default(),
+            controls: mouths.controls,
+            ear: mouths.ear,
             begun,
         });
         inner.live.insert(id, live.clone());

@@ -1,8 +1,8 @@
-//! The service: starts sessions, passes messages to them, cancels them, and ends them all at a stop.
+//! The service: starts sessions and ends them all at a stop. What is asked of one that runs is in `asking`.
 //!
 //! Guarantees: whoever is answered that a session started finds it in the log; the same idempotency
 //! key starts once, also when the server died in between; after [`Sessions::recover`] no session of
-//! a former life is open or running, after [`Sessions::stop`] none at all.
+//! a former life is open, after [`Sessions::stop`] none at all.
 //! It is not the judgement of who may: that is the gate's.
 
 use std::{path::PathBuf, sync::Arc};
@@ -14,23 +14,28 @@ use tidings_core::{
     projection::{ListStates, States},
     runtime::{Clock, Tasks},
 };
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
+    adapter::{self, Context},
+    attend::{Asked, Ears},
     config::SessionConfig,
     contract::SessionId,
-    inbox::{Inbox, Letter},
-    input::{SendMessage, StartSession},
+    inbox::Inbox,
+    input::StartSession,
     plan::Plan,
-    process::SystemUser,
-    registry::{Entry, Reason, Registry, other_request},
+    registry::{Ear, Entry, Live, Mouths, Registry, other_request},
     run::Run,
     state::SessionState,
-    survivors::Survivors,
     telling::{DOMAIN, Telling},
 };
-use crate::project::{ProjectId, ProjectState};
+use crate::{
+    programs::Programs,
+    project::{ProjectId, ProjectState},
+};
 
+/// How many requests wait for an agent.
+const REQUESTS: usize = 8;
 /// How many states are looked through at once when the server starts.
 const RECOVER_PAGE: usize = 200;
 
@@ -57,9 +62,8 @@ impl std::fmt::Debug for SessionPorts {
 pub struct Sessions {
     pub(super) ports: SessionPorts,
     pub(super) config: SessionConfig,
-    pub(super) user: Option<SystemUser>,
-    pub(super) survivors: Survivors,
-    registry: Arc<Registry>,
+    pub(super) programs: Arc<Programs>,
+    pub(super) registry: Arc<Registry>,
 }
 
 impl std::fmt::Debug for Sessions {
@@ -77,40 +81,26 @@ pub fn answer_with<T, R>(
 }
 
 impl Sessions {
-    /// The service. The data directory must be there; it gets a folder `run`.
+    /// The service.
     ///
     /// # Errors
-    /// `invalid_data` for a system user that is not there or that the server may not become, and for
-    /// an agent without a command; `unavailable` when the data directory cannot be written.
-    pub fn new(ports: SessionPorts, mut config: SessionConfig) -> Result<Arc<Self>> {
-        let user = config.user.as_deref().map(SystemUser::find).transpose()?;
+    /// `invalid_data` for an agent without a command.
+    pub fn new(ports: SessionPorts, programs: Arc<Programs>, config: SessionConfig) -> Result<Arc<Self>> {
         for (name, agent) in &config.agents {
             if agent.command.first().is_none_or(String::is_empty) {
                 return Err(Error::invalid_field(format!("agents.{name}.command"), "names a program"));
             }
         }
-        let unusable = |error| Error::unavailable(format!("the data directory cannot be used: {error}"));
-        let survivors = Survivors::open(&config.data_dir).map_err(unusable)?;
-        let data_dir = config.data_dir.canonicalize().map_err(unusable)?;
-        config.env = std::mem::take(&mut config.env).without(&data_dir.to_string_lossy());
         let registry = Registry::new(config.limits);
-        Ok(Arc::new(Self { ports, config, user, survivors, registry }))
+        Ok(Arc::new(Self { ports, config, programs, registry }))
     }
 
-    /// Ends what a former life of the server left: kills surviving process groups, and tells the end
-    /// of every session that is open. To be called before the first start.
+    /// Tells the end of every session that a former life of the server left open. To be called before the
+    /// first start, after [`Programs::recover`].
     ///
     /// # Errors
-    /// `unavailable` when the log or the data directory does not work.
+    /// `unavailable` when the log does not work.
     pub async fn recover(&self) -> Result<()> {
-        let survivors = self.survivors.clone();
-        let killed = tokio::task::spawn_blocking(move || survivors.kill_all()).await;
-        match killed {
-            Ok(Ok(0)) => {}
-            Ok(Ok(killed)) => tracing::warn!(killed, "process groups of a former life of the server were killed"),
-            Ok(Err(error)) => return Err(Error::unavailable(format!("the folder run cannot be read: {error}"))),
-            Err(_) => return Err(Error::internal()),
-        }
         let mut below = None;
         loop {
             let query = ListStates { project: None, below, limit: RECOVER_PAGE };
@@ -139,56 +129,23 @@ impl Sessions {
     /// `unavailable`.
     pub async fn start(self: Arc<Self>, user: UserId, request: StartSession) -> Result<SessionId> {
         let root = self.root(&request.project_id).await?;
-        let plan = Plan::new(&self.config, user, root, request)?;
+        let resume = self.conversation_of(&request).await?;
+        let plan = Plan::new(&self.config, user, root, request, resume)?;
         if let Some(earlier) = self.earlier(&plan).await? {
             return Ok(earlier);
         }
         let (told, begun) = oneshot::channel();
         let begun = begun.map(|told| told.unwrap_or_else(|_| Err(Error::internal()))).boxed().shared();
         let id = plan.key.as_ref().map_or_else(SessionId::random, |key| key.id(self.ports.clock.now()));
-        let (inbox, lines) = Inbox::new();
-        match self.registry.enter(&plan, id, inbox, begun.clone())? {
+        let (mouths, ears) = openings(&plan, &id);
+        match self.registry.enter(&plan, id, mouths, begun.clone())? {
             Entry::Same(live) => live.begun.clone().await,
             Entry::New(seat) => {
-                let run = Run { sessions: self.clone(), seat, plan, lines };
+                let run = Run { sessions: self.clone(), seat, plan, ears };
                 self.ports.tasks.spawn("session.run", Box::pin(run.go(told)));
                 begun.await
             }
         }
-    }
-
-    /// Passes a message to a program's standard input. Resolves, with the message's id, when its
-    /// event is durable.
-    ///
-    /// # Errors
-    /// `not_found`; `conflict` when the session has ended, takes no messages, or knows the key with
-    /// another content; `overloaded` when too many wait for the program; `unavailable`.
-    pub async fn send_message(self: Arc<Self>, user: UserId, input: SendMessage) -> Result<String> {
-        let Some(live) = self.registry.get(&input.session_id) else {
-            return Err(self.why_not_here(&input.session_id).await);
-        };
-        live.begun.clone().await?;
-        let letter = Letter {
-            session_id: input.session_id,
-            user,
-            client_message_id: input.client_message_id,
-            shown: self.config.redaction.redact(&input.content).into_owned(),
-            content: input.content,
-        };
-        let message_id = letter.message_id();
-        let slot = self.ports.bus.reserve().await?;
-        live.inbox.accept(letter, &message_id, slot)?.await?;
-        Ok(message_id)
-    }
-
-    /// Cancels a session: TERM to its process group, KILL after the grace. Cancelling what is being
-    /// ended already changes nothing.
-    ///
-    /// # Errors
-    /// `not_found`; `conflict` when it has ended or its program is not run by this server.
-    pub async fn cancel(self: Arc<Self>, user: UserId, id: SessionId) -> Result<()> {
-        let Some(live) = self.registry.get(&id) else { return Err(self.why_not_here(&id).await) };
-        if live.ask_to_end(Reason::Cancelled(user)) { Ok(()) } else { Err(ended()) }
     }
 
     /// An earlier session under the key of a plan.
@@ -226,6 +183,31 @@ impl Sessions {
         state.filter(|state| state.is_open()).map(|state| state.root.clone().into()).ok_or_else(Error::not_found)
     }
 
+    /// The agent's own id of the conversation that a start wants to go on with.
+    async fn conversation_of(&self, request: &StartSession) -> Result<Option<String>> {
+        let Some(id) = &request.resume else { return Ok(None) };
+        let refuse = |why: &str| Error::invalid_field("resume", why);
+        let state = self.state(id).await?.ok_or_else(|| refuse("there is no such session"))?;
+        if state.project_id.as_ref() != Some(&request.project_id) || state.agent != request.agent {
+            return Err(refuse("is a session of the same agent in the same project"));
+        }
+        if state.status.is_open() {
+            return Err(refuse("this session has not ended: send it a message"));
+        }
+        let id = state.conversation.agent_session_id;
+        id.map(Some).ok_or_else(|| refuse("its agent never told an id by which it could be resumed"))
+    }
+
+    /// A session that runs here and has begun.
+    ///
+    /// # Errors
+    /// `not_found`; `conflict` when it has ended or its program is not run by this server.
+    pub(super) async fn live(&self, id: &SessionId) -> Result<Arc<Live>> {
+        let Some(live) = self.registry.get(id) else { return Err(self.why_not_here(id).await) };
+        live.begun.clone().await?;
+        Ok(live)
+    }
+
     /// Why a session does not run here.
     async fn why_not_here(&self, id: &SessionId) -> Error {
         match self.state(id).await {
@@ -239,6 +221,29 @@ impl Sessions {
     }
 }
 
-fn ended() -> Error {
+/// Where what is asked of a session goes in, and where it comes out.
+fn openings(plan: &Plan, id: &SessionId) -> (Mouths, Ears) {
+    let (controls, controlled) = mpsc::channel(1);
+    let context = Context {
+        session_id: id.clone(),
+        root: plan.root.clone(),
+        resume: plan.resume.clone(),
+        argv: plan.argv.clone(),
+    };
+    let (ear, asked) = match adapter::make(plan.adapter, context) {
+        Some(adapter) => {
+            let (ear, requests) = mpsc::channel(REQUESTS);
+            (Ear::Agent(ear), Asked::Agent { adapter, requests })
+        }
+        None => {
+            let (inbox, lines) = Inbox::new();
+            (Ear::Lines(inbox), Asked::Lines(lines))
+        }
+    };
+    (Mouths { ear, controls }, Ears { asked, controls: controlled })
+}
+
+/// The refusal of what only a running session can do.
+pub(super) fn ended() -> Error {
     Error::new(Code::Conflict, "the session has ended")
 }

@@ -9,14 +9,19 @@ use std::collections::VecDeque;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidings_core::{Event, Message, Seq, Timestamp, UserId, projection::Reducer};
+use tidings_core::{
+    Event, Message, Seq, Timestamp, UserId,
+    projection::{Draft, Reducer},
+};
 
 use super::{
     contract::{
-        Board, CANCELLED, COMPLETED, Completed, ERROR, Failed, STARTED, STREAM_OUTPUT, SessionId, Started, Status,
-        Stream, StreamOutput, USER_MESSAGE, UserMessage,
+        Board, CANCELLED, COMPLETED, Completed, ERROR, Failed, PAUSED, RESUMED, STARTED, STREAM_OUTPUT, SessionId,
+        Started, Status, Stream, StreamOutput, USER_MESSAGE, UserMessage,
     },
+    conversation::Conversation,
     decode::shortened,
+    draft::SessionDraft,
     output::PIECE_BYTES,
     plan::{SHOWN_PROMPT, shown_command},
 };
@@ -90,7 +95,7 @@ pub struct Said {
 }
 
 /// The state of a session: the fold of its channel. Its JSON is the snapshot.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SessionState {
     /// The session; none before its first event.
@@ -112,6 +117,10 @@ pub struct SessionState {
     /// See [`Started::request`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
+    /// Who started it.
+    pub started_by: Option<UserId>,
+    /// Whether its program stands still.
+    pub paused: bool,
     /// When it started.
     pub started_at: Option<Timestamp>,
     /// When it ended.
@@ -131,13 +140,16 @@ pub struct SessionState {
     pub transcript: VecDeque<Chunk>,
     /// The newest messages of users, oldest first.
     pub user_messages: VecDeque<Said>,
+    /// What is known of the agent inside, of an agent that tells.
+    pub conversation: Conversation,
 }
 
 impl SessionState {
-    fn start(&mut self, event: &Started, at: Timestamp) {
+    fn start(&mut self, event: &Started, at: Timestamp, by: Option<&UserId>) {
         if self.started_at.is_some() {
             return;
         }
+        self.started_by = by.cloned();
         self.started_at = Some(at);
         if self.status == Status::Starting {
             self.status = Status::Running;
@@ -183,6 +195,7 @@ impl SessionState {
         if first {
             self.status = status;
             self.ended_at = Some(at);
+            self.paused = false;
         }
         first
     }
@@ -219,7 +232,7 @@ impl Reducer for SessionReducer {
             STARTED => {
                 if let Ok(event) = payload.typed::<Started>() {
                     state.know(&event.session_id);
-                    state.start(&event, at);
+                    state.start(&event, at, message.by.as_ref());
                 }
             }
             STREAM_OUTPUT => {
@@ -250,8 +263,11 @@ impl Reducer for SessionReducer {
             CANCELLED => {
                 state.end(Status::Cancelled, at);
             }
+            PAUSED => state.paused = state.status.is_open(),
+            RESUMED => state.paused = false,
             _ => {}
         }
+        state.conversation.apply(message, seq);
     }
 
     fn abandoned(state: &SessionState) -> Vec<Event> {
@@ -264,7 +280,19 @@ impl Reducer for SessionReducer {
             title: state.title.clone().unwrap_or_default(),
             at: state.updated_at.unwrap_or_default(),
         });
-        vec![Event::new(ERROR, server_stopped(session_id, board))]
+        let mut events = state.conversation.abandoned(&session_id, state.started_by.as_ref());
+        events.push(Event::new(ERROR, server_stopped(session_id, board)));
+        events
+    }
+
+    fn draft() -> Option<Box<dyn Draft>> {
+        Some(Box::<SessionDraft>::default())
+    }
+
+    fn show(state: &mut SessionState, draft: &dyn Draft) {
+        if let Some(draft) = draft.as_any().downcast_ref::<SessionDraft>() {
+            state.conversation.in_progress = draft.blocks().to_vec();
+        }
     }
 }
 

@@ -18,22 +18,32 @@ tidings_core::events! {
 
     /// Something waits for this person. A copy, made by the handler of that which waits.
     ATTENTION_REQUESTED = "user.attention_requested": durable Attention, from server,
-        r#"{"channel":"session:s1","kind":"permission","id":"r1"}"#;
+        r#"{"userId":"u1","channel":"session:s1","kind":"permission","id":"r1"}"#;
     /// It waits no more: somebody answered, or it was withdrawn. A copy, as the request.
     ATTENTION_RESOLVED = "user.attention_resolved": durable Attention, from server,
-        r#"{"channel":"session:s1","kind":"permission","id":"r1"}"#;
+        r#"{"userId":"u1","channel":"session:s1","kind":"permission","id":"r1"}"#;
     /// Something to tell a person.
     NOTICE = "user.notice": durable Notice, from anyone, r#"{"userId":"u1","text":"The build is green."}"#;
+}
+
+/// What a person is needed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AttentionKind {
+    /// An agent asks whether it may.
+    Permission,
 }
 
 /// `user.attention_requested` and `user.attention_resolved`: what waits for a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Attention {
+    /// The person.
+    pub user_id: UserId,
     /// The channel of that which waits.
     pub channel: Channel,
-    /// What kind of thing waits, such as `permission`.
-    pub kind: String,
+    /// What it is.
+    pub kind: AttentionKind,
     /// Which one: of a permission, its `requestId`.
     pub id: String,
 }

@@ -12,7 +12,7 @@ use tidings_core::{
     handler::{Handler, Retention, Route},
     log::{EventLog, Publication},
     outlet::Said,
-    projection::{Fold, Projection, Reducer},
+    projection::{Draft, Fold, Projection, Reducer},
 };
 use tidings_testkit::{MemoryConfig, MemoryLog, RecordingOutlet, Taken, TestClock, TestTasks};
 
@@ -29,6 +29,37 @@ impl Reducer for Sum {
         let data: Value = serde_json::from_str(message.payload.json()).expect("JSON");
         *state = (state.0 + 1, state.1 + data["n"].as_u64().unwrap_or_default());
     }
+    fn draft() -> Option<Box<dyn Draft>> {
+        Some(Box::<Words>::default())
+    }
+    fn show(state: &mut (u64, u64), draft: &dyn Draft) {
+        let words = draft.as_any().downcast_ref::<Words>().expect("its own");
+        state.1 = words.0.iter().sum();
+    }
+}
+
+/// The numbers of ephemeral `count.word` that no durable message has replaced yet.
+#[derive(Default)]
+struct Words(Vec<u64>);
+
+impl Draft for Words {
+    fn apply(&mut self, message: &Message) {
+        let data: Value = serde_json::from_str(message.payload.json()).expect("JSON");
+        match message.event_type.as_str() {
+            "count.word" => self.0.push(data["n"].as_u64().unwrap_or_default()),
+            "count.up" => self.0.clear(),
+            _ => {}
+        }
+    }
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+    fn events(&self) -> Vec<Event> {
+        vec![Event::new("count.word", json!({"all": self.0}))]
+    }
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
 }
 
 pub(super) struct Counts;
@@ -41,8 +72,8 @@ impl Handler for Counts {
         &["count", "plain"]
     }
     fn events(&self) -> Vec<EventRow> {
-        const ROWS: &[EventRow] = &[EventRow::untyped("count.up", true), EventRow::untyped("count.beat", false)];
-        ROWS.to_vec()
+        let row = EventRow::untyped;
+        vec![row("count.up", true), row("count.beat", false), row("count.word", false)]
     }
     fn route(&self, event: &Event) -> Result<Route> {
         Ok(Route::to(event.channel.clone().expect("named")))

@@ -6,8 +6,23 @@
 //! tool, subagent and permission request that it told of as begun is closed.
 //! It is not the run: that owns the process, the order on the bus, the redaction and the time.
 
+mod acp;
+mod asking;
+mod bounds;
+mod claude_code;
+mod codex;
+mod gemini;
+mod open;
+mod progress;
+mod speech;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use super::config::AdapterKind;
 use super::contract::{
-    StreamOutput,
+    SessionId, StreamOutput,
     agent::{
         AgentMessage, AgentStarted, PermissionRequested, PermissionResolved, Progress, Raw, SubagentCompleted,
         SubagentStarted, TextDelta, ToolCompleted, ToolStarted, TurnCompleted, Usage,
@@ -57,8 +72,32 @@ pub(super) enum Activity {
     Waiting,
 }
 
+/// What an adapter is to know of its session.
+#[derive(Debug, Clone)]
+pub(super) struct Context {
+    /// The session, named by every event.
+    pub(super) session_id: SessionId,
+    /// The folder that the agent works in.
+    pub(super) root: PathBuf,
+    /// The agent's own id of a conversation that is to go on.
+    pub(super) resume: Option<String>,
+    /// The program and its arguments: some formats depend on them.
+    pub(super) argv: Vec<String>,
+}
+
+/// The adapter of such an agent; none for programs that print what people are to read.
+pub(super) fn make(kind: AdapterKind, context: Context) -> Option<Box<dyn Adapter>> {
+    match kind {
+        AdapterKind::ClaudeCode => Some(Box::new(claude_code::ClaudeCode::new(context))),
+        AdapterKind::Codex => Some(Box::new(codex::Codex::new(context))),
+        AdapterKind::Gemini => Some(Box::new(gemini::Gemini::new(context))),
+        AdapterKind::Acp => Some(Box::new(acp::Acp::new(context))),
+        AdapterKind::Lines => None,
+    }
+}
+
 /// How the server speaks with one running agent.
-pub(super) trait Adapter: Send {
+pub(super) trait Adapter: Send + Sync {
     /// The program has started. `prompt` is what goes to its standard input, if anything does; `prompted`
     /// whether a turn begins at all (the prompt may be in its arguments).
     fn started(&mut self, prompt: Option<&str>, prompted: bool) -> Vec<Step>;

@@ -421,6 +421,9 @@ pub struct Usage {
     pub cost_usd: Option<f64>,
 }
 
+/// The `reason` of a turn that the server tells to have failed: the agent ended, and never told a result.
+pub const NO_RESULT: &str = "no_result";
+
 /// `session.turn_completed`: the agent has answered what it was asked. It may be asked again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]

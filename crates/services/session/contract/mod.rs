@@ -289,7 +289,9 @@ pub struct Completed {
 }
 
 /// `session.error`, an end. Codes of the service: `spawn_failed`, `killed` (by a signal that the
-/// server did not send), `timeout`, `output_limit`, `output_lost`, `start_lost`, `server_stopped`, `internal`.
+/// server did not send), `timeout`, `silent`, `output_limit`, `output_lost`, `input_stuck`, `no_result` (an
+/// agent ended in the middle of a turn), `agent_failed` (its last turn did), `start_lost`,
+/// `server_stopped`, `internal`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Failed {

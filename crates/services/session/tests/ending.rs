@@ -38,7 +38,7 @@ async fn cancelling_asks_the_program_to_end_and_what_it_still_says_is_told() {
 
 #[tokio::test]
 async fn a_program_that_does_not_listen_is_killed_after_the_grace() {
-    let house = House::with(|config| config.grace_ms = 30);
+    let house = House::running(|_, programs| programs.grace_ms = 30);
     let id = house.sh("trap '' TERM; echo up; while :; do sleep 1; done").await;
     house.until_printed(&id, "up").await;
     house.cancel(&id).await.expect("cancels");

@@ -14,6 +14,7 @@ use super::house::{Bus, Fault, House};
 use crate::session::{
     contract::{SessionId, Stream},
     output::{Meter, PIECE_BYTES, Pump, QUEUE, Record, tell_all},
+    reader::{Reader, Watched},
     telling::Telling,
 };
 
@@ -80,16 +81,11 @@ async fn a_program_that_prints_faster_than_the_log_takes_it_is_held_back() {
     let house = House::new();
     let id: SessionId = "s1".parse().expect("an id");
     let (mut program, source) = tokio::io::duplex(PIPE);
-    let (pieces, queue) = mpsc::channel(QUEUE);
+    let (items, queue) = mpsc::channel(QUEUE);
     let (killed, rest) = watch::channel(false);
-    let pump = Pump {
-        stream: Stream::Stdout,
-        redaction: house.sessions.config.redaction.clone(),
-        meter: Arc::new(Meter::new(0, house.clock.clone())),
-        pieces,
-        killed: rest,
-        over: Arc::new(|| ()),
-    };
+    let pump = Pump { stream: Stream::Stdout, redaction: house.sessions.config.redaction.clone(), items };
+    let meter = Arc::new(Meter::new(0, house.clock.clone()));
+    let source = Reader::new(source, Watched { meter, killed: rest, over: Arc::new(|| ()) });
     let bus = Arc::new(Bus(house.memory.clone()));
     let telling = Telling { bus, states: house.memory.clone(), id: id.clone() };
     house.memory.hold(true);

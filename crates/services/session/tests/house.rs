@@ -20,10 +20,11 @@ use tidings_testkit::{TestClock, TestTasks};
 use tokio::sync::watch;
 
 use crate::{
+    programs::{Environment, Programs, ProgramsConfig},
     project::{ProjectReducer, ProjectState},
     redaction::{Redaction, RedactionConfig},
     session::{
-        AgentConfig, Environment, SessionConfig, SessionId, SessionPorts, SessionReducer, Sessions,
+        AgentConfig, SessionConfig, SessionId, SessionPorts, SessionReducer, Sessions,
         contract::{EVENTS, Stream},
         input::{SendMessage, StartSession},
     },
@@ -227,6 +228,11 @@ pub(super) struct House {
     pub(super) tasks: Arc<TestTasks>,
     pub(super) dir: tempfile::TempDir,
     config: SessionConfig,
+    programs: ProgramsConfig,
+}
+
+fn running(config: &ProgramsConfig) -> Arc<Programs> {
+    Programs::new(config.clone()).expect("ready to run programs")
 }
 
 pub(super) fn user(name: &str) -> UserId {
@@ -239,16 +245,20 @@ impl House {
     }
 
     pub(super) fn with(change: impl FnOnce(&mut SessionConfig)) -> Self {
+        Self::running(|config, _| change(config))
+    }
+
+    pub(super) fn running(change: impl FnOnce(&mut SessionConfig, &mut ProgramsConfig)) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         for name in ["data", "root"] {
             std::fs::create_dir(dir.path().join(name)).expect("a directory");
         }
         let redaction = Arc::new(Redaction::new(&RedactionConfig::default()).expect("compiles"));
-        let mut config = SessionConfig::new(dir.path().join("data"), redaction);
+        let (mut config, mut programs) = (SessionConfig::new(redaction), ProgramsConfig::new(dir.path().join("data")));
         let server = [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("TIDINGS_SECRET", "x")];
         let server = server.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        config.env = Environment::new(&["PATH".to_owned()], server, &BTreeMap::new());
-        change(&mut config);
+        programs.env = Environment::new(&["PATH".to_owned()], server, &BTreeMap::new());
+        change(&mut config, &mut programs);
         let clock = TestClock::new();
         let root = dir.path().join("root").to_string_lossy().into_owned();
         let memory = Arc::new(Memory {
@@ -258,14 +268,15 @@ impl House {
             clock: clock.clone(),
         });
         let tasks = TestTasks::new();
-        let sessions = Sessions::new(ports(&memory, &clock, &tasks), config.clone()).expect("a service");
-        Self { sessions, memory, clock, tasks, dir, config }
+        let sessions = Sessions::new(ports(&memory, &clock, &tasks), running(&programs), config.clone());
+        let sessions = sessions.expect("a service");
+        Self { sessions, memory, clock, tasks, dir, config, programs }
     }
 
     /// The next life of the server over the same log.
     pub(super) fn next_life(&mut self) {
         let ports = ports(&self.memory, &self.clock, &self.tasks);
-        self.sessions = Sessions::new(ports, self.config.clone()).expect("a service");
+        self.sessions = Sessions::new(ports, running(&self.programs), self.config.clone()).expect("a service");
     }
 
     pub(super) async fn try_start(&self, who: &str, request: Value) -> Result<SessionId> {
@@ -285,7 +296,7 @@ impl House {
     pub(super) async fn say(&self, id: &SessionId, content: &str, key: Option<&str>) -> Result<String> {
         let client_message_id = key.map(str::to_owned);
         let input = SendMessage { session_id: id.clone(), content: content.to_owned(), client_message_id };
-        self.sessions.clone().send_message(user("u1"), input).await
+        self.sessions.clone().send_message(user("u1"), input).await.map(|accepted| accepted.message_id)
     }
 
     pub(super) async fn cancel(&self, id: &SessionId) -> Result<()> {
@@ -372,8 +383,9 @@ fn ports(memory: &Arc<Memory>, clock: &Arc<TestClock>, tasks: &Arc<TestTasks>) -
 
 pub(super) fn agent(command: &[&str]) -> AgentConfig {
     AgentConfig {
-        adapter: crate::session::Adapter::Lines,
+        adapter: crate::session::AdapterKind::Lines,
         command: command.iter().map(|&part| part.to_owned()).collect(),
         stdin: crate::session::Stdin::Open,
+        resume: None,
     }
 }

@@ -3,6 +3,7 @@
 //! Guarantees: nothing here waits for time alone; every program that is started is ended.
 //! They are not tests of the wire or of the log: those are the root's and the engine's.
 
+mod conversing;
 mod ending;
 mod faults;
 mod folding;

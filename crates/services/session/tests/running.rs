@@ -111,9 +111,9 @@ async fn a_program_runs_as_the_configured_user_behind_the_configured_wrapper() {
     // Only root may become somebody else; anybody may stay who they are.
     let me = id_of(&["-un"]);
     let user = if me == "root" { "nobody".to_owned() } else { me };
-    let house = House::with(|config| {
-        config.user = Some(user.clone());
-        config.wrapper = ["env", "WRAPPED={root}"].map(str::to_owned).to_vec();
+    let house = House::running(|_, programs| {
+        programs.user = Some(user.clone());
+        programs.wrapper = ["env", "WRAPPED={root}"].map(str::to_owned).to_vec();
     });
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(house.dir.path(), open).expect("permitted");

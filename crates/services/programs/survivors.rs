@@ -3,7 +3,7 @@
 //! Guarantees: a group is killed only if it is surely the one that was remembered: the machine was
 //! not started anew, and its leader is the same process or is gone while its members are not (the
 //! system gives no process the id of a group that has members). Where `/proc` is missing nothing is killed.
-//! It is not the end of their sessions: that is an event.
+//! It is not the end of what ran in them: that is an event of its domain.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ const STEP: Duration = Duration::from_millis(20);
 
 /// A folder with a small file for each running process group.
 #[derive(Debug, Clone)]
-pub(super) struct Survivors {
+pub(crate) struct Survivors {
     dir: PathBuf,
 }
 
@@ -40,7 +40,7 @@ impl Survivors {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn open(data_dir: &Path) -> io::Result<Self> {
+    pub(crate) fn open(data_dir: &Path) -> io::Result<Self> {
         let dir = data_dir.join("run");
         fs::create_dir_all(&dir)?;
         Ok(Self { dir })
@@ -50,7 +50,7 @@ impl Survivors {
     ///
     /// # Errors
     /// The system's, also where the process has no entry in `/proc`.
-    pub(super) fn remember(&self, name: &str, group: i32) -> io::Result<()> {
+    pub(crate) fn remember(&self, name: &str, group: i32) -> io::Result<()> {
         let process = Process::read(group).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
         let remembered = Remembered { group, started: process.started, boot: boot()? };
         let text = serde_json::to_vec(&remembered)?;
@@ -60,7 +60,7 @@ impl Survivors {
     }
 
     /// Forgets it. Blocks on a small write.
-    pub(super) fn forget(&self, name: &str) {
+    pub(crate) fn forget(&self, name: &str) {
         if let Err(error) = fs::remove_file(self.dir.join(name)).or_else(missing_is_fine) {
             tracing::warn!(%error, "a remembered process group could not be forgotten");
         }
@@ -71,7 +71,7 @@ impl Survivors {
     ///
     /// # Errors
     /// `run` cannot be read.
-    pub(super) fn kill_all(&self) -> io::Result<usize> {
+    pub(crate) fn kill_all(&self) -> io::Result<usize> {
         let mut killed = Vec::new();
         let boot = boot().ok();
         for entry in fs::read_dir(&self.dir)? {

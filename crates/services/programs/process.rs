@@ -1,4 +1,4 @@
-//! The process of a session: started in a group of its own, and ended with the whole of it.
+//! A program that runs: started in a group of its own, and ended with the whole of it.
 //!
 //! Guarantees: a child sees the environment it is given and nothing else; when a [`Group`] goes out
 //! of scope, its processes are killed. Descendants that make a group of their own escape it: a
@@ -15,15 +15,15 @@ use rustix::process::{Pid, Signal, getuid, kill_process_group};
 use tidings_core::{Error, Result};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
-use super::config::Environment;
+use super::environment::Environment;
 
 /// The system user that programs run as.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct SystemUser {
-    pub(super) name: String,
+pub(crate) struct SystemUser {
+    pub(crate) name: String,
     uid: u32,
     gid: u32,
-    pub(super) home: String,
+    pub(crate) home: String,
 }
 
 impl SystemUser {
@@ -31,7 +31,7 @@ impl SystemUser {
     ///
     /// # Errors
     /// `invalid_data` naming `run.user`, when there is no such user or the server may not become it.
-    pub(super) fn find(name: &str) -> Result<Self> {
+    pub(crate) fn find(name: &str) -> Result<Self> {
         let refuse = |why: &str| Error::invalid_field("run.user", why);
         let list = std::fs::read_to_string("/etc/passwd").map_err(|_| refuse("the list of users cannot be read"))?;
         let user = Self::in_list(&list, name).ok_or_else(|| refuse("there is no such user"))?;
@@ -55,22 +55,22 @@ impl SystemUser {
 
 /// What to run.
 #[derive(Debug, Clone)]
-pub(super) struct Program {
+pub(crate) struct Program {
     /// The program and its arguments, with the wrapper. Not empty.
-    pub(super) argv: Vec<String>,
-    pub(super) root: PathBuf,
-    pub(super) environment: Environment,
-    pub(super) user: Option<SystemUser>,
+    pub(crate) argv: Vec<String>,
+    pub(crate) root: PathBuf,
+    pub(crate) environment: Environment,
+    pub(crate) user: Option<SystemUser>,
 }
 
 /// A running program and the ends of its pipes.
 #[derive(Debug)]
-pub(super) struct Running {
-    pub(super) child: Child,
-    pub(super) group: Group,
-    pub(super) stdin: ChildStdin,
-    pub(super) stdout: ChildStdout,
-    pub(super) stderr: ChildStderr,
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) group: Group,
+    pub(crate) stdin: ChildStdin,
+    pub(crate) stdout: ChildStdout,
+    pub(crate) stderr: ChildStderr,
 }
 
 impl Program {
@@ -78,7 +78,7 @@ impl Program {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn start(&self) -> io::Result<Running> {
+    pub(crate) fn start(&self) -> io::Result<Running> {
         let (program, arguments) =
             self.argv.split_first().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         if !self.root.is_dir() {
@@ -110,7 +110,7 @@ impl Program {
 
 /// A process group that ends with this value.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(crate) struct Group {
     leader: Pid,
     over: bool,
 }
@@ -123,22 +123,33 @@ impl Group {
     }
 
     /// The id of its first process, which is the group's.
-    pub(super) fn id(&self) -> i32 {
+    pub(crate) fn id(&self) -> i32 {
         self.leader.as_raw_nonzero().get()
     }
 
-    /// Asks all its processes to end.
-    pub(super) fn terminate(&self) {
+    /// Asks all its processes to end, also those that stand still.
+    pub(crate) fn terminate(&self) {
         self.signal(Signal::TERM);
+        self.signal(Signal::CONT);
+    }
+
+    /// Makes all its processes stand still.
+    pub(crate) fn stop(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets them go on.
+    pub(crate) fn go_on(&self) {
+        self.signal(Signal::CONT);
     }
 
     /// Kills all its processes.
-    pub(super) fn kill(&self) {
+    pub(crate) fn kill(&self) {
         self.signal(Signal::KILL);
     }
 
     /// Kills what is left of it, for the last time.
-    pub(super) fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         self.kill();
         self.over = true;
     }
@@ -160,7 +171,7 @@ impl Drop for Group {
 }
 
 /// A command line with the wrapper before it.
-pub(super) fn wrapped(wrapper: &[String], root: &Path, argv: Vec<String>) -> Vec<String> {
+pub(crate) fn wrapped(wrapper: &[String], root: &Path, argv: Vec<String>) -> Vec<String> {
     let root = root.to_string_lossy();
     wrapper.iter().map(|part| part.replace("{root}", &root)).chain(argv).collect()
 }

@@ -1,0 +1,103 @@
+//! Drafts: what the ephemeral messages of channels have built up, in memory only.
+//!
+//! Guarantees: folded in the order of the log's news; a channel without one costs nothing; a draft
+//! that is empty again is let go.
+//! It is not durable: a server that starts anew has none, and its programs have ended.
+
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use parking_lot::Mutex;
+use tidings_core::{
+    Channel, Message, Timestamp,
+    log::Committed,
+    projection::{Draft, Folded},
+};
+
+/// How many channels may have one at once. The one that was quiet for the longest gives way.
+const MOST: usize = 4096;
+
+struct Gathered {
+    draft: Box<dyn Draft>,
+    /// When its newest message was published.
+    time: Timestamp,
+}
+
+/// The drafts of a server.
+#[derive(Default)]
+pub(super) struct Drafts {
+    gathered: Mutex<HashMap<Channel, Gathered>>,
+    /// How many there are, so that nobody takes the lock where there are none.
+    count: AtomicUsize,
+}
+
+impl Drafts {
+    /// Folds news in. `begin` makes the draft of a channel, where its messages are gathered.
+    pub(super) fn committed(&self, batch: &[Committed], begin: impl Fn(&Channel) -> Option<Box<dyn Draft>>) {
+        if self.is_empty() && batch.iter().all(|news| news.message.seq.is_some()) {
+            return;
+        }
+        let mut gathered = self.gathered.lock();
+        for Committed { message, .. } in batch {
+            if message.seq.is_none()
+                && gathered.len() <= MOST
+                && !gathered.contains_key(&message.channel)
+                && let Some(draft) = begin(&message.channel)
+            {
+                gathered.insert(message.channel.clone(), Gathered { draft, time: message.time });
+            }
+            let Some(found) = gathered.get_mut(&message.channel) else { continue };
+            found.draft.apply(message);
+            found.time = message.time;
+            if found.draft.is_empty() {
+                gathered.remove(&message.channel);
+            }
+        }
+        if gathered.len() > MOST
+            && let Some(quiet) = gathered.iter().min_by_key(|(_, found)| found.time).map(|(channel, _)| channel.clone())
+        {
+            gathered.remove(&quiet);
+            metrics::counter!("tidings_drafts_dropped_total").increment(1);
+        }
+        self.count.store(gathered.len(), Ordering::Release);
+    }
+
+    /// Whether a channel has one.
+    pub(super) fn has(&self, channel: &Channel) -> bool {
+        !self.is_empty() && self.gathered.lock().contains_key(channel)
+    }
+
+    /// A channel's, as ephemeral messages.
+    pub(super) fn messages(&self, channel: &Channel) -> Vec<Message> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let gathered = self.gathered.lock();
+        let Some(found) = gathered.get(channel) else { return Vec::new() };
+        let events = found.draft.events().into_iter();
+        events.map(|event| Message::new(channel.clone(), None, found.time, event)).collect()
+    }
+
+    /// Puts a channel's into a state that is to be shown.
+    pub(super) fn show(&self, channel: &Channel, state: &mut dyn Folded) {
+        if self.is_empty() {
+            return;
+        }
+        if let Some(found) = self.gathered.lock().get(channel) {
+            state.show(&*found.draft);
+        }
+    }
+
+    /// A channel's log is gone.
+    pub(super) fn forget(&self, channel: &Channel) {
+        let mut gathered = self.gathered.lock();
+        gathered.remove(channel);
+        self.count.store(gathered.len(), Ordering::Release);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Acquire) == 0
+    }
+}

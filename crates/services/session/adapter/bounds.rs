@@ -1,0 +1,109 @@
+//! Bounds: what of an agent's words fits into an event.
+//!
+//! Guarantees: a value is at most [`VALUE_BYTES`] as JSON, else a text with its beginning; a text is
+//! at most [`TEXT_BYTES`]; an id is 1 to 256 bytes, and two long ids that differ stay apart. What was
+//! cut ends in `…`.
+//! It is not a bound of lines: the run does not give longer ones than it reads.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use serde_json::Value;
+
+use super::{
+    super::{
+        config::AdapterKind,
+        contract::{SessionId, Stream, StreamOutput, agent::Raw},
+        decode::{pieces, shortened},
+        output::PIECE_BYTES,
+    },
+    Step,
+};
+
+/// The most bytes of a value, as JSON.
+pub(super) const VALUE_BYTES: usize = 64 * 1024;
+/// The most bytes of the text of one block. No model says so much at once; a program may.
+pub(super) const TEXT_BYTES: usize = 512 * 1024;
+/// The most bytes of an id.
+const ID_BYTES: usize = 256;
+/// What stands where something was cut off.
+pub(super) const CUT: &str = "…";
+
+/// The first part of a text, of at most `limit` bytes, the mark of the cut included.
+pub(super) fn text(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
+        return text.to_owned();
+    }
+    format!("{}{CUT}", shortened(text, limit - CUT.len()))
+}
+
+/// A value that fits.
+pub(super) fn value(value: &Value) -> Value {
+    let json = value.to_string();
+    if json.len() <= VALUE_BYTES {
+        return value.clone();
+    }
+    Value::String(text(value.as_str().unwrap_or(&json), VALUE_BYTES))
+}
+
+/// An id that fits; none where there is none.
+pub(super) fn id(value: &Value) -> Option<String> {
+    let text = value.as_str().filter(|text| !text.is_empty())?;
+    if text.len() <= ID_BYTES {
+        return Some(text.to_owned());
+    }
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    Some(format!("{}~{:016x}", shortened(text, 200), hasher.finish()))
+}
+
+/// A short text, such as a name; none where there is none.
+pub(super) fn name(value: &Value) -> Option<String> {
+    value.as_str().filter(|name| !name.is_empty()).map(|name| text(name, 1024))
+}
+
+/// A line that is none of the agent's format, as output.
+pub(super) fn output(session_id: &SessionId, line: &str) -> Vec<Step> {
+    let line = format!("{line}\n");
+    let piece = |content: &str| StreamOutput {
+        session_id: session_id.clone(),
+        r#type: Stream::Stdout,
+        content: content.to_owned(),
+        offset: None,
+    };
+    pieces(&line, PIECE_BYTES).into_iter().map(|content| Step::Output(piece(content))).collect()
+}
+
+/// What an adapter does not know.
+pub(super) fn raw(session_id: &SessionId, source: AdapterKind, data: &Value) -> Step {
+    let (session_id, source) = (session_id.clone(), source.as_str().to_owned());
+    Step::Raw(Raw { session_id, source, data: value(data) })
+}
+
+/// The object that a line is, if it is one.
+pub(super) fn object(line: &str) -> Option<Value> {
+    serde_json::from_str::<Value>(line).ok().filter(Value::is_object)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_is_cut_and_says_so() {
+        let long = json!({ "a": "ü".repeat(VALUE_BYTES) });
+        let Value::String(cut) = value(&long) else { panic!("a long value becomes a text") };
+        assert!(cut.len() <= VALUE_BYTES && cut.starts_with("{\"a\":\"ü") && cut.ends_with(CUT), "{}", cut.len());
+        assert_eq!(value(&json!([1, null])), json!([1, null]));
+        assert_eq!(value(&Value::String("x".repeat(VALUE_BYTES))).as_str().map(str::len), Some(VALUE_BYTES));
+        assert_eq!(text("abc", 3), "abc");
+    }
+
+    #[test]
+    fn long_ids_that_differ_at_their_end_only_stay_apart() {
+        let [a, b] = ["a", "b"].map(|end| id(&json!("x".repeat(300) + end)).expect("an id"));
+        assert!(a != b && a.len() <= ID_BYTES, "{a} {b}");
+        assert_eq!((id(&json!("")), id(&json!(7)), id(&json!("a"))), (None, None, Some("a".to_owned())));
+    }
+}

@@ -1,0 +1,132 @@
+//! The control channel of Claude Code: it asks for permission, and is interrupted.
+//!
+//! Guarantees: every request of the agent is answered: those for a permission by a person, all others
+//! by an error, so that it waits for nobody.
+//! It is not there without `--input-format stream-json` and `--permission-prompt-tool stdio`.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    super::{
+        super::contract::agent::{PermissionKind, PermissionOption, PermissionRequested},
+        Answered, Step, bounds,
+    },
+    ClaudeCode,
+};
+
+/// How the ids of our own requests begin.
+pub(super) const OURS: &str = "tidings-";
+/// How many rejected calls are remembered.
+const REJECTED: usize = 1_000;
+/// The tool by which it asks people questions.
+const QUESTION: &str = "AskUserQuestion";
+
+/// What is needed to answer a request.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// Its id, as the agent gave it.
+    request_id: Value,
+    tool: String,
+    call: Option<String>,
+    input: Value,
+    suggestions: Value,
+}
+
+impl ClaudeCode {
+    pub(super) fn control_request(&mut self, line: &Value, steps: &mut Vec<Step>) {
+        let request = &line["request"];
+        let tool = bounds::name(&request["tool_name"]);
+        let (Some(request_id), Some(tool), "can_use_tool") =
+            (bounds::id(&line["request_id"]), tool, request["subtype"].as_str().unwrap_or_default())
+        else {
+            return self.refuse(line, "this request is not supported", steps);
+        };
+        let suggestions = request["permission_suggestions"].clone();
+        let call = bounds::id(&request["tool_use_id"]);
+        let asked = PermissionRequested {
+            session_id: self.session_id.clone(),
+            request_id,
+            tool: tool.clone(),
+            input: bounds::value(&request["input"]),
+            options: options(suggestions.as_array().is_some_and(|suggestions| !suggestions.is_empty())),
+            execution_id: call.clone().filter(|call| self.open.is_open(call)),
+            expires_at: None,
+            attention: None,
+        };
+        let answer =
+            Asked { request_id: line["request_id"].clone(), tool, call, input: request["input"].clone(), suggestions };
+        if !self.asking.ask(asked, answer, steps) {
+            self.refuse(line, "too many requests wait", steps);
+        }
+    }
+
+    /// Keeps a request that nobody here can answer, and says so to the agent.
+    fn refuse(&self, line: &Value, why: &str, steps: &mut Vec<Step>) {
+        steps.push(self.raw(line));
+        if self.talks && line["request_id"].is_string() {
+            let response = json!({ "subtype": "error", "request_id": line["request_id"], "error": why });
+            steps.push(Step::Write(json!({ "type": "control_response", "response": response }).to_string()));
+        }
+    }
+
+    pub(super) fn control_cancel(&mut self, line: &Value, steps: &mut Vec<Step>) {
+        let id = bounds::id(&line["request_id"]);
+        if self.asking.withdraw(|asked, _| Some(&asked.request_id) == id.as_ref(), steps).is_empty() {
+            steps.push(self.raw(line));
+        }
+    }
+
+    pub(super) fn control_response(&self, line: &Value, steps: &mut Vec<Step>) {
+        let response = &line["response"];
+        let ours = response["request_id"].as_str().is_some_and(|id| id.starts_with(OURS));
+        if !ours || response["subtype"] != "success" {
+            steps.push(self.raw(line));
+        }
+    }
+
+    pub(super) fn answer(&mut self, answer: &Answered, steps: &mut Vec<Step>) {
+        let Some((asked, kind)) = self.asking.answer(answer, steps) else { return };
+        let response = if kind.allows() {
+            let input =
+                if asked.tool == QUESTION { replied(asked.input, answer.message.as_deref()) } else { asked.input };
+            let mut allowed = json!({ "behavior": "allow", "updatedInput": input });
+            if kind == PermissionKind::AllowAlways {
+                allowed["updatedPermissions"] = asked.suggestions;
+            }
+            allowed
+        } else {
+            if self.rejected.len() >= REJECTED {
+                self.rejected.pop_front();
+            }
+            self.rejected.extend(asked.call);
+            let message = answer.message.as_deref().unwrap_or("The user did not allow this.");
+            json!({ "behavior": "deny", "message": message })
+        };
+        let response = json!({ "subtype": "success", "request_id": asked.request_id, "response": response });
+        steps.push(Step::Write(json!({ "type": "control_response", "response": response }).to_string()));
+    }
+}
+
+fn options(always: bool) -> Vec<PermissionOption> {
+    let option = |id: &str, label: &str, kind| PermissionOption { id: id.to_owned(), label: label.to_owned(), kind };
+    let mut options = vec![option("allow", "Allow", PermissionKind::AllowOnce)];
+    if always {
+        options.push(option("allow_always", "Allow, and do not ask again", PermissionKind::AllowAlways));
+    }
+    options.push(option("reject", "Do not allow", PermissionKind::RejectOnce));
+    options
+}
+
+/// The input of a question with its answers: an object of them, or one text for all.
+fn replied(mut input: Value, message: Option<&str>) -> Value {
+    let Some(message) = message else { return input };
+    let answers = bounds::object(message).unwrap_or_else(|| {
+        let questions = input["questions"].as_array().into_iter().flatten();
+        let questions = questions.filter_map(|question| question["question"].as_str());
+        Value::Object(questions.map(|question| (question.to_owned(), json!(message))).collect::<Map<_, _>>())
+    });
+    if let Value::Object(fields) = &mut input {
+        fields.insert("answers".to_owned(), answers);
+    }
+    input
+}
