@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidings_client::http::Method;
 
-use crate::server::{Server, eventually};
+use crate::{
+    agents,
+    server::{Server, eventually},
+};
 
 /// The example of a domain by configuration alone.
 const DECLARED: &str = include_str!("../../examples/declared-domain/tidings.toml");
@@ -113,11 +116,6 @@ fn holds(schema: &Value, document: &Value, value: &Value, what: &str) {
     assert!(wrong.is_empty(), "{what}: {value} {wrong:?}");
 }
 
-async fn project(tried: &mut Tried, root: &TempDir) -> String {
-    let made = tried.run("project.register", json!({"name": "one", "root": root.path()})).await;
-    made["projectId"].as_str().expect("an id").to_owned()
-}
-
 /// The session has ended. Reading its state is a command, too.
 async fn has_ended(tried: &mut Tried, id: &str) {
     let path = format!("/api/sessions/{id}");
@@ -128,41 +126,105 @@ async fn has_ended(tried: &mut Tried, id: &str) {
     tried.run("session.get", json!({"sessionId": id})).await;
 }
 
-#[tokio::test]
-async fn every_command_of_the_document_is_answered_as_it_says() {
-    let (mut tried, root) = (Tried::start("").await, tempfile::tempdir().expect("a directory"));
-    let project = project(&mut tried, &root).await;
+/// The commands of projects, but for the last one: the project.
+async fn tries_projects(tried: &mut Tried, root: &TempDir) -> String {
+    let made = tried.run("project.register", json!({"name": "one", "root": root.path()})).await;
+    let project = made["projectId"].as_str().expect("an id").to_owned();
     tried.run("project.list", json!({"limit": 5})).await;
     tried.run("project.set_member", json!({"projectId": project, "userId": "ada", "membership": "owner"})).await;
     tried.run("project.get", json!({"projectId": project})).await;
     tried.run("project.remove_member", json!({"projectId": project, "userId": "ada"})).await;
+    project
+}
 
-    let start = json!({"projectId": project, "command": ["sh", "-c", "read line; echo got $line; exec sleep 600"]});
-    let id = tried.run("session.start", start).await["sessionId"].as_str().expect("an id").to_owned();
+async fn started(tried: &mut Tried, start: Value) -> String {
+    tried.run("session.start", start).await["sessionId"].as_str().expect("an id").to_owned()
+}
+
+/// The commands of sessions that run programs: the sessions.
+async fn tries_programs(tried: &mut Tried, project: &str) -> Vec<String> {
+    let line = "read line; echo got $line; exec sleep 600";
+    let id = started(tried, json!({"projectId": project, "command": ["sh", "-c", line]})).await;
     tried.run("session.send_message", json!({"sessionId": id, "content": "hello"})).await;
     let path = format!("/api/sessions/{id}/output");
     eventually("its output", async || tried.server.get(&path, &tried.token).await.text().contains("got hello")).await;
     assert_eq!(tried.run("session.output", json!({"sessionId": id, "type": "stdout"})).await, "got hello\n");
     tried.run("session.list", json!({"status": "running", "limit": 5})).await;
+    tried.run("session.pause", json!({"sessionId": id})).await;
+    tried.run("session.resume", json!({"sessionId": id})).await;
     tried.run("session.cancel", json!({"sessionId": id})).await;
-    has_ended(&mut tried, &id).await;
-    let ended = json!({"projectId": project, "command": ["true"]});
-    let id_of_ended = tried.run("session.start", ended).await["sessionId"].as_str().expect("an id").to_owned();
-    has_ended(&mut tried, &id_of_ended).await;
-    let lost = json!({"projectId": project, "command": ["/nowhere/at/all"]});
-    let id_of_lost = tried.run("session.start", lost).await["sessionId"].as_str().expect("an id").to_owned();
-    has_ended(&mut tried, &id_of_lost).await;
+    has_ended(tried, &id).await;
+    let mut sessions = vec![id];
+    for program in ["true", "/nowhere/at/all"] {
+        let id = started(tried, json!({"projectId": project, "command": [program]})).await;
+        has_ended(tried, &id).await;
+        sessions.push(id);
+    }
+    sessions
+}
+
+/// The commands of sessions that run agents: the sessions.
+async fn tries_agents(tried: &mut Tried, project: &str) -> Vec<String> {
+    let asks = started(tried, json!({"projectId": project, "agent": "asks", "prompt": "look"})).await;
+    does(tried, &asks, "waiting").await;
+    let sent = tried.run("session.send_message", json!({"sessionId": asks, "content": "more"})).await;
+    tried.run("session.cancel_message", json!({"sessionId": asks, "messageId": sent["messageId"]})).await;
+    let answer = json!({"sessionId": asks, "requestId": "r1", "decision": "allow_once"});
+    tried.run("session.resolve_permission", answer).await;
+    has_ended(tried, &asks).await;
+    let busy = started(tried, json!({"projectId": project, "agent": "busy", "prompt": "look"})).await;
+    does(tried, &busy, "executing").await;
+    tried.run("session.interrupt", json!({"sessionId": busy})).await;
+    does(tried, &busy, "idle").await;
+    tried.run("session.send_message", json!({"sessionId": busy, "content": "again"})).await;
+    has_ended(tried, &busy).await;
+    vec![asks, busy]
+}
+
+/// Waits until the agent of a session does this.
+async fn does(tried: &Tried, id: &str, activity: &str) {
+    let path = format!("/api/sessions/{id}");
+    eventually(activity, async || {
+        tried.server.get(&path, &tried.token).await.json()["conversation"]["activity"] == activity
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_command_of_the_document_is_answered_as_it_says() {
+    let (folder, root) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let script = agents::write_script(
+        &folder,
+        &[agents::ASKED, agents::INIT, agents::PERMISSION, agents::PERMITTED, agents::RESULT],
+    );
+    let asks = agents::agent("asks", "claude-code", "open", &script, &agents::CLAUDE);
+    let busy = agents::recorded("claude_interrupted");
+    let busy = agents::agent("busy", "claude-code", "open", &busy, &agents::CLAUDE);
+    let mut tried = Tried::start(&(asks + &busy)).await;
+
+    let project = tries_projects(&mut tried, &root).await;
+    let mut sessions = tries_programs(&mut tried, &project).await;
+    sessions.append(&mut tries_agents(&mut tried, &project).await);
     tried.run("project.remove", json!({"projectId": project})).await;
 
     let all: BTreeSet<String> = tried.commands().into_iter().map(|(name, ..)| name).collect();
     assert_eq!(tried.answered, all, "commands of the document that nobody has tried");
     // What was told meanwhile is what the document says, and every kind of start and end was among it.
     let mut heard = tried.heard(&format!("project:{project}")).await;
-    for id in [id, id_of_ended, id_of_lost] {
+    heard.append(&mut tried.heard("user:root").await);
+    for id in sessions {
         heard.append(&mut tried.heard(&format!("session:{id}")).await);
     }
-    for event_type in ["project.removed", "session.summary", "session.completed", "session.error", "session.cancelled"]
-    {
+    for event_type in [
+        "project.removed",
+        "session.summary",
+        "session.completed",
+        "session.error",
+        "session.cancelled",
+        "session.paused",
+        "session.permission_resolved",
+        "user.attention_requested",
+    ] {
         assert!(heard.contains(event_type), "{event_type} in {heard:?}");
     }
 }
