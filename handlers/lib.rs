@@ -4,6 +4,8 @@
 //! They are not services: what a domain does is in `tidings-services`.
 
 pub mod declared;
+pub mod fs;
+pub mod git;
 pub mod project;
 pub mod session;
 pub mod user;
@@ -11,7 +13,7 @@ pub mod user;
 use std::sync::Arc;
 
 use tidings_core::handler::Handler;
-use tidings_services::{project::Projects, session::Sessions};
+use tidings_services::{fs::Files, git::Repositories, project::Projects, session::Sessions};
 
 /// The services that the handlers' commands call.
 #[derive(Debug, Clone)]
@@ -20,6 +22,10 @@ pub struct Services {
     pub projects: Arc<Projects>,
     /// Agent sessions.
     pub sessions: Arc<Sessions>,
+    /// Files of projects.
+    pub files: Arc<Files>,
+    /// Git in projects.
+    pub repositories: Arc<Repositories>,
 }
 
 /// The namespaces that have an owner. The start holds it against what the handlers say.
@@ -32,6 +38,8 @@ pub const PROJECTED: [&str; 2] = ["project", "session"];
 #[must_use]
 pub fn all(services: &Services) -> Vec<Arc<dyn Handler>> {
     vec![
+        Arc::new(fs::FsHandler::new(services.files.clone())),
+        Arc::new(git::GitHandler::new(services.repositories.clone())),
         Arc::new(project::ProjectHandler::new(services.projects.clone())),
         Arc::new(session::SessionHandler::new(services.sessions.clone())),
         Arc::new(user::UserHandler),

@@ -116,6 +116,9 @@ export type Block = {
   type: "other";
 };
 
+/** What became of a path. */
+export type ChangeKind = "created" | "modified" | "removed" | "renamed";
+
 /** A channel: a namespace and one to three further segments joined by colons, such as session:123. */
 export type Channel = string;
 
@@ -267,6 +270,9 @@ export interface Ending {
   retry: boolean;
 }
 
+/** What an entry of a folder is. */
+export type EntryKind = "file" | "directory" | "symlink" | "other";
+
 /** What a channel's numbering belongs to. It changes when the numbering cannot be trusted to continue. */
 export type Epoch = string;
 
@@ -297,12 +303,741 @@ export interface Failure {
   message: string;
 }
 
+/** A path that changed. */
+export interface FileChange {
+  /** What it was called, where it was renamed. */
+  from?: string | null;
+  /** What became of it. */
+  kind: ChangeKind;
+  /** The path from the project's root. */
+  path: string;
+}
+
 /** Which messages pass. Conditions are joined by AND; absent ones pass everything. */
 export interface Filter {
   /** Event types. */
   types?: Pattern[] | null;
   /** Top-level fields of `data`: the value, or one of the values. */
   where?: Record<string, unknown> | null;
+}
+
+/** An entry of a folder. */
+export interface FolderEntry {
+  /** What it is. */
+  kind: EntryKind;
+  /** When it was modified last. */
+  modifiedAt: Timestamp;
+  /** Its name. */
+  name: string;
+  /** In bytes. */
+  size: number;
+}
+
+/** `fs.changed`. */
+export interface FsChanged {
+  /** What changed, each path once, at most `CHANGES`. */
+  changes: FileChange[];
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** A part of a folder. */
+export interface FsListAnswer {
+  /** The `after` of the next part; none at the end. */
+  cursor?: string | null;
+  /** By name. */
+  entries: FolderEntry[];
+  /** The path, as it was asked for. */
+  path: string;
+}
+
+/** Input of `fs.list`. */
+export interface FsListInput {
+  /** Only entries whose names come after this one: the `cursor` of the page before. */
+  after?: string | null;
+  /** The folder; the project's root by default. */
+  path?: string | null;
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** A part of a file. */
+export interface FsReadAnswer {
+  /** Whether it is no text. */
+  binary: boolean;
+  /** The part, as `encoding` says. */
+  content: string;
+  /** `utf8` or `base64`. */
+  encoding: string;
+  /** When it was modified last. */
+  modifiedAt: Timestamp;
+  /** The offset of the next part; none at the end. */
+  next?: number | null;
+  /** Where the part begins. */
+  offset: number;
+  /** The path, as it was asked for. */
+  path: string;
+  /** Of the whole file, in bytes. */
+  size: number;
+}
+
+/** Input of `fs.read`. */
+export interface FsReadInput {
+  /** At most so many bytes; as configured by default, and never more than that. */
+  length?: number | null;
+  /** From this byte on; 0 by default. */
+  offset?: number;
+  /** The file. */
+  path: string;
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** `fs.rescan`. */
+export interface FsRescan {
+  /** The project. */
+  projectId: ProjectId;
+  /** Why. */
+  reason: RescanReason;
+}
+
+/** Answer of `fs.watch`. */
+export interface FsWatchAnswer {
+  /** Whether those were all that are not ignored. */
+  complete: boolean;
+  /** How many directories were watched when the watch began. */
+  directories: number;
+  /** How long the watch stays after the last subscriber of the project has gone, in milliseconds. */
+  lingerMs: number;
+}
+
+/** Input of `fs.watch`. */
+export interface FsWatchInput {
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitAddAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.add` and `git.unstage`. */
+export interface GitAddInput {
+  /** Which; `.` is all. */
+  paths: string[];
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** A branch. */
+export interface GitBranch {
+  /** The commit that it points at. */
+  commit: string;
+  /** When it was committed. */
+  committedAt: string;
+  /** Whether it is checked out. */
+  current: boolean;
+  /** Its name. */
+  name: string;
+  /** Whether it is a remote's, as it was when that was last fetched. */
+  remote: boolean;
+  /** The first line of its message. */
+  subject: string;
+  /** How it stands to its upstream, in git's words, such as `ahead 1, behind 2` or `gone`. */
+  track?: string;
+  /** The branch that it follows. */
+  upstream?: string;
+}
+
+/** Answer of `git.branches`. */
+export interface GitBranchesAnswer {
+  /** The branches, local ones first, at most 1,000. */
+  branches: GitBranch[];
+}
+
+/** Input of `git.status`, `git.branches` and `git.worktrees`. */
+export interface GitBranchesInput {
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitCancelAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.cancel`. */
+export interface GitCancelInput {
+  /** The operation. */
+  operationId: OperationId;
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** How a path differs. */
+export type GitChange = "added" | "modified" | "deleted" | "renamed" | "copied" | "type_changed" | "untracked";
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitCheckoutAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.checkout`. */
+export interface GitCheckoutInput {
+  /** The branch; of one that only a remote has, a local one is made. */
+  branch: string;
+  /** Whether it is a new one. */
+  create?: boolean;
+  /** Where a new one begins; `HEAD` by default. */
+  from?: string | null;
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitCloneAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.clone`. */
+export interface GitCloneInput {
+  /** The branch to check out; by default the remote's. */
+  branch?: string | null;
+  /** Only so many of the newest commits; by default all. */
+  depth?: number | null;
+  /** The project, whose directory is empty. */
+  projectId: ProjectId;
+  /** Where from. */
+  url: string;
+}
+
+/** A commit. */
+export interface GitCommit {
+  /** Who wrote it. */
+  author: string;
+  /** When it was written. */
+  authoredAt: string;
+  /** The rest of its message, at most 4 KiB. */
+  body?: string;
+  /** When it was committed. */
+  committedAt: string;
+  /** The address of who wrote it. */
+  email: string;
+  /** Its id. */
+  id: string;
+  /** The ids of its parents. */
+  parents: string[];
+  /** Branches and tags that point at it. */
+  refs: string[];
+  /** The first line of its message. */
+  subject: string;
+}
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitCommitAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.commit`. */
+export interface GitCommitInput {
+  /** Stages what is changed in known files first. */
+  all?: boolean;
+  /** Replaces the last commit. */
+  amend?: boolean;
+  /** What it is about. */
+  message: string;
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** How many paths are changed. */
+export interface GitCounts {
+  /** In conflict. */
+  conflicts?: number;
+  /** Staged. */
+  staged?: number;
+  /** Changed and not staged. */
+  unstaged?: number;
+  /** Unknown to git. */
+  untracked?: number;
+}
+
+/** Answer of `git.diff` and `git.show`. */
+export interface GitDiffAnswer {
+  /** The commit that was asked for. */
+  commit?: GitCommit | null;
+  /** What differs, at most 1,000 files. */
+  files: GitFileChange[];
+  /** How many more there are. */
+  more: number;
+  /** The differences as `git diff` prints them. */
+  patch: string;
+  /** Whether the patch was cut, at the end of a line. */
+  truncated: boolean;
+}
+
+/** Input of `git.diff`. */
+export interface GitDiffInput {
+  /** Compares from this revision; by default from what is staged. */
+  from?: string | null;
+  /** Only these paths; by default all. */
+  paths?: string[] | null;
+  /** The project. */
+  projectId: ProjectId;
+  /** Compares the commit with what is staged, instead of that with the working tree. */
+  staged?: boolean;
+  /** To this one, which needs a `from`; by default to the working tree. */
+  to?: string | null;
+}
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitFetchAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.fetch`. */
+export interface GitFetchInput {
+  /** The project. */
+  projectId: ProjectId;
+  /** Forgets branches that the remote has no more. */
+  prune?: boolean;
+  /** The remote; by default the branch's, else `origin`. */
+  remote?: string | null;
+}
+
+/** How much of a file changed. */
+export interface GitFileChange {
+  /** Lines that came; none of a binary file. */
+  added: number | null;
+  /** What it was called before. */
+  from?: string | null;
+  /** The path. */
+  path: string;
+  /** Lines that went; none of a binary file. */
+  removed: number | null;
+}
+
+/** A path that is changed. */
+export interface GitFileStatus {
+  /** Whether it is in conflict. */
+  conflict?: boolean;
+  /** What it was called before. */
+  from?: string | null;
+  /** The path from the project's root. A folder of untracked files ends in `/`. */
+  path: string;
+  /** How what is staged differs from the commit. */
+  staged?: GitChange | null;
+  /** How the working tree differs from what is staged. */
+  unstaged?: GitChange | null;
+}
+
+/** `git.head.changed`. */
+export interface GitHeadChanged {
+  /** The branch; none when a commit is checked out by itself. */
+  branch?: string | null;
+  /** The commit that is checked out; none before the first. */
+  head?: string | null;
+  /** The commit that was checked out before, where that is known. */
+  previous?: string | null;
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** What an operation does. */
+export type GitKind = "clone" | "checkout" | "add" | "unstage" | "commit" | "stash" | "fetch" | "pull" | "push" | "merge" | "rebase" | "worktree_add" | "worktree_remove";
+
+/** Answer of `git.log`. */
+export interface GitLogAnswer {
+  /** The commits, newest first. */
+  commits: GitCommit[];
+  /** The `after` of the next page; absent on the last one. */
+  cursor?: string | null;
+}
+
+/** Input of `git.log`. */
+export interface GitLogInput {
+  /** The `cursor` of the page before, which tells the `rev`, too. */
+  after?: string | null;
+  /** At most so many commits: 1 to 500, 50 by default. */
+  limit?: number | null;
+  /** Only commits that changed these paths. */
+  paths?: string[] | null;
+  /** The project. */
+  projectId: ProjectId;
+  /** From this revision on; `HEAD` by default. */
+  rev?: string | null;
+}
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitMergeAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.merge`: a `rev` to merge, or what to do with a merge that is not finished. */
+export interface GitMergeInput {
+  /** Makes a merge commit also where none is needed. */
+  noFastForward?: boolean;
+  /** The project. */
+  projectId: ProjectId;
+  /** What to do with an unfinished one. */
+  resume?: Resume | null;
+  /** What to merge. */
+  rev?: string | null;
+}
+
+/** An operation that has not ended. */
+export interface GitOpenOperation {
+  /** Whether this server runs it. */
+  hosted: boolean;
+  /** What it does. */
+  kind: GitKind;
+  /** How far it is. */
+  progress?: GitProgress | null;
+  /** Since when. */
+  startedAt: Timestamp;
+}
+
+/** `git.operation.cancelled`, an end. */
+export interface GitOperationCancelled {
+  /** What it was to do. */
+  kind: GitKind;
+  /** The operation. */
+  operationId: OperationId;
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** `git.operation.completed`, an end. */
+export interface GitOperationCompleted {
+  /** The branch that is checked out now; none when it is no branch. */
+  branch?: string | null;
+  /** The commit that is checked out now, if there is one. */
+  head?: string | null;
+  /** What it did. */
+  kind: GitKind;
+  /** The operation. */
+  operationId: OperationId;
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** `git.operation.failed`, an end. Codes: see `failure`, `server_stopped` and `internal`. */
+export interface GitOperationFailed {
+  /** Why, for programs. */
+  code: string;
+  /** The paths that are in conflict, at most `CONFLICT_PATHS`. */
+  conflicts?: string[];
+  /** What it was to do. */
+  kind: GitKind;
+  /** Why, and what to do, for people. */
+  message: string;
+  /** The operation. */
+  operationId: OperationId;
+  /** The newest lines that git said, with secrets taken out. */
+  output?: string;
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** `git.operation.progress`. */
+export interface GitOperationProgress {
+  /** The operation. */
+  operationId: OperationId;
+  /** How far it is. */
+  progress: GitProgress;
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** `git.operation.started`. */
+export interface GitOperationStarted {
+  /** Whether this server runs it, and ends it when it starts anew; producers outside leave it out. */
+  hosted?: boolean;
+  /** What it does. */
+  kind: GitKind;
+  /** The operation. */
+  operationId: OperationId;
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** How far a phase of an operation is. */
+export interface GitProgress {
+  /** How much of it is done. */
+  current: number;
+  /** What git says besides, such as how many bytes a second. */
+  detail?: string | null;
+  /** `current / total * 100`, whole; none where git does not know. */
+  percentage?: number | null;
+  /** What git does now, in its words, such as `Receiving objects`. */
+  phase: string;
+  /** Of how much; none where git does not know. */
+  total?: number | null;
+}
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitPullAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.pull`. */
+export interface GitPullInput {
+  /** Its branch, which needs a `remote`; by default the one that the branch follows. */
+  branch?: string | null;
+  /** How two lines come together. */
+  mode?: PullMode;
+  /** The project. */
+  projectId: ProjectId;
+  /** The remote; by default the branch's. */
+  remote?: string | null;
+}
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitPushAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.push`. */
+export interface GitPushInput {
+  /** The branch; by default the one that is checked out. */
+  branch?: string | null;
+  /** Replaces the remote's branch, unless it has commits that were never fetched. */
+  forceWithLease?: boolean;
+  /** The project. */
+  projectId: ProjectId;
+  /** The remote; `origin` by default. */
+  remote?: string | null;
+  /** Whether the branch follows the remote's from now on. */
+  setUpstream?: boolean;
+}
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitRebaseAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.rebase`: an `onto`, or what to do with a rebase that is not finished. */
+export interface GitRebaseInput {
+  /** Onto what. */
+  onto?: string | null;
+  /** The project. */
+  projectId: ProjectId;
+  /** What to do with an unfinished one. */
+  resume?: Resume | null;
+}
+
+/** Answer of `git.diff` and `git.show`. */
+export interface GitShowAnswer {
+  /** The commit that was asked for. */
+  commit?: GitCommit | null;
+  /** What differs, at most 1,000 files. */
+  files: GitFileChange[];
+  /** How many more there are. */
+  more: number;
+  /** The differences as `git diff` prints them. */
+  patch: string;
+  /** Whether the patch was cut, at the end of a line. */
+  truncated: boolean;
+}
+
+/** Input of `git.show`. */
+export interface GitShowInput {
+  /** The project. */
+  projectId: ProjectId;
+  /** The commit. */
+  rev: string;
+}
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitStashAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.stash`. */
+export interface GitStashInput {
+  /** What to do. */
+  action: StashAction;
+  /** Which one, the newest being 0, which is the default. */
+  index?: number;
+  /** What a push is about. */
+  message?: string | null;
+  /** The project. */
+  projectId: ProjectId;
+  /** Whether a push takes files along that git does not know. */
+  untracked?: boolean;
+}
+
+/** What a project's state keeps of git. */
+export interface GitState {
+  /** What has not ended, at most `OPEN_LIMIT`. */
+  operations: Record<string, GitOpenOperation>;
+  /** How the repository was when that was last told; none before. */
+  status?: GitStatus | null;
+}
+
+/** How a repository is. */
+export interface GitStatus {
+  /** Commits that the upstream has not. */
+  ahead?: number | null;
+  /** Commits that only the upstream has. */
+  behind?: number | null;
+  /** The branch; none when a commit is checked out by itself. */
+  branch?: string | null;
+  /** How many paths are changed. */
+  counts: GitCounts;
+  /** Two states with the same digest are the same, also beyond what is listed. */
+  digest: string;
+  /** The commit that is checked out; none before the first. */
+  head?: string | null;
+  /** What was begun and is not finished. */
+  unfinished?: GitUnfinished | null;
+  /** The branch that it follows. */
+  upstream?: string | null;
+}
+
+/** Answer of `git.status`. */
+export interface GitStatusAnswer {
+  /** Commits that the upstream has not. */
+  ahead?: number | null;
+  /** Commits that only the upstream has. */
+  behind?: number | null;
+  /** The branch; none when a commit is checked out by itself. */
+  branch?: string | null;
+  /** How many paths are changed. */
+  counts: GitCounts;
+  /** Two states with the same digest are the same, also beyond what is listed. */
+  digest: string;
+  /** What is changed, at most 1,000 paths. */
+  files: GitFileStatus[];
+  /** The commit that is checked out; none before the first. */
+  head?: string | null;
+  /** How many more there are. */
+  more: number;
+  /** What was begun and is not finished. */
+  unfinished?: GitUnfinished | null;
+  /** The branch that it follows. */
+  upstream?: string | null;
+}
+
+/** `git.status.changed`. */
+export interface GitStatusChanged {
+  /** Commits that the upstream has not. */
+  ahead?: number | null;
+  /** Commits that only the upstream has. */
+  behind?: number | null;
+  /** The branch; none when a commit is checked out by itself. */
+  branch?: string | null;
+  /** How many paths are changed. */
+  counts?: GitCounts;
+  /** Two states with the same digest are the same, also beyond what is listed. */
+  digest?: string;
+  /** The first of what is changed, at most `STATUS_FILES`. */
+  files: GitFileStatus[];
+  /** The commit that is checked out; none before the first. */
+  head?: string | null;
+  /** How many more there are. */
+  more: number;
+  /** The project. */
+  projectId: ProjectId;
+  /** What was begun and is not finished. */
+  unfinished?: GitUnfinished | null;
+  /** The branch that it follows. */
+  upstream?: string | null;
+}
+
+/** Input of `git.status`, `git.branches` and `git.worktrees`. */
+export interface GitStatusInput {
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** What was begun in a repository and is not finished. */
+export type GitUnfinished = "merge" | "rebase" | "cherry_pick" | "revert";
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitUnstageAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.add` and `git.unstage`. */
+export interface GitUnstageInput {
+  /** Which; `.` is all. */
+  paths: string[];
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** A working tree. */
+export interface GitWorktree {
+  /** The branch that is checked out there. */
+  branch?: string | null;
+  /** The commit that is checked out there. */
+  head?: string | null;
+  /** Its directory. */
+  path: string;
+  /** Whether its directory is gone. */
+  prunable: boolean;
+}
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitWorktreeAddAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.worktree_add`. */
+export interface GitWorktreeAddInput {
+  /** Its branch; by default a new one of its name. */
+  branch?: string | null;
+  /** Whether that is a new one. */
+  create?: boolean;
+  /** Where a new one begins; `HEAD` by default. */
+  from?: string | null;
+  /** Its name: it lies in `.worktrees/{name}`. */
+  name: string;
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitWorktreeRemoveAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.worktree_remove`. */
+export interface GitWorktreeRemoveInput {
+  /** Also when something in it is not committed. */
+  force?: boolean;
+  /** Its name. */
+  name: string;
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** Answer of `git.worktrees`. */
+export interface GitWorktreesAnswer {
+  /** The working trees, the project's own first. */
+  worktrees: GitWorktree[];
+}
+
+/** Input of `git.status`, `git.branches` and `git.worktrees`. */
+export interface GitWorktreesInput {
+  /** The project. */
+  projectId: ProjectId;
 }
 
 /** Actions on the channels of a pattern, as in session:*=subscribe,publish. */
@@ -431,6 +1166,9 @@ export interface NewEvent {
 
 /** Why a position could not be gone on from. */
 export type NotRecovered = "trimmed" | "epoch" | "future";
+
+/** An operation on a repository. */
+export type OperationId = string;
 
 /** How a tool or a subagent ended. */
 export type Outcome = "success" | "error" | "blocked";
@@ -660,6 +1398,8 @@ export interface ProjectShown {
 
 /** The state of a project: the fold of its channel. Its JSON is the snapshot. */
 export interface ProjectState {
+  /** How its repository is, and what is done with it now. */
+  git: GitState;
   /** Its members and what they are. */
   members: Record<string, Membership>;
   /** Its name. */
@@ -698,6 +1438,9 @@ export interface PublishArgument {
   type: EventType;
 }
 
+/** How a pull brings two lines together. */
+export type PullMode = "fast_forward" | "merge" | "rebase";
+
 /** A message that waits until the agent is free. */
 export interface Queued {
   /** The sender's key for it. */
@@ -717,6 +1460,12 @@ export interface Refused {
   /** That it is not. */
   ok: false;
 }
+
+/** Why not every change was told. */
+export type RescanReason = "overflow" | "too_many" | "limit" | "gone" | "untold";
+
+/** What to do with a merge or a rebase that is not finished. */
+export type Resume = "abort" | "continue";
 
 /** A role of a user. What each grants: docs/ACCESS.md. */
 export type Role = "admin" | "operator" | "viewer";
@@ -1347,6 +2096,9 @@ export interface Spoken {
   seq: number;
 }
 
+/** What to do with the stash. */
+export type StashAction = "push" | "pop" | "apply" | "drop";
+
 /** How a session is. */
 export type Status = "starting" | "running" | "completed" | "error" | "cancelled";
 
@@ -1541,6 +2293,24 @@ export interface UserNotice {
 
 /** The messages of channels, by their types. */
 export interface Messages {
+  /** Files of a watched project changed. */
+  "fs.changed": Durable<"fs.changed", FsChanged>;
+  /** Not every change was told: look anew. */
+  "fs.rescan": Durable<"fs.rescan", FsRescan>;
+  /** An operation on the repository started. */
+  "git.operation.started": Durable<"git.operation.started", GitOperationStarted>;
+  /** How far an operation is; at most about one a second. */
+  "git.operation.progress": Durable<"git.operation.progress", GitOperationProgress>;
+  /** An operation did what was asked. */
+  "git.operation.completed": Durable<"git.operation.completed", GitOperationCompleted>;
+  /** An operation failed; the code and the message say what to do. */
+  "git.operation.failed": Durable<"git.operation.failed", GitOperationFailed>;
+  /** Somebody cancelled an operation, and it ended. */
+  "git.operation.cancelled": Durable<"git.operation.cancelled", GitOperationCancelled>;
+  /** What is changed in the working tree is different. */
+  "git.status.changed": Durable<"git.status.changed", GitStatusChanged>;
+  /** Another commit or branch is checked out. */
+  "git.head.changed": Durable<"git.head.changed", GitHeadChanged>;
   /** A directory became a project. */
   "project.registered": Durable<"project.registered", ProjectRegistered>;
   /** Somebody became a member, or another kind of member. */
@@ -1632,6 +2402,15 @@ export interface Notices {
 }
 
 const KNOWN: ReadonlySet<string> = new Set<keyof Messages | keyof Notices>([
+  "fs.changed",
+  "fs.rescan",
+  "git.operation.started",
+  "git.operation.progress",
+  "git.operation.completed",
+  "git.operation.failed",
+  "git.operation.cancelled",
+  "git.status.changed",
+  "git.head.changed",
   "project.registered",
   "project.member_set",
   "project.member_removed",
@@ -1680,7 +2459,7 @@ const KNOWN: ReadonlySet<string> = new Set<keyof Messages | keyof Notices>([
 export interface Channels {
   "project:{projectId}": {
     name: `project:${string}`;
-    message: Messages["project.registered" | "project.member_set" | "project.member_removed" | "project.removed" | "session.summary"];
+    message: Messages["fs.changed" | "fs.rescan" | "git.operation.started" | "git.operation.progress" | "git.operation.completed" | "git.operation.failed" | "git.operation.cancelled" | "git.status.changed" | "git.head.changed" | "project.registered" | "project.member_set" | "project.member_removed" | "project.removed" | "session.summary"];
     snapshot: ProjectState;
   };
   "session:{sessionId}": {
@@ -1697,6 +2476,52 @@ export interface Channels {
 
 /** The commands: the input and the answer of each. */
 export interface Commands {
+  /** Reads a file of a project, or a part of it. */
+  "fs.read": { input: FsReadInput; answer: FsReadAnswer };
+  /** Lists a folder of a project. */
+  "fs.list": { input: FsListInput; answer: FsListAnswer };
+  /** Tells changes of a project's files and repository for as long as somebody subscribes to it. */
+  "fs.watch": { input: FsWatchInput; answer: FsWatchAnswer };
+  /** How the repository is, and what is changed in it. */
+  "git.status": { input: GitStatusInput; answer: GitStatusAnswer };
+  /** What differs, as numbers and as a patch. */
+  "git.diff": { input: GitDiffInput; answer: GitDiffAnswer };
+  /** Commits, newest first. */
+  "git.log": { input: GitLogInput; answer: GitLogAnswer };
+  /** A commit, and what it changed. */
+  "git.show": { input: GitShowInput; answer: GitShowAnswer };
+  /** Branches, local and remote. */
+  "git.branches": { input: GitBranchesInput; answer: GitBranchesAnswer };
+  /** The working trees of the repository. */
+  "git.worktrees": { input: GitWorktreesInput; answer: GitWorktreesAnswer };
+  /** Stages paths. */
+  "git.add": { input: GitAddInput; answer: GitAddAnswer };
+  /** Takes paths out of what is staged. */
+  "git.unstage": { input: GitUnstageInput; answer: GitUnstageAnswer };
+  /** Commits what is staged. */
+  "git.commit": { input: GitCommitInput; answer: GitCommitAnswer };
+  /** Checks a branch out, or makes one. */
+  "git.checkout": { input: GitCheckoutInput; answer: GitCheckoutAnswer };
+  /** Puts changes aside, or brings them back. */
+  "git.stash": { input: GitStashInput; answer: GitStashAnswer };
+  /** Makes a further working tree, in .worktrees. */
+  "git.worktree_add": { input: GitWorktreeAddInput; answer: GitWorktreeAddAnswer };
+  /** Removes a working tree. */
+  "git.worktree_remove": { input: GitWorktreeRemoveInput; answer: GitWorktreeRemoveAnswer };
+  /** Fills the empty directory of a project from a remote. */
+  "git.clone": { input: GitCloneInput; answer: GitCloneAnswer };
+  /** Brings a remote's commits. */
+  "git.fetch": { input: GitFetchInput; answer: GitFetchAnswer };
+  /** Fetches, and brings the branch up to date. */
+  "git.pull": { input: GitPullInput; answer: GitPullAnswer };
+  /** Gives a remote the commits of a branch. */
+  "git.push": { input: GitPushInput; answer: GitPushAnswer };
+  /** Merges, or goes on with a merge, or takes it back. */
+  "git.merge": { input: GitMergeInput; answer: GitMergeAnswer };
+  /** Rebases, or goes on with a rebase, or takes it back. */
+  "git.rebase": { input: GitRebaseInput; answer: GitRebaseAnswer };
+  /** Ends an operation that runs. */
+  "git.cancel": { input: GitCancelInput; answer: GitCancelAnswer };
   /** Makes a project of an existing directory. */
   "project.register": { input: ProjectRegisterInput; answer: ProjectRegisterAnswer };
   /** Lists the projects that the caller may see, newest first. */

@@ -29,8 +29,10 @@ use tidings_engine::{
 };
 use tidings_handlers::{NAMESPACES, PROJECTED, Services};
 use tidings_services::{
+    fs::{Files, FsPorts, contract::Audience},
+    git::{GitPorts, Repositories, Sight},
     programs::Programs,
-    project::Projects,
+    project::{ProjectId, Projects},
     session::{SessionPorts, Sessions},
 };
 use tidings_transports::{
@@ -87,6 +89,10 @@ pub(crate) struct App {
     pub(crate) readiness: Arc<Readiness>,
     /// The sessions.
     pub(crate) sessions: Arc<Sessions>,
+    /// Files.
+    pub(crate) files: Arc<Files>,
+    /// Git.
+    pub(crate) repositories: Arc<Repositories>,
     /// The log.
     pub(crate) log: Arc<SqliteLog>,
     /// Users and tokens.
@@ -133,8 +139,8 @@ impl App {
             max_message_bytes: config.socket.max_message_bytes.as_usize(),
         });
         programs.recover().await?;
-        services.projects.recover().await?;
-        services.sessions.recover().await?;
+        recover(&services).await?;
+        services.files.attend(Arc::new(Onlookers(hub.clone())));
         end_revoked(&auth, &hub);
         let rejudge = Arc::new(Rejudge { gate: gate.clone(), hub: hub.clone() });
         let rights = RIGHTS.iter().filter_map(|pattern| pattern.parse().ok());
@@ -173,6 +179,8 @@ impl App {
             socketio,
             readiness,
             sessions: services.sessions,
+            files: services.files,
+            repositories: services.repositories,
             log,
             auth,
             _listening: listening,
@@ -231,7 +239,27 @@ fn services(
     let projects = Projects::new(bus.clone(), states.clone(), &config.data_dir);
     let ports = SessionPorts { bus: bus.clone(), states: states.clone(), clock: clock.clone(), tasks: tasks.clone() };
     let sessions = Sessions::new(ports, programs.clone(), config.sessions(config.redaction()?))?;
-    Ok(Services { projects, sessions })
+    let ports = GitPorts { bus: bus.clone(), states: states.clone(), clock: clock.clone(), tasks: tasks.clone() };
+    let repositories = Repositories::new(ports, programs.clone(), config.git(config.redaction()?));
+    let ports = FsPorts { bus: bus.clone(), states: states.clone(), clock: clock.clone(), tasks: tasks.clone() };
+    let files = Files::new(ports, config.files(), Arc::new(Sight(repositories.clone())));
+    Ok(Services { projects, sessions, files, repositories })
+}
+
+/// Ends what a former life of the server left open.
+async fn recover(services: &Services) -> Result<(), tidings_core::Error> {
+    services.projects.recover().await?;
+    services.sessions.recover().await?;
+    services.repositories.recover().await
+}
+
+/// Whoever subscribes to a project's channel could look at its files.
+struct Onlookers(Arc<Hub>);
+
+impl Audience for Onlookers {
+    fn is_there(&self, project_id: &ProjectId) -> bool {
+        self.0.is_followed(&tidings_handlers::project::channel(project_id))
+    }
 }
 
 /// The handlers of the server, and those that the configuration declares.

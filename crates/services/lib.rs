@@ -5,6 +5,8 @@
 //! Guarantees: a service emits facts and takes calls; it names no channel, knows no socket and no
 //! other service.
 
+pub mod fs;
+pub mod git;
 pub mod programs;
 pub mod project;
 pub mod redaction;

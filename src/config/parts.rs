@@ -9,6 +9,8 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use tidings_auth::{AuthConfig, BelievedClaims, KeyAlgorithm, LoginLimits, PublicKeyConfig};
 use tidings_core::{handler, identity::Secret};
 use tidings_services::{
+    fs::FsConfig,
+    git::GitConfig,
     programs::{Environment, ProgramsConfig},
     redaction::{Redaction, RedactionConfig},
     session::{AdapterKind, AgentConfig, Limits, SessionConfig, Stdin},
@@ -144,6 +146,34 @@ impl Config {
             },
             heartbeat_ms: run.heartbeat_ms,
             linger_ms: run.linger_ms,
+            redaction,
+        }
+    }
+
+    /// The configuration of files.
+    #[must_use]
+    pub(crate) fn files(&self) -> FsConfig {
+        let fs = &self.fs;
+        FsConfig {
+            max_read_bytes: fs.max_read_bytes.as_usize(),
+            max_entries: fs.max_entries,
+            max_watched: fs.max_watched,
+            max_directories: fs.max_directories,
+            linger: fs.linger.0,
+        }
+    }
+
+    /// The configuration of git.
+    #[must_use]
+    pub(crate) fn git(&self, redaction: Arc<Redaction>) -> GitConfig {
+        let git = &self.git;
+        GitConfig {
+            operation_timeout: git.operation_timeout.0,
+            read_timeout: git.read_timeout.0,
+            max_operations: git.max_operations,
+            max_patch_bytes: git.max_patch_bytes.as_usize(),
+            protocols: git.protocols.clone(),
+            repository_programs: git.repository_programs,
             redaction,
         }
     }

@@ -56,6 +56,10 @@ pub(crate) struct Sections {
     pub agents: BTreeMap<String, Agent>,
     /// How programs are run.
     pub run: Run,
+    /// Files.
+    pub fs: Fs,
+    /// Git.
+    pub git: Git,
     /// What is taken out of programs' output.
     pub redaction: Redaction,
     /// The EventBus.
@@ -78,6 +82,8 @@ impl Default for Sections {
             domains: Vec::new(),
             agents: BTreeMap::new(),
             run: Run::default(),
+            fs: Fs::default(),
+            git: Git::default(),
             redaction: Redaction::default(),
             bus: Bus::default(),
             log_output: LogOutput::default(),
@@ -356,6 +362,65 @@ impl Default for Run {
             max_output_bytes: Size(1 << 30),
             max_silence: Span::seconds(0),
             linger_ms: 10_000,
+        }
+    }
+}
+
+/// `[fs]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Fs {
+    /// The most of a file in an answer.
+    pub max_read_bytes: Size,
+    /// The most entries of a folder in an answer.
+    pub max_entries: usize,
+    /// Projects that are watched at once.
+    pub max_watched: usize,
+    /// Directories of a project that are watched.
+    pub max_directories: usize,
+    /// How long a project is watched that nobody follows any more.
+    pub linger: Span,
+}
+
+impl Default for Fs {
+    fn default() -> Self {
+        Self {
+            max_read_bytes: Size(128 << 10),
+            max_entries: 1000,
+            max_watched: 32,
+            max_directories: 10_000,
+            linger: Span::seconds(30),
+        }
+    }
+}
+
+/// `[git]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Git {
+    /// How long an operation may take.
+    pub operation_timeout: Span,
+    /// How long a command that only reads may take.
+    pub read_timeout: Span,
+    /// Operations at once.
+    pub max_operations: usize,
+    /// The longest patch of an answer.
+    pub max_patch_bytes: Size,
+    /// How remotes may be reached.
+    pub protocols: Vec<String>,
+    /// Whether a repository's own programs are run.
+    pub repository_programs: bool,
+}
+
+impl Default for Git {
+    fn default() -> Self {
+        Self {
+            operation_timeout: Span::seconds(3600),
+            read_timeout: Span::seconds(30),
+            max_operations: 16,
+            max_patch_bytes: Size(128 << 10),
+            protocols: ["https", "ssh"].map(str::to_owned).to_vec(),
+            repository_programs: false,
         }
     }
 }

@@ -81,6 +81,11 @@ export class Server {
     }
   }
 
+  /** The id of its process. */
+  get pid() {
+    return this.#child.pid;
+  }
+
   /** The newest lines that the server wrote. */
   get log() {
     return this.#log.join("\n");

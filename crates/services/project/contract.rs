@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use tidings_core::{Channel, Timestamp, UserId, principal::Membership};
 use validator::{Validate, ValidationError};
 
+use crate::git::contract::GitState;
+
 tidings_core::id_type! {
     /// A project: a directory in which programs may run, and its members.
     ProjectId
@@ -121,6 +123,8 @@ pub struct ProjectState {
     pub members: BTreeMap<UserId, Membership>,
     /// The board: its sessions, the one that changed last first, at most [`BOARD_LIMIT`].
     pub sessions: Vec<Summary>,
+    /// How its repository is, and what is done with it now.
+    pub git: GitState,
 }
 
 impl ProjectState {
