@@ -5,12 +5,13 @@
 
 pub mod project;
 pub mod session;
+pub mod shell;
 pub mod user;
 
 use std::sync::Arc;
 
 use tidings_core::handler::Handler;
-use tidings_services::{project::Projects, session::Sessions};
+use tidings_services::{project::Projects, session::Sessions, shell::Shells};
 
 /// The services that the handlers' commands call.
 #[derive(Debug, Clone)]
@@ -19,13 +20,15 @@ pub struct Services {
     pub projects: Arc<Projects>,
     /// Agent sessions.
     pub sessions: Arc<Sessions>,
+    /// Terminals.
+    pub shells: Arc<Shells>,
 }
 
 /// The namespaces that have an owner. The start holds it against what the handlers say.
-pub const NAMESPACES: [&str; 3] = ["project", "session", "user"];
+pub const NAMESPACES: [&str; 4] = ["project", "session", "shell", "user"];
 
 /// The namespaces whose channels have a projection. The start holds it against what the handlers say.
-pub const PROJECTED: [&str; 2] = ["project", "session"];
+pub const PROJECTED: [&str; 3] = ["project", "session", "shell"];
 
 /// Every handler of the server.
 #[must_use]
@@ -33,6 +36,7 @@ pub fn all(services: &Services) -> Vec<Arc<dyn Handler>> {
     vec![
         Arc::new(project::ProjectHandler::new(services.projects.clone())),
         Arc::new(session::SessionHandler::new(services.sessions.clone())),
+        Arc::new(shell::ShellHandler::new(services.shells.clone())),
         Arc::new(user::UserHandler),
     ]
 }

@@ -14,9 +14,11 @@ use tidings_core::{
     identity::Identity,
     log::EventLog,
     outlet::Ending,
+    projection::States,
     runtime::{Clock, Tasks},
 };
 use tidings_engine::{
+    audience::Audience,
     bus::Bus,
     gate::{Gate, GateParts, Rejudge},
     hub::{Hub, HubConfig},
@@ -30,6 +32,7 @@ use tidings_services::{
     programs::Programs,
     project::Projects,
     session::{SessionPorts, Sessions},
+    shell::{ShellPorts, Shells},
 };
 use tidings_transports::{
     http::{self, HttpState, Readiness, SetupError},
@@ -84,6 +87,8 @@ pub(crate) struct App {
     pub(crate) readiness: Arc<Readiness>,
     /// The sessions.
     pub(crate) sessions: Arc<Sessions>,
+    /// The terminals.
+    pub(crate) shells: Arc<Shells>,
     /// The log.
     pub(crate) log: Arc<SqliteLog>,
     /// Users and tokens.
@@ -116,7 +121,9 @@ impl App {
         log.attach(Arc::new(EngineSink { hub: hub.clone(), bus: bus.clone(), states: states.clone() }));
 
         let programs = Programs::new(config.programs(config::variables()))?;
-        let services = services(config, &programs, &bus, &states, &clock, &tasks)?;
+        let house = House { bus: bus.clone(), states: states.clone(), clock: clock.clone(), tasks: tasks.clone() };
+        let audience = Audience { registry: registry.clone(), hub: hub.clone() };
+        let services = services(config, &programs, &house, audience)?;
         registry.bind(tidings_handlers::all(&services))?;
         check_registry(&registry)?;
         let gate = Gate::new(GateParts {
@@ -131,6 +138,7 @@ impl App {
         programs.recover().await?;
         services.projects.recover().await?;
         services.sessions.recover().await?;
+        services.shells.recover().await?;
         end_revoked(&auth, &hub);
         let rejudge = Arc::new(Rejudge { gate: gate.clone(), hub: hub.clone() });
         let rights = RIGHTS.iter().filter_map(|pattern| pattern.parse().ok());
@@ -168,6 +176,7 @@ impl App {
             socketio,
             readiness,
             sessions: services.sessions,
+            shells: services.shells,
             log,
             auth,
             _listening: listening,
@@ -193,18 +202,29 @@ fn open_log(config: &Config, registry: &Arc<Registry>, clock: Arc<dyn Clock>) ->
     Ok(SqliteLog::open(log, clock)?)
 }
 
+/// What every service is given.
+#[derive(Clone)]
+struct House {
+    bus: Arc<dyn EventBus>,
+    states: Arc<dyn States>,
+    clock: Arc<dyn Clock>,
+    tasks: Arc<dyn Tasks>,
+}
+
 fn services(
     config: &Config,
     programs: &Arc<Programs>,
-    bus: &Arc<Bus>,
-    states: &Arc<StateStore>,
-    clock: &Arc<dyn Clock>,
-    tasks: &Arc<dyn Tasks>,
+    house: &House,
+    audience: Audience,
 ) -> Result<Services, StartError> {
+    let House { bus, states, clock, tasks } = house.clone();
     let projects = Projects::new(bus.clone(), states.clone(), &config.data_dir);
     let ports = SessionPorts { bus: bus.clone(), states: states.clone(), clock: clock.clone(), tasks: tasks.clone() };
-    let sessions = Sessions::new(ports, programs.clone(), config.sessions(config.redaction()?))?;
-    Ok(Services { projects, sessions })
+    let redaction = config.redaction()?;
+    let sessions = Sessions::new(ports, programs.clone(), config.sessions(redaction.clone()))?;
+    let ports = ShellPorts { bus, states, audience: Arc::new(audience), clock, tasks };
+    let shells = Shells::new(ports, programs.clone(), config.shells(redaction));
+    Ok(Services { projects, sessions, shells })
 }
 
 fn check_registry(registry: &Registry) -> Result<(), StartError> {

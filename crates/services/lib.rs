@@ -9,4 +9,6 @@ pub mod programs;
 pub mod project;
 pub mod redaction;
 pub mod session;
+pub mod shell;
+mod telling;
 pub mod user;

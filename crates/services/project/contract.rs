@@ -14,7 +14,7 @@ tidings_core::id_type! {
     ProjectId
 }
 
-/// The most sessions on a project's board. The one that changed longest ago leaves first.
+/// The most sessions on a project's board, and the most terminals. The one that changed longest ago leaves first.
 pub const BOARD_LIMIT: usize = 500;
 /// The most members of a project.
 pub const MEMBERS_LIMIT: usize = 1_000;
@@ -29,6 +29,8 @@ pub const MEMBER_REMOVED: &str = "project.member_removed";
 pub const REMOVED: &str = "project.removed";
 /// The type of a [`Summary`] that a session's handler copies into its project's channel.
 pub const SESSION_SUMMARY: &str = "session.summary";
+/// The type of a [`Summary`] that a terminal's handler copies into its project's channel.
+pub const SHELL_SUMMARY: &str = "shell.summary";
 
 /// `project.registered`: a directory became a project. The first event of its channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,6 +123,8 @@ pub struct ProjectState {
     pub members: BTreeMap<UserId, Membership>,
     /// The board: its sessions, the one that changed last first, at most [`BOARD_LIMIT`].
     pub sessions: Vec<Summary>,
+    /// Its terminals on the board, in the same way.
+    pub shells: Vec<Summary>,
 }
 
 impl ProjectState {
