@@ -3,6 +3,7 @@
 //! Guarantees: each namespace has one owner; a handler is pure, holds no lock and waits for nothing.
 //! They are not services: what a domain does is in `tidings-services`.
 
+pub mod declared;
 pub mod project;
 pub mod session;
 pub mod shell;
@@ -30,7 +31,7 @@ pub const NAMESPACES: [&str; 4] = ["project", "session", "shell", "user"];
 /// The namespaces whose channels have a projection. The start holds it against what the handlers say.
 pub const PROJECTED: [&str; 3] = ["project", "session", "shell"];
 
-/// Every handler of the server.
+/// Every handler of the server, without those of [declared](declared::DeclaredHandler) domains.
 #[must_use]
 pub fn all(services: &Services) -> Vec<Arc<dyn Handler>> {
     vec![

@@ -1,37 +1,35 @@
 //! The domain `session`: programs that work, live.
 //!
-//! Guarantees: owns the namespace `session`; an event of a known type goes out only if its data is of
-//! that type, and into the channel of the session that its data names. Summaries for a project's
-//! board are made of the service's own events only: a producer from outside cannot write to a board.
+//! Guarantees: owns the namespace `session`; an event goes into the channel of the session that its data
+//! names. Summaries for a project's board are made of the service's own events only: a producer from
+//! outside cannot write to a board.
 //! It is not where sessions run: that is `tidings_services::session`.
 
 use std::sync::Arc;
 
 use crate::{project, user};
 use serde::Deserialize;
-use serde_json::json;
 use tidings_core::{
-    Action, Channel, Code, Error, Event, Payload, Result, UserId,
-    command::{Answer, Caller, Command, Method, Need},
-    handler::{EventRow, Handler, Retention, Route},
+    Action, Channel, Error, Event, Payload, Result, UserId,
+    command::{Caller, Command, Json, Method, Need},
+    contract::EventRow,
+    handler::{Handler, Retention, Route},
     projection::{Fold, Projection},
 };
 use tidings_services::{
-    project::contract::{SESSION_SUMMARY, Summary},
+    project::contract::{SESSION_SUMMARY, SUMMARIES, Summary},
     session::{
-        Page, SessionId, SessionReducer, Sessions, answer_with,
+        Page, SessionId, SessionReducer, Sessions,
+        answer::{Begun, ListedSession, ListedSessions, OfSession},
+        answer_with,
         contract::{
             Board, CANCELLED, COMPLETED, Cancelled, Completed, ERROR, EVENTS, Failed, HEARTBEAT, Heartbeat, STARTED,
-            STREAM_OUTPUT, Started, StreamOutput, USER_MESSAGE, UserMessage,
-            agent::{
-                PERMISSION_REQUESTED, PERMISSION_RESOLVED, PermissionRequested, PermissionResolved, TEXT_DELTA,
-                THINKING_DELTA, TextDelta,
-            },
-            read,
+            STREAM_OUTPUT, Started, StreamOutput,
+            agent::{self, PermissionRequested, PermissionResolved},
         },
         input::{CancelMessage, ListSessions, OneSession, ReadOutput, ResolvePermission, SendMessage, StartSession},
     },
-    user::{ATTENTION_REQUESTED, ATTENTION_RESOLVED, Attention, AttentionKind},
+    user::contract::{ATTENTION_REQUESTED, ATTENTION_RESOLVED, Attention, AttentionKind},
 };
 
 const NAMESPACE: &str = "session";
@@ -65,8 +63,12 @@ impl Handler for SessionHandler {
         &[NAMESPACE]
     }
 
-    fn events(&self) -> &'static [EventRow] {
-        EVENTS
+    fn channels(&self) -> Vec<String> {
+        vec!["session:{sessionId}".to_owned()]
+    }
+
+    fn events(&self) -> Vec<EventRow> {
+        [EVENTS, agent::EVENTS, SUMMARIES].concat()
     }
 
     fn route(&self, event: &Event) -> Result<Route> {
@@ -94,42 +96,43 @@ impl Handler for SessionHandler {
 }
 
 fn route(event: &Event) -> Result<Route> {
+    let payload = &event.payload;
     match event.event_type.as_str() {
         STARTED => {
-            let data: Arc<Started> = read(event)?;
+            let data = payload.typed::<Started>()?;
             let project = data.project_id.as_ref().map(|id| id.as_str().into());
             let route = home(event, &data.session_id)?.opening(event.by.clone(), project);
             Ok(with_summary(route, data.board.as_ref()))
         }
         COMPLETED => {
-            let data: Arc<Completed> = read(event)?;
+            let data = payload.typed::<Completed>()?;
             home(event, &data.session_id).map(|route| with_summary(route, data.board.as_ref()))
         }
         ERROR => {
-            let data: Arc<Failed> = read(event)?;
+            let data = payload.typed::<Failed>()?;
             home(event, &data.session_id).map(|route| with_summary(route, data.board.as_ref()))
         }
         CANCELLED => {
-            let data: Arc<Cancelled> = read(event)?;
+            let data = payload.typed::<Cancelled>()?;
             home(event, &data.session_id).map(|route| with_summary(route, data.board.as_ref()))
         }
-        PERMISSION_REQUESTED => {
-            let data: Arc<PermissionRequested> = read(event)?;
+        agent::PERMISSION_REQUESTED => {
+            let data = payload.typed::<PermissionRequested>()?;
             let route = home(event, &data.session_id)?;
             Ok(with_attention(route, ATTENTION_REQUESTED, data.attention.as_ref(), &data.request_id))
         }
-        PERMISSION_RESOLVED => {
-            let data: Arc<PermissionResolved> = read(event)?;
+        agent::PERMISSION_RESOLVED => {
+            let data = payload.typed::<PermissionResolved>()?;
             let route = home(event, &data.session_id)?;
             Ok(with_attention(route, ATTENTION_RESOLVED, data.attention.as_ref(), &data.request_id))
         }
-        TEXT_DELTA | THINKING_DELTA => home(event, &read::<TextDelta>(event)?.session_id),
-        STREAM_OUTPUT => home(event, &read::<StreamOutput>(event)?.session_id),
-        USER_MESSAGE => home(event, &read::<UserMessage>(event)?.session_id),
-        HEARTBEAT => home(event, &read::<Heartbeat>(event)?.session_id),
-        SESSION_SUMMARY => {
-            Err(Error::new(Code::InvalidEvent, "a session.summary is made by the server, from a session's events"))
-        }
+        // What is frequent or large is not looked into again.
+        STREAM_OUTPUT => home(event, &payload.typed::<StreamOutput>()?.session_id),
+        HEARTBEAT => home(event, &payload.typed::<Heartbeat>()?.session_id),
+        agent::TEXT_DELTA | agent::THINKING_DELTA => home(event, &payload.typed::<agent::TextDelta>()?.session_id),
+        agent::MESSAGE => home(event, &payload.typed::<agent::AgentMessage>()?.session_id),
+        agent::TOOL_STARTED => home(event, &payload.typed::<agent::ToolStarted>()?.session_id),
+        agent::TOOL_COMPLETED => home(event, &payload.typed::<agent::ToolCompleted>()?.session_id),
         _ => other(event),
     }
 }
@@ -145,7 +148,7 @@ fn home(event: &Event, id: &SessionId) -> Result<Route> {
     }
 }
 
-/// An event of a type that only its producer knows: by the session in its data, else by its channel.
+/// By the session in the data, else, of a type that only its producer knows, by the channel.
 fn other(event: &Event) -> Result<Route> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -218,7 +221,7 @@ fn acting(sessions: &Arc<Sessions>) -> Vec<Command> {
             needs_to_start,
             move |caller: Caller, input: StartSession| {
                 answer_with(start.clone().start(caller.principal.user, input), |id| {
-                    Answer::json(&json!({"id": id, "sessionId": id, "channel": channel(&id)}))
+                    Json(Begun { id: id.clone(), channel: channel(&id), session_id: id })
                 })
             },
         )
@@ -229,7 +232,7 @@ fn acting(sessions: &Arc<Sessions>) -> Vec<Command> {
             "Passes a message to the program; to a busy agent when it is free.",
             |input: &SendMessage| Need::On(Action::Command, channel(&input.session_id)),
             move |caller: Caller, input: SendMessage| {
-                answer_with(send.clone().send_message(caller.principal.user, input), |accepted| Answer::json(&accepted))
+                answer_with(send.clone().send_message(caller.principal.user, input), Json)
             },
         )
         .with_status(202),
@@ -307,8 +310,8 @@ fn pausing(sessions: &Arc<Sessions>, name: &'static str, path: &'static str, pau
 }
 
 /// The answer that names the session only.
-fn named(session_id: SessionId) -> impl FnOnce(()) -> Answer {
-    move |()| Answer::json(&json!({"sessionId": session_id}))
+fn named(session_id: SessionId) -> impl FnOnce(()) -> Json<OfSession> {
+    move |()| Json(OfSession { session_id })
 }
 
 /// The rows that read.
@@ -332,29 +335,21 @@ fn reading(sessions: &Arc<Sessions>) -> Vec<Command> {
             (Method::Get, "/api/sessions/{sessionId}"),
             "The state of a session, as its channel's snapshot has it.",
             |input: &OneSession| Need::On(Action::Subscribe, channel(&input.session_id)),
-            move |_: Caller, input: OneSession| answer_with(get.clone().get(input.session_id), Answer::Json),
+            move |_: Caller, input: OneSession| get.clone().get(input.session_id),
         ),
         Command::new(
             "session.output",
             (Method::Get, "/api/sessions/{sessionId}/output"),
             "What the program printed, as plain text: the newest 8 MiB that are kept.",
             |input: &ReadOutput| Need::On(Action::Subscribe, channel(&input.session_id)),
-            move |_: Caller, input: ReadOutput| answer_with(output.clone().output(input), Answer::Text),
+            move |_: Caller, input: ReadOutput| output.clone().output(input),
         ),
     ]
 }
 
-fn listed(page: Page) -> Answer {
-    let shown = page.sessions.iter().map(|brief| {
-        let mut shown = json!(brief);
-        shown["channel"] = json!(channel(&brief.id));
-        shown
-    });
-    let mut answer = json!({"sessions": shown.collect::<Vec<_>>()});
-    if let Some(cursor) = page.cursor {
-        answer["cursor"] = json!(cursor);
-    }
-    Answer::json(&answer)
+fn listed(page: Page) -> Json<ListedSessions> {
+    let sessions = page.sessions.into_iter().map(|brief| ListedSession { channel: channel(&brief.id), brief });
+    Json(ListedSessions { sessions: sessions.collect(), cursor: page.cursor })
 }
 
 #[cfg(test)]

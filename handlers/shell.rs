@@ -8,21 +8,20 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde_json::json;
 use tidings_core::{
-    Action, Channel, Code, Error, Event, Payload, Result, UserId,
-    command::{Answer, Caller, Command, Method, Need},
-    handler::{EventRow, Handler, Retention, Route},
+    Action, Channel, Error, Event, Payload, Result, UserId,
+    command::{Caller, Command, Json, Method, Need},
+    contract::EventRow,
+    handler::{Handler, Retention, Route},
     projection::{Fold, Projection},
 };
 use tidings_services::{
-    project::contract::{SHELL_SUMMARY, Summary},
+    project::contract::{SHELL_SUMMARIES, SHELL_SUMMARY, Summary},
     session::answer_with,
     shell::{
         Page, ShellReducer, Shells, TerminalId,
-        contract::{
-            Board, ERROR, EVENTS, EXIT, Exited, Failed, OPENED, OUTPUT, Opened, Output, RESIZED, Resized, read,
-        },
+        answer::{ListedShell, ListedShells, OfShell, OpenedShell},
+        contract::{Board, ERROR, EVENTS, EXIT, Exited, Failed, OPENED, OUTPUT, Opened, Output},
         input::{ListShells, OneShell, OpenShell, ResizeShell, TypeInput},
     },
 };
@@ -61,8 +60,12 @@ impl Handler for ShellHandler {
         &[NAMESPACE]
     }
 
-    fn events(&self) -> &'static [EventRow] {
-        EVENTS
+    fn channels(&self) -> Vec<String> {
+        vec!["shell:terminal:{terminalId}".to_owned()]
+    }
+
+    fn events(&self) -> Vec<EventRow> {
+        [EVENTS, SHELL_SUMMARIES].concat()
     }
 
     fn route(&self, event: &Event) -> Result<Route> {
@@ -92,24 +95,21 @@ impl Handler for ShellHandler {
 fn route(event: &Event) -> Result<Route> {
     match event.event_type.as_str() {
         OPENED => {
-            let data: Arc<Opened> = read(event)?;
+            let data = event.payload.typed::<Opened>()?;
             let project = data.project_id.as_ref().map(|id| id.as_str().into());
             let route = home(event, &data.terminal_id)?.opening(event.by.clone(), project);
             Ok(with_summary(route, data.board.as_ref()))
         }
         EXIT => {
-            let data: Arc<Exited> = read(event)?;
+            let data = event.payload.typed::<Exited>()?;
             home(event, &data.terminal_id).map(|route| with_summary(route, data.board.as_ref()))
         }
         ERROR => {
-            let data: Arc<Failed> = read(event)?;
+            let data = event.payload.typed::<Failed>()?;
             home(event, &data.terminal_id).map(|route| with_summary(route, data.board.as_ref()))
         }
-        OUTPUT => home(event, &read::<Output>(event)?.terminal_id),
-        RESIZED => home(event, &read::<Resized>(event)?.terminal_id),
-        SHELL_SUMMARY => {
-            Err(Error::new(Code::InvalidEvent, "a shell.summary is made by the server, from a terminal's events"))
-        }
+        // What is frequent is not looked into again.
+        OUTPUT => home(event, &event.payload.typed::<Output>()?.terminal_id),
         _ => other(event),
     }
 }
@@ -125,7 +125,7 @@ fn home(event: &Event, id: &TerminalId) -> Result<Route> {
     }
 }
 
-/// An event of a type that only its producer knows: by the terminal in its data, else by its channel.
+/// By the terminal in the data, else, of a type that only its producer knows, by the channel.
 fn other(event: &Event) -> Result<Route> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -179,7 +179,7 @@ fn acting(shells: &Arc<Shells>) -> Vec<Command> {
             needs_to_open,
             move |caller: Caller, input: OpenShell| {
                 answer_with(open.clone().open(caller.principal.user, input), |id| {
-                    Answer::json(&json!({"id": id, "terminalId": id, "channel": channel(&id)}))
+                    Json(OpenedShell { id: id.clone(), channel: channel(&id), terminal_id: id })
                 })
             },
         )
@@ -190,7 +190,7 @@ fn acting(shells: &Arc<Shells>) -> Vec<Command> {
             "Types into the terminal. Numbered inputs are taken once, in their order.",
             |input: &TypeInput| Need::On(Action::Command, channel(&input.terminal_id)),
             move |caller: Caller, typed: TypeInput| {
-                answer_with(input.clone().input(caller.principal.user, typed), |accepted| Answer::json(&accepted))
+                answer_with(input.clone().input(caller.principal.user, typed), Json)
             },
         )
         .with_status(202),
@@ -219,8 +219,8 @@ fn acting(shells: &Arc<Shells>) -> Vec<Command> {
 }
 
 /// The answer that names the terminal only.
-fn named(terminal_id: TerminalId) -> impl FnOnce(()) -> Answer {
-    move |()| Answer::json(&json!({"terminalId": terminal_id}))
+fn named(terminal_id: TerminalId) -> impl FnOnce(()) -> Json<OfShell> {
+    move |()| Json(OfShell { terminal_id })
 }
 
 /// The rows that read.
@@ -244,22 +244,14 @@ fn reading(shells: &Arc<Shells>) -> Vec<Command> {
             (Method::Get, "/api/shells/{terminalId}"),
             "The state of a terminal with its screen, as its channel's snapshot has it.",
             |input: &OneShell| Need::On(Action::Subscribe, channel(&input.terminal_id)),
-            move |_: Caller, input: OneShell| answer_with(get.clone().get(input.terminal_id), Answer::Json),
+            move |_: Caller, input: OneShell| get.clone().get(input.terminal_id),
         ),
     ]
 }
 
-fn listed(page: Page) -> Answer {
-    let shown = page.shells.iter().map(|brief| {
-        let mut shown = json!(brief);
-        shown["channel"] = json!(channel(&brief.id));
-        shown
-    });
-    let mut answer = json!({"shells": shown.collect::<Vec<_>>()});
-    if let Some(cursor) = page.cursor {
-        answer["cursor"] = json!(cursor);
-    }
-    Answer::json(&answer)
+fn listed(page: Page) -> Json<ListedShells> {
+    let shells = page.shells.into_iter().map(|brief| ListedShell { channel: channel(&brief.id), brief });
+    Json(ListedShells { shells: shells.collect(), cursor: page.cursor })
 }
 
 #[cfg(test)]

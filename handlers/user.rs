@@ -2,15 +2,16 @@
 //!
 //! Guarantees: owns the namespace `user`; `user:{userId}` belongs to that user, who may read it
 //! without a grant.
-//! It is not the administration of users. What needs a person's attention is copied here by the
-//! handlers of other domains; producers outside may publish a `user.notice` with a grant.
+//! It is not the administration of users, and it has no service: what needs a person's attention is
+//! copied here by the handlers of those things, and producers outside may say a `user.notice`.
 
 use serde::Deserialize;
 use tidings_core::{
     Channel, Code, Error, Event, Result, UserId,
-    handler::{EventRow, Handler, Retention, Route, Standing},
+    contract::EventRow,
+    handler::{Handler, Retention, Route, Standing},
 };
-use tidings_services::user::{ATTENTION_REQUESTED, ATTENTION_RESOLVED};
+use tidings_services::user::contract::EVENTS;
 
 const NAMESPACE: &str = "user";
 const THIRTY_DAYS_MS: u64 = 30 * 24 * 60 * 60 * 1000;
@@ -20,12 +21,6 @@ const THIRTY_DAYS_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 pub fn channel(user_id: &UserId) -> Channel {
     Channel::of(NAMESPACE, user_id)
 }
-
-/// What the server says to a user: copies that handlers of other domains make.
-const EVENTS: &[EventRow] = &[
-    EventRow { event_type: ATTENTION_REQUESTED, durable: true, doc: "Something waits for this person." },
-    EventRow { event_type: ATTENTION_RESOLVED, durable: true, doc: "It waits no more." },
-];
 
 /// The handler of users' own channels.
 #[derive(Debug, Default)]
@@ -47,15 +42,15 @@ impl Handler for UserHandler {
         &[NAMESPACE]
     }
 
-    fn events(&self) -> &'static [EventRow] {
-        EVENTS
+    fn channels(&self) -> Vec<String> {
+        vec!["user:{userId}".to_owned()]
+    }
+
+    fn events(&self) -> Vec<EventRow> {
+        EVENTS.to_vec()
     }
 
     fn route(&self, event: &Event) -> Result<Route> {
-        if EVENTS.iter().any(|row| row.event_type == event.event_type.as_str()) {
-            let why = format!("event type '{}': only the server says that", event.event_type);
-            return Err(Error::new(Code::InvalidEvent, why));
-        }
         let home = home(event)?;
         if named(&home).is_none() {
             return Err(Error::new(Code::InvalidChannel, "a user's channel is user:{userId}"));

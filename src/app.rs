@@ -4,18 +4,20 @@
 //! start before anything is served; what a former life left open is ended before the server is ready.
 //! It is not where anything is decided: each part decides for itself.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
 
 use axum::Router;
 use tidings_auth::{Auth, AuthError};
+use tidings_catalogue::Catalogue;
 use tidings_core::{
     Code,
     bus::{EventBus, Listening},
+    handler::Handler,
     identity::Identity,
     log::EventLog,
     outlet::Ending,
     projection::States,
-    runtime::{Clock, Tasks},
+    runtime::{self, Clock, Tasks},
 };
 use tidings_engine::{
     audience::Audience,
@@ -40,6 +42,7 @@ use tidings_transports::{
 };
 
 use crate::{
+    catalogue,
     config::{self, Config, ConfigError},
     telemetry::Render,
 };
@@ -121,11 +124,17 @@ impl App {
         log.attach(Arc::new(EngineSink { hub: hub.clone(), bus: bus.clone(), states: states.clone() }));
 
         let programs = Programs::new(config.programs(config::variables()))?;
-        let house = House { bus: bus.clone(), states: states.clone(), clock: clock.clone(), tasks: tasks.clone() };
-        let audience = Audience { registry: registry.clone(), hub: hub.clone() };
-        let services = services(config, &programs, &house, audience)?;
-        registry.bind(tidings_handlers::all(&services))?;
+        let house = House {
+            bus: bus.clone(),
+            states: states.clone(),
+            audience: Arc::new(Audience { registry: registry.clone(), hub: hub.clone() }),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+        };
+        let services = services(config, &programs, &house)?;
+        registry.bind(handlers(config, &services)?)?;
         check_registry(&registry)?;
+        let documents = catalogue::documents(&registry);
         let gate = Gate::new(GateParts {
             registry,
             bus: bus.clone(),
@@ -162,6 +171,7 @@ impl App {
             clock,
             metrics_render: with_gauges(render, log.clone(), hub.clone()),
             readiness: readiness.clone(),
+            documents,
             config: http,
         };
         let live = match cors {
@@ -182,6 +192,31 @@ impl App {
             _listening: listening,
         })
     }
+}
+
+/// What a server of this configuration says of itself. `scratch` is an empty directory, in place of the
+/// server's own: services are made, and never run.
+///
+/// # Errors
+/// What [`StartError`] names.
+pub(crate) fn catalogue(
+    config: &Config,
+    scratch: &Path,
+    clock: &Arc<dyn Clock>,
+    tasks: &Arc<dyn Tasks>,
+) -> Result<Catalogue, StartError> {
+    let config = config.clone().elsewhere(scratch);
+    let registry = Arc::new(Registry::default());
+    let log = open_log(&config, &registry, clock.clone())?;
+    let states = StateStore::new(registry.clone(), log.clone(), &**tasks);
+    let bus = Arc::new(Bus::new(registry.clone(), log.clone(), tasks.clone(), false));
+    let hub = Hub::new(HubConfig::default(), log, states.clone(), clock.clone(), tasks.clone());
+    let programs = Programs::new(config.programs(Vec::new()))?;
+    let audience = Arc::new(Audience { registry: registry.clone(), hub });
+    let house = House { bus, states, audience, clock: clock.clone(), tasks: tasks.clone() };
+    let services = services(&config, &programs, &house)?;
+    registry.bind(handlers(&config, &services)?)?;
+    Ok(catalogue::of(&registry))
 }
 
 fn open_log(config: &Config, registry: &Arc<Registry>, clock: Arc<dyn Clock>) -> Result<Arc<SqliteLog>, StartError> {
@@ -207,34 +242,40 @@ fn open_log(config: &Config, registry: &Arc<Registry>, clock: Arc<dyn Clock>) ->
 struct House {
     bus: Arc<dyn EventBus>,
     states: Arc<dyn States>,
+    audience: Arc<dyn runtime::Audience>,
     clock: Arc<dyn Clock>,
     tasks: Arc<dyn Tasks>,
 }
 
-fn services(
-    config: &Config,
-    programs: &Arc<Programs>,
-    house: &House,
-    audience: Audience,
-) -> Result<Services, StartError> {
-    let House { bus, states, clock, tasks } = house.clone();
+fn services(config: &Config, programs: &Arc<Programs>, house: &House) -> Result<Services, StartError> {
+    let House { bus, states, audience, clock, tasks } = house.clone();
     let projects = Projects::new(bus.clone(), states.clone(), &config.data_dir);
     let ports = SessionPorts { bus: bus.clone(), states: states.clone(), clock: clock.clone(), tasks: tasks.clone() };
     let redaction = config.redaction()?;
     let sessions = Sessions::new(ports, programs.clone(), config.sessions(redaction.clone()))?;
-    let ports = ShellPorts { bus, states, audience: Arc::new(audience), clock, tasks };
+    let ports = ShellPorts { bus, states, audience, clock, tasks };
     let shells = Shells::new(ports, programs.clone(), config.shells(redaction));
     Ok(Services { projects, sessions, shells })
+}
+
+/// The handlers of the server, and those that the configuration declares.
+fn handlers(config: &Config, services: &Services) -> Result<Vec<Arc<dyn Handler>>, StartError> {
+    let mut handlers = tidings_handlers::all(services);
+    let mut namespaces: Vec<&str> = handlers.iter().flat_map(|handler| handler.namespaces()).copied().collect();
+    namespaces.sort_unstable();
+    if namespaces != NAMESPACES {
+        return Err(StartError::Namespaces(namespaces));
+    }
+    for declared in config.declared()? {
+        handlers.push(Arc::new(declared));
+    }
+    Ok(handlers)
 }
 
 fn check_registry(registry: &Registry) -> Result<(), StartError> {
     let projected = registry.projected();
     if projected != PROJECTED.iter().map(|&namespace| namespace.to_owned()).collect() {
         return Err(StartError::Projected(projected));
-    }
-    let namespaces = registry.namespaces();
-    if namespaces != NAMESPACES {
-        return Err(StartError::Namespaces(namespaces));
     }
     Ok(())
 }

@@ -1,13 +1,14 @@
 //! Tidings: the server between programs that work and people who watch.
 //!
 //! The composition root: [`config`] says what is wanted, [`cli`] what to do, [`app`] wires the parts,
-//! [`serve`] starts and stops them, [`listen`] takes connections in, [`runtime`] and [`telemetry`]
+//! [`catalogue`] gathers what they say of themselves, [`serve`] starts and stops them, [`listen`] takes connections in, [`runtime`] and [`telemetry`]
 //! are the server's surroundings.
 //!
 //! Guarantees: nothing is decided here that a part could decide.
 //! It is not a library: other programs speak with the server over its wire.
 
 mod app;
+mod catalogue;
 mod cli;
 mod config;
 mod listen;

@@ -6,13 +6,15 @@
 
 use std::{any::Any, fmt, sync::Arc};
 
-use futures_util::future::BoxFuture;
+use futures_util::{TryFutureExt, future::BoxFuture};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 use validator::Validate;
 
-use crate::{Action, Channel, Code, Error, Principal, Result};
+pub use crate::refusal::check;
+use crate::{Action, Channel, Code, Error, Principal, Result, contract::Shape, projection::Snapshot, refusal};
 
 /// The HTTP method of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +61,47 @@ impl Answer {
     #[must_use]
     pub fn json(value: &impl Serialize) -> Self {
         Self::Json(serde_json::value::to_raw_value(value).expect("answers serialise"))
+    }
+}
+
+/// What a call gives: the answer, and what documents it.
+pub trait Reply: Send + 'static {
+    /// The schema of the JSON; none for plain text.
+    fn schema(generator: &mut SchemaGenerator) -> Option<Schema>;
+
+    /// The answer.
+    fn into_answer(self) -> Answer;
+}
+
+/// A value as JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Json<T>(pub T);
+
+impl<T: Serialize + JsonSchema + Send + 'static> Reply for Json<T> {
+    fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
+        Some(T::json_schema(generator))
+    }
+    fn into_answer(self) -> Answer {
+        Answer::json(&self.0)
+    }
+}
+
+impl<T: JsonSchema + 'static> Reply for Snapshot<T> {
+    fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
+        Some(generator.subschema_for::<T>())
+    }
+    fn into_answer(self) -> Answer {
+        Answer::Json(self.into_json())
+    }
+}
+
+/// Plain text.
+impl Reply for String {
+    fn schema(_: &mut SchemaGenerator) -> Option<Schema> {
+        None
+    }
+    fn into_answer(self) -> Answer {
+        Answer::Text(self)
     }
 }
 
@@ -121,6 +164,10 @@ pub struct Command {
     pub path: &'static str,
     /// The HTTP status of success.
     pub status: u16,
+    /// The schema of its input.
+    pub input: Shape,
+    /// The schema of its answer; none for plain text.
+    pub answer: fn(&mut SchemaGenerator) -> Option<Schema>,
     parse_json: ParseJson,
     parse_pairs: ParsePairs,
     needs: Needs,
@@ -130,7 +177,7 @@ pub struct Command {
 impl Command {
     /// A row: its name, REST route and document, what it needs and what it calls.
     /// `needs` sees the parsed input; `call` is made only after the gate allowed it.
-    pub fn new<I, N, C, O>(
+    pub fn new<I, N, C, O, R>(
         name: &'static str,
         (method, path): (Method, &'static str),
         doc: &'static str,
@@ -138,10 +185,11 @@ impl Command {
         call: C,
     ) -> Self
     where
-        I: DeserializeOwned + Validate + Send + Sync + 'static,
+        I: DeserializeOwned + Validate + JsonSchema + Send + Sync + 'static,
         N: Fn(&I) -> Need + Send + Sync + 'static,
         C: Fn(Caller, I) -> O + Send + Sync + 'static,
-        O: Future<Output = Result<Answer>> + Send + 'static,
+        O: Future<Output = Result<R>> + Send + 'static,
+        R: Reply,
     {
         Self {
             name,
@@ -149,11 +197,10 @@ impl Command {
             method,
             path,
             status: 200,
+            input: I::json_schema,
+            answer: R::schema,
             parse_json: Arc::new(|text| {
-                let mut json = serde_json::Deserializer::from_str(text);
-                let input: I = serde_path_to_error::deserialize(&mut json)
-                    .map_err(|error| refuse(&error.path().to_string(), error.inner()))?;
-                json.end().map_err(|error| refuse("", &error))?;
+                let input: I = serde_json::from_str(text).map_err(|error| refusal::unread::<I>("", text, &error))?;
                 checked(input)
             }),
             parse_pairs: Arc::new(|pairs| {
@@ -164,7 +211,7 @@ impl Command {
             }),
             needs: Arc::new(move |input| Ok(needs(input.get()?))),
             call: Arc::new(move |caller, input| match input.take() {
-                Ok(input) => Box::pin(call(caller, input)),
+                Ok(input) => Box::pin(call(caller, input).map_ok(Reply::into_answer)),
                 Err(error) => Box::pin(std::future::ready(Err(error))),
             }),
         }
@@ -219,51 +266,6 @@ impl fmt::Debug for Command {
 fn checked<I: Validate + Send + Sync + 'static>(input: I) -> Result<Input> {
     check(&input)?;
     Ok(Input(Box::new(input)))
-}
-
-/// Runs a type's validation rules.
-///
-/// # Errors
-/// `invalid_data` with each field and why, never with the rejected value.
-pub fn check(value: &impl Validate) -> Result<()> {
-    let Err(errors) = value.validate() else { return Ok(()) };
-    let mut error = Error::new(Code::InvalidData, "some fields are not valid");
-    for (field, kind) in errors.errors() {
-        let why = match kind {
-            validator::ValidationErrorsKind::Field(rules) => {
-                let texts: Vec<String> = rules
-                    .iter()
-                    .map(|rule| {
-                        rule.message
-                            .clone()
-                            .map_or_else(|| format!("breaks the rule '{}'", rule.code), |m| m.to_string())
-                    })
-                    .collect();
-                texts.join("; ")
-            }
-            validator::ValidationErrorsKind::Struct(_) | validator::ValidationErrorsKind::List(_) => {
-                "a part of it is not valid".to_owned()
-            }
-        };
-        error = error.with_field(field.to_string(), why);
-    }
-    Err(error)
-}
-
-/// What is wrong with a command's JSON: the field and what was expected there, without its value.
-fn refuse(path: &str, error: &serde_json::Error) -> Error {
-    if !error.is_data() {
-        return Error::bad_request(format!("not valid JSON, at line {} column {}", error.line(), error.column()));
-    }
-    let text = error.to_string();
-    let what = text.split(" at line ").next().unwrap_or(&text);
-    let named = what.split('`').nth(1);
-    match (named, what.rsplit_once("expected ")) {
-        (Some(field), _) if what.starts_with("missing field") => Error::invalid_field(field, "is missing"),
-        (Some(field), _) if what.starts_with("unknown field") => Error::invalid_field(field, "is not known"),
-        (_, Some((_, expected))) => Error::invalid_field(path, format!("expected {expected}")),
-        _ => Error::invalid_field(path, "is not of the expected form"),
-    }
 }
 
 /// Calls commands of other domains, through the gate, as a principal.

@@ -6,6 +6,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 
 /// The result of everything that a client can be told about.
@@ -82,6 +83,16 @@ impl std::fmt::Display for Code {
 impl Serialize for Code {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
+    }
+}
+
+impl JsonSchema for Code {
+    fn schema_name() -> Cow<'static, str> {
+        "ErrorCode".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let codes: Vec<&str> = Self::ALL.iter().map(|code| code.as_str()).collect();
+        json_schema!({ "type": "string", "description": "What went wrong. More may be added.", "enum": codes })
     }
 }
 
@@ -221,6 +232,33 @@ impl Serialize for Error {
             map.serialize_entry("retryAfterMs", &ms)?;
         }
         map.end()
+    }
+}
+
+impl JsonSchema for Error {
+    fn schema_name() -> Cow<'static, str> {
+        "ErrorBody".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "description": "What went wrong, for programs and for people.",
+            "properties": {
+                "code": generator.subschema_for::<Code>(),
+                "message": { "type": "string", "description": "For people." },
+                "retryable": {
+                    "type": "boolean",
+                    "description": "Whether the same request may succeed later (for 401: with a new token).",
+                },
+                "fields": {
+                    "type": "object",
+                    "description": "Fields that are refused, and why.",
+                    "additionalProperties": { "type": "string" },
+                },
+                "retryAfterMs": { "type": "integer", "minimum": 0, "description": "When to come back, in milliseconds." },
+            },
+            "required": ["code", "message", "retryable"],
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
-use crate::{Channel, Code, Error, EventType, Result, UserId};
+use crate::{Channel, EventType, Result, UserId, refusal::unread};
 
 /// The data of an event: its JSON, made or checked once, and its typed value where there is one.
 #[derive(Clone)]
@@ -52,25 +52,29 @@ impl Payload {
     /// The typed value: the one that travelled along, else parsed from the JSON.
     ///
     /// # Errors
-    /// `invalid_data` if the JSON is not of this type. The message names what is wrong, not the value.
+    /// `invalid_data` with the field, if the JSON is not of this type.
     pub fn typed<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<T>> {
         if let Some(typed) = self.typed.clone().and_then(|typed| typed.downcast::<T>().ok()) {
             return Ok(typed);
         }
-        let value = serde_json::from_str(&self.json).map_err(|error| invalid_data(&error))?;
+        let value = serde_json::from_str(&self.json).map_err(|error| unread::<T>("data", &self.json, &error))?;
         Ok(Arc::new(value))
     }
-}
 
-/// What serde says of bad JSON, without the value that it quotes.
-fn invalid_data(error: &serde_json::Error) -> Error {
-    let text = error.to_string();
-    let why = if error.is_data() && !(text.starts_with("missing field") || text.starts_with("unknown field")) {
-        format!("not of the expected type, at line {} column {}", error.line(), error.column())
-    } else {
-        text
-    };
-    Error::new(Code::InvalidData, format!("data: {why}")).with_field("data", why)
+    /// As [`Payload::typed`], and the value travels along from now on.
+    ///
+    /// # Errors
+    /// As [`Payload::typed`].
+    pub fn read<T: DeserializeOwned + Send + Sync + 'static>(&mut self) -> Result<Arc<T>> {
+        let value = self.typed::<T>()?;
+        self.typed = Some(value.clone());
+        Ok(value)
+    }
+
+    /// Lets the typed value go, where nobody will ask for it any more: it is memory beside the JSON's.
+    pub fn forget(&mut self) {
+        self.typed = None;
+    }
 }
 
 impl fmt::Debug for Payload {

@@ -8,18 +8,9 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use crate::{Channel, Event, Payload, Result, UserId, command::Command, log::Opens, projection::Projection};
-
-/// An event type that a domain's service emits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EventRow {
-    /// The type.
-    pub event_type: &'static str,
-    /// Whether it is numbered and kept.
-    pub durable: bool,
-    /// What it tells, in one sentence.
-    pub doc: &'static str,
-}
+use crate::{
+    Channel, Event, Payload, Result, UserId, command::Command, contract::EventRow, log::Opens, projection::Projection,
+};
 
 /// A message of its own that an event makes in a further channel.
 #[derive(Debug, Clone)]
@@ -93,8 +84,13 @@ pub trait Handler: Send + Sync {
     /// The channel namespaces that it owns: first segments.
     fn namespaces(&self) -> &'static [&'static str];
 
-    /// The event types that its service emits.
-    fn events(&self) -> &'static [EventRow];
+    /// The forms of its channels' names, one for each namespace, such as `session:{sessionId}`.
+    fn channels(&self) -> Vec<String> {
+        self.namespaces().iter().map(|namespace| format!("{namespace}:{{id}}")).collect()
+    }
+
+    /// The event types that it knows. Others of its domain pass as their producer's own.
+    fn events(&self) -> Vec<EventRow>;
 
     /// Where an event of its domain goes.
     ///

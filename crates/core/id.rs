@@ -9,6 +9,9 @@ use smol_str::SmolStr;
 /// The most bytes an id may have.
 pub const MAX_BYTES: usize = 128;
 
+/// The same as a regular expression, for schemas.
+pub const PATTERN: &str = "^[A-Za-z0-9_-]{1,128}$";
+
 /// A fresh id: time-ordered, 32 hexadecimal digits (UUID version 7, RFC 9562).
 #[must_use]
 pub fn random() -> SmolStr {
@@ -31,8 +34,8 @@ pub struct InvalidId;
 /// Declares an id type: a text that is one channel segment, checked wherever it enters.
 #[macro_export]
 macro_rules! id_type {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
+    ($(#[doc = $doc:literal])* $name:ident) => {
+        $(#[doc = $doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name($crate::id::Text);
 
@@ -75,6 +78,19 @@ macro_rules! id_type {
                 text.parse().map_err($crate::id::serde::de::Error::custom)
             }
         }
+
+        impl $crate::schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut $crate::schemars::SchemaGenerator) -> $crate::schemars::Schema {
+                $crate::schemars::json_schema!({
+                    "type": "string",
+                    "description": concat!($($doc),*).trim(),
+                    "pattern": $crate::id::PATTERN,
+                })
+            }
+        }
     };
 }
 
@@ -86,6 +102,23 @@ pub use serde;
 id_type! {
     /// A user.
     UserId
+}
+
+/// A text of a wire type that is written and read by hand, as JSON Schema describes it.
+#[macro_export]
+macro_rules! text_schema {
+    ($name:ident, { $($keyword:ident: $value:expr),* $(,)? }) => {
+        impl $crate::schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut $crate::schemars::SchemaGenerator) -> $crate::schemars::Schema {
+                let mut schema = $crate::schemars::json_schema!({ "type": "string" });
+                $(schema.insert(stringify!($keyword).to_owned(), $value.into());)*
+                schema
+            }
+        }
+    };
 }
 
 #[cfg(test)]

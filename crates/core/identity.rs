@@ -7,13 +7,14 @@
 use std::{fmt, net::IpAddr, sync::Arc};
 
 use futures_util::future::BoxFuture;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::{Principal, Result, Timestamp, UserId, principal::Role};
 
 /// A text that must never be seen: its `Debug` shows nothing.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Secret(pub String);
 
@@ -24,7 +25,7 @@ impl fmt::Debug for Secret {
 }
 
 /// A user as the API shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct User {
     /// The id; the `sub` of its tokens.
@@ -40,7 +41,7 @@ pub struct User {
 }
 
 /// What a login or a refresh gives.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Login {
     /// The access token.
@@ -56,7 +57,7 @@ pub struct Login {
 }
 
 /// Who logged in.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct LoginUser {
     /// The id.
     pub id: UserId,
@@ -67,7 +68,7 @@ pub struct LoginUser {
 }
 
 /// A user to be made.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewUser {
     /// 1 to 64 characters of `[A-Za-z0-9._@-]`; compared without regard to case.
@@ -80,7 +81,7 @@ pub struct NewUser {
 }
 
 /// What to change of a user; what is absent stays.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UserChange {
     /// A new password: ends the user's logins.

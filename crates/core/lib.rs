@@ -2,7 +2,7 @@
 //!
 //! What everybody may name: names, ids, events, messages, positions, errors, principals and
 //! grants ([`name`], [`id`], [`event`], [`message`], [`error`], [`principal`]), and the traits at
-//! the seams of the house ([`bus`], [`log`], [`handler`], [`command`], [`projection`], [`identity`],
+//! the seams of the house ([`bus`], [`log`], [`handler`], [`contract`], [`command`], [`document`], [`projection`], [`identity`],
 //! [`outlet`] with its [`parcel`]s, [`runtime`]).
 //!
 //! Guarantees: nothing here does I/O, reads a clock or needs a runtime.
@@ -10,6 +10,8 @@
 
 pub mod bus;
 pub mod command;
+pub mod contract;
+pub mod document;
 pub mod error;
 pub mod event;
 pub mod handler;
@@ -22,9 +24,11 @@ pub mod outlet;
 pub mod parcel;
 pub mod principal;
 pub mod projection;
+mod refusal;
 pub mod runtime;
 
 pub use futures_util::future::BoxFuture;
+pub use schemars;
 
 pub use error::{Code, Error, Result};
 pub use event::{Event, Payload};

@@ -3,8 +3,9 @@
 //! Guarantees: immutable and shared.
 //! It is not a delivery: who gets it, and when, is the hub's.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
@@ -17,7 +18,7 @@ mod time;
 pub type Seq = u64;
 
 /// What a channel's numbering belongs to. It changes when the numbering cannot be trusted to continue.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Epoch(pub SmolStr);
 
@@ -28,7 +29,7 @@ impl fmt::Display for Epoch {
 }
 
 /// Where a message stands: `(channel, epoch, seq)` identifies it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Position {
     /// The numbering.
     pub epoch: Epoch,
@@ -39,6 +40,11 @@ pub struct Position {
 /// An instant in milliseconds since 1970, UTC. On the wire: RFC 3339 with milliseconds and `Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Timestamp(pub i64);
+
+crate::text_schema!(Timestamp, {
+    description: "An instant in UTC: RFC 3339 with milliseconds.",
+    format: "date-time",
+});
 
 impl Timestamp {
     /// This instant and so many milliseconds.
@@ -120,6 +126,42 @@ impl Message {
     }
 }
 
+impl JsonSchema for Message {
+    fn schema_name() -> Cow<'static, str> {
+        "Message".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "description": "A message of a channel: an event with its number and time.",
+            "properties": {
+                "type": generator.subschema_for::<EventType>(),
+                "channel": generator.subschema_for::<Channel>(),
+                "seq": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "description": "Its number in the channel; an ephemeral message has none.",
+                },
+                "time": generator.subschema_for::<Timestamp>(),
+                "by": {
+                    "type": "object",
+                    "description": "Who caused it, if a person did.",
+                    "properties": { "userId": generator.subschema_for::<UserId>() },
+                    "required": ["userId"],
+                },
+                "id": { "type": "string", "description": "The producer's idempotency id, if it gave one." },
+                "dropped": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "description": "So many ephemeral messages were left out before this one.",
+                },
+                "data": { "type": "object", "description": "The data of the event." },
+            },
+            "required": ["type", "channel", "time", "data"],
+        })
+    }
+}
+
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}#{:?} {}", self.channel, self.seq, self.event_type)
@@ -149,6 +191,19 @@ mod tests {
             r#"{"type":"session.stream_output","channel":"session:123","seq":42,"time":"2026-11-20T20:31:29.123Z","by":{"userId":"u1"},"id":"x","data":{ "b":1,"a": 1.0 }}"#
         );
         assert!(message.to_json(3).contains(r#""dropped":3,"#));
+    }
+
+    #[test]
+    fn the_schema_of_a_message_has_the_fields_that_are_written() {
+        let mut event = Event::new("test.said", serde_json::json!({}));
+        (event.by, event.id) = (Some("u1".parse().expect("an id")), Some("x".into()));
+        let message = Message::new("test:1".parse().expect("a channel"), Some(1), Timestamp(0), event);
+        let written: serde_json::Value = serde_json::from_str(&message.to_json(2)).expect("JSON");
+        let schema = Message::json_schema(&mut SchemaGenerator::default());
+        let names = |value: &serde_json::Value| -> Vec<String> {
+            value.as_object().expect("an object").keys().cloned().collect()
+        };
+        assert_eq!(names(&written), names(&schema.as_value()["properties"]));
     }
 
     #[test]

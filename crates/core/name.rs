@@ -69,6 +69,21 @@ macro_rules! name_type {
     };
 }
 
+crate::text_schema!(EventType, {
+    description: "The type of an event: two to five segments joined by dots, such as session.started.",
+    pattern: r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*){1,4}$",
+    maxLength: MAX_EVENT_TYPE_BYTES,
+});
+crate::text_schema!(Channel, {
+    description: "A channel: a namespace and one to three further segments joined by colons, such as session:123.",
+    pattern: "^[a-z][a-z0-9_-]*(:[A-Za-z0-9_-]+){1,3}$",
+    maxLength: MAX_CHANNEL_BYTES,
+});
+crate::text_schema!(Pattern, {
+    description: "A pattern: a channel or an event type in which * stands for one segment, at the end for one or more.",
+    maxLength: MAX_CHANNEL_BYTES,
+});
+
 /// The type of an event: two to five dot-separated segments, such as `session.stream_output`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventType(SmolStr);

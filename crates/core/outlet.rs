@@ -9,6 +9,8 @@ use std::fmt;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::{Code, parcel::Parcel};
 
@@ -43,7 +45,7 @@ pub enum Offered {
 }
 
 /// Why and how the server ends a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Ending {
     /// Why.
     pub code: Code,

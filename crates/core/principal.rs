@@ -5,13 +5,14 @@
 
 use std::{fmt, str::FromStr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smol_str::SmolStr;
 
 use crate::{Channel, Error, Pattern, Timestamp, UserId};
 
 /// What may be done on a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Read: live, history, snapshot, state.
@@ -62,6 +63,10 @@ pub struct Grant {
     pub actions: Vec<Action>,
 }
 
+crate::text_schema!(Grant, {
+    description: "Actions on the channels of a pattern, as in session:*=subscribe,publish.",
+});
+
 impl Grant {
     /// Whether this grant allows an action on a channel.
     #[must_use]
@@ -105,7 +110,7 @@ impl<'de> Deserialize<'de> for Grant {
 }
 
 /// A role of a user. What each grants: docs/ACCESS.md.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Everything, everywhere, and the administration of users and projects.
@@ -153,7 +158,7 @@ impl FromStr for Role {
 }
 
 /// What membership in a project makes of somebody. What each grants: docs/ACCESS.md.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Membership {
     /// Reads the project and what runs in it.

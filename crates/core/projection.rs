@@ -7,6 +7,7 @@
 use std::{any::Any, fmt, marker::PhantomData, sync::Arc};
 
 use futures_util::future::BoxFuture;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
@@ -16,7 +17,7 @@ use crate::{Error, Event, Message, Result, Seq, Timestamp, UserId};
 /// A typed reducer: what a domain writes. [`Fold`] makes a [`Projection`] of it.
 pub trait Reducer: Send + Sync + 'static {
     /// The state. Its `Default` is the state before the first message; its JSON is the snapshot.
-    type State: Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static;
+    type State: Default + Clone + Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static;
 
     /// Goes up when a saved state of an older one cannot be read on: it is folded anew from what is kept.
     const VERSION: u32;
@@ -76,6 +77,8 @@ pub trait Folded: Send + Sync {
 pub trait Projection: Send + Sync {
     /// See [`Reducer::VERSION`].
     fn version(&self) -> u32;
+    /// The schema of the state, as [`Folded::snapshot`] shows it.
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema;
     /// The state before the first message.
     fn start(&self) -> Box<dyn Folded>;
     /// A saved state.
@@ -109,6 +112,9 @@ struct State<R: Reducer>(R::State);
 impl<R: Reducer> Projection for Fold<R> {
     fn version(&self) -> u32 {
         R::VERSION
+    }
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<R::State>()
     }
     fn start(&self) -> Box<dyn Folded> {
         Box::new(State::<R>(R::State::default()))
@@ -168,11 +174,38 @@ impl View {
     pub fn state<T: 'static>(&self) -> Option<&T> {
         self.state.as_any().downcast_ref()
     }
+
+    /// The state as an answer, if it is of its domain's type.
+    #[must_use]
+    pub fn snapshot<T: 'static>(&self) -> Option<Snapshot<T>> {
+        self.state::<T>()?;
+        Some(Snapshot { json: self.state.snapshot(), of: PhantomData })
+    }
 }
 
 impl fmt::Debug for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "View({} at {})", self.id, self.seq)
+    }
+}
+
+/// The JSON of a state of this type.
+pub struct Snapshot<T> {
+    json: Box<RawValue>,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> Snapshot<T> {
+    /// The JSON.
+    #[must_use]
+    pub fn into_json(self) -> Box<RawValue> {
+        self.json
+    }
+}
+
+impl<T> fmt::Debug for Snapshot<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Snapshot")
     }
 }
 

@@ -169,8 +169,8 @@ impl SendSlot for RoutedSlot {
     fn send(self: Box<Self>, events: Vec<Event>) -> Receipt {
         let routed: Result<Vec<(Event, Route)>> = events
             .into_iter()
-            .map(|event| {
-                let route = self.registry.route(&event).inspect_err(|error| {
+            .map(|mut event| {
+                let route = self.registry.route(&mut event).inspect_err(|error| {
                     tracing::warn!(event_type = %event.event_type, %error, "an event that cannot be routed");
                     metrics::counter!("tidings_bus_refused_total", "code" => error.code().as_str()).increment(1);
                 })?;

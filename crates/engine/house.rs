@@ -11,7 +11,8 @@ use smol_str::SmolStr;
 use tidings_core::{
     Action, Channel, Event, Grant, Message, Pattern, Payload, Principal, Result, UserId,
     command::Command,
-    handler::{EventRow, Handler, Retention, Route, Standing},
+    contract::EventRow,
+    handler::{Handler, Retention, Route, Standing},
     log::EventLog,
     principal::{Membership, Role},
     projection::Projection,
@@ -55,10 +56,10 @@ pub(crate) struct Things {
 }
 
 const ROWS: &[EventRow] = &[
-    EventRow { event_type: "thing.made", durable: true, doc: "" },
-    EventRow { event_type: "thing.said", durable: true, doc: "" },
-    EventRow { event_type: "thing.shown", durable: true, doc: "" },
-    EventRow { event_type: "thing.ticked", durable: false, doc: "" },
+    EventRow::untyped("thing.made", true),
+    EventRow::untyped("thing.said", true),
+    EventRow::untyped("thing.shown", true),
+    EventRow::untyped("thing.ticked", false),
 ];
 
 impl Default for Things {
@@ -80,8 +81,8 @@ impl Handler for Things {
     fn namespaces(&self) -> &'static [&'static str] {
         self.namespaces
     }
-    fn events(&self) -> &'static [EventRow] {
-        self.events
+    fn events(&self) -> Vec<EventRow> {
+        self.events.to_vec()
     }
     fn route(&self, event: &Event) -> Result<Route> {
         let said: Arc<Said> = event.payload.typed()?;

@@ -12,7 +12,8 @@ use std::{
 use tidings_core::{
     Channel, Code, Error, Event, EventType, Result,
     command::{Command, Method},
-    handler::{EventRow, Handler, Retention, Route},
+    contract::{EventRow, Source},
+    handler::{Handler, Retention, Route},
     projection::Projection,
 };
 
@@ -131,7 +132,7 @@ impl Tables {
             if !event_type.parse::<EventType>().is_ok_and(|parsed| parsed.domain() == domain) {
                 return Err(RegistryError::ForeignEvent { domain, event_type });
             }
-            if self.events.insert(event_type, *row).is_some() {
+            if self.events.insert(event_type, row).is_some() {
                 return Err(RegistryError::EventTwice(event_type));
             }
         }
@@ -149,12 +150,13 @@ impl Tables {
 }
 
 impl Registry {
-    /// Where an event goes, by its domain's handler.
+    /// Where an event goes, by its domain's handler. Data of a known type is read and checked first, and
+    /// stays beside its JSON where a state is folded of it: nobody reads it again.
     ///
     /// # Errors
-    /// `invalid_event` when nobody routes it, `invalid_channel` when nobody owns where it goes;
-    /// what the handler says.
-    pub fn route(&self, event: &Event) -> Result<Route> {
+    /// `invalid_data` with the fields for data that is not of its type; `invalid_event` when nobody
+    /// routes it, `invalid_channel` when nobody owns where it goes; what the handler says.
+    pub fn route(&self, event: &mut Event) -> Result<Route> {
         let handler = self.tables().domains.get(event.event_type.domain()).ok_or_else(|| {
             let known = self.known_domains();
             Error::new(
@@ -162,6 +164,9 @@ impl Registry {
                 format!("event type '{}': no domain of that name; there are {known}", event.event_type),
             )
         })?;
+        if let Some(row) = self.tables().events.get(event.event_type.as_str()) {
+            row.data.read(&mut event.payload)?;
+        }
         let route = handler.route(event)?;
         if let Some(asked) = &event.channel
             && *asked != route.home
@@ -171,6 +176,10 @@ impl Registry {
         self.owner(&route.home)?;
         for copy in &route.copies {
             self.owner(&copy.channel)?;
+        }
+        if self.projection(&route.home).is_none() {
+            // No state will be folded of it: what was read has served.
+            event.payload.forget();
         }
         Ok(route)
     }
@@ -193,16 +202,24 @@ impl Registry {
         })
     }
 
-    /// Whether a service of the server emits events of this type, so that others need the grant to ingest.
+    /// Who says events of this type; none for a type that no row names, which whoever may publish says.
     #[must_use]
-    pub fn is_built_in(&self, event_type: &EventType) -> bool {
-        self.tables().events.contains_key(event_type.as_str())
+    pub fn source(&self, event_type: &EventType) -> Option<Source> {
+        self.tables().events.get(event_type.as_str()).map(|row| row.source)
     }
 
     /// Whether events of this type are numbered and kept. Types that no row names are.
     #[must_use]
     pub fn is_durable(&self, event_type: &EventType) -> bool {
         self.tables().events.get(event_type.as_str()).is_none_or(|row| row.durable)
+    }
+
+    /// All handlers, by the names of their domains.
+    #[must_use]
+    pub fn handlers(&self) -> Vec<&Arc<dyn Handler>> {
+        let mut handlers: Vec<_> = self.tables().domains.values().collect();
+        handlers.sort_unstable_by_key(|handler| handler.domain());
+        handlers
     }
 
     /// The handler of a domain.

@@ -1,24 +1,24 @@
 //! The tests of the handler of sessions: tables of what goes in, where it goes, and who may.
 
-use serde_json::Value;
-use tidings_core::Timestamp;
+use serde_json::{Value, json};
+use tidings_core::{Code, Timestamp};
 use tidings_services::{
     programs::{Programs, ProgramsConfig},
     redaction::{Redaction, RedactionConfig},
-    session::{SessionConfig, SessionPorts, Status},
+    session::{SessionConfig, SessionPorts, Status, contract::USER_MESSAGE},
 };
 use tidings_testkit::Nowhere;
 
 use super::*;
 
-fn rows() -> Vec<Command> {
+fn handler() -> SessionHandler {
     let dir = tempfile::tempdir().expect("a directory");
     let redaction = Arc::new(Redaction::new(&RedactionConfig::default()).expect("compiles"));
     let nowhere = Arc::new(Nowhere);
     let (bus, states) = (nowhere.clone(), nowhere.clone());
     let ports = SessionPorts { bus, states, clock: nowhere.clone(), tasks: nowhere };
     let programs = Programs::new(ProgramsConfig::new(dir.path().to_path_buf())).expect("ready");
-    SessionHandler::new(Sessions::new(ports, programs, SessionConfig::new(redaction)).expect("a service")).commands()
+    SessionHandler::new(Sessions::new(ports, programs, SessionConfig::new(redaction)).expect("a service"))
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn each_command_asks_for_what_it_needs_and_refuses_what_is_not_valid() {
         ("session.cancel", json!({"sessionId": "s1"}), Ok(act)),
         ("session.cancel", json!({}), Err(Code::InvalidData)),
     ];
-    let rows = rows();
+    let rows = handler().commands();
     for (name, input, expected) in table {
         let row = rows.iter().find(|row| row.name == name).expect("a row");
         let need = row.parse_json(&input.to_string()).and_then(|input| row.needs(&input));
@@ -66,7 +66,7 @@ fn each_command_asks_for_what_it_needs_and_refuses_what_is_not_valid() {
 
 #[test]
 fn the_input_of_a_list_comes_from_a_query_as_well() {
-    let rows = rows();
+    let rows = handler().commands();
     let row = rows.iter().find(|row| row.name == "session.list").expect("a row");
     let pairs = |pairs: &[(&str, &str)]| {
         let pairs: Vec<_> = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -111,7 +111,7 @@ fn every_type_goes_to_the_channel_of_its_session() {
         (COMPLETED, json!({"sessionId": "s1", "exitCode": 3})),
         (ERROR, json!({"sessionId": "s1", "message": "no"})),
         (CANCELLED, json!({"sessionId": "s1"})),
-        ("session.tool_started", json!({"sessionId": "s1", "name": "grep"})),
+        ("session.note", json!({"sessionId": "s1", "name": "grep"})),
     ];
     for (event_type, data) in table {
         for named in [None, Some("session:s1")] {
@@ -126,22 +126,19 @@ fn every_type_goes_to_the_channel_of_its_session() {
 }
 
 #[test]
-fn data_that_is_not_of_its_type_is_refused() {
-    let table = [
-        (STARTED, json!({"sessionId": "1:2"})),
-        (STARTED, json!({"projectId": "p1"})),
-        (STARTED, json!({"sessionId": "s1", "title": "x".repeat(201)})),
-        (STREAM_OUTPUT, json!({"sessionId": "s1"})),
-        (STREAM_OUTPUT, json!({"sessionId": "s1", "content": "x", "type": "stdin"})),
-        (COMPLETED, json!({"sessionId": "s1", "exitCode": "0"})),
-        (HEARTBEAT, json!({"sessionId": "s1"})),
-        ("session.tool_started", json!({"sessionId": "a b"})),
-        ("session.tool_started", json!({"name": "grep"})),
-        ("session.tool_started", json!(5)),
-    ];
-    for (event_type, data) in table {
-        let error = route(&from_outside(event_type, &data, None)).expect_err(event_type);
-        assert_eq!(error.code(), Code::InvalidData, "{event_type} {data}");
+fn the_example_of_every_row_goes_to_the_channel_of_its_session() {
+    for row in handler().events().iter().filter(|row| row.event_type != SESSION_SUMMARY) {
+        let mut event = row.sample().expect(row.event_type);
+        row.data.read(&mut event.payload).expect(row.event_type);
+        assert_eq!(route(&event).expect(row.event_type).home.as_str(), "session:s1");
+    }
+}
+
+#[test]
+fn data_without_a_session_is_refused() {
+    for data in [json!({"sessionId": "a b"}), json!({"name": "grep"}), json!(5)] {
+        let error = route(&from_outside("session.note", &data, None)).expect_err("refused");
+        assert_eq!(error.code(), Code::InvalidData, "{data}");
     }
 }
 
@@ -163,7 +160,7 @@ fn a_start_opens_the_channel_for_its_user_and_project() {
 }
 
 #[test]
-fn the_services_starts_and_ends_make_a_summary_on_the_board_and_nobody_publishes_one() {
+fn the_services_starts_and_ends_make_a_summary_on_the_board() {
     let started = |status| with::<Started>(|data| data.board = status);
     let completed = with::<Completed>(|data| data.board = board(Status::Completed));
     let failed = with::<Failed>(|data| data.board = board(Status::Error));
@@ -183,8 +180,6 @@ fn the_services_starts_and_ends_make_a_summary_on_the_board_and_nobody_publishes
         assert_eq!(serde_json::from_str::<Value>(copy.payload.json()).expect("JSON"), expected);
     }
     assert!(route(&Event::new(STARTED, started(None))).expect("routes").copies.is_empty());
-    let published = from_outside(SESSION_SUMMARY, &json!({"id": "s1"}), Some("session:s1"));
-    assert_eq!(route(&published).expect_err("refused").code(), Code::InvalidEvent);
 }
 
 #[test]
@@ -194,15 +189,15 @@ fn the_services_permission_requests_ask_for_a_persons_attention_and_nobody_else_
         "options": [{"id": "a", "label": "Allow", "kind": "allow_once"}],
     });
     let resolved = json!({"sessionId": "s1", "requestId": "r1", "decision": "withdrawn"});
-    for (event_type, data) in [(PERMISSION_REQUESTED, &requested), (PERMISSION_RESOLVED, &resolved)] {
+    for (event_type, data) in [(agent::PERMISSION_REQUESTED, &requested), (agent::PERMISSION_RESOLVED, &resolved)] {
         assert!(route(&from_outside(event_type, data, None)).expect("routes").copies.is_empty());
     }
     let mut asks: PermissionRequested = serde_json::from_value(requested).expect("parses");
     asks.attention = Some("u7".parse().expect("an id"));
     let mut answered: PermissionResolved = serde_json::from_value(resolved).expect("parses");
     answered.attention.clone_from(&asks.attention);
-    let events =
-        [Event::new(PERMISSION_REQUESTED, asks), Event::new(PERMISSION_RESOLVED, answered)].map(|event| route(&event));
+    let events = [Event::new(agent::PERMISSION_REQUESTED, asks), Event::new(agent::PERMISSION_RESOLVED, answered)]
+        .map(|event| route(&event));
     for (route, expected) in events.into_iter().zip([ATTENTION_REQUESTED, ATTENTION_RESOLVED]) {
         let route = route.expect("routes");
         let [copy] = &route.copies[..] else { panic!("one copy") };

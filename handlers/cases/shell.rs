@@ -1,11 +1,11 @@
 //! The tests of the handler of terminals: tables of what goes in, where it goes, and who may.
 
-use serde_json::Value;
-use tidings_core::Timestamp;
+use serde_json::{Value, json};
+use tidings_core::{Code, Timestamp};
 use tidings_services::{
     programs::{Programs, ProgramsConfig},
     redaction::{Redaction, RedactionConfig},
-    shell::{ShellConfig, ShellPorts, Status},
+    shell::{ShellConfig, ShellPorts, Status, contract::RESIZED},
 };
 use tidings_testkit::Nowhere;
 
@@ -107,20 +107,28 @@ fn every_type_goes_to_the_channel_of_its_terminal_and_nowhere_else_from_outside(
     }
 }
 
+/// Reads the data as its row does, before it is routed.
+fn checked(mut event: Event) -> Result<Route> {
+    let rows = [EVENTS, SHELL_SUMMARIES].concat();
+    if let Some(row) = rows.iter().find(|row| row.event_type == event.event_type.as_str()) {
+        row.data.read(&mut event.payload)?;
+    }
+    route(&event)
+}
+
 #[test]
 fn what_is_not_of_its_type_is_refused() {
     let table = [
-        (OPENED, json!({"terminalId": "t1"}), Code::InvalidData),
-        (OPENED, json!({"terminalId": "t1", "cols": 0, "rows": 24}), Code::InvalidData),
-        (OUTPUT, json!({"terminalId": "t1", "data": 5}), Code::InvalidData),
-        (OUTPUT, json!({"terminalId": "1:2", "data": "x"}), Code::InvalidData),
-        (RESIZED, json!({"terminalId": "t1", "cols": 501, "rows": 1}), Code::InvalidData),
-        (SHELL_SUMMARY, json!({"id": "t1"}), Code::InvalidEvent),
-        ("shell.bell", json!({}), Code::InvalidData),
+        (OPENED, json!({"terminalId": "t1"})),
+        (OPENED, json!({"terminalId": "t1", "cols": 0, "rows": 24})),
+        (OUTPUT, json!({"terminalId": "t1", "data": 5})),
+        (OUTPUT, json!({"terminalId": "1:2", "data": "x"})),
+        (RESIZED, json!({"terminalId": "t1", "cols": 501, "rows": 1})),
+        ("shell.bell", json!({})),
     ];
-    for (event_type, data, code) in table {
-        let refused = route(&from_outside(event_type, &data, None)).expect_err(event_type);
-        assert_eq!(refused.code(), code, "{event_type} {data}");
+    for (event_type, data) in table {
+        let refused = checked(from_outside(event_type, &data, None)).expect_err(event_type);
+        assert_eq!(refused.code(), Code::InvalidData, "{event_type} {data}");
     }
 }
 

@@ -9,6 +9,7 @@ mod check;
 mod emit;
 mod output;
 mod reach;
+mod schema;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -80,6 +81,9 @@ pub(crate) enum Command {
         after_help = "Example:\n  tidings emit user.notice --channel user:42 --data '{\"userId\":\"42\",\"text\":\"hello\"}'"
     )]
     Emit(emit::Options),
+    /// Print the documents and types of everything that goes over the wire
+    #[command(after_help = "Example:\n  tidings schema typescript > tidings.ts\n  tidings schema --out schemas")]
+    Schema(schema::Options),
     /// Follow channels of the running server; reconnects and resumes by itself
     #[command(after_help = "Example:\n  tidings tail session:123 --last 20")]
     Tail(tail::Options),
@@ -156,6 +160,7 @@ async fn run(command: Command, config: Config, shared: Shared) -> ExitCode {
     let surroundings = Surroundings { config, shared, clock: SystemClock::new(), tasks: tasks.clone() };
     let result = match command {
         Command::Check(options) => check::run(&options, &surroundings),
+        Command::Schema(options) => schema::run(&options, &surroundings),
         Command::User(command) => user::run(command, &surroundings).await,
         Command::Token(options) => token::run(options, &surroundings).await,
         Command::Emit(options) => emit::run(options, &surroundings).await,

@@ -2,6 +2,7 @@
 //!
 //! - `schema`: every key, its kind and its meaning; `kind`, `quantity`: what values may be.
 //! - `sections`: the values as the root reads them; `parts`: as the other crates want them.
+//! - `domains`: what is declared of domains of their own.
 //! - `layers`: reading and laying over each other; `problem`: what can be wrong.
 //! - `report`: the effective configuration as text, and warnings; `environment`: the one place that reads it.
 //!
@@ -10,6 +11,7 @@
 //! the file.
 //! It is not the wiring: nothing is opened or started here.
 
+mod domains;
 mod environment;
 mod kind;
 mod layers;
@@ -30,6 +32,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tidings_core::handler::Handler;
 use toml::Value;
 
 pub(crate) use environment::variables;
@@ -124,11 +127,14 @@ impl Config {
         }
     }
 
-    /// Refuses retention for namespaces that no domain owns.
+    /// Refuses declared domains that are wrong, and retention for namespaces that no domain owns.
     ///
     /// # Errors
     /// Names each.
     pub(crate) fn check_namespaces(&self, owned: &[&str]) -> Result<(), ConfigError> {
+        let declared = self.declared()?;
+        let owned: Vec<&str> =
+            owned.iter().copied().chain(declared.iter().flat_map(|handler| handler.namespaces()).copied()).collect();
         let unknown = self.retention.keys().filter(|name| !owned.contains(&name.as_str()));
         let problems: Vec<Problem> = unknown
             .map(|name| Problem {

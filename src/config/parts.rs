@@ -19,6 +19,14 @@ use tidings_transports::http::HttpConfig;
 use super::{Agent, AuthKey, Config, ConfigError, Retention};
 
 impl Config {
+    /// The same configuration for parts that are made and never run, in another directory.
+    #[must_use]
+    pub(crate) fn elsewhere(mut self, data_dir: &Path) -> Self {
+        self.sections.data_dir = data_dir.to_owned();
+        self.sections.run.user = None;
+        self
+    }
+
     /// The configuration of identity, with the secrets that files hold.
     ///
     /// # Errors

@@ -181,6 +181,11 @@ pub(crate) const KEYS: &[Key] = &[
         "Proxies whose `X-Forwarded-For` says who the client is.",
     ),
     key(
+        "domains",
+        Kind::Tables,
+        "Domains of your own, as `[[domains]]`: a name, a form of channels, schemas of events. See [ADDING_A_DOMAIN.md](ADDING_A_DOMAIN.md#by-configuration-alone).",
+    ),
+    key(
         "agents.*.adapter",
         Kind::Word(&["lines", "claude-code", "codex", "gemini", "acp"]),
         "How the server speaks with the agent's program: lines in, text out, or in the format of such an agent.",

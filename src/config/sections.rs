@@ -12,7 +12,10 @@ use std::{
 use serde::{Deserialize, Serialize, Serializer};
 use tidings_core::identity::Secret;
 
-use super::quantity::{Size, Span};
+use super::{
+    domains::DeclaredDomain,
+    quantity::{Size, Span},
+};
 
 /// Writes that a secret is set, and nothing of it.
 #[expect(clippy::ref_option, reason = "the form that serde calls")]
@@ -47,6 +50,8 @@ pub(crate) struct Sections {
     pub socket: Socket,
     /// HTTP.
     pub http: Http,
+    /// Domains that are declared here.
+    pub domains: Vec<DeclaredDomain>,
     /// The agents, by name.
     pub agents: BTreeMap<String, Agent>,
     /// How programs are run.
@@ -72,6 +77,7 @@ impl Default for Sections {
             auth: Auth::default(),
             socket: Socket::default(),
             http: Http::default(),
+            domains: Vec::new(),
             agents: BTreeMap::new(),
             run: Run::default(),
             shell: Shell::default(),

@@ -15,17 +15,17 @@ use tidings_testkit::script;
 use crate::{server::eventually, sessions::Room, watcher::Watcher};
 
 /// The flags of a Claude Code that takes messages and asks for permissions over its pipes.
-const CLAUDE: [&str; 7] =
+pub(crate) const CLAUDE: [&str; 7] =
     ["-p", "--input-format", "stream-json", "--output-format", "stream-json", "--permission-prompt-tool", "stdio"];
 
 /// The section of an agent that plays a script.
-fn agent(name: &str, adapter: &str, stdin: &str, script: &Path, flags: &[&str]) -> String {
+pub(crate) fn agent(name: &str, adapter: &str, stdin: &str, script: &Path, flags: &[&str]) -> String {
     let mut command = vec![json!(script::player()), json!(script)];
     command.extend(flags.iter().map(|flag| json!(flag)));
     format!("[agents.{name}]\nadapter = \"{adapter}\"\nstdin = \"{stdin}\"\ncommand = {}\n", json!(command))
 }
 
-fn recorded(name: &str) -> PathBuf {
+pub(crate) fn recorded(name: &str) -> PathBuf {
     script::folder().join(format!("{name}.script"))
 }
 
@@ -106,18 +106,19 @@ async fn whatever_an_agent_does_its_session_ends_once_and_says_how() {
 }
 
 /// A script of the test's own, in the folder of the room's server.
-fn write_script(folder: &tempfile::TempDir, lines: &[&str]) -> PathBuf {
+pub(crate) fn write_script(folder: &tempfile::TempDir, lines: &[&str]) -> PathBuf {
     let path = folder.path().join("agent.script");
     std::fs::write(&path, lines.join("\n")).expect("writes");
     path
 }
 
-const INIT: &str = r#"> {"type":"system","subtype":"init","session_id":"s","tools":[],"model":"m"}"#;
-const RESULT: &str = r#"> {"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}"#;
-const ASKED: &str = r#"expect {"type":"user"}"#;
+pub(crate) const INIT: &str = r#"> {"type":"system","subtype":"init","session_id":"s","tools":[],"model":"m"}"#;
+pub(crate) const RESULT: &str =
+    r#"> {"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}"#;
+pub(crate) const ASKED: &str = r#"expect {"type":"user"}"#;
 const TOOL: &str = r#"> {"type":"assistant","message":{"id":"m1","role":"assistant","content":[{"type":"tool_use","id":"t1","name":"Bash","input":{"command":"sleep 9"}}]},"session_id":"s"}"#;
-const PERMISSION: &str = r#"> {"type":"control_request","request_id":"r1","request":{"subtype":"can_use_tool","tool_name":"Bash","input":{"command":"ls"}}}"#;
-const PERMITTED: &str = r#"expect {"type":"control_response"}"#;
+pub(crate) const PERMISSION: &str = r#"> {"type":"control_request","request_id":"r1","request":{"subtype":"can_use_tool","tool_name":"Bash","input":{"command":"ls"}}}"#;
+pub(crate) const PERMITTED: &str = r#"expect {"type":"control_response"}"#;
 
 /// A room with an agent `a` that plays these lines as a Claude Code, and a session of it.
 async fn playing(config: &str, lines: &[&str]) -> (Room, String, tempfile::TempDir) {

@@ -1,10 +1,13 @@
 //! Real clients in other languages against the built server.
 //!
-//! Guarantees: versions come from the lock files; what is installed lies in `tests/clients/node_modules`
+//! Guarantees: versions come from the lock files; what is installed lies in `node_modules` beside the tests
 //! and below the target folder.
-//! It is not the tests: those are in `tests/clients`.
+//! It is not the tests: those are in `tests/clients` and `tests/documents`.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use crate::step::{self, Outcome};
 
@@ -15,6 +18,11 @@ const PLAYER: &str = "PLAYER_BINARY";
 
 fn folder() -> PathBuf {
     step::workspace().join("tests/clients")
+}
+
+/// Programs in JavaScript over what the server generates: parsers, a linter, the TypeScript compiler.
+pub(crate) fn documents() -> Outcome {
+    node(&step::workspace().join("tests/documents"))
 }
 
 fn server() -> Result<PathBuf, String> {
@@ -28,15 +36,20 @@ fn built(name: &str) -> Result<PathBuf, String> {
 
 /// socket.io-client, in Node's own test runner.
 pub(crate) fn js() -> Outcome {
+    node(&folder())
+}
+
+/// The tests of a folder, with what its lock file names.
+fn node(folder: &Path) -> Outcome {
     let server = server()?;
     for program in ["node", "npm"] {
         if !step::works(program, &["--version"]) {
             return Err(format!("{program} is missing: install Node 20 or newer"));
         }
     }
-    step::run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(folder()))?;
+    step::run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(folder))?;
     let mut tests = Command::new("node");
-    tests.args(["--test", "--test-reporter=spec"]).current_dir(folder());
+    tests.args(["--test", "--test-reporter=spec"]).current_dir(folder);
     step::run(tests.env(BINARY, server).env(PLAYER, built("tidings-player")?))
 }
 

@@ -9,6 +9,7 @@ mod bench;
 mod chaos;
 mod clients;
 mod fuzz;
+mod generate;
 mod outside;
 mod step;
 mod test;
@@ -33,6 +34,8 @@ enum Task {
     Bench(bench::Arguments),
     /// Everything that may break is broken, and every client's view is held against the ledger.
     Chaos(chaos::Arguments),
+    /// The documents and types that are made of the server's own types: `schemas/` and docs/EVENTS.md.
+    Gen,
     /// Every fuzz target for a few seconds, on a nightly toolchain.
     Fuzz(fuzz::Arguments),
 }
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Task::Test(arguments) => test::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Chaos(arguments) => chaos::run(&arguments),
+        Task::Gen => generate::run(),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
     };
     match outcome {

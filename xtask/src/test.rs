@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that has to hold, in order, up to the first failure.
 //!
 //! Guarantees: it passes from a clean clone with Rust and Node alone; it leaves nothing running and
-//! writes only below the target folder and `tests/clients/node_modules`.
+//! writes only below the target folder and the folders `node_modules` of the tests.
 //! It is not the fuzzer, and it runs no audit of licences or advisories: those need the network each time.
 
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ struct Step {
     run: fn() -> Outcome,
 }
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step { name: "fmt", doc: "the code is formatted", run: fmt },
     Step { name: "clippy", doc: "no lint warns", run: clippy },
     Step { name: "doc", doc: "the documentation builds without a warning", run: doc },
@@ -33,6 +33,7 @@ const STEPS: [Step; 9] = [
     Step { name: "build", doc: "the server builds, and the program that plays recorded agents", run: build },
     Step { name: "bench", doc: "the load generator, and every kind of work in small", run: bench::test },
     Step { name: "chaos", doc: "everything that may break, broken in small", run: chaos::test },
+    Step { name: "documents", doc: "parsers, a linter and a compiler take what is generated", run: clients::documents },
     Step { name: "js", doc: "socket.io-client, new and old, against the server", run: clients::js },
     Step { name: "python", doc: "python-socketio against the server", run: clients::python },
 ];

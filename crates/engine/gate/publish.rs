@@ -10,6 +10,7 @@ use smol_str::SmolStr;
 use tidings_core::{
     Action, Channel, Code, Epoch, Error, Event, EventType, Message, Pattern, Payload, Principal, Result, Seq,
     bus::{Placed, Receipt},
+    contract::Source,
     log::{EventLog, Read},
 };
 
@@ -91,10 +92,13 @@ impl Gate {
         let mut bytes = 0;
         for new in events {
             bytes += new.data.json().len() + 256;
-            let event = self.accept(principal, new)?;
-            let route = self.parts.registry.route(&event)?;
-            let built_in = self.parts.registry.is_built_in(&event.event_type);
-            let action = if built_in { Action::Ingest } else { Action::Publish };
+            let mut event = self.accept(principal, new)?;
+            let action = match self.parts.registry.source(&event.event_type) {
+                Some(Source::Server) => return Err(only_the_server(&event.event_type)),
+                Some(Source::Service) => Action::Ingest,
+                Some(Source::Anyone) | None => Action::Publish,
+            };
+            let route = self.parts.registry.route(&mut event)?;
             self.authorise(principal, action, &route.home).await?;
             routed.push((event, route));
         }
@@ -113,8 +117,7 @@ impl Gate {
             return Err(Error::invalid_field("id", "1 to 128 bytes"));
         }
         if RESERVED_DOMAINS.contains(&new.event_type.domain()) {
-            let why = format!("event type '{}': only the server says that", new.event_type);
-            return Err(Error::new(Code::InvalidEvent, why));
+            return Err(only_the_server(&new.event_type));
         }
         Ok(Event {
             event_type: new.event_type,
@@ -186,6 +189,10 @@ impl Gate {
     pub fn log(&self) -> &Arc<dyn EventLog> {
         &self.parts.log
     }
+}
+
+fn only_the_server(event_type: &EventType) -> Error {
+    Error::new(Code::InvalidEvent, format!("event type '{event_type}': only the server says that"))
 }
 
 impl History {

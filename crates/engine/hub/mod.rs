@@ -50,7 +50,7 @@ use crate::states::StateStore;
 
 pub use self::{
     connection::{Connection, MAX_WAITING_ANSWERS},
-    notice::Notice,
+    notice::{Hello, HelloLimits, HelloUser, Notice},
     subscription::{Filter, MAX_BATCH, MaxLag, Outcome, Since, SubscribeRequest, Unrecovered},
     view::{BehindView, ChannelView},
 };

@@ -3,34 +3,40 @@
 //! Guarantees: each has the envelope of a message and no `seq`; no producer can make one.
 //! It is not a message: nothing of it is in the log.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tidings_core::{
-    Channel, Code, Epoch, Seq, Timestamp,
+    Channel, Code, Epoch, Grant, Seq, Timestamp, UserId,
     outlet::{Ending, Said},
+    principal::Role,
 };
 
 use super::subscription::Unrecovered;
 
-/// A notice of the server to one connection.
-#[derive(Debug)]
+/// A notice of the server to one connection. Its JSON has the type and the data of the message.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(tag = "type", content = "data", rename_all_fields = "camelCase")]
 pub enum Notice<'a> {
-    /// First on every connection.
-    Hello(Box<RawValue>),
-    /// A channel's state as of exactly `seq`.
+    /// First on every connection: who it is, what it may, and how much.
+    #[serde(rename = "server.hello")]
+    Hello(Box<Hello>),
+    /// A channel's state as of exactly `seq`, in place of all that was known of it.
+    #[serde(rename = "channel.snapshot")]
     Snapshot {
         /// The channel.
         channel: &'a Channel,
         /// Its epoch.
         epoch: &'a Epoch,
-        /// What the state includes.
+        /// What the state includes; messages go on with the next number.
         seq: Seq,
-        /// Why it comes.
+        /// Why it comes: `joined`, `not_recovered`, `gap`, `reset` or `lag`.
         reason: &'a str,
         /// The state.
         snapshot: &'a RawValue,
     },
-    /// These positions will not come on this subscription.
+    /// These numbers will not come on this subscription.
+    #[serde(rename = "channel.gap")]
     Gap {
         /// The channel.
         channel: &'a Channel,
@@ -40,10 +46,11 @@ pub enum Notice<'a> {
         from: Seq,
         /// The last that will not come.
         to: Seq,
-        /// Why.
+        /// Why: `trimmed` or `lag`.
         reason: &'a str,
     },
     /// The numbering is another one; live goes on after `seq`.
+    #[serde(rename = "channel.reset")]
     Reset {
         /// The channel.
         channel: &'a Channel,
@@ -55,6 +62,7 @@ pub enum Notice<'a> {
         reason: Unrecovered,
     },
     /// Where the subscription stands.
+    #[serde(rename = "channel.position")]
     Position {
         /// The channel.
         channel: &'a Channel,
@@ -68,6 +76,7 @@ pub enum Notice<'a> {
         live: bool,
     },
     /// The server ended the subscription.
+    #[serde(rename = "channel.closed")]
     Closed {
         /// The channel.
         channel: &'a Channel,
@@ -76,148 +85,97 @@ pub enum Notice<'a> {
         /// For people.
         message: &'a str,
     },
-    /// The token ends soon.
-    Expiring(Timestamp),
+    /// The token ends soon: send `auth.refresh`.
+    #[serde(rename = "auth.expiring")]
+    Expiring {
+        /// When it ends.
+        expires_at: Timestamp,
+    },
     /// The server is stopping.
+    #[serde(rename = "server.draining")]
     Draining {
-        /// When to come back.
+        /// When to come back, in milliseconds; another number for each client.
         reconnect_after_ms: u64,
     },
     /// Last on a connection that the server ends.
+    #[serde(rename = "connection.closed")]
     ConnectionClosed(&'a Ending),
 }
 
-#[derive(Serialize)]
+/// The first word on a connection. Nothing in it is secret.
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Data<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    channel: Option<&'a Channel>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    epoch: Option<&'a Epoch>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    from: Option<Seq>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    to: Option<Seq>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seq: Option<Seq>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    head: Option<Seq>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    live: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<Code>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reconnect_after_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    snapshot: Option<&'a RawValue>,
+pub struct Hello {
+    /// The version of the protocol.
+    pub protocol: u32,
+    /// The version of the server.
+    pub version: &'static str,
+    /// The server's time.
+    pub time: Timestamp,
+    /// Who the connection is of.
+    pub user: HelloUser,
+    /// What it may do.
+    pub grants: Vec<Grant>,
+    /// How much it may.
+    pub limits: HelloLimits,
+    /// The time between pings, in milliseconds.
+    pub ping_interval_ms: u64,
 }
 
-const NONE: Data<'static> = Data {
-    channel: None,
-    epoch: None,
-    from: None,
-    to: None,
-    seq: None,
-    head: None,
-    live: None,
-    code: None,
-    message: None,
-    retry: None,
-    reason: None,
-    expires_at: None,
-    reconnect_after_ms: None,
-    snapshot: None,
-};
+/// Who a connection is of.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct HelloUser {
+    /// The user.
+    pub id: UserId,
+    /// Its roles.
+    pub roles: Vec<Role>,
+}
+
+/// How much a connection may.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HelloLimits {
+    /// The largest data of a message, in bytes.
+    pub max_message_bytes: usize,
+    /// The most channels that it may follow.
+    pub max_subscriptions: usize,
+    /// How many events it may send at once before it is slowed down.
+    pub rate_burst: u32,
+    /// How many a second after that.
+    pub rate_per_second: u32,
+}
+
+/// A notice with what every message has.
+#[derive(Serialize)]
+struct Envelope<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<&'a Channel>,
+    time: Timestamp,
+    #[serde(flatten)]
+    notice: &'a Notice<'a>,
+}
 
 impl Notice<'_> {
     /// The notice as it is said. One that is about a channel carries it in the envelope too.
+    ///
+    /// # Panics
+    /// Never: every notice serialises.
     #[must_use]
     pub fn said(&self, now: Timestamp) -> Said {
-        let (event_type, channel, data) = self.parts();
-        Said::notice(envelope(event_type, channel, now, &data))
+        let envelope = Envelope { channel: self.channel(), time: now, notice: self };
+        Said::notice(serde_json::to_string(&envelope).expect("a notice serialises"))
     }
 
-    fn parts(&self) -> (&'static str, Option<&Channel>, Box<RawValue>) {
-        let data = match self {
-            Notice::Hello(data) => return ("server.hello", None, data.clone()),
-            Notice::Snapshot { channel, epoch, seq, reason, snapshot } => Data {
-                channel: Some(channel),
-                epoch: Some(epoch),
-                seq: Some(*seq),
-                reason: Some(reason),
-                snapshot: Some(snapshot),
-                ..NONE
-            },
-            Notice::Gap { channel, epoch, from, to, reason } => Data {
-                channel: Some(channel),
-                epoch: Some(epoch),
-                from: Some(*from),
-                to: Some(*to),
-                reason: Some(reason),
-                ..NONE
-            },
-            Notice::Reset { channel, epoch, seq, reason } => {
-                let reason = match reason {
-                    Unrecovered::Trimmed => "trimmed",
-                    Unrecovered::Epoch => "epoch",
-                    Unrecovered::Future => "future",
-                };
-                Data { channel: Some(channel), epoch: Some(epoch), seq: Some(*seq), reason: Some(reason), ..NONE }
-            }
-            Notice::Position { channel, epoch, seq, head, live } => Data {
-                channel: Some(channel),
-                epoch: Some(epoch),
-                seq: Some(*seq),
-                head: Some(*head),
-                live: Some(*live),
-                ..NONE
-            },
-            Notice::Closed { channel, code, message } => {
-                Data { channel: Some(channel), code: Some(*code), message: Some(message), ..NONE }
-            }
-            Notice::Expiring(expires_at) => Data { expires_at: Some(*expires_at), ..NONE },
-            Notice::Draining { reconnect_after_ms } => Data { reconnect_after_ms: Some(*reconnect_after_ms), ..NONE },
-            Notice::ConnectionClosed(ending) => {
-                Data { code: Some(ending.code), message: Some(&ending.message), retry: Some(ending.retry), ..NONE }
-            }
-        };
-        let json = serde_json::value::to_raw_value(&data).expect("a notice serialises");
-        (self.event_type(), data.channel, json)
-    }
-
-    fn event_type(&self) -> &'static str {
+    fn channel(&self) -> Option<&Channel> {
         match self {
-            Notice::Hello(_) => "server.hello",
-            Notice::Snapshot { .. } => "channel.snapshot",
-            Notice::Gap { .. } => "channel.gap",
-            Notice::Reset { .. } => "channel.reset",
-            Notice::Position { .. } => "channel.position",
-            Notice::Closed { .. } => "channel.closed",
-            Notice::Expiring(_) => "auth.expiring",
-            Notice::Draining { .. } => "server.draining",
-            Notice::ConnectionClosed(_) => "connection.closed",
+            Self::Snapshot { channel, .. }
+            | Self::Gap { channel, .. }
+            | Self::Reset { channel, .. }
+            | Self::Position { channel, .. }
+            | Self::Closed { channel, .. } => Some(channel),
+            Self::Hello(_) | Self::Expiring { .. } | Self::Draining { .. } | Self::ConnectionClosed(_) => None,
         }
     }
-}
-
-fn envelope(event_type: &'static str, channel: Option<&Channel>, now: Timestamp, data: &RawValue) -> String {
-    #[derive(Serialize)]
-    struct Envelope<'a> {
-        r#type: &'static str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        channel: Option<&'a Channel>,
-        time: Timestamp,
-        data: &'a RawValue,
-    }
-    serde_json::to_string(&Envelope { r#type: event_type, channel, time: now, data }).expect("a notice serialises")
 }
 
 #[cfg(test)]
@@ -232,7 +190,7 @@ mod tests {
         let said = notice.said(Timestamp(0));
         assert_eq!(
             std::str::from_utf8(&said.json).expect("UTF-8"),
-            r#"{"type":"channel.gap","channel":"session:1","time":"1970-01-01T00:00:00.000Z","data":{"channel":"session:1","epoch":"e","from":3,"to":5,"reason":"trimmed"}}"#
+            r#"{"channel":"session:1","time":"1970-01-01T00:00:00.000Z","type":"channel.gap","data":{"channel":"session:1","epoch":"e","from":3,"to":5,"reason":"trimmed"}}"#
         );
     }
 }

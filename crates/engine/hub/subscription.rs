@@ -6,6 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidings_core::{Channel, Epoch, Error, Message, Pattern, Result, Seq};
@@ -18,7 +19,7 @@ pub const MAX_BATCH: usize = 100;
 const MAX_FILTER_PARTS: usize = 32;
 
 /// A position to go on from. A seq above 0 needs its epoch.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Since {
     /// The numbering that `seq` is of.
@@ -29,7 +30,7 @@ pub struct Since {
 }
 
 /// When to skip ahead instead of catching up. Absent parts do not limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MaxLag {
     /// Skip when more than so many messages behind.
@@ -41,7 +42,7 @@ pub struct MaxLag {
 }
 
 /// Which messages pass. Conditions are joined by AND; absent ones pass everything.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
     /// Event types.
@@ -74,7 +75,7 @@ impl Filter {
 }
 
 /// What a client asks for one channel.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SubscribeRequest {
     /// The channel.
@@ -167,8 +168,9 @@ impl SubscribeRequest {
 }
 
 /// Why a position could not be gone on from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "NotRecovered")]
 pub enum Unrecovered {
     /// The log has trimmed what came after it.
     Trimmed,
@@ -179,8 +181,11 @@ pub enum Unrecovered {
 }
 
 /// The answer to a subscribe request.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "Subscribed")]
 pub struct Outcome {
+    /// That all is well.
+    #[schemars(extend("const" = true))]
     ok: bool,
     /// The channel.
     pub channel: Channel,

@@ -3,13 +3,14 @@
 //! Guarantees: no socket or connection number leaves the server; figures are of this moment.
 //! It is not a statistic over time: that is `/metrics`.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tidings_core::{Channel, Epoch, Result, Seq, UserId};
 
 use super::{Hub, channel::ChannelState, subscription::Phase};
 
 /// A channel as it stands.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChannelView {
     /// The channel.
@@ -32,7 +33,7 @@ pub struct ChannelView {
 }
 
 /// A subscription that is behind.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BehindView {
     /// Whose it is.

@@ -4,22 +4,24 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tidings_core::{
     Channel, Code,
-    command::{Answer, Command, Method, Need},
-    handler::{EventRow, Handler, Retention},
+    command::{Command, Method, Need},
+    contract::{EventRow, Source},
+    handler::{Handler, Retention},
 };
 use validator::Validate;
 
 use super::{RESERVED_DOMAINS, Registry, RegistryError};
 use crate::house::{Things, channel, event};
 
-#[derive(Deserialize, Validate)]
+#[derive(Deserialize, Validate, JsonSchema)]
 struct Nothing {}
 
 fn command(name: &'static str, method: Method, path: &'static str) -> Command {
-    Command::new(name, (method, path), "", |_: &Nothing| Need::Login, |_, _| async { Ok(Answer::Text(String::new())) })
+    Command::new(name, (method, path), "", |_: &Nothing| Need::Login, |_, _| async { Ok(String::new()) })
 }
 
 fn other(domain: &'static str, namespaces: &'static [&'static str]) -> Things {
@@ -51,12 +53,9 @@ fn a_namespace_obeys_the_grammar_of_channels() {
 
 #[test]
 fn an_event_type_is_one_of_its_domain_and_has_one_row() {
-    const FOREIGN: &[EventRow] = &[EventRow { event_type: "thing.said", durable: true, doc: "" }];
-    const BROKEN: &[EventRow] = &[EventRow { event_type: "y:said", durable: true, doc: "" }];
-    const TWICE: &[EventRow] = &[
-        EventRow { event_type: "y.said", durable: true, doc: "" },
-        EventRow { event_type: "y.said", durable: false, doc: "" },
-    ];
+    const FOREIGN: &[EventRow] = &[EventRow::untyped("thing.said", true)];
+    const BROKEN: &[EventRow] = &[EventRow::untyped("y:said", true)];
+    const TWICE: &[EventRow] = &[EventRow::untyped("y.said", true), EventRow::untyped("y.said", false)];
     let of = |events: &'static [EventRow]| wrong(vec![Things { events, ..other("y", &["y"]) }]);
     assert_eq!(of(FOREIGN), RegistryError::ForeignEvent { domain: "y", event_type: "thing.said" });
     assert_eq!(of(BROKEN), RegistryError::ForeignEvent { domain: "y", event_type: "y:said" });
@@ -96,15 +95,15 @@ fn every_error_says_which_name_is_wrong() {
 #[test]
 fn an_event_is_routed_by_its_domain_to_a_channel_that_somebody_owns() {
     let registry = Registry::new(vec![Arc::new(Things::default())]).expect("one owner each");
-    assert_eq!(registry.route(&event("thing.said", "1", 1)).expect("routed").home, channel("thing:1"));
-    let shown = registry.route(&event("thing.shown", "1", 1)).expect("routed");
+    assert_eq!(registry.route(&mut event("thing.said", "1", 1)).expect("routed").home, channel("thing:1"));
+    let shown = registry.route(&mut event("thing.shown", "1", 1)).expect("routed");
     assert_eq!(shown.copies[0].channel, channel("board:all"));
-    let lost = registry.route(&event("thing.lost", "1", 1)).expect_err("nobody owns where it goes");
+    let lost = registry.route(&mut event("thing.lost", "1", 1)).expect_err("nobody owns where it goes");
     assert_eq!(lost.code(), Code::InvalidChannel);
     assert!(lost.message().contains("board, own, room, thing"), "it says which there are: {lost}");
     let mut stray = event("thing.said", "1", 1);
     stray.event_type = "nobody.spoke".parse().expect("a type");
-    let stray = registry.route(&stray).expect_err("nobody routes it");
+    let stray = registry.route(&mut stray).expect_err("nobody routes it");
     assert_eq!(stray.code(), Code::InvalidEvent);
     assert!(stray.message().contains("there are thing"), "{stray}");
 }
@@ -115,7 +114,7 @@ fn the_channel_that_a_producer_names_has_to_be_the_one_of_its_data() {
     let asked = |name: &str| {
         let mut event = event("thing.said", "1", 1);
         event.channel = Some(channel(name));
-        registry.route(&event)
+        registry.route(&mut event)
     };
     assert!(asked("thing:1").is_ok());
     let error = asked("thing:2").expect_err("another thing's");
@@ -137,7 +136,7 @@ fn types_without_a_row_are_durable_and_not_built_in_and_the_servers_own_channels
     let registry = Registry::new(vec![Arc::new(Things::default())]).expect("one owner each");
     let of = |text: &str| {
         let event_type = text.parse().expect("a type");
-        (registry.is_built_in(&event_type), registry.is_durable(&event_type))
+        (registry.source(&event_type) == Some(Source::Service), registry.is_durable(&event_type))
     };
     assert_eq!([of("thing.said"), of("thing.ticked"), of("thing.other")], [(true, true), (true, false), (false, true)]);
     assert_eq!(registry.retention("thing"), Retention { messages: 0, bytes: 0, age_ms: 0 });

@@ -18,7 +18,7 @@ use super::{KEPT, SAVE_EVERY, StateStore};
 use crate::house::{House, Said, Things, channel, event, number};
 
 /// What was folded: how many, their sum, and whether the thing is still open.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 struct Sum {
     count: u64,
     sum: u64,

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidings_core::{Channel, Timestamp, UserId, principal::Membership};
 use validator::{Validate, ValidationError};
@@ -19,21 +20,43 @@ pub const BOARD_LIMIT: usize = 500;
 /// The most members of a project.
 pub const MEMBERS_LIMIT: usize = 1_000;
 
-/// The type of [`Registered`].
-pub const REGISTERED: &str = "project.registered";
-/// The type of [`MemberSet`].
-pub const MEMBER_SET: &str = "project.member_set";
-/// The type of [`MemberRemoved`].
-pub const MEMBER_REMOVED: &str = "project.member_removed";
-/// The type of [`Removed`].
-pub const REMOVED: &str = "project.removed";
-/// The type of a [`Summary`] that a session's handler copies into its project's channel.
-pub const SESSION_SUMMARY: &str = "session.summary";
-/// The type of a [`Summary`] that a terminal's handler copies into its project's channel.
-pub const SHELL_SUMMARY: &str = "shell.summary";
+tidings_core::events! {
+    /// The events of projects. They give rights, so that nobody outside can publish one.
+    pub const EVENTS;
+
+    /// A directory became a project.
+    REGISTERED = "project.registered": durable Registered, from server,
+        r#"{"projectId":"p1","name":"shop","root":"/srv/shop"}"#;
+    /// Somebody became a member, or another kind of member.
+    MEMBER_SET = "project.member_set": durable MemberSet, from server,
+        r#"{"projectId":"p1","userId":"u1","membership":"operator"}"#;
+    /// Somebody is no member any more.
+    MEMBER_REMOVED = "project.member_removed": durable MemberRemoved, from server,
+        r#"{"projectId":"p1","userId":"u1"}"#;
+    /// Nothing can be started in the project any more.
+    REMOVED = "project.removed": durable Removed, from server, r#"{"projectId":"p1"}"#;
+}
+
+tidings_core::events! {
+    /// What handlers of other domains copy into a project's channel, for its board.
+    pub const SUMMARIES;
+
+    /// How a session of the project is: a copy of its starts and ends, for the project's board.
+    SESSION_SUMMARY = "session.summary": durable Summary, from server, in "project",
+        r#"{"id":"s1","channel":"session:s1","status":"running","title":"Fix the login","updatedAt":"2026-11-20T20:31:29.123Z"}"#;
+}
+
+tidings_core::events! {
+    /// What the handler of terminals copies there.
+    pub const SHELL_SUMMARIES;
+
+    /// How a terminal of the project is: a copy of its start and its end, for the project's board.
+    SHELL_SUMMARY = "shell.summary": durable Summary, from server, in "project",
+        r#"{"id":"t1","channel":"shell:terminal:t1","status":"running","title":"bash","updatedAt":"2026-11-20T20:31:29.123Z"}"#;
+}
 
 /// `project.registered`: a directory became a project. The first event of its channel.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Registered {
     /// The project.
@@ -42,14 +65,10 @@ pub struct Registered {
     pub name: String,
     /// Its directory: absolute, without symbolic links.
     pub root: String,
-    /// Whether the service itself says so. It travels beside the payload and is never on the wire,
-    /// so that nobody outside can give rights, not even with the grant to ingest.
-    #[serde(skip)]
-    pub own: bool,
 }
 
 /// `project.member_set`: somebody became a member, or another kind of member.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MemberSet {
     /// The project.
@@ -58,40 +77,28 @@ pub struct MemberSet {
     pub user_id: UserId,
     /// What they are now.
     pub membership: Membership,
-    /// Whether the service itself says so. It travels beside the payload and is never on the wire,
-    /// so that nobody outside can give rights, not even with the grant to ingest.
-    #[serde(skip)]
-    pub own: bool,
 }
 
 /// `project.member_removed`: somebody is no member any more.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MemberRemoved {
     /// The project.
     pub project_id: ProjectId,
     /// Who.
     pub user_id: UserId,
-    /// Whether the service itself says so. It travels beside the payload and is never on the wire,
-    /// so that nobody outside can give rights, not even with the grant to ingest.
-    #[serde(skip)]
-    pub own: bool,
 }
 
 /// `project.removed`: nothing can be started in it any more. Its history stays readable to administrators.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Removed {
     /// The project.
     pub project_id: ProjectId,
-    /// Whether the service itself says so. It travels beside the payload and is never on the wire,
-    /// so that nobody outside can give rights, not even with the grant to ingest.
-    #[serde(skip)]
-    pub own: bool,
 }
 
 /// A thing of a project as its board shows it, such as a session. Made by the handler of the thing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
     /// The thing's id.
@@ -108,7 +115,7 @@ pub struct Summary {
 }
 
 /// The state of a project: the fold of its channel. Its JSON is the snapshot.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ProjectState {
     /// The project; none before it was registered.
@@ -136,7 +143,7 @@ impl ProjectState {
 }
 
 /// Input of `project.register`.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Register {
     /// Its name, for people: 1 to 100 characters.
@@ -148,7 +155,7 @@ pub struct Register {
 }
 
 /// Input of `project.list`.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct List {
     /// At most so many: 1 to 500, 100 by default.
@@ -159,7 +166,7 @@ pub struct List {
 }
 
 /// Input of `project.get` and `project.remove`.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Named {
     /// The project.
@@ -167,7 +174,7 @@ pub struct Named {
 }
 
 /// Input of `project.set_member`.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SetMember {
     /// The project.
@@ -179,13 +186,39 @@ pub struct SetMember {
 }
 
 /// Input of `project.remove_member`.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RemoveMember {
     /// The project.
     pub project_id: ProjectId,
     /// Who.
     pub user_id: UserId,
+}
+
+/// A project as lists and the answer of `project.register` show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "ProjectShown")]
+pub struct Shown {
+    /// The project.
+    pub project_id: ProjectId,
+    /// Its name.
+    pub name: String,
+    /// Its directory.
+    pub root: String,
+    /// What the caller is there; absent for whoever is no member.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub membership: Option<Membership>,
+}
+
+/// Answer of `project.list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Listed {
+    /// The projects, newest first.
+    pub projects: Vec<Shown>,
+    /// For the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<ProjectId>,
 }
 
 fn no_control(text: &str) -> Result<(), ValidationError> {

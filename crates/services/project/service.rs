@@ -12,19 +12,18 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use serde::Serialize;
 use tidings_core::{
     Code, Error, Event, Result, Seq, UserId,
     bus::{EventBus, Receipt},
-    command::Answer,
+    command::Json,
     principal::Membership,
-    projection::{ListStates, States, View},
+    projection::{ListStates, Snapshot, States, View},
     runtime::Memberships,
 };
 
 use super::contract::{
-    List, MEMBER_REMOVED, MEMBER_SET, MEMBERS_LIMIT, MemberRemoved, MemberSet, Named, ProjectId, ProjectState,
-    REGISTERED, REMOVED, Register, Registered, RemoveMember, Removed, SetMember,
+    List, Listed, MEMBER_REMOVED, MEMBER_SET, MEMBERS_LIMIT, MemberRemoved, MemberSet, Named, ProjectId, ProjectState,
+    REGISTERED, REMOVED, Register, Registered, RemoveMember, Removed, SetMember, Shown,
 };
 
 /// The domain's name among [`States`].
@@ -69,24 +68,6 @@ impl Open {
     fn entry(&mut self, id: &ProjectId) -> Result<&mut Entry> {
         self.projects.get_mut(id).ok_or_else(Error::not_found)
     }
-}
-
-/// A project as lists and answers show it.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Shown<'a> {
-    project_id: &'a ProjectId,
-    name: &'a str,
-    root: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    membership: Option<Membership>,
-}
-
-#[derive(Debug, Serialize)]
-struct Listed<'a> {
-    projects: Vec<Shown<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cursor: Option<&'a ProjectId>,
 }
 
 /// The projects.
@@ -138,7 +119,7 @@ impl Projects {
     /// # Errors
     /// `invalid_data` for a root that is no directory or touches the data directory; `conflict` for
     /// one that is a project already; `unavailable`.
-    pub async fn register(self: Arc<Self>, by: UserId, input: Register) -> Result<Answer> {
+    pub async fn register(self: Arc<Self>, by: UserId, input: Register) -> Result<Json<Shown>> {
         let data_dir = self.data_dir.clone();
         let given = PathBuf::from(input.root);
         let root = tokio::task::spawn_blocking(move || usable_root(&given, &data_dir))
@@ -146,7 +127,7 @@ impl Projects {
             .map_err(|_| Error::unavailable("the directory could not be looked at"))??;
         let slot = self.bus.reserve().await?;
         let id = ProjectId::random();
-        let answer = Answer::json(&Shown { project_id: &id, name: &input.name, root: &root, membership: None });
+        let answer = Shown { project_id: id.clone(), name: input.name.clone(), root: root.clone(), membership: None };
         let sent = {
             let mut open = self.open.lock();
             if open.roots.contains_key(&root) {
@@ -154,56 +135,52 @@ impl Projects {
             }
             let entry = Entry { name: input.name.clone(), root: root.clone(), ..Entry::default() };
             open.put(id.clone(), entry);
-            let data = Registered { project_id: id.clone(), name: input.name, root, own: true };
+            let data = Registered { project_id: id.clone(), name: input.name, root };
             (slot.send(Event::new(REGISTERED, data).by(Some(by))), open.reloads)
         };
         self.settled(&id, sent).await?;
-        Ok(answer)
+        Ok(Json(answer))
     }
 
     /// `project.list`: the open projects that `visible` lets through, newest first, with the
     /// caller's membership in each.
-    ///
-    /// # Errors
-    /// None today.
-    pub fn list(&self, caller: &UserId, input: &List, visible: impl Fn(&ProjectId) -> bool) -> Result<Answer> {
+    pub fn list(&self, caller: &UserId, input: &List, visible: impl Fn(&ProjectId) -> bool) -> Json<Listed> {
         let limit = input.limit.unwrap_or(LIST_LIMIT) as usize;
         let below = |id: &&ProjectId| input.cursor.as_ref().is_none_or(|cursor| *id < cursor);
         let ids: Vec<ProjectId> = self.open.lock().projects.keys().rev().filter(below).cloned().collect();
         // Not under the lock: whether a project is visible is judged by the memberships kept here.
         let mut seen = ids.iter().filter(|id| visible(id));
-        let page: Vec<&ProjectId> = seen.by_ref().take(limit).collect();
-        let cursor = page.last().copied().filter(|_| seen.next().is_some());
+        let page: Vec<ProjectId> = seen.by_ref().take(limit).cloned().collect();
+        let cursor = page.last().cloned().filter(|_| seen.next().is_some());
         let open = self.open.lock();
-        let shown = |project_id| {
-            let entry: &Entry = open.projects.get(project_id)?;
+        let shown = |project_id: ProjectId| {
+            let entry: &Entry = open.projects.get(&project_id)?;
             let membership = entry.members.get(caller).copied();
-            Some(Shown { project_id, name: &entry.name, root: &entry.root, membership })
+            Some(Shown { project_id, name: entry.name.clone(), root: entry.root.clone(), membership })
         };
-        let projects = page.into_iter().filter_map(shown).collect();
-        Ok(Answer::json(&Listed { projects, cursor }))
+        Json(Listed { projects: page.into_iter().filter_map(shown).collect(), cursor })
     }
 
     /// `project.get`: the state of one project, as its snapshot shows it; also of a removed one.
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
-    pub async fn get(self: Arc<Self>, input: Named) -> Result<Answer> {
+    pub async fn get(self: Arc<Self>, input: Named) -> Result<Snapshot<ProjectState>> {
         let view = self.states.get(DOMAIN, input.project_id.as_str()).await?.ok_or_else(Error::not_found)?;
         if view.state::<ProjectState>().is_none_or(|state| state.project_id.is_none()) {
             return Err(Error::not_found());
         }
-        Ok(Answer::Json(view.state.snapshot()))
+        view.snapshot().ok_or_else(Error::internal)
     }
 
     /// `project.set_member`: makes somebody a member, or another kind of member. Repeating it is harmless.
     ///
     /// # Errors
     /// `not_found`; `conflict` when the project has [`MEMBERS_LIMIT`] members; `unavailable`.
-    pub async fn set_member(self: Arc<Self>, by: UserId, input: SetMember) -> Result<Answer> {
+    pub async fn set_member(self: Arc<Self>, by: UserId, input: SetMember) -> Result<Json<MemberSet>> {
         let SetMember { project_id, user_id, membership } = input;
-        let data = MemberSet { project_id: project_id.clone(), user_id: user_id.clone(), membership, own: true };
-        let answer = Answer::json(&data);
+        let data = MemberSet { project_id: project_id.clone(), user_id: user_id.clone(), membership };
+        let answer = Json(data.clone());
         let slot = self.bus.reserve().await?;
         let sent = {
             let mut open = self.open.lock();
@@ -224,11 +201,11 @@ impl Projects {
     ///
     /// # Errors
     /// `not_found` for no such project or no such member; `unavailable`.
-    pub async fn remove_member(self: Arc<Self>, by: UserId, input: RemoveMember) -> Result<Answer> {
+    pub async fn remove_member(self: Arc<Self>, by: UserId, input: RemoveMember) -> Result<Json<MemberRemoved>> {
         let RemoveMember { project_id, user_id } = input;
         let slot = self.bus.reserve().await?;
-        let data = MemberRemoved { project_id: project_id.clone(), user_id: user_id.clone(), own: true };
-        let answer = Answer::json(&data);
+        let data = MemberRemoved { project_id: project_id.clone(), user_id: user_id.clone() };
+        let answer = Json(data.clone());
         let sent = {
             let mut open = self.open.lock();
             open.entry(&project_id)?.members.remove(&user_id).ok_or_else(Error::not_found)?;
@@ -243,10 +220,10 @@ impl Projects {
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
-    pub async fn remove(self: Arc<Self>, by: UserId, input: Named) -> Result<Answer> {
+    pub async fn remove(self: Arc<Self>, by: UserId, input: Named) -> Result<Json<Removed>> {
         let slot = self.bus.reserve().await?;
-        let data = Removed { project_id: input.project_id.clone(), own: true };
-        let answer = Answer::json(&data);
+        let data = Removed { project_id: input.project_id.clone() };
+        let answer = Json(data.clone());
         let sent = {
             let mut open = self.open.lock();
             open.entry(&input.project_id)?;

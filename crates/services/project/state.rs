@@ -84,12 +84,12 @@ mod tests {
 
     fn registered() -> Event {
         let project_id: ProjectId = "p1".parse().expect("an id");
-        Event::new(REGISTERED, Registered { project_id, name: "one".into(), root: "/one".into(), own: true })
+        Event::new(REGISTERED, Registered { project_id, name: "one".into(), root: "/one".into() })
     }
 
     fn member(user: &str, membership: Membership) -> Event {
         let user_id: UserId = user.parse().expect("an id");
-        Event::new(MEMBER_SET, MemberSet { project_id: "p1".parse().expect("an id"), user_id, membership, own: true })
+        Event::new(MEMBER_SET, MemberSet { project_id: "p1".parse().expect("an id"), user_id, membership })
     }
 
     fn folded(events: Vec<Event>) -> ProjectState {
@@ -119,10 +119,7 @@ mod tests {
         let user: UserId = "u1".parse().expect("an id");
         let mut events = vec![registered(), member("u1", Membership::Viewer), member("u1", Membership::Owner)];
         assert_eq!(folded(events.clone()).members.get(&user), Some(&Membership::Owner));
-        events.push(Event::new(
-            REMOVED,
-            super::super::contract::Removed { project_id: "p1".parse().expect("an id"), own: true },
-        ));
+        events.push(Event::new(REMOVED, super::super::contract::Removed { project_id: "p1".parse().expect("an id") }));
         let state = folded(events);
         assert!(state.members.is_empty() && !state.is_open());
     }

@@ -6,30 +6,18 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
 use tidings_core::{Code, Error, Result, UserId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     SessionId,
     agent::Request,
+    answer::Sent,
     inbox::Letter,
     input::{CancelMessage, ResolvePermission, SendMessage},
     registry::{Control, Ear, Live, Reason},
     sessions::{Sessions, ended},
 };
-
-/// What became of a message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct MessageAccepted {
-    /// The session.
-    pub session_id: SessionId,
-    /// The message.
-    pub message_id: String,
-    /// Whether it waits until the agent is free.
-    pub queued: bool,
-}
 
 impl Sessions {
     /// Passes a message to a program: a line on its standard input, or what its agent's format has for
@@ -38,7 +26,7 @@ impl Sessions {
     /// # Errors
     /// `not_found`; `conflict` when the session has ended, takes no messages, or knows the key with
     /// another content; `overloaded` when too many wait; `unavailable`.
-    pub async fn send_message(self: Arc<Self>, user: UserId, input: SendMessage) -> Result<MessageAccepted> {
+    pub async fn send_message(self: Arc<Self>, user: UserId, input: SendMessage) -> Result<Sent> {
         let live = self.live(&input.session_id).await?;
         let shown = self.config.redaction.redact(&input.content).into_owned();
         let letter = Letter::new(user, input, shown);
@@ -51,7 +39,7 @@ impl Sessions {
             }
             Ear::Agent(requests) => ask(requests, |reply| Request::Message { letter, reply }).await?,
         };
-        Ok(MessageAccepted { session_id, message_id, queued })
+        Ok(Sent { session_id, message_id, queued })
     }
 
     /// Takes a message back that waits for a busy agent.

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidings_core::{Event, Message, Seq, Timestamp, UserId};
@@ -38,7 +39,7 @@ const VALUE_BYTES: usize = 2 * 1024;
 const OPEN: usize = 1024;
 
 /// What the agent does, as its events tell. A paused or ended session overrides it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Activity {
     /// It has answered, and was asked nothing since.
@@ -52,7 +53,7 @@ pub enum Activity {
 }
 
 /// A message of the agent, or to its subagent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Spoken {
     /// Its newest event.
@@ -81,7 +82,7 @@ impl Spoken {
 }
 
 /// A tool call.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tool {
     /// The event of its start.
@@ -112,7 +113,7 @@ pub struct Tool {
 }
 
 /// A subagent that runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Subagent {
     /// The tool call that it runs in.
@@ -126,7 +127,7 @@ pub struct Subagent {
 }
 
 /// A permission request that waits.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Permission {
     /// The request.
@@ -146,7 +147,7 @@ pub struct Permission {
 }
 
 /// A message that waits until the agent is free.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Queued {
     /// The message.
@@ -162,7 +163,7 @@ pub struct Queued {
 }
 
 /// The agent's plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Plan {
     /// How many parts are done.
     pub current: u64,
@@ -173,7 +174,7 @@ pub struct Plan {
 }
 
 /// What all turns used together.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Totals {
     /// How many turns were completed.
@@ -191,7 +192,7 @@ pub struct Totals {
 }
 
 /// How the newest turn ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Turn {
     /// Whether it did what was asked.
@@ -205,7 +206,7 @@ pub struct Turn {
 }
 
 /// What is known of the agent inside a session.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Conversation {
     /// The agent's own id of it: what it is resumed by.

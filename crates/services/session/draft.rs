@@ -6,6 +6,7 @@
 
 use std::any::Any;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidings_core::{Event, Message, projection::Draft};
 
@@ -18,7 +19,7 @@ use super::contract::{
 pub const DRAFT_BYTES: usize = 1 << 20;
 
 /// What a block in progress is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DraftKind {
     /// What is said.
@@ -28,7 +29,7 @@ pub enum DraftKind {
 }
 
 /// A block of a message that is being made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InProgress {
     /// The message.

@@ -3,6 +3,7 @@
 //! Guarantees: what parses and validates is bounded; an id is one segment of a name.
 //! It is not the judgement of who may: that is each row's.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::{Validate, ValidationError};
 
@@ -17,7 +18,7 @@ pub const MESSAGE_BYTES: usize = 32 * 1024;
 pub const COMMAND_BYTES: usize = 64 * 1024;
 
 /// Input of `session.start`: an `agent` or a `command`, not both.
-#[derive(Debug, Clone, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StartSession {
     /// Where it runs.
@@ -48,7 +49,7 @@ pub struct StartSession {
 }
 
 /// Input of `session.list`.
-#[derive(Debug, Clone, Default, Deserialize, Validate)]
+#[derive(Debug, Clone, Default, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ListSessions {
     /// Only those of this project.
@@ -67,7 +68,7 @@ pub struct ListSessions {
 }
 
 /// Input of `session.get`, `.cancel`, `.interrupt`, `.pause` and `.resume`.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OneSession {
     /// The session.
@@ -75,7 +76,7 @@ pub struct OneSession {
 }
 
 /// Input of `session.send_message`.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SendMessage {
     /// The session.
@@ -90,7 +91,7 @@ pub struct SendMessage {
 }
 
 /// Input of `session.cancel_message`.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CancelMessage {
     /// The session.
@@ -101,7 +102,7 @@ pub struct CancelMessage {
 }
 
 /// Input of `session.resolve_permission`: an `optionId`, or a `decision` of which the request has an option.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[validate(schema(function = "an_answer"))]
 pub struct ResolvePermission {
@@ -131,7 +132,7 @@ fn an_answer(input: &ResolvePermission) -> Result<(), ValidationError> {
 }
 
 /// Input of `session.output`.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReadOutput {
     /// The session.

@@ -1,6 +1,6 @@
 //! Agent sessions: a program runs in a project, and everybody who may can watch it live.
 //!
-//! - [`contract`]: events; [`input`]: what the commands take; [`state`]: the projection.
+//! - [`contract`]: events; [`input`], [`answer`]: what the commands take and give; [`state`]: the projection.
 //! - [`config`]: agents, limits.
 //! - [`Sessions`]: the service. One task a session (`run`), which owns its program ([`crate::programs`]),
 //!   its output (`reader`, `output`), its standard input (`inbox`) and its events (`telling`).
@@ -14,6 +14,7 @@
 
 mod adapter;
 mod agent;
+pub mod answer;
 mod asking;
 mod attend;
 pub mod config;
@@ -37,7 +38,6 @@ mod telling;
 #[cfg(test)]
 mod tests;
 
-pub use asking::MessageAccepted;
 pub use config::{AdapterKind, AgentConfig, Limits, SessionConfig, Stdin};
 pub use contract::{SessionId, Status};
 pub use reading::{Brief, OUTPUT_BYTES, Page};

@@ -6,11 +6,11 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::value::RawValue;
 use tidings_core::{
     Error, Message, Result, Seq, Timestamp, UserId,
-    projection::{ListStates, View},
+    projection::{ListStates, Snapshot, View},
 };
 
 use super::{
@@ -32,7 +32,7 @@ const BATCH: usize = 200;
 pub const OUTPUT_BYTES: usize = 8 * 1024 * 1024;
 
 /// A session in a list: what its state says, but for the transcript.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Brief {
     /// The session.
@@ -71,9 +71,9 @@ impl Sessions {
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
-    pub async fn get(self: Arc<Self>, id: SessionId) -> Result<Box<RawValue>> {
+    pub async fn get(self: Arc<Self>, id: SessionId) -> Result<Snapshot<SessionState>> {
         let view = self.ports.states.get(DOMAIN, id.as_str()).await?;
-        view.map(|view| view.state.snapshot()).ok_or_else(Error::not_found)
+        view.ok_or_else(Error::not_found)?.snapshot().ok_or_else(Error::internal)
     }
 
     /// Sessions that `visible` lets through, newest first. It is asked with id, owner and project.

@@ -11,7 +11,6 @@ use futures_util::FutureExt;
 use tidings_core::{
     BoxFuture, Code, Error, Result, UserId,
     bus::EventBus,
-    command::Answer,
     projection::{ListStates, States},
     runtime::{Clock, Tasks},
 };
@@ -74,10 +73,10 @@ impl std::fmt::Debug for Sessions {
 }
 
 /// The answer made of what a call gives, as a row of commands wants it.
-pub fn answer_with<T>(
+pub fn answer_with<T, R>(
     call: impl Future<Output = Result<T>> + Send + 'static,
-    make: impl FnOnce(T) -> Answer + Send + 'static,
-) -> BoxFuture<'static, Result<Answer>> {
+    make: impl FnOnce(T) -> R + Send + 'static,
+) -> BoxFuture<'static, Result<R>> {
     Box::pin(call.map(|result| result.map(make)))
 }
 

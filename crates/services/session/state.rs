@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidings_core::{
     Event, Message, Seq, Timestamp, UserId,
@@ -35,7 +36,7 @@ pub const USER_MESSAGES: usize = 10;
 const USER_MESSAGE_BYTES: usize = 1024;
 
 /// How much there is of a session.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Counts {
     /// Durable messages of its channel.
@@ -47,7 +48,7 @@ pub struct Counts {
 }
 
 /// Why a session ended in an error.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// For programs.
     pub code: String,
@@ -56,7 +57,7 @@ pub struct Failure {
 }
 
 /// A piece of output.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Chunk {
     /// Its message.
     pub seq: Seq,
@@ -74,7 +75,7 @@ impl Chunk {
 }
 
 /// A message of a user.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Said {
     /// Its message in the channel.
@@ -93,7 +94,7 @@ pub struct Said {
 }
 
 /// The state of a session: the fold of its channel. Its JSON is the snapshot.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SessionState {
     /// The session; none before its first event.

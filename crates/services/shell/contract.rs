@@ -4,10 +4,9 @@
 //! `shell.exit` and `shell.error`.
 //! It is not the service, and it names no channel: that is the handler's.
 
-use std::sync::Arc;
-
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tidings_core::{Event, Result, Timestamp, command::check, handler::EventRow};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tidings_core::Timestamp;
 use validator::Validate;
 
 use crate::project::ProjectId;
@@ -22,34 +21,27 @@ pub const MAX_COLS: u16 = 500;
 /// The most rows of a terminal.
 pub const MAX_ROWS: u16 = 200;
 
-/// The type of [`Opened`].
-pub const OPENED: &str = "shell.opened";
-/// The type of [`Output`].
-pub const OUTPUT: &str = "shell.output";
-/// The type of [`Resized`].
-pub const RESIZED: &str = "shell.resized";
-/// The type of [`Exited`].
-pub const EXIT: &str = "shell.exit";
-/// The type of [`Failed`].
-pub const ERROR: &str = "shell.error";
+tidings_core::events! {
+    /// What the service tells of a terminal.
+    pub const EVENTS;
 
-/// The event types of the service. `shell.summary` is a copy in the project's channel, made by the
-/// handler at each start and end.
-pub const EVENTS: &[EventRow] = &[
-    EventRow { event_type: OPENED, durable: true, doc: "A terminal was opened." },
-    EventRow { event_type: OUTPUT, durable: true, doc: "The program wrote to its terminal." },
-    EventRow { event_type: RESIZED, durable: true, doc: "The terminal has another size; the program knows." },
-    EventRow { event_type: EXIT, durable: true, doc: "The program exited, by itself or because it was to." },
-    EventRow { event_type: ERROR, durable: true, doc: "The terminal ended by a failure or a stop of the server." },
-    EventRow {
-        event_type: crate::project::contract::SHELL_SUMMARY,
-        durable: true,
-        doc: "How a terminal of the project is; a copy for its board.",
-    },
-];
+    /// A terminal was opened.
+    OPENED = "shell.opened": durable Opened,
+        r#"{"terminalId":"t1","projectId":"p1","title":"bash","cols":80,"rows":24,"hosted":true}"#;
+    /// The program wrote to its terminal.
+    OUTPUT = "shell.output": durable Output,
+        r#"{"terminalId":"t1","data":"\u001b[32m$\u001b[m ls\r\n","offset":0}"#;
+    /// The terminal has another size, and the program knows.
+    RESIZED = "shell.resized": durable Resized, r#"{"terminalId":"t1","cols":120,"rows":40}"#;
+    /// The program exited, by itself or because it was told to.
+    EXIT = "shell.exit": durable Exited, r#"{"terminalId":"t1","code":0,"signal":null,"reason":"exited"}"#;
+    /// The terminal ended by a failure or a stop of the server.
+    ERROR = "shell.error": durable Failed,
+        r#"{"terminalId":"t1","code":"server_stopped","message":"the server stopped while the terminal was open"}"#;
+}
 
 /// How a terminal is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Its start has not been told yet.
@@ -97,7 +89,7 @@ pub struct Board {
 }
 
 /// `shell.opened`: the first event of a terminal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Opened {
     /// The terminal.
@@ -130,7 +122,7 @@ pub struct Opened {
 }
 
 /// `shell.output`: what the program wrote, at most 32 KiB, cut between characters.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Output {
     /// The terminal.
@@ -144,7 +136,7 @@ pub struct Output {
 }
 
 /// `shell.resized`: from here on the output is for this size. The last resize wins.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Resized {
     /// The terminal.
@@ -158,7 +150,7 @@ pub struct Resized {
 }
 
 /// Why a program exited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// By itself.
@@ -171,7 +163,7 @@ pub enum Cause {
 }
 
 /// `shell.exit`, an end: the program is gone, and everything that ran in the terminal with it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Exited {
     /// The terminal.
@@ -192,7 +184,7 @@ pub struct Exited {
 
 /// `shell.error`, an end. Codes of the service: `spawn_failed`, `output_lost`, `start_lost`,
 /// `server_stopped`, `internal`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Failed {
     /// The terminal.
@@ -206,16 +198,6 @@ pub struct Failed {
     /// For the board.
     #[serde(skip)]
     pub board: Option<Board>,
-}
-
-/// The data of an event as its type, checked.
-///
-/// # Errors
-/// `invalid_data` when it is not of this type, or a field breaks its rule.
-pub fn read<T: DeserializeOwned + Validate + Send + Sync + 'static>(event: &Event) -> Result<Arc<T>> {
-    let data = event.payload.typed::<T>()?;
-    check(&*data)?;
-    Ok(data)
 }
 
 fn unnamed() -> String {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidings_core::{Error, Result as Outcome};
 use validator::{Validate, ValidationError};
@@ -22,7 +23,7 @@ const VARIABLES: usize = 64;
 const VARIABLES_BYTES: usize = 64 * 1024;
 
 /// Input of `shell.open`.
-#[derive(Debug, Clone, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OpenShell {
     /// Where it runs.
@@ -59,7 +60,7 @@ fn default_rows() -> u16 {
 }
 
 /// Input of `shell.list`.
-#[derive(Debug, Clone, Default, Deserialize, Validate)]
+#[derive(Debug, Clone, Default, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ListShells {
     /// Only those of this project.
@@ -78,7 +79,7 @@ pub struct ListShells {
 }
 
 /// Input of `shell.get` and `shell.close`.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OneShell {
     /// The terminal.
@@ -86,7 +87,7 @@ pub struct OneShell {
 }
 
 /// How bytes are written in JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Encoding {
     /// As a text; its bytes are UTF-8.
@@ -97,7 +98,7 @@ pub enum Encoding {
 }
 
 /// Input of `shell.input`.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TypeInput {
     /// The terminal.
@@ -138,7 +139,7 @@ impl TypeInput {
 }
 
 /// Input of `shell.resize`.
-#[derive(Debug, Clone, Deserialize, Validate)]
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ResizeShell {
     /// The terminal.

@@ -1,6 +1,6 @@
 //! Terminals: a program runs in a pseudo-terminal of a project, and everybody who may sees the same screen.
 //!
-//! - [`contract`]: events; [`input`]: what the commands take; [`state`]: the projection, whose [`display`] keeps
+//! - [`contract`]: events; [`input`] and [`answer`]: what the commands take and give; [`state`]: the projection, whose [`display`] keeps
 //!   the screen; [`config`]: limits.
 //! - [`Shells`]: the service. One task a terminal (`run`), which owns its program ([`crate::programs`]), its
 //!   bytes (`pump`) and its events ([`crate::telling`]).
@@ -11,6 +11,7 @@
 //! watched it for longer than configured.
 //! It is not a sandbox: what separates programs from the server is `[run] user` or a wrapper.
 
+pub mod answer;
 pub mod config;
 pub mod contract;
 pub mod display;
@@ -28,5 +29,5 @@ mod tests;
 pub use config::ShellConfig;
 pub use contract::{Status, TerminalId};
 pub use reading::{Brief, Page};
-pub use shells::{InputAccepted, ShellPorts, Shells};
+pub use shells::{ShellPorts, Shells};
 pub use state::{ShellReducer, ShellState};

@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::value::RawValue;
 use tidings_core::{
     Error, Result, Timestamp, UserId,
-    projection::{ListStates, View},
+    projection::{ListStates, Snapshot, View},
 };
 
 use super::{
@@ -29,7 +29,7 @@ const SCAN: usize = 2_000;
 const BATCH: usize = 100;
 
 /// A terminal in a list: what its state says, but for the screen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Brief {
     /// The terminal.
@@ -72,9 +72,9 @@ impl Shells {
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
-    pub async fn get(self: Arc<Self>, id: TerminalId) -> Result<Box<RawValue>> {
+    pub async fn get(self: Arc<Self>, id: TerminalId) -> Result<Snapshot<ShellState>> {
         let view = self.ports.states.get(ShellState::DOMAIN, id.as_str()).await?;
-        view.map(|view| view.state.snapshot()).ok_or_else(Error::not_found)
+        view.and_then(|view| view.snapshot()).ok_or_else(Error::not_found)
     }
 
     /// Terminals that `visible` lets through, newest first. It is asked with id, owner and project.

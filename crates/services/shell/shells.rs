@@ -6,7 +6,6 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use serde::Serialize;
 use tidings_core::{
     Code, Error, Result, UserId,
     bus::EventBus,
@@ -16,6 +15,7 @@ use tidings_core::{
 use tokio::sync::oneshot;
 
 use super::{
+    answer::Typed,
     config::ShellConfig,
     contract::TerminalId,
     input::{OpenShell, ResizeShell, TypeInput},
@@ -54,19 +54,6 @@ impl std::fmt::Debug for ShellPorts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ShellPorts")
     }
-}
-
-/// What became of an input.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct InputAccepted {
-    /// The terminal.
-    pub terminal_id: TerminalId,
-    /// Its number, if it had one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub input_seq: Option<u64>,
-    /// Whether it was there before and nothing happened now.
-    pub repeated: bool,
 }
 
 /// The service of terminals.
@@ -141,12 +128,12 @@ impl Shells {
     /// # Errors
     /// `invalid_data` for what is no base64, or too long; `conflict` for a hole in `inputSeq`, or when the
     /// terminal has ended; `overloaded` while the program does not read; `not_found`.
-    pub async fn input(self: Arc<Self>, user: UserId, input: TypeInput) -> Result<InputAccepted> {
+    pub async fn input(self: Arc<Self>, user: UserId, input: TypeInput) -> Result<Typed> {
         let bytes = input.bytes()?;
         let live = self.live(&input.terminal_id).await?;
         let taken = live.take(user, input.writer, input.input_seq, bytes)?;
         let TypeInput { terminal_id, input_seq, .. } = input;
-        Ok(InputAccepted { terminal_id, input_seq, repeated: taken == Taken::Repeated })
+        Ok(Typed { terminal_id, input_seq, repeated: taken == Taken::Repeated })
     }
 
     /// Makes a terminal another size. The last one wins. Resolves when its event is durable; the same size

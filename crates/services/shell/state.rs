@@ -4,6 +4,7 @@
 //! it; ephemeral and unknown messages change nothing but the time.
 //! It is not the whole output: that is in the channel's history.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidings_core::{Event, Message, Timestamp, UserId, projection::Reducer};
 
@@ -17,7 +18,7 @@ use super::{
 use crate::{project::ProjectId, telling::Told};
 
 /// Why a terminal ended in an error.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// For programs.
     pub code: String,
@@ -26,7 +27,7 @@ pub struct Failure {
 }
 
 /// The state of a terminal: the fold of its channel. Its JSON is the snapshot.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ShellState {
     /// The terminal; none before its first event.

@@ -11,6 +11,7 @@ use axum::{
     extract::{ConnectInfo, Extension, State},
 };
 use http::{HeaderMap, StatusCode};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidings_core::{
     Code, Error, Grant, Timestamp, UserId,
@@ -20,21 +21,23 @@ use tidings_core::{
 
 use super::{Shared, access::Caller, address::client_address, body::Json, problem::Problem};
 
-#[derive(Deserialize)]
+/// What a login takes.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Credentials {
     username: String,
     password: Secret,
 }
 
-#[derive(Deserialize)]
+/// What a refresh takes.
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct RefreshBody {
     refresh_token: Secret,
 }
 
 /// Who the caller is, and what it may do.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Me {
     user: MeUser,
@@ -44,7 +47,8 @@ pub(super) struct Me {
     expires_at: Option<Timestamp>,
 }
 
-#[derive(Serialize)]
+/// Who the caller is.
+#[derive(Serialize, JsonSchema)]
 struct MeUser {
     id: UserId,
     /// Absent for a token that another application minted.

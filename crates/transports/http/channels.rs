@@ -10,8 +10,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
-use tidings_core::{Action, Channel, Code, Error, Pattern, Principal, Result};
+use tidings_core::{Action, Channel, Code, Epoch, Error, Message, Pattern, Principal, Result, Seq};
 use tidings_engine::{
     gate::{History, HistoryQuery},
     hub::ChannelView,
@@ -27,7 +28,8 @@ use super::{
 /// The most messages of one page of history.
 const MAX_HISTORY: u64 = 1000;
 
-#[derive(Serialize)]
+/// A page of the live channels.
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Channels {
     channels: Vec<ChannelView>,
     /// For the next page; absent on the last one.
@@ -101,7 +103,7 @@ pub(super) async fn history(
     };
     query.finish()?;
     let history = state.gate.history(&principal, &channel, asked).await?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], history_json(&history)).into_response())
+    Ok(([(header::CONTENT_TYPE, "application/json")], history_json(history)).into_response())
 }
 
 /// Patterns over event types, separated by commas; none means all.
@@ -114,15 +116,40 @@ fn patterns(text: Option<String>) -> Result<Vec<Pattern>> {
     text.split(',').map(parse).collect()
 }
 
-/// The page as JSON. The messages write themselves: they are the same text as on the live side.
-fn history_json(history: &History) -> String {
-    let events: Vec<String> = history.events.iter().map(|message| message.to_json(0)).collect();
-    let mut rest = serde_json::json!({
-        "epoch": history.epoch, "first": history.first, "head": history.head, "more": history.more,
-    });
-    if let Some(next) = history.next {
-        rest["next"] = next.into();
+/// What a page of history says beside its events.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Page {
+    /// The numbering.
+    epoch: Epoch,
+    /// The oldest kept number.
+    first: Seq,
+    /// The newest number.
+    head: Seq,
+    /// Whether more follow in the direction of the query.
+    more: bool,
+    /// Where to go on: the next query's `after`, or its `before` when paging backwards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<Seq>,
+}
+
+/// The schema of a page of history.
+pub(super) fn history_shape(generator: &mut SchemaGenerator) -> Schema {
+    let mut shape = Page::json_schema(generator);
+    let events = generator.subschema_for::<Vec<Message>>();
+    if let Some(properties) = shape.get_mut("properties").and_then(serde_json::Value::as_object_mut) {
+        properties.insert("events".to_owned(), events.into());
     }
+    if let Some(required) = shape.get_mut("required").and_then(serde_json::Value::as_array_mut) {
+        required.push("events".into());
+    }
+    shape
+}
+
+/// The page as JSON. The messages write themselves: they are the same text as on the live side.
+fn history_json(history: History) -> String {
+    let events: Vec<String> = history.events.iter().map(|message| message.to_json(0)).collect();
+    let History { epoch, first, head, more, next, .. } = history;
+    let rest = serde_json::to_string(&Page { epoch, first, head, more, next }).expect("a page serialises");
     // The rest is an object, too: without its opening brace it goes on where the events end.
-    format!(r#"{{"events":[{}],{}"#, events.join(","), &rest.to_string()[1..])
+    format!(r#"{{"events":[{}],{}"#, events.join(","), &rest[1..])
 }

@@ -7,9 +7,10 @@
 use std::borrow::Cow;
 
 use axum::{Json as Answer, extract::State};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tidings_core::{Channel, Code, Epoch, Error, Payload, Result, Seq, bus::Placed};
+use tidings_core::{Channel, Code, Epoch, Error, EventType, Payload, Result, Seq, bus::Placed};
 use tidings_engine::gate::NewEvent;
 
 use super::{
@@ -22,17 +23,27 @@ use super::{
 /// The most events of one request.
 pub(super) const MAX_EVENTS: usize = 1000;
 
-/// An event as it comes in. Names stay texts here: what is wrong with one has a code of its own.
-#[derive(Deserialize)]
+/// An event as a producer sends it.
+// Names stay texts here: what is wrong with one has a code of its own.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Incoming<'a> {
+#[schemars(rename = "NewEvent")]
+pub(super) struct Incoming<'a> {
+    /// Its type.
     #[serde(borrow)]
+    #[schemars(with = "EventType")]
     r#type: Text<'a>,
+    /// Where; by default what the ids in `data` name.
     #[serde(borrow)]
+    #[schemars(with = "Option<Channel>")]
     channel: Option<Text<'a>>,
+    /// An idempotency id: a repeat within 24 hours gives the first place.
     #[serde(borrow)]
+    #[schemars(with = "Option<String>")]
     id: Option<Text<'a>>,
+    /// Its data, which is passed on byte for byte.
     #[serde(borrow)]
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     data: &'a RawValue,
 }
 
@@ -41,12 +52,15 @@ struct Incoming<'a> {
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-#[derive(Serialize)]
+/// Where events were put, in the order of the request.
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Results {
     results: Vec<Outcome>,
 }
 
-#[derive(Serialize)]
+/// Where an event was put.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PlacedEvent")]
 struct Outcome {
     channel: Channel,
     /// Absent for an ephemeral event, as `seq`.

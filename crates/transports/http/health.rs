@@ -1,4 +1,4 @@
-//! For operators: liveness, readiness, metrics; and the refusal of new work while the server is stopping.
+//! For operators: liveness, readiness, metrics; the documents; and the refusal of new work while the server is stopping.
 //!
 //! Guarantees: liveness answers always; neither health route asks for a token or tells more than its state.
 //! It is not the probe: that is the hub's.
@@ -13,14 +13,17 @@ use axum::{
 };
 use futures_util::FutureExt;
 use http::{Method, header};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tidings_core::Error;
 
 use super::{Shared, access::Caller, problem::Problem, readiness::draining};
 
-#[derive(Serialize)]
+/// That it is well.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Health {
+    /// `live` or `ready`.
     status: &'static str,
     /// How long the delivery of the probe took.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,6 +52,16 @@ pub(super) async fn metrics(State(state): State<Shared>, request: Request) -> Re
     }
     let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     Ok((content_type, (state.metrics_render)()).into_response())
+}
+
+/// The routes and commands as an OpenAPI document, for everybody.
+pub(super) async fn openapi(State(state): State<Shared>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], state.documents.openapi.clone()).into_response()
+}
+
+/// The channels, messages and commands as an AsyncAPI document, for everybody.
+pub(super) async fn asyncapi(State(state): State<Shared>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], state.documents.asyncapi.clone()).into_response()
 }
 
 /// Refuses what would change something while the server is stopping; reads go on until the end.

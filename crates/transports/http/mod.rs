@@ -16,6 +16,7 @@ mod body;
 mod channels;
 mod commands;
 mod config;
+mod document;
 mod events;
 mod health;
 mod observe;
@@ -40,7 +41,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub use address::{InvalidNetwork, Network, client_address};
 pub use config::{HttpConfig, InvalidOrigin, cors};
-pub use problem::Problem;
+pub use document::ROUTES;
+pub use problem::{Problem, problem_shape};
 pub use readiness::Readiness;
 pub use rows::RowConflict;
 
@@ -59,6 +61,8 @@ pub struct HttpState {
     pub metrics_render: Arc<dyn Fn() -> String + Send + Sync>,
     /// Whether the server should get traffic.
     pub readiness: Arc<Readiness>,
+    /// What the server says of itself to programs.
+    pub documents: Arc<Documents>,
     /// Limits and policies.
     pub config: HttpConfig,
 }
@@ -67,6 +71,15 @@ impl fmt::Debug for HttpState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpState").field("config", &self.config).finish_non_exhaustive()
     }
+}
+
+/// The documents that are served, made once at the start. They hold no secret.
+#[derive(Debug, Default)]
+pub struct Documents {
+    /// OpenAPI, as JSON.
+    pub openapi: String,
+    /// AsyncAPI, as JSON.
+    pub asyncapi: String,
 }
 
 /// The state as handlers get it.
@@ -83,24 +96,6 @@ pub enum SetupError {
     Rows(#[from] RowConflict),
 }
 
-/// The routes of the server's own, without the domains'. Rows are held against this list.
-const OWN_ROUTES: &[&str] = &[
-    "/api/auth/login",
-    "/api/auth/refresh",
-    "/api/auth/logout",
-    "/api/auth/me",
-    "/api/users",
-    "/api/users/{id}",
-    "/api/users/{id}/revoke",
-    "/api/events",
-    "/api/channels",
-    "/api/channels/{channel}",
-    "/api/channels/{channel}/events",
-    "/health/live",
-    "/health/ready",
-    "/metrics",
-];
-
 /// All routes, with everything around them: request ids, the access log, counters, CORS, the
 /// catching of panics, and the refusal of new work while the server is stopping.
 ///
@@ -108,7 +103,7 @@ const OWN_ROUTES: &[&str] = &[
 /// [`SetupError`] when the configuration or the rows of the domains contradict themselves.
 pub fn router(state: HttpState) -> Result<Router, SetupError> {
     let cors = cors(&state.config.cors_origins)?;
-    let domains = rows::mount(state.gate.commands(), OWN_ROUTES)?;
+    let domains = rows::mount(state.gate.commands(), &document::own_paths())?;
     observe::describe();
     let state: Shared = Arc::new(state);
     let router = own_routes()
@@ -138,4 +133,6 @@ fn own_routes() -> Router<Shared> {
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(health::metrics))
+        .route("/openapi.json", get(health::openapi))
+        .route("/asyncapi.json", get(health::asyncapi))
 }

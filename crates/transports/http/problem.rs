@@ -12,6 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, Method, StatusCode, header};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use tidings_core::{Code, Error};
 
@@ -26,15 +27,26 @@ pub struct Problem {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Refused(pub(super) Code);
 
-#[derive(Serialize)]
+/// An error over HTTP: RFC 9457, and the fields that an error has everywhere.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
 struct Body<'a> {
+    /// Always `about:blank`: the code says more.
     // No page describes a problem apart from its code, and for that RFC 9457 has this very value.
     r#type: &'static str,
+    /// The name of the status.
     title: &'static str,
+    /// The status.
     status: u16,
+    /// For people: the message.
     detail: &'a str,
     #[serde(flatten)]
     error: &'a Error,
+}
+
+/// The schema of every error over HTTP.
+pub fn problem_shape(generator: &mut SchemaGenerator) -> Schema {
+    Body::<'static>::json_schema(generator)
 }
 
 impl Problem {

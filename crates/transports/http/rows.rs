@@ -144,7 +144,7 @@ mod tests {
     }
 
     fn conflict(rows: &[Row]) -> Option<String> {
-        check(rows, super::super::OWN_ROUTES).err().map(|conflict| conflict.to_string())
+        check(rows, &super::super::document::own_paths()).err().map(|conflict| conflict.to_string())
     }
 
     #[test]

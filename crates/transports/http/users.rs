@@ -5,6 +5,7 @@
 
 use axum::{Json as Answer, extract::State};
 use http::{HeaderName, StatusCode, header};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tidings_core::{
     Error, Result, UserId,
@@ -19,7 +20,8 @@ use super::{
     problem::Problem,
 };
 
-#[derive(Serialize)]
+/// A page of users.
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Users {
     users: Vec<User>,
     /// For the next page; absent on the last one.

@@ -10,14 +10,13 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Value, value::RawValue};
-use smol_str::SmolStr;
 use tidings_core::{
     Channel, Code, Error, EventType, Payload, Result, Seq,
     bus::Placed,
     command::Answer,
-    identity::Secret,
     message::Epoch,
     outlet::{Ending, Said},
 };
@@ -29,6 +28,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     SocketIoTransport,
+    argument::{Nothing, Publish, Refresh, Refreshed, Which},
     mailbox::{Incoming, Next},
     publishing::Pending,
     session::Session,
@@ -65,16 +65,24 @@ struct Asked {
     request: Option<u64>,
 }
 
-#[derive(Serialize)]
-struct Ok<T> {
+/// What is answered when all is well.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Ok<T> {
+    /// That all is well.
+    #[schemars(extend("const" = true))]
     ok: bool,
     #[serde(flatten)]
     rest: T,
 }
 
-#[derive(Serialize)]
-struct Failed<'a> {
+/// What is answered when it is not.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Refused")]
+pub(super) struct Failed<'a> {
+    /// That it is not.
+    #[schemars(extend("const" = false))]
     ok: bool,
+    /// Why.
     error: &'a Error,
 }
 
@@ -159,13 +167,6 @@ impl Asked {
     }
 
     fn unsubscribe(&self, argument: &RawValue) -> Result<()> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Which {
-            One(String),
-            Several(Vec<String>),
-            All { all: bool },
-        }
         let which = serde_json::from_str(argument.get())
             .map_err(|_| Error::bad_request("unsubscribe takes a channel, an array of channels, or {all: true}"))?;
         let names = match which {
@@ -176,16 +177,12 @@ impl Asked {
         };
         let channels: Option<Vec<Channel>> =
             names.map(|names| names.iter().map(|name| name.parse()).collect::<Result<_>>()).transpose()?;
-        let answer = answer(self.request, &serde_json::json!({ "ok": true }));
+        let answer = answer(self.request, &Ok { ok: true, rest: Nothing {} });
         self.session.connection.unsubscribe(channels.as_deref(), answer);
         Result::Ok(())
     }
 
     async fn refresh(&self, argument: &RawValue) -> Result<()> {
-        #[derive(Deserialize)]
-        struct Refresh {
-            token: Secret,
-        }
         let refresh: Refresh =
             serde_json::from_str(argument.get()).map_err(|_| Error::bad_request("auth.refresh takes {token}"))?;
         let connection = &self.session.connection;
@@ -197,21 +194,11 @@ impl Asked {
         connection.set_principal(principal);
         self.session.warned.store(false, Ordering::SeqCst);
         self.transport.parts.gate.rejudge(connection, connection.channels(), |_| true).await;
-        self.answer(&serde_json::json!({ "ok": true, "expiresAt": expires_at }));
+        self.answer(&Ok { ok: true, rest: Refreshed { expires_at } });
         Result::Ok(())
     }
 
     async fn publish(self, argument: &RawValue, permit: OwnedSemaphorePermit) {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Publish<'a> {
-            channel: Value,
-            r#type: Value,
-            #[serde(borrow)]
-            data: &'a RawValue,
-            #[serde(default)]
-            id: Option<SmolStr>,
-        }
         let parsed: Result<NewEvent> = serde_json::from_str::<Publish<'_>>(argument.get())
             .map_err(|_| Error::bad_request("publish takes {channel, type, data, id?}"))
             .and_then(|publish| {
@@ -292,10 +279,14 @@ fn text<'a>(value: &'a Value, field: &str) -> Result<&'a str> {
     value.as_str().ok_or_else(|| Error::bad_request(format!("publish: {field} is a text")))
 }
 
-#[derive(Serialize)]
-struct PlacedAnswer {
+/// Where an event was put.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct PlacedAnswer {
+    /// Where.
     channel: Channel,
+    /// The numbering.
     epoch: Epoch,
+    /// Its number; absent for an ephemeral event.
     #[serde(skip_serializing_if = "Option::is_none")]
     seq: Option<Seq>,
 }

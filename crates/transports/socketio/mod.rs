@@ -5,6 +5,7 @@
 //! is not read or not written to, and nobody else notices.
 //! It is not the gate: it parses the wire and asks.
 
+mod argument;
 mod changes;
 mod command;
 mod door;
@@ -45,6 +46,7 @@ use tidings_core::{
 };
 use tidings_engine::{gate::Gate, hub::Hub};
 
+pub use self::argument::{REQUESTS, refused_shape};
 use self::{changes::Changes, line::Line, session::Session};
 
 /// The bounds and periods of the transport.

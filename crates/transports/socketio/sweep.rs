@@ -79,7 +79,7 @@ fn watch_token(transport: &SocketIoTransport, session: &Session) {
     if left <= 0 {
         session.connection.end(&Ending::temporary(Code::TokenExpired, "the token has ended"));
     } else if left <= warning && !session.warned.swap(true, Ordering::SeqCst) {
-        session.connection.notify(&Notice::Expiring(expires_at));
+        session.connection.notify(&Notice::Expiring { expires_at });
     }
 }
 

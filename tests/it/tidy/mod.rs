@@ -5,6 +5,7 @@
 
 mod boundaries;
 mod documents;
+mod events;
 mod files;
 mod handlers;
 

@@ -16,12 +16,13 @@ use std::{
     },
 };
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 use smol_str::SmolStr;
 use tidings_core::{
     Action, Code, Error, Principal, Result, UserId,
-    command::{Answer, Command, Method, Need},
+    command::{Answer, Command, Json, Method, Need, Reply},
 };
 use tidings_testkit::PATIENCE;
 use tokio::sync::{Semaphore, watch};
@@ -29,7 +30,7 @@ use validator::Validate;
 
 use crate::house::{House, Things, channel};
 
-#[derive(Deserialize, Validate)]
+#[derive(Deserialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Say {
     id: UserId,
@@ -39,15 +40,15 @@ struct Say {
     more: Option<serde_json::Value>,
 }
 
-#[derive(Deserialize, Validate)]
+#[derive(Deserialize, Validate, JsonSchema)]
 struct Nothing {}
 
-#[derive(Deserialize, Validate)]
+#[derive(Deserialize, Validate, JsonSchema)]
 struct Fail {
     code: Code,
 }
 
-#[derive(Deserialize, Validate)]
+#[derive(Deserialize, Validate, JsonSchema)]
 struct Own {
     project: SmolStr,
 }
@@ -81,8 +82,26 @@ impl Effects {
 }
 
 /// The answer of the commands: which effect it was.
-fn nth(count: usize) -> Result<Answer> {
-    Ok(Answer::json(&json!({"nth": count})))
+fn nth(count: usize) -> Result<Json<serde_json::Value>> {
+    Ok(Json(json!({"nth": count})))
+}
+
+/// The two forms of an answer.
+enum Either {
+    Text(String),
+    Nth(Json<serde_json::Value>),
+}
+
+impl Reply for Either {
+    fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
+        Json::<serde_json::Value>::schema(generator)
+    }
+    fn into_answer(self) -> Answer {
+        match self {
+            Self::Text(text) => text.into_answer(),
+            Self::Nth(json) => json.into_answer(),
+        }
+    }
 }
 
 /// A row that needs this, and whose call happens at once.
@@ -93,7 +112,7 @@ fn at_once<I>(
     needs: impl Fn(&I) -> Need + Send + Sync + 'static,
 ) -> Command
 where
-    I: DeserializeOwned + Validate + Send + Sync + 'static,
+    I: DeserializeOwned + Validate + JsonSchema + Send + Sync + 'static,
 {
     let effects = effects.clone();
     Command::new(name, route, "", needs, move |_, _: I| ready(nth(effects.happen())))
@@ -107,7 +126,10 @@ fn commanding(input: &Say) -> Need {
 fn say(effects: &Arc<Effects>) -> Command {
     let effects = effects.clone();
     Command::new("thing.say", (Method::Post, "/api/things/{id}/say"), "", commanding, move |_, input: Say| {
-        ready(if input.more.is_some() { Ok(Answer::Text(input.text)) } else { nth(effects.happen()) })
+        ready(match input.more {
+            Some(_) => Ok(Either::Text(input.text)),
+            None => nth(effects.happen()).map(Either::Nth),
+        })
     })
 }
 
@@ -134,7 +156,7 @@ fn fail(effects: &Arc<Effects>) -> Command {
         |_: &Fail| Need::Login,
         move |_, input: Fail| {
             effects.happen();
-            ready(Err(Error::new(input.code, "as asked")))
+            ready(Err::<String, _>(Error::new(input.code, "as asked")))
         },
     )
 }
@@ -145,7 +167,12 @@ fn rows(effects: &Arc<Effects>) -> Vec<Command> {
         Need::Both(Box::new(commanding(input)), Box::new(board))
     };
     let own = |input: &Own| Need::ProjectOwner(input.project.clone());
-    let panics = |_, _| async { panic!("a command of a test") };
+    let panics = |_, _| async {
+        if true {
+            panic!("a command of a test")
+        }
+        Ok(String::new())
+    };
     let panics_route = (Method::Post, "/api/things/panic");
     vec![
         say(effects),

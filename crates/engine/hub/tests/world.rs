@@ -8,7 +8,8 @@ use std::{collections::HashSet, sync::Arc};
 use serde_json::{Value, json};
 use tidings_core::{
     Channel, Event, Message, Principal, Result,
-    handler::{EventRow, Handler, Retention, Route},
+    contract::EventRow,
+    handler::{Handler, Retention, Route},
     log::{EventLog, Publication},
     outlet::Said,
     projection::{Draft, Fold, Projection, Reducer},
@@ -70,13 +71,9 @@ impl Handler for Counts {
     fn namespaces(&self) -> &'static [&'static str] {
         &["count", "plain"]
     }
-    fn events(&self) -> &'static [EventRow] {
-        const ROWS: &[EventRow] = &[
-            EventRow { event_type: "count.up", durable: true, doc: "" },
-            EventRow { event_type: "count.beat", durable: false, doc: "" },
-            EventRow { event_type: "count.word", durable: false, doc: "" },
-        ];
-        ROWS
+    fn events(&self) -> Vec<EventRow> {
+        let row = EventRow::untyped;
+        vec![row("count.up", true), row("count.beat", false), row("count.word", false)]
     }
     fn route(&self, event: &Event) -> Result<Route> {
         Ok(Route::to(event.channel.clone().expect("named")))

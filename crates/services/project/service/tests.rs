@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 use tidings_core::{
     Channel, Epoch, Message, Pattern, Position, Timestamp,
     bus::{Listener, Listening, Placed, SendSlot, Slot},
+    command::{Answer, Reply},
     projection::{Fold, Folded},
 };
 
@@ -122,12 +123,12 @@ impl Case {
         Ok(answer["projectId"].as_str().expect("an id").parse().expect("an id"))
     }
 
-    async fn set(&self, id: &ProjectId, who: &str, membership: Membership) -> Result<Answer> {
+    async fn set(&self, id: &ProjectId, who: &str, membership: Membership) -> Result<Json<MemberSet>> {
         let input = SetMember { project_id: id.clone(), user_id: user(who), membership };
         self.projects.clone().set_member(user("admin"), input).await
     }
 
-    async fn unset(&self, id: &ProjectId, who: &str) -> Result<Answer> {
+    async fn unset(&self, id: &ProjectId, who: &str) -> Result<Json<MemberRemoved>> {
         let input = RemoveMember { project_id: id.clone(), user_id: user(who) };
         self.projects.clone().remove_member(user("admin"), input).await
     }
@@ -137,14 +138,14 @@ fn user(id: &str) -> UserId {
     id.parse().expect("an id")
 }
 
-fn json(answer: Answer) -> serde_json::Value {
-    let Answer::Json(json) = answer else { panic!("no JSON") };
+fn json(answer: impl Reply) -> serde_json::Value {
+    let Answer::Json(json) = answer.into_answer() else { panic!("no JSON") };
     serde_json::from_str(json.get()).expect("JSON")
 }
 
 fn listed(projects: &Projects, limit: u32, cursor: Option<ProjectId>) -> serde_json::Value {
     let input = List { limit: Some(limit), cursor };
-    json(projects.list(&user("u1"), &input, |_| true).expect("lists"))
+    json(projects.list(&user("u1"), &input, |_| true))
 }
 
 #[tokio::test]
@@ -260,7 +261,7 @@ async fn the_list_comes_in_pages_newest_first_and_shows_only_what_is_visible() {
     assert_eq!(second["projects"][0]["projectId"], ids[2].as_str());
     assert!(second.get("cursor").is_none());
     let input = List { limit: None, cursor: None };
-    let own = json(case.projects.list(&user("u1"), &input, |id| *id == ids[2]).expect("lists"));
+    let own = json(case.projects.list(&user("u1"), &input, |id| *id == ids[2]));
     assert_eq!(own["projects"].as_array().map(Vec::len), Some(1));
 }
 

@@ -5,6 +5,7 @@
 //! exactly one event under the same `executionId`, at the latest when the session ends.
 //! It is not any agent's own format: adapters translate those.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidings_core::{Timestamp, UserId};
@@ -12,37 +13,55 @@ use validator::{Validate, ValidationError};
 
 use super::SessionId;
 
-/// The type of [`AgentStarted`].
-pub const AGENT_STARTED: &str = "session.agent_started";
-/// The type of a [`TextDelta`] of what is said.
-pub const TEXT_DELTA: &str = "session.text_delta";
-/// The type of a [`TextDelta`] of what is thought.
-pub const THINKING_DELTA: &str = "session.thinking_delta";
-/// The type of [`AgentMessage`].
-pub const MESSAGE: &str = "session.message";
-/// The type of [`ToolStarted`].
-pub const TOOL_STARTED: &str = "session.tool_started";
-/// The type of [`ToolCompleted`].
-pub const TOOL_COMPLETED: &str = "session.tool_completed";
-/// The type of [`SubagentStarted`].
-pub const SUBAGENT_STARTED: &str = "session.subagent_started";
-/// The type of [`SubagentCompleted`].
-pub const SUBAGENT_COMPLETED: &str = "session.subagent_completed";
-/// The type of [`PermissionRequested`].
-pub const PERMISSION_REQUESTED: &str = "session.permission_requested";
-/// The type of [`PermissionResolved`].
-pub const PERMISSION_RESOLVED: &str = "session.permission_resolved";
-/// The type of [`Progress`].
-pub const PROGRESS: &str = "session.progress";
-/// The type of [`Usage`].
-pub const USAGE: &str = "session.usage";
-/// The type of [`TurnCompleted`].
-pub const TURN_COMPLETED: &str = "session.turn_completed";
-/// The type of [`Raw`].
-pub const RAW: &str = "session.raw";
+tidings_core::events! {
+    /// What an agent says inside its session.
+    pub const EVENTS;
+
+    /// The agent told who it is.
+    AGENT_STARTED = "session.agent_started": durable AgentStarted,
+        r#"{"sessionId":"s1","agentSessionId":"7f3a","model":"claude-sonnet-5","version":"2.1.0","tools":["Bash","Edit"]}"#;
+    /// A piece of a message that is being made.
+    TEXT_DELTA = "session.text_delta": ephemeral TextDelta,
+        r#"{"sessionId":"s1","messageId":"m1","block":0,"offset":0,"text":"I will look at "}"#;
+    /// A piece of a thought that is being made.
+    THINKING_DELTA = "session.thinking_delta": ephemeral TextDelta,
+        r#"{"sessionId":"s1","messageId":"m1","block":0,"offset":0,"text":"The login is in "}"#;
+    /// Blocks of a message, whole.
+    MESSAGE = "session.message": durable AgentMessage,
+        r#"{"sessionId":"s1","messageId":"m1","role":"assistant","block":0,"blocks":[{"type":"text","text":"I will look at it."},{"type":"tool_use","executionId":"t1","name":"Bash"}]}"#;
+    /// A tool was called.
+    TOOL_STARTED = "session.tool_started": durable ToolStarted,
+        r#"{"sessionId":"s1","executionId":"t1","name":"Bash","input":{"command":"npm test"}}"#;
+    /// A tool call ended.
+    TOOL_COMPLETED = "session.tool_completed": durable ToolCompleted,
+        r#"{"sessionId":"s1","executionId":"t1","status":"success","output":"12 passed","returnCode":0,"durationMs":2100}"#;
+    /// An agent of the agent began.
+    SUBAGENT_STARTED = "session.subagent_started": durable SubagentStarted,
+        r#"{"sessionId":"s1","executionId":"t2","subagentType":"reviewer","description":"Review the change"}"#;
+    /// An agent of the agent ended.
+    SUBAGENT_COMPLETED = "session.subagent_completed": durable SubagentCompleted,
+        r#"{"sessionId":"s1","executionId":"t2","status":"success","durationMs":31000}"#;
+    /// The agent waits for a person.
+    PERMISSION_REQUESTED = "session.permission_requested": durable PermissionRequested,
+        r#"{"sessionId":"s1","requestId":"r1","tool":"Bash","input":{"command":"npm publish"},"options":[{"id":"allow","label":"Allow","kind":"allow_once"},{"id":"reject","label":"Reject","kind":"reject_once"}]}"#;
+    /// A permission request was answered or withdrawn.
+    PERMISSION_RESOLVED = "session.permission_resolved": durable PermissionResolved,
+        r#"{"sessionId":"s1","requestId":"r1","decision":"allowed","optionId":"allow"}"#;
+    /// The plan, and how much of it is done.
+    PROGRESS = "session.progress": durable Progress,
+        r#"{"sessionId":"s1","current":1,"total":2,"steps":[{"text":"Find it","status":"completed"},{"text":"Mend it","status":"in_progress"}]}"#;
+    /// What a turn used.
+    USAGE = "session.usage": durable Usage,
+        r#"{"sessionId":"s1","inputTokens":1200,"outputTokens":350,"cacheReadTokens":9000,"costUsd":0.021}"#;
+    /// The agent has answered what it was asked.
+    TURN_COMPLETED = "session.turn_completed": durable TurnCompleted,
+        r#"{"sessionId":"s1","status":"success","result":"The login works again.","durationMs":45000}"#;
+    /// Something that the adapter does not know.
+    RAW = "session.raw": durable Raw, r#"{"sessionId":"s1","source":"claude","data":{"type":"rate_limit"}}"#;
+}
 
 /// `session.agent_started`: the agent told who it is. It comes again when its conversation begins anew.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentStarted {
     /// The session.
@@ -64,7 +83,7 @@ pub struct AgentStarted {
 
 /// `session.text_delta` and `session.thinking_delta`, ephemeral: a piece of a message that is being
 /// made. Worth nothing once the [`AgentMessage`] of the same `messageId` with this block is there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TextDelta {
     /// The session.
@@ -85,8 +104,9 @@ pub struct TextDelta {
 }
 
 /// Who speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "Speaker")]
 pub enum Role {
     /// The agent, or one of its subagents.
     #[default]
@@ -96,7 +116,7 @@ pub enum Role {
 }
 
 /// A part of a message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum Block {
     /// What is said.
@@ -125,7 +145,7 @@ pub enum Block {
 
 /// `session.message`: blocks of a message, whole. It replaces the deltas of these blocks. The blocks
 /// of one message may come in several events with the same `messageId`, in their order.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentMessage {
     /// The session.
@@ -150,7 +170,7 @@ pub struct AgentMessage {
 }
 
 /// `session.tool_started`: a tool was called.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolStarted {
     /// The session.
@@ -169,7 +189,7 @@ pub struct ToolStarted {
 }
 
 /// How a tool or a subagent ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It did what was asked.
@@ -181,7 +201,7 @@ pub enum Outcome {
 }
 
 /// `session.tool_completed`: a tool call ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolCompleted {
     /// The session.
@@ -207,7 +227,7 @@ pub struct ToolCompleted {
 
 /// `session.subagent_started`: an agent of the agent's begins. What it says and does carries its
 /// `executionId` as `parentExecutionId`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SubagentStarted {
     /// The session.
@@ -224,7 +244,7 @@ pub struct SubagentStarted {
 }
 
 /// `session.subagent_completed`: it ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SubagentCompleted {
     /// The session.
@@ -240,7 +260,7 @@ pub struct SubagentCompleted {
 }
 
 /// What a permission request may be answered with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PermissionOption {
     /// What the answer names.
@@ -252,7 +272,7 @@ pub struct PermissionOption {
 }
 
 /// What an option means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PermissionKind {
     /// Let it, this once.
@@ -274,7 +294,7 @@ impl PermissionKind {
 }
 
 /// `session.permission_requested`: the agent waits for a person. State until it is resolved.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PermissionRequested {
     /// The session.
@@ -302,7 +322,7 @@ pub struct PermissionRequested {
 }
 
 /// How a permission request was resolved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
     /// A person let it.
@@ -314,7 +334,7 @@ pub enum Decision {
 }
 
 /// `session.permission_resolved`: answered, or withdrawn. Exactly one for each request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PermissionResolved {
     /// The session.
@@ -333,7 +353,7 @@ pub struct PermissionResolved {
 }
 
 /// How a part of a plan is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StepStatus {
     /// Not begun.
@@ -345,7 +365,7 @@ pub enum StepStatus {
 }
 
 /// A part of a plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanStep {
     /// What is to be done.
@@ -355,7 +375,7 @@ pub struct PlanStep {
 }
 
 /// `session.progress`: the agent's plan, whole, and how much of it is done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[validate(schema(function = "not_beyond_total"))]
 pub struct Progress {
@@ -378,7 +398,7 @@ fn not_beyond_total(progress: &Progress) -> Result<(), ValidationError> {
 }
 
 /// `session.usage`: what a turn used, told once for each turn. The state has the sum.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
     /// The session.
@@ -405,7 +425,7 @@ pub struct Usage {
 pub const NO_RESULT: &str = "no_result";
 
 /// `session.turn_completed`: the agent has answered what it was asked. It may be asked again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TurnCompleted {
     /// The session.
@@ -424,7 +444,7 @@ pub struct TurnCompleted {
 }
 
 /// How a turn ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TurnStatus {
     /// The agent did what was asked.
@@ -436,7 +456,7 @@ pub enum TurnStatus {
 }
 
 /// `session.raw`: something that the adapter does not know, as the agent printed it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Raw {
     /// The session.

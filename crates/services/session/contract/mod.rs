@@ -8,10 +8,9 @@
 
 pub mod agent;
 
-use std::sync::Arc;
-
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tidings_core::{Event, Result, Timestamp, command::check, handler::EventRow};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tidings_core::Timestamp;
 use validator::Validate;
 
 use crate::project::ProjectId;
@@ -21,78 +20,43 @@ tidings_core::id_type! {
     SessionId
 }
 
-/// The type of [`Started`].
-pub const STARTED: &str = "session.started";
-/// The type of [`StreamOutput`].
-pub const STREAM_OUTPUT: &str = "session.stream_output";
-/// The type of [`UserMessage`].
-pub const USER_MESSAGE: &str = "session.user_message";
-/// The type of [`MessageQueued`].
-pub const MESSAGE_QUEUED: &str = "session.message_queued";
-/// The type of [`MessageDequeued`].
-pub const MESSAGE_DEQUEUED: &str = "session.message_dequeued";
-/// The type of [`Paused`].
-pub const PAUSED: &str = "session.paused";
-/// The type of [`Resumed`].
-pub const RESUMED: &str = "session.resumed";
-/// The type of [`Heartbeat`].
-pub const HEARTBEAT: &str = "session.heartbeat";
-/// The type of [`Completed`].
-pub const COMPLETED: &str = "session.completed";
-/// The type of [`Failed`].
-pub const ERROR: &str = "session.error";
-/// The type of [`Cancelled`].
-pub const CANCELLED: &str = "session.cancelled";
+tidings_core::events! {
+    /// What the service tells of a session and its program. [`agent::EVENTS`] has what the agent says.
+    pub const EVENTS;
 
-/// The event types of the service. `session.summary` is a copy in the project's channel, made by
-/// the handler at each start and end.
-pub const EVENTS: &[EventRow] = &[
-    EventRow { event_type: STARTED, durable: true, doc: "A session started." },
-    EventRow {
-        event_type: STREAM_OUTPUT,
-        durable: true,
-        doc: "The program printed, or the server says something of it.",
-    },
-    EventRow { event_type: USER_MESSAGE, durable: true, doc: "A message to the program was accepted." },
-    EventRow { event_type: MESSAGE_QUEUED, durable: true, doc: "A message waits until the agent is free." },
-    EventRow {
-        event_type: MESSAGE_DEQUEUED,
-        durable: true,
-        doc: "A message waits no more: it was passed on, or taken back.",
-    },
-    EventRow { event_type: agent::AGENT_STARTED, durable: true, doc: "The agent told who it is." },
-    EventRow { event_type: agent::TEXT_DELTA, durable: false, doc: "A piece of a message that is being made." },
-    EventRow { event_type: agent::THINKING_DELTA, durable: false, doc: "A piece of a thought that is being made." },
-    EventRow { event_type: agent::MESSAGE, durable: true, doc: "Blocks of a message, whole." },
-    EventRow { event_type: agent::TOOL_STARTED, durable: true, doc: "A tool was called." },
-    EventRow { event_type: agent::TOOL_COMPLETED, durable: true, doc: "A tool call ended." },
-    EventRow { event_type: agent::SUBAGENT_STARTED, durable: true, doc: "An agent of the agent began." },
-    EventRow { event_type: agent::SUBAGENT_COMPLETED, durable: true, doc: "An agent of the agent ended." },
-    EventRow { event_type: agent::PERMISSION_REQUESTED, durable: true, doc: "The agent waits for a person." },
-    EventRow {
-        event_type: agent::PERMISSION_RESOLVED,
-        durable: true,
-        doc: "A permission request was answered or withdrawn.",
-    },
-    EventRow { event_type: agent::PROGRESS, durable: true, doc: "The plan, and how much of it is done." },
-    EventRow { event_type: agent::USAGE, durable: true, doc: "What a turn used." },
-    EventRow { event_type: agent::TURN_COMPLETED, durable: true, doc: "The agent has answered what it was asked." },
-    EventRow { event_type: agent::RAW, durable: true, doc: "Something that the adapter does not know." },
-    EventRow { event_type: PAUSED, durable: true, doc: "The program was stopped and keeps its place." },
-    EventRow { event_type: RESUMED, durable: true, doc: "The program goes on." },
-    EventRow { event_type: HEARTBEAT, durable: false, doc: "The program runs; every 5 seconds." },
-    EventRow { event_type: COMPLETED, durable: true, doc: "The program exited by itself." },
-    EventRow { event_type: ERROR, durable: true, doc: "The session ended by a failure, a limit or a stop." },
-    EventRow { event_type: CANCELLED, durable: true, doc: "Somebody cancelled the session, and it ended." },
-    EventRow {
-        event_type: crate::project::contract::SESSION_SUMMARY,
-        durable: true,
-        doc: "How a session of the project is; a copy for its board.",
-    },
-];
+    /// A session started.
+    STARTED = "session.started": durable Started,
+        r#"{"sessionId":"s1","projectId":"p1","title":"Fix the login","agent":"claude","prompt":"Fix the login","hosted":true}"#;
+    /// The program printed, or the server says something of it.
+    STREAM_OUTPUT = "session.stream_output": durable StreamOutput,
+        r#"{"sessionId":"s1","type":"stdout","content":"Hello\n","offset":0}"#;
+    /// A message to the program was accepted.
+    USER_MESSAGE = "session.user_message": durable UserMessage,
+        r#"{"sessionId":"s1","messageId":"m1","clientMessageId":"c1","content":"And the logout?"}"#;
+    /// A message waits until the agent is free.
+    MESSAGE_QUEUED = "session.message_queued": durable MessageQueued,
+        r#"{"sessionId":"s1","messageId":"m1","clientMessageId":"c1","content":"And the logout?"}"#;
+    /// A message waits no more: it was passed on, or taken back.
+    MESSAGE_DEQUEUED = "session.message_dequeued": durable MessageDequeued,
+        r#"{"sessionId":"s1","messageId":"m1","reason":"sent"}"#;
+    /// The program was stopped and keeps its place.
+    PAUSED = "session.paused": durable Paused, r#"{"sessionId":"s1"}"#;
+    /// The program goes on.
+    RESUMED = "session.resumed": durable Resumed, r#"{"sessionId":"s1"}"#;
+    /// The program runs; every 5 seconds.
+    HEARTBEAT = "session.heartbeat": ephemeral Heartbeat,
+        r#"{"sessionId":"s1","phase":"working","elapsedMs":15000,"silentMs":400}"#;
+    /// The program exited by itself.
+    COMPLETED = "session.completed": durable Completed, r#"{"sessionId":"s1","exitCode":0}"#;
+    /// The session ended by a failure, a limit or a stop.
+    ERROR = "session.error": durable Failed,
+        r#"{"sessionId":"s1","code":"killed","message":"killed by signal 9","signal":9}"#;
+    /// Somebody cancelled the session, and it ended.
+    CANCELLED = "session.cancelled": durable Cancelled, r#"{"sessionId":"s1"}"#;
+}
 
 /// How a session is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Its start has not been told yet.
@@ -143,7 +107,7 @@ pub struct Board {
 }
 
 /// `session.started`: the first event of a session.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Started {
     /// The session.
@@ -176,7 +140,7 @@ pub struct Started {
 }
 
 /// Where output comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Stream {
     /// The program's standard output.
@@ -189,7 +153,7 @@ pub enum Stream {
 }
 
 /// `session.stream_output`: a piece of output, at most 16 KiB, cut between characters.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StreamOutput {
     /// The session.
@@ -205,7 +169,7 @@ pub struct StreamOutput {
 }
 
 /// `session.user_message`: a message was accepted and goes to the program's standard input.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UserMessage {
     /// The session.
@@ -223,7 +187,7 @@ pub struct UserMessage {
 
 /// `session.message_queued`: the agent is busy; the message goes to it when it is free. Its text is
 /// in the [`UserMessage`] that tells when it went.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MessageQueued {
     /// The session.
@@ -239,7 +203,7 @@ pub struct MessageQueued {
 }
 
 /// Why a message waits no more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Dequeued {
     /// It went to the agent: its [`UserMessage`] follows.
@@ -251,7 +215,7 @@ pub enum Dequeued {
 }
 
 /// `session.message_dequeued`: exactly one for each [`MessageQueued`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MessageDequeued {
     /// The session.
@@ -263,7 +227,7 @@ pub struct MessageDequeued {
 }
 
 /// `session.paused`: all processes of the program stand still. Time goes on: limits count it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Paused {
     /// The session.
@@ -271,7 +235,7 @@ pub struct Paused {
 }
 
 /// `session.resumed`: they go on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Resumed {
     /// The session.
@@ -279,7 +243,7 @@ pub struct Resumed {
 }
 
 /// What a running session does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// The program runs.
@@ -297,7 +261,7 @@ pub enum Phase {
 }
 
 /// `session.heartbeat`, ephemeral: the session is alive, also when it prints nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Heartbeat {
     /// The session.
@@ -311,7 +275,7 @@ pub struct Heartbeat {
 }
 
 /// `session.completed`, an end: the program exited by itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Completed {
     /// The session.
@@ -328,7 +292,7 @@ pub struct Completed {
 /// server did not send), `timeout`, `silent`, `output_limit`, `output_lost`, `input_stuck`, `no_result` (an
 /// agent ended in the middle of a turn), `agent_failed` (its last turn did), `start_lost`,
 /// `server_stopped`, `internal`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Failed {
     /// The session.
@@ -351,7 +315,7 @@ pub struct Failed {
 }
 
 /// `session.cancelled`, an end: somebody asked for it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Cancelled {
     /// The session.
@@ -359,16 +323,6 @@ pub struct Cancelled {
     /// For the board.
     #[serde(skip)]
     pub board: Option<Board>,
-}
-
-/// The data of an event as its type, checked.
-///
-/// # Errors
-/// `invalid_data` when it is not of this type, or a field breaks its rule.
-pub fn read<T: DeserializeOwned + Validate + Send + Sync + 'static>(event: &Event) -> Result<Arc<T>> {
-    let data = event.payload.typed::<T>()?;
-    check(&*data)?;
-    Ok(data)
 }
 
 fn unnamed() -> String {

@@ -23,7 +23,7 @@ async fn the_state_of_a_session_is_what_was_told_of_it() {
     house.until_printed(&id, "hello").await;
     let get = async || {
         let snapshot = house.sessions.clone().get(id.clone()).await.expect("there");
-        serde_json::from_str::<Value>(snapshot.get()).expect("JSON")
+        serde_json::from_str::<Value>(snapshot.into_json().get()).expect("JSON")
     };
     let state = get().await;
     assert_eq!(

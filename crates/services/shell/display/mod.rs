@@ -9,12 +9,14 @@ mod modes;
 mod scrollback;
 
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
 use avt::Terminal;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use self::{modes::Modes, scrollback::Scrollback};
@@ -25,7 +27,7 @@ pub use self::scrollback::{BYTES as SCROLLBACK_BYTES, LINES as SCROLLBACK_LINES}
 const HOME: &str = "\u{1b}[H";
 
 /// Where the cursor is, from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Cursor {
     /// The column.
     pub x: u16,
@@ -41,7 +43,7 @@ pub struct Display(Arc<Body>);
 
 /// How a display is shown and saved. Written to a terminal emulator of this size that is empty, each line
 /// of `scrollback` and `\r\n`, then as many `\r\n` as it has rows but one, then `screen`, make the same of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Shown {
     /// How many columns.
@@ -232,6 +234,16 @@ impl Serialize for Display {
 impl<'de> Deserialize<'de> for Display {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Shown::deserialize(deserializer).map(Self::from)
+    }
+}
+
+impl JsonSchema for Display {
+    fn schema_name() -> Cow<'static, str> {
+        Shown::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Shown::json_schema(generator)
     }
 }
 

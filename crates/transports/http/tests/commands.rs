@@ -1,17 +1,18 @@
 //! The rows of a domain over HTTP, through the real gate.
 
 use axum::body::Body;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidings_core::{
     Action, Channel,
-    command::{Answer as RowAnswer, Command, Method, Need},
+    command::{Command, Json, Method, Need},
 };
 use validator::Validate;
 
 use super::{ADMIN, NOBODY, Server, VIEWER, request};
 
-#[derive(Debug, Deserialize, Serialize, Validate)]
+#[derive(Debug, Deserialize, Serialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Step {
     build_id: String,
@@ -19,7 +20,7 @@ struct Step {
     name: String,
 }
 
-#[derive(Debug, Deserialize, Serialize, Validate)]
+#[derive(Debug, Deserialize, Serialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Of {
     build_id: String,
@@ -44,7 +45,7 @@ pub(super) fn rows() -> Vec<Command> {
             |step: &Step| on(Action::Command, &step.build_id),
             |_, step| {
                 let echo = json!({"input": step, "once": tidings_core::id::random()});
-                async move { Ok(RowAnswer::json(&echo)) }
+                async move { Ok(Json(echo)) }
             },
         )
         .with_status(202),
@@ -53,21 +54,21 @@ pub(super) fn rows() -> Vec<Command> {
             get,
             "Echoes.",
             |of: &Of| on(Action::Subscribe, &of.build_id),
-            |_, of: Of| async move { Ok(RowAnswer::json(&of)) },
+            |_, of: Of| async move { Ok(Json(of)) },
         ),
         Command::new(
             "build.text",
             text,
             "Writes.",
             |of: &Of| on(Action::Subscribe, &of.build_id),
-            |_, of: Of| async { Ok(RowAnswer::Text(of.build_id)) },
+            |_, of: Of| async { Ok(of.build_id) },
         ),
         Command::new(
             "build.end",
             delete,
             "Ends.",
             |of: &Of| on(Action::Command, &of.build_id),
-            |_, _: Of| async { Ok(RowAnswer::json(&())) },
+            |_, _: Of| async { Ok(Json(())) },
         )
         .with_status(204),
     ]

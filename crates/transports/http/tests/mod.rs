@@ -22,7 +22,8 @@ use serde_json::Value;
 use tidings_core::log::EventLog;
 use tidings_core::{
     Channel, Code, Error, Event, Result, UserId,
-    handler::{EventRow, Handler, Retention, Route},
+    contract::EventRow,
+    handler::{Handler, Retention, Route},
     principal::Membership,
     runtime::Memberships,
 };
@@ -38,7 +39,7 @@ use tidings_testkit::{MemoryLog, TestClock, TestTasks};
 use tower::ServiceExt;
 
 use self::identity::MemoryIdentity;
-use super::{HttpConfig, HttpState, Readiness, router};
+use super::{Documents, HttpConfig, HttpState, Readiness, router};
 
 /// A token of `root`, an administrator.
 const ADMIN: &str = "admin-token";
@@ -59,8 +60,8 @@ impl Handler for Builds {
     fn namespaces(&self) -> &'static [&'static str] {
         &["build"]
     }
-    fn events(&self) -> &'static [EventRow] {
-        &[EventRow { event_type: "build.beat", durable: false, doc: "It lives." }]
+    fn events(&self) -> Vec<EventRow> {
+        vec![EventRow::untyped("build.beat", false)]
     }
     fn route(&self, event: &Event) -> Result<Route> {
         assert_ne!(event.event_type.as_str(), "build.explode", "a handler with a fault");
@@ -129,6 +130,7 @@ impl Server {
             clock: clock.clone(),
             metrics_render: Arc::new(|| "tidings_up 1\n".to_owned()),
             readiness: readiness.clone(),
+            documents: Arc::new(Documents { openapi: r#"{"openapi":1}"#.into(), asyncapi: r#"{"asyncapi":1}"#.into() }),
             config,
         };
         let router = router(state).expect("a router");

@@ -1,0 +1,94 @@
+//! What is wrong with a value that came in: each field and why.
+//!
+//! Guarantees: fields are named as the wire has them, with their place; a rejected value is never quoted.
+//! It knows no command and no event.
+
+use serde::de::DeserializeOwned;
+use validator::{Validate, ValidationErrors, ValidationErrorsKind};
+
+use crate::{Code, Error, Result};
+
+/// Runs a type's validation rules.
+///
+/// # Errors
+/// `invalid_data` with each field and why, never with the rejected value.
+pub fn check(value: &impl Validate) -> Result<()> {
+    check_under("", value)
+}
+
+/// The same, of a value that stands under this path: `data.` for the data of an event.
+pub(crate) fn check_under(path: &str, value: &impl Validate) -> Result<()> {
+    let Err(errors) = value.validate() else { return Ok(()) };
+    let mut error = Error::new(Code::InvalidData, "some fields are not valid");
+    collect(path, &errors, &mut error);
+    Err(error)
+}
+
+fn collect(path: &str, errors: &ValidationErrors, error: &mut Error) {
+    for (field, kind) in errors.errors() {
+        let place = format!("{path}{}", on_the_wire(field));
+        match kind {
+            ValidationErrorsKind::Field(rules) => {
+                let texts = rules.iter().map(|rule| match &rule.message {
+                    Some(message) => message.to_string(),
+                    None => format!("breaks the rule '{}'", rule.code),
+                });
+                // A rule over the whole value has no field of its own.
+                let place = if field == "__all__" { path.trim_end_matches('.').to_owned() } else { place };
+                *error = error.clone().with_field(place, texts.collect::<Vec<_>>().join("; "));
+            }
+            ValidationErrorsKind::Struct(inner) => collect(&format!("{place}."), inner, error),
+            ValidationErrorsKind::List(entries) => {
+                for (index, inner) in entries {
+                    collect(&format!("{place}[{index}]."), inner, error);
+                }
+            }
+        }
+    }
+}
+
+/// A field's name in Rust as the wire has it.
+fn on_the_wire(field: &str) -> String {
+    let mut words = field.trim_start_matches("r#").split('_').filter(|word| !word.is_empty());
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |name, word| name + &word[..1].to_ascii_uppercase() + &word[1..])
+}
+
+/// What is wrong with a JSON text that did not become a `T`; `path` is where the text stands, such as
+/// `data`, or empty. A second look, for the place: the first one is fast.
+pub(crate) fn unread<T: DeserializeOwned>(path: &str, text: &str, first: &serde_json::Error) -> Error {
+    let mut json = serde_json::Deserializer::from_str(text);
+    match serde_path_to_error::deserialize::<_, T>(&mut json) {
+        Ok(_) => refused(path, first),
+        Err(error) => {
+            let place = error.path().to_string();
+            let joined = match (path, place.as_str()) {
+                (path, ".") => path.to_owned(),
+                ("", place) => place.to_owned(),
+                (path, place) => format!("{path}.{place}"),
+            };
+            refused(&joined, error.inner())
+        }
+    }
+}
+
+/// What is wrong with JSON: the field and what was expected there, without its value.
+pub(crate) fn refused(path: &str, error: &serde_json::Error) -> Error {
+    if !error.is_data() {
+        return Error::bad_request(format!("not valid JSON, at line {} column {}", error.line(), error.column()));
+    }
+    let path = if path == "." { "" } else { path };
+    let text = error.to_string();
+    let what = text.split(" at line ").next().unwrap_or(&text);
+    let inside = |field: &str| if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") };
+    match (what.split('`').nth(1), what.rsplit_once("expected ")) {
+        (Some(field), _) if what.starts_with("missing field") => Error::invalid_field(inside(field), "is missing"),
+        // The path of a field that is not known ends with it already.
+        (Some(field), _) if what.starts_with("unknown field") => {
+            let place = if path.rsplit('.').next() == Some(field) { path.to_owned() } else { inside(field) };
+            Error::invalid_field(place, "is not known")
+        }
+        (_, Some((_, expected))) => Error::invalid_field(path, format!("expected {expected}")),
+        _ => Error::invalid_field(path, "is not of the expected form"),
+    }
+}

@@ -1,0 +1,93 @@
+//! The routes of the server's own, as rows: what the documents say of them.
+//!
+//! Guarantees: every route of the server's own has its row: rows of domains are held against this list, and
+//! a test holds the list against the router.
+//! It is not the router: that names the functions behind the routes.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use tidings_core::{
+    Channel, Seq,
+    command::Method::{Delete, Get, Patch, Post},
+    document::{QueryField, Reply, RouteRow},
+    identity::{Login, NewUser, User, UserChange},
+};
+use tidings_engine::hub::ChannelView;
+
+use super::{
+    account::{Credentials, Me, RefreshBody},
+    channels::{Channels, history_shape},
+    events::{Incoming, MAX_EVENTS, Results},
+    health::Health,
+    users::Users,
+};
+
+const fn field(name: &'static str, doc: &'static str, shape: fn(&mut SchemaGenerator) -> Schema) -> QueryField {
+    QueryField { name, doc, shape }
+}
+
+const LIMIT: QueryField = field("limit", "At most so many: 1 to 1000, 100 by default.", u32::json_schema);
+const CURSOR: &str = "The cursor of the page before; without it, the first page.";
+
+/// Every route of the server's own, but for the documents that are made of these rows.
+pub const ROUTES: &[RouteRow] = &[
+    RouteRow::new(Post, "/api/auth/login", Reply::Json(200, Login::json_schema), "Logs in.")
+        .public()
+        .with_body(Credentials::json_schema),
+    RouteRow::new(Post, "/api/auth/refresh", Reply::Json(200, Login::json_schema), "Gives the next pair of tokens.")
+        .public()
+        .with_body(RefreshBody::json_schema),
+    RouteRow::new(Post, "/api/auth/logout", Reply::Nothing, "Ends the login and its live connections."),
+    RouteRow::new(Get, "/api/auth/me", Reply::Json(200, Me::json_schema), "Who the caller is, and what it may do."),
+    RouteRow::new(Get, "/api/users", Reply::Json(200, Users::json_schema), "Lists the users, by name.")
+        .with_query(&[LIMIT, field("cursor", CURSOR, String::json_schema)]),
+    RouteRow::new(Post, "/api/users", Reply::Json(201, User::json_schema), "Makes a user.")
+        .with_body(NewUser::json_schema),
+    RouteRow::new(Get, "/api/users/{id}", Reply::Json(200, User::json_schema), "Shows a user."),
+    RouteRow::new(Patch, "/api/users/{id}", Reply::Json(200, User::json_schema), "Changes a user.")
+        .with_body(UserChange::json_schema),
+    RouteRow::new(Delete, "/api/users/{id}", Reply::Nothing, "Deletes a user and ends its logins."),
+    RouteRow::new(Post, "/api/users/{id}/revoke", Reply::Nothing, "Ends every login and connection of a user."),
+    RouteRow::new(
+        Post,
+        "/api/events",
+        Reply::Json(200, Results::json_schema),
+        "Publishes an event, or an array of them: all or nothing.",
+    )
+    .with_body(one_or_many),
+    RouteRow::new(Get, "/api/channels", Reply::Json(200, Channels::json_schema), "Lists the live channels, by name.")
+        .with_query(&[LIMIT, field("cursor", CURSOR, Channel::json_schema)]),
+    RouteRow::new(Get, "/api/channels/{channel}", Reply::Json(200, ChannelView::json_schema), "Shows a channel."),
+    RouteRow::new(
+        Delete,
+        "/api/channels/{channel}",
+        Reply::Nothing,
+        "Deletes a channel's messages; its numbers go on.",
+    ),
+    RouteRow::new(
+        Get,
+        "/api/channels/{channel}/events",
+        Reply::Json(200, history_shape),
+        "Reads a channel's history, page by page.",
+    )
+    .with_query(&[
+        field("after", "Only messages above this number.", Seq::json_schema),
+        field("before", "Only messages below this number; without `after`, the newest of them.", Seq::json_schema),
+        LIMIT,
+        field("types", "Only these types: patterns, separated by commas.", String::json_schema),
+    ]),
+    RouteRow::new(Get, "/health/live", Reply::Json(200, Health::json_schema), "Whether the process lives.").public(),
+    RouteRow::new(Get, "/health/ready", Reply::Json(200, Health::json_schema), "Whether messages flow.").public(),
+    RouteRow::new(Get, "/metrics", Reply::Text, "Figures, as Prometheus reads them."),
+];
+
+/// The paths of all routes of the server's own.
+pub(super) fn own_paths() -> Vec<&'static str> {
+    ROUTES.iter().map(|row| row.path).chain(["/openapi.json", "/asyncapi.json"]).collect()
+}
+
+fn one_or_many(generator: &mut SchemaGenerator) -> Schema {
+    let event = generator.subschema_for::<Incoming<'static>>();
+    schemars::json_schema!({
+        "anyOf": [event, { "type": "array", "items": event, "minItems": 1, "maxItems": MAX_EVENTS }],
+    })
+}

@@ -1,0 +1,394 @@
+//! A domain that is declared in the configuration: a name, a form of channels, and schemas of events.
+//!
+//! Guarantees: what is declared is checked before the server starts; an event goes to the channel that its
+//! data, or its producer, names; data of a type with a schema is held against it where it enters.
+//! It has no service, no commands and no state: it is for programs outside.
+
+use serde_json::{Map, Value};
+use tidings_core::{
+    Channel, Code, Error, Event, EventType, Payload, Result,
+    contract::{DataType, EventRow, Source},
+    handler::{Handler, Retention, Route},
+    id::is_segment,
+    schemars::{Schema, SchemaGenerator},
+};
+
+const THIRTY_DAYS_MS: u64 = 30 * 24 * 60 * 60 * 1000;
+/// References that a schema may have: to its own definitions.
+const DEFINITIONS: [&str; 2] = ["#/$defs/", "#/definitions/"];
+
+/// A domain as an operator declares it.
+#[derive(Debug, Clone, Default)]
+pub struct Declaration {
+    /// Its name: the first segment of its event types.
+    pub name: String,
+    /// The form of its channels, such as `build:{buildId}`. Each open segment is a field of the data.
+    pub channel: String,
+    /// Whether only the events that are declared may be published.
+    pub strict: bool,
+    /// The events of which more is known than that they are durable.
+    pub events: Vec<DeclaredEvent>,
+}
+
+/// An event of a declared domain.
+#[derive(Debug, Clone)]
+pub struct DeclaredEvent {
+    /// Its type.
+    pub event_type: String,
+    /// Whether it is numbered and kept.
+    pub durable: bool,
+    /// What it tells.
+    pub doc: String,
+    /// The JSON Schema of its data; none for any object.
+    pub schema: Option<Value>,
+}
+
+/// What is wrong with a declaration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadDeclaration {
+    /// The key within the declaration, such as `channel` or `events[0].schema`.
+    pub key: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl BadDeclaration {
+    fn new(key: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { key: key.into(), why: why.into() }
+    }
+}
+
+/// The handler of a declared domain.
+// The names live as long as the process: a declaration is read once, at its start.
+#[derive(Debug)]
+pub struct DeclaredHandler {
+    name: &'static str,
+    namespaces: &'static [&'static str],
+    template: &'static str,
+    strict: bool,
+    rows: Vec<EventRow>,
+}
+
+impl DeclaredHandler {
+    /// The handler of a declaration.
+    ///
+    /// # Errors
+    /// [`BadDeclaration`] with the key that is wrong.
+    pub fn new(declaration: Declaration) -> Result<Self, BadDeclaration> {
+        let Declaration { name, channel, strict, events } = declaration;
+        if !format!("{name}.x").parse::<EventType>().is_ok_and(|parsed| parsed.domain() == name) {
+            return Err(BadDeclaration::new("name", "a domain is [a-z][a-z0-9_]*"));
+        }
+        check_template(&channel).map_err(|why| BadDeclaration::new("channel", why))?;
+        let template: &'static str = channel.leak();
+        let namespace = template.split(':').next().unwrap_or_default();
+        let rows = events.into_iter().enumerate().map(|(index, event)| row(&name, event, &format!("events[{index}]")));
+        let rows = rows.collect::<Result<Vec<_>, _>>()?;
+        for (index, row) in rows.iter().enumerate() {
+            if rows[..index].iter().any(|other| other.event_type == row.event_type) {
+                return Err(BadDeclaration::new(format!("events[{index}].type"), "is there twice"));
+            }
+        }
+        Ok(Self { name: name.leak(), namespaces: vec![namespace].leak(), template, strict, rows })
+    }
+
+    /// The channel that the data name; none if a field is not there.
+    fn in_data(&self, data: &Value) -> Result<Option<Channel>> {
+        let mut segments = Vec::new();
+        for segment in self.template.split(':') {
+            let Some(field) = open(segment) else {
+                segments.push(segment);
+                continue;
+            };
+            match data.get(field) {
+                None => return Ok(None),
+                Some(Value::String(id)) if is_segment(id) => segments.push(id),
+                Some(_) => {
+                    let why = "an id is a string of 1 to 128 letters, digits, '_' or '-'";
+                    return Err(Error::invalid_field(format!("data.{field}"), why));
+                }
+            }
+        }
+        segments.join(":").parse().map(Some)
+    }
+
+    /// Whether a channel has the form of this domain's.
+    fn has_form(&self, channel: &Channel) -> bool {
+        let (form, name) = (self.template.split(':'), channel.as_str().split(':'));
+        form.clone().count() == name.clone().count()
+            && form.zip(name).all(|(form, name)| open(form).is_some() || form == name)
+    }
+}
+
+impl Handler for DeclaredHandler {
+    fn domain(&self) -> &'static str {
+        self.name
+    }
+
+    fn namespaces(&self) -> &'static [&'static str] {
+        self.namespaces
+    }
+
+    fn channels(&self) -> Vec<String> {
+        vec![self.template.to_owned()]
+    }
+
+    fn events(&self) -> Vec<EventRow> {
+        self.rows.clone()
+    }
+
+    fn route(&self, event: &Event) -> Result<Route> {
+        if self.strict && !self.rows.iter().any(|row| row.event_type == event.event_type.as_str()) {
+            let why = format!("event type '{}': the domain '{}' declares no such event", event.event_type, self.name);
+            return Err(Error::new(Code::InvalidEvent, why));
+        }
+        let data = event.payload.typed::<Value>()?;
+        match (self.in_data(&data)?, &event.channel) {
+            (Some(home), Some(named)) if home != *named => {
+                Err(Error::invalid_field("channel", format!("the data names {home}")))
+            }
+            (Some(home), _) => Ok(Route::to(home)),
+            (None, Some(named)) if self.has_form(named) => Ok(Route::to(named.clone())),
+            (None, Some(_)) => Err(Error::invalid_field("channel", format!("is {}", self.template))),
+            (None, None) => {
+                let fields = self.template.split(':').filter_map(open);
+                let missing = fields.filter(|field| data.get(field).is_none());
+                let error = Error::new(Code::InvalidData, "the data name no channel");
+                Err(missing.fold(error, |error, field| error.with_field(format!("data.{field}"), "is missing")))
+            }
+        }
+    }
+
+    fn channel(&self, id: &str) -> Option<Channel> {
+        let open = self.template.split(':').filter_map(open).count();
+        let name = self.template.split(':').map(|segment| if segment.starts_with('{') { id } else { segment });
+        (open == 1 && is_segment(id)).then(|| name.collect::<Vec<_>>().join(":").parse().ok())?
+    }
+
+    fn retention(&self) -> Retention {
+        Retention { messages: 10_000, bytes: 16 << 20, age_ms: THIRTY_DAYS_MS }
+    }
+}
+
+/// The field that an open segment of a form names.
+fn open(segment: &str) -> Option<&str> {
+    segment.strip_prefix('{')?.strip_suffix('}')
+}
+
+fn check_template(template: &str) -> Result<(), String> {
+    let filled: Vec<&str> = template.split(':').map(|segment| open(segment).map_or(segment, |_| "x")).collect();
+    if let Err(error) = filled.join(":").parse::<Channel>() {
+        return Err(error.message().to_owned());
+    }
+    let fields: Vec<&str> = template.split(':').filter_map(open).collect();
+    let named = |field: &&str| field.starts_with(|c: char| c.is_ascii_alphabetic()) && is_segment(field);
+    if open(template.split(':').next().unwrap_or_default()).is_some() {
+        return Err("the first segment is the namespace: it cannot be open".to_owned());
+    }
+    if fields.is_empty() || !fields.iter().all(named) {
+        return Err("at least one segment is open, and names a field of the data, as in build:{buildId}".to_owned());
+    }
+    if (1..fields.len()).any(|at| fields[..at].contains(&fields[at])) {
+        return Err("two open segments name one field".to_owned());
+    }
+    Ok(())
+}
+
+fn row(domain: &str, event: DeclaredEvent, key: &str) -> Result<EventRow, BadDeclaration> {
+    let DeclaredEvent { event_type, durable, doc, schema } = event;
+    match event_type.parse::<EventType>() {
+        Ok(parsed) if parsed.domain() == domain => {}
+        Ok(_) => return Err(BadDeclaration::new(format!("{key}.type"), format!("is no event of the domain {domain}"))),
+        Err(error) => return Err(BadDeclaration::new(format!("{key}.type"), error.message())),
+    }
+    let data =
+        AgainstSchema::new(&event_type, schema).map_err(|why| BadDeclaration::new(format!("{key}.schema"), why))?;
+    Ok(EventRow {
+        source: Source::Anyone,
+        doc: doc.leak(),
+        data: Box::leak(Box::new(data)),
+        ..EventRow::untyped(event_type.leak(), durable)
+    })
+}
+
+/// Data that is held against a JSON Schema.
+struct AgainstSchema {
+    prefix: String,
+    schema: Value,
+    validator: Option<jsonschema::Validator>,
+}
+
+impl AgainstSchema {
+    fn new(event_type: &str, schema: Option<Value>) -> Result<Self, String> {
+        let validator = match &schema {
+            Some(schema) => {
+                check_references(schema)?;
+                Some(jsonschema::validator_for(schema).map_err(|error| format!("is no JSON Schema: {error}"))?)
+            }
+            None => None,
+        };
+        let words = event_type.split(['.', '_']).map(|word| word[..1].to_ascii_uppercase() + &word[1..]);
+        Ok(Self { prefix: words.collect(), schema: schema.unwrap_or_else(|| Map::new().into()), validator })
+    }
+}
+
+impl DataType for AgainstSchema {
+    /// The schema, with its definitions among those of the generator under names of their own.
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = renamed(&self.schema, &self.prefix);
+        if let Some(fields) = schema.as_object_mut() {
+            fields.remove("$schema");
+            fields.remove("$id");
+            fields.entry("type").or_insert_with(|| "object".into());
+            for kept in ["$defs", "definitions"] {
+                let Some(Value::Object(definitions)) = fields.remove(kept) else { continue };
+                for (name, definition) in definitions {
+                    generator.definitions_mut().insert(format!("{}{name}", self.prefix), definition);
+                }
+            }
+        }
+        Schema::try_from(schema).unwrap_or_default()
+    }
+
+    fn read(&self, payload: &mut Payload) -> Result<()> {
+        let data = payload.read::<Value>()?;
+        let Some(validator) = &self.validator else { return Ok(()) };
+        let mut refused = None;
+        for error in validator.iter_errors(&data) {
+            let place = error.instance_path().to_string().replace('/', ".");
+            // An error never holds the value that it refuses.
+            let told = refused.take().unwrap_or_else(|| Error::new(Code::InvalidData, "some fields are not valid"));
+            refused = Some(told.with_field(format!("data{place}"), error.masked().to_string()));
+        }
+        refused.map_or(Ok(()), Err)
+    }
+}
+
+/// Refuses references that lead out of the schema, or elsewhere in it than to its definitions.
+fn check_references(schema: &Value) -> Result<(), String> {
+    match schema {
+        Value::Object(fields) => {
+            if let Some(Value::String(to)) = fields.get("$ref")
+                && !DEFINITIONS.iter().any(|place| to.strip_prefix(place).is_some_and(|name| !name.contains('/')))
+            {
+                return Err(format!("the $ref {to:?} does not lead to #/$defs/NAME"));
+            }
+            fields.values().try_for_each(check_references)
+        }
+        Value::Array(values) => values.iter().try_for_each(check_references),
+        _ => Ok(()),
+    }
+}
+
+/// The schema with every reference to a definition led to the same under another name.
+fn renamed(schema: &Value, prefix: &str) -> Value {
+    match schema {
+        Value::Object(fields) => {
+            let field = |(key, value): (&String, &Value)| match value.as_str() {
+                Some(to) if key == "$ref" => {
+                    let name = to.rsplit('/').next().unwrap_or_default();
+                    (key.clone(), Value::from(format!("#/$defs/{prefix}{name}")))
+                }
+                _ => (key.clone(), renamed(value, prefix)),
+            };
+            Value::Object(fields.iter().map(field).collect())
+        }
+        Value::Array(values) => values.iter().map(|value| renamed(value, prefix)).collect(),
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn finished(schema: Value) -> DeclaredEvent {
+        let (event_type, doc) = ("build.finished".to_owned(), "A build ended.".to_owned());
+        DeclaredEvent { event_type, durable: true, doc, schema: Some(schema) }
+    }
+
+    fn declared(channel: &str, strict: bool, events: Vec<DeclaredEvent>) -> Result<DeclaredHandler, BadDeclaration> {
+        DeclaredHandler::new(Declaration { name: "build".to_owned(), channel: channel.to_owned(), strict, events })
+    }
+
+    fn event(event_type: &'static str, data: Value, channel: Option<&str>) -> Event {
+        let mut event = Event::new(event_type, data);
+        event.channel = channel.map(|channel| channel.parse().expect("a channel"));
+        event
+    }
+
+    #[test]
+    fn an_event_goes_to_the_channel_that_its_data_or_its_producer_names() {
+        let handler = declared("build:{repo}:run:{buildId}", false, vec![]).expect("is good");
+        let both = json!({"repo": "shop", "buildId": "7"});
+        let table = [
+            (both.clone(), None, Ok("build:shop:run:7")),
+            (both.clone(), Some("build:shop:run:7"), Ok("build:shop:run:7")),
+            (both, Some("build:shop:run:8"), Err(Code::InvalidData)),
+            (json!({"repo": "shop"}), Some("build:shop:run:7"), Ok("build:shop:run:7")),
+            (json!({"repo": "shop"}), Some("build:shop:walk:7"), Err(Code::InvalidData)),
+            (json!({"repo": "shop"}), Some("build:7"), Err(Code::InvalidData)),
+            (json!({"repo": "shop"}), None, Err(Code::InvalidData)),
+            (json!({"repo": "a:b", "buildId": "7"}), None, Err(Code::InvalidData)),
+            (json!({"repo": "shop", "buildId": 7}), None, Err(Code::InvalidData)),
+        ];
+        for (data, channel, expected) in table {
+            let routed = handler.route(&event("build.finished", data.clone(), channel));
+            let routed = routed.map(|route| route.home.to_string()).map_err(|error| error.code());
+            assert_eq!(routed, expected.map(str::to_owned), "{data} {channel:?}");
+        }
+        assert_eq!(handler.channel("7"), None);
+    }
+
+    #[test]
+    fn data_is_held_against_its_schema_and_the_refused_value_is_not_told() {
+        let schema = json!({
+            "required": ["buildId"],
+            "properties": {"ok": {"type": "boolean"}, "log": {"$ref": "#/$defs/Log"}},
+            "$defs": {"Log": {"type": "object", "properties": {"lines": {"type": "integer", "maximum": 9}}}},
+        });
+        let handler = declared("build:{buildId}", false, vec![finished(schema)]).expect("is good");
+        let row = &handler.events()[0];
+        let read = |data: Value| row.data.read(&mut Payload::of(data));
+        assert!(read(json!({"buildId": "7", "ok": true, "log": {"lines": 3}})).is_ok());
+        let error = read(json!({"ok": "secret", "log": {"lines": 12}})).expect_err("refused");
+        assert_eq!(error.fields().keys().collect::<Vec<_>>(), ["data", "data.log.lines", "data.ok"]);
+        assert!(!error.to_string().contains("secret") && !error.to_string().contains("12"), "{error}");
+
+        let mut generator = SchemaGenerator::default();
+        let described = row.data.schema(&mut generator);
+        assert_eq!(described.as_value()["properties"]["log"], json!({"$ref": "#/$defs/BuildFinishedLog"}));
+        assert!(generator.definitions().contains_key("BuildFinishedLog"));
+    }
+
+    #[test]
+    fn a_strict_domain_knows_its_own_events_only() {
+        let of = |strict| declared("build:{buildId}", strict, vec![finished(json!({}))]).expect("is good");
+        let other = event("build.queued", json!({"buildId": "7"}), None);
+        assert!(of(false).route(&other).is_ok());
+        assert_eq!(of(true).route(&other).expect_err("refused").code(), Code::InvalidEvent);
+        assert!(of(true).route(&event("build.finished", json!({"buildId": "7"}), None)).is_ok());
+        assert_eq!(of(true).channel("7").expect("a channel").as_str(), "build:7");
+    }
+
+    #[test]
+    fn a_bad_declaration_is_refused_by_its_key() {
+        let key = |handler: Result<DeclaredHandler, BadDeclaration>| handler.map(drop).map_err(|bad| bad.key);
+        for channel in ["build", "build:7", "{build}:7", "Build:{id}", "build:{}", "build:{a}:{a}", "build.{id}", ""] {
+            assert_eq!(key(declared(channel, false, vec![])), Err("channel".to_owned()), "{channel}");
+        }
+        let foreign = DeclaredEvent { event_type: "shop.sold".to_owned(), ..finished(json!({})) };
+        let channel = "build:{buildId}";
+        assert_eq!(key(declared(channel, false, vec![foreign])), Err("events[0].type".to_owned()));
+        let twice = vec![finished(json!({})), finished(json!({}))];
+        assert_eq!(key(declared(channel, false, twice)), Err("events[1].type".to_owned()));
+        for schema in [json!({"type": "text"}), json!({"$ref": "http://example.com/x"}), json!({"$ref": "#"})] {
+            let refused = declared(channel, false, vec![finished(schema.clone())]);
+            assert_eq!(key(refused), Err("events[0].schema".to_owned()), "{schema}");
+        }
+        let unnamed = Declaration { name: "Build".to_owned(), channel: channel.to_owned(), ..Declaration::default() };
+        assert_eq!(key(DeclaredHandler::new(unnamed)), Err("name".to_owned()));
+    }
+}

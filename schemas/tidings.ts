@@ -1,0 +1,1779 @@
+// The types of everything that goes over the wire of Tidings 0.1.0.
+// Made from the server's own types by `tidings schema`: change those.
+
+/** What every message has. */
+export interface Envelope<T extends string, D> {
+  /** What happened. */
+  type: T;
+  /** Where it was published. */
+  channel: string;
+  /** When it was published: RFC 3339, in UTC. */
+  time: string;
+  /** Who caused it, if a person did. */
+  by?: { userId: string };
+  /** The producer's idempotency id, if it gave one. */
+  id?: string;
+  data: D;
+}
+
+/** A message that was stored before anybody saw it, and is replayed. */
+export interface Durable<T extends string, D> extends Envelope<T, D> {
+  /** Its number in the channel: 1, 2, 3 … without a hole. */
+  seq: number;
+}
+
+/** A message that is never stored or replayed. */
+export interface Ephemeral<T extends string, D> extends Envelope<T, D> {
+  seq?: undefined;
+  /** So many ephemeral messages were left out before this one. */
+  dropped?: number;
+}
+
+/** What the server itself says on a connection. It is in no channel's history. */
+export interface Notice<T extends string, D> {
+  type: T;
+  /** The channel that it is about, if it is about one. */
+  channel?: string;
+  time: string;
+  seq?: undefined;
+  data: D;
+}
+
+declare const unknown: unique symbol;
+/**
+ * An event type that is none of these: a producer's own, or one of a later server. It is a string, which
+ * `String(message.type)` gives; as a type it is none, or no `type` could be told from it.
+ */
+export interface UnknownType {
+  readonly [unknown]: true;
+  toString(): string;
+}
+
+/** A message whose type is none of these. */
+export interface UnknownMessage {
+  type: UnknownType;
+  channel?: string;
+  seq?: number;
+  time: string;
+  by?: { userId: string };
+  id?: string;
+  data: unknown;
+}
+
+/** What the agent does, as its events tell. A paused or ended session overrides it. */
+export type Activity = "idle" | "thinking" | "executing" | "waiting";
+
+/** What a person is needed for. */
+export type AttentionKind = "permission";
+
+export interface AuthExpiring {
+  /** When it ends. */
+  expiresAt: Timestamp;
+}
+
+/** What is answered when all is well. */
+export interface AuthRefreshAcknowledgement {
+  /** When the new token ends. */
+  expiresAt: Timestamp | null;
+  /** That all is well. */
+  ok: true;
+}
+
+/** What `auth.refresh` takes. */
+export interface AuthRefreshArgument {
+  /** A token of the same user. */
+  token: Secret;
+}
+
+/** A subscription that is behind. */
+export interface BehindView {
+  /** How many messages it is behind. */
+  lag: number;
+  /** What it was given last. */
+  seq: number;
+  /** Whose it is. */
+  userId: UserId;
+}
+
+/** A part of a message. */
+export type Block = {
+  /** The whole text. */
+  text: string;
+  type: "text";
+} | {
+  /** The whole text. */
+  text: string;
+  type: "thinking";
+} | {
+  /** The call. */
+  executionId: string;
+  /** The tool. */
+  name: string;
+  type: "tool_use";
+} | {
+  /** What the agent calls it. */
+  kind: string;
+  type: "other";
+};
+
+/** A channel: a namespace and one to three further segments joined by colons, such as session:123. */
+export type Channel = string;
+
+export interface ChannelClosed {
+  /** The channel. */
+  channel: Channel;
+  /** Why. */
+  code: ErrorCode;
+  /** For people. */
+  message: string;
+}
+
+export interface ChannelGap {
+  /** The channel. */
+  channel: Channel;
+  /** Its epoch. */
+  epoch: Epoch;
+  /** The first that will not come. */
+  from: number;
+  /** Why: `trimmed` or `lag`. */
+  reason: string;
+  /** The last that will not come. */
+  to: number;
+}
+
+export interface ChannelPosition {
+  /** The channel. */
+  channel: Channel;
+  /** Its epoch. */
+  epoch: Epoch;
+  /** The channel's head. */
+  head: number;
+  /** Whether it is at the head. */
+  live: boolean;
+  /** What it was given, or moved past. */
+  seq: number;
+}
+
+export interface ChannelReset {
+  /** The channel. */
+  channel: Channel;
+  /** Its epoch. */
+  epoch: Epoch;
+  /** Why. */
+  reason: NotRecovered;
+  /** Live goes on after this. */
+  seq: number;
+}
+
+export interface ChannelSnapshot {
+  /** The channel. */
+  channel: Channel;
+  /** Its epoch. */
+  epoch: Epoch;
+  /** Why it comes: `joined`, `not_recovered`, `gap`, `reset` or `lag`. */
+  reason: string;
+  /** What the state includes; messages go on with the next number. */
+  seq: number;
+  /** The state. */
+  snapshot: unknown;
+}
+
+/** A channel as it stands. */
+export interface ChannelView {
+  /** Who is behind, and by how much; only for one channel at a time. */
+  behind?: BehindView[];
+  /** How many of them are behind. */
+  behindSubscribers: number;
+  /** The channel. */
+  channel: Channel;
+  /** The numbering. */
+  epoch: Epoch;
+  /** The oldest kept number; `head + 1` when nothing is kept. */
+  first: number;
+  /** The newest number. */
+  head: number;
+  /** Messages a second, over the last ten seconds. */
+  messagesPerSecond: number;
+  /** Live subscriptions. */
+  subscribers: number;
+}
+
+/** A piece of output. */
+export interface Chunk {
+  /** The text; of a longer one than the service makes, the last 16 KiB. */
+  content: string;
+  /** Its message. */
+  seq: number;
+  /** Where it comes from. */
+  type: Stream;
+}
+
+export type ConnectionClosed = Ending;
+
+/** What is known of the agent inside a session. */
+export interface Conversation {
+  /** What the agent does; none as long as it told nothing that tells. */
+  activity: Activity | null;
+  /** The agent's own id of it: what it is resumed by. */
+  agentSessionId: string | null;
+  /** The blocks that are being made. They come from ephemeral events and are shown only. */
+  inProgress?: InProgress[];
+  /** The newest messages, oldest first. */
+  messages: Spoken[];
+  /** The model that answers. */
+  model: string | null;
+  /** The permission requests that wait. */
+  permissions: Permission[];
+  /** The plan, if it has one. */
+  plan: Plan | null;
+  /** The messages that wait until the agent is free. */
+  queue: Queued[];
+  /** The subagents that run. */
+  subagents: Subagent[];
+  /** The newest tool calls and all that run, oldest first. */
+  tools: Tool[];
+  /** How the newest turn ended. */
+  turn: Turn | null;
+  /** What was used. */
+  usage: Totals;
+}
+
+/** How much there is of a session. */
+export interface Counts {
+  /** Bytes of output, all streams together. */
+  bytes: number;
+  /** Bytes of the transcript, as JSON has them. */
+  kept: number;
+  /** Durable messages of its channel. */
+  messages: number;
+}
+
+/** How a permission request was resolved. */
+export type Decision = "allowed" | "rejected" | "withdrawn";
+
+/** Why a message waits no more. */
+export type Dequeued = "sent" | "cancelled" | "ended";
+
+/** What a block in progress is. */
+export type DraftKind = "text" | "thinking";
+
+/** Why and how the server ends a connection. */
+export interface Ending {
+  /** Why. */
+  code: ErrorCode;
+  /** For people. */
+  message: string;
+  /** Whether the client should come back by itself. */
+  retry: boolean;
+}
+
+/** What a channel's numbering belongs to. It changes when the numbering cannot be trusted to continue. */
+export type Epoch = string;
+
+/** What went wrong, for programs and for people. */
+export interface ErrorBody {
+  code: ErrorCode;
+  /** Fields that are refused, and why. */
+  fields?: Record<string, string>;
+  /** For people. */
+  message: string;
+  /** When to come back, in milliseconds. */
+  retryAfterMs?: number;
+  /** Whether the same request may succeed later (for 401: with a new token). */
+  retryable: boolean;
+}
+
+/** What went wrong. More may be added. */
+export type ErrorCode = "bad_request" | "invalid_channel" | "invalid_event" | "unknown_command" | "unauthenticated" | "token_expired" | "token_revoked" | "forbidden" | "not_found" | "conflict" | "too_large" | "invalid_data" | "rate_limited" | "internal" | "overloaded" | "unavailable" | "draining";
+
+/** The type of an event: two to five segments joined by dots, such as session.started. */
+export type EventType = string;
+
+/** Why a session ended in an error. */
+export interface Failure {
+  /** For programs. */
+  code: string;
+  /** For people. */
+  message: string;
+}
+
+/** Which messages pass. Conditions are joined by AND; absent ones pass everything. */
+export interface Filter {
+  /** Event types. */
+  types?: Pattern[] | null;
+  /** Top-level fields of `data`: the value, or one of the values. */
+  where?: Record<string, unknown> | null;
+}
+
+/** Actions on the channels of a pattern, as in session:*=subscribe,publish. */
+export type Grant = string;
+
+/** The first word on a connection. Nothing in it is secret. */
+export interface Hello {
+  /** What it may do. */
+  grants: Grant[];
+  /** How much it may. */
+  limits: HelloLimits;
+  /** The time between pings, in milliseconds. */
+  pingIntervalMs: number;
+  /** The version of the protocol. */
+  protocol: number;
+  /** The server's time. */
+  time: Timestamp;
+  /** Who the connection is of. */
+  user: HelloUser;
+  /** The version of the server. */
+  version: string;
+}
+
+/** How much a connection may. */
+export interface HelloLimits {
+  /** The largest data of a message, in bytes. */
+  maxMessageBytes: number;
+  /** The most channels that it may follow. */
+  maxSubscriptions: number;
+  /** How many events it may send at once before it is slowed down. */
+  rateBurst: number;
+  /** How many a second after that. */
+  ratePerSecond: number;
+}
+
+/** Who a connection is of. */
+export interface HelloUser {
+  /** The user. */
+  id: UserId;
+  /** Its roles. */
+  roles: Role[];
+}
+
+/** A block of a message that is being made. */
+export interface InProgress {
+  /** Which block of it. */
+  block: number;
+  /** What it is. */
+  kind: DraftKind;
+  /** Its length in UTF-16 code units: the `offset` of the delta that comes next. */
+  length: number;
+  /** The message. */
+  messageId: string;
+  /** The tool call of the subagent that speaks; none for the agent itself. */
+  parentExecutionId?: string | null;
+  /** The text so far. */
+  text: string;
+}
+
+/** A session of a list. */
+export interface ListedSession {
+  /** The agent that runs. */
+  agent: string | null;
+  /** Where it is told. */
+  channel: Channel;
+  /** When it ended. */
+  endedAt: Timestamp | null;
+  /** Why it failed, if it did. */
+  error: Failure | null;
+  /** The exit code, once the program exited. */
+  exitCode: number | null;
+  /** The session. */
+  id: SessionId;
+  /** The project that it runs in. */
+  projectId: ProjectId | null;
+  /** When it started. */
+  startedAt: Timestamp | null;
+  /** How it is. */
+  status: Status;
+  /** What people call it. */
+  title: string | null;
+  /** When its newest message was published. */
+  updatedAt: Timestamp | null;
+}
+
+/** Who logged in. */
+export interface LoginUser {
+  /** The id. */
+  id: UserId;
+  /** The roles. */
+  roles: Role[];
+  /** The name. */
+  username: string;
+}
+
+/** When to skip ahead instead of catching up. Absent parts do not limit. */
+export interface MaxLag {
+  /** Skip when more than about so many bytes of data behind. */
+  bytes?: number | null;
+  /** Skip when more than so many messages behind. */
+  messages?: number | null;
+}
+
+/** Who the caller is. */
+export interface MeUser {
+  id: UserId;
+  roles: Role[];
+  /** Absent for a token that another application minted. */
+  username?: string | null;
+}
+
+/** What membership in a project makes of somebody. What each grants: docs/ACCESS.md. */
+export type Membership = "viewer" | "operator" | "owner";
+
+/** An event as a producer sends it. */
+export interface NewEvent {
+  /** Where; by default what the ids in `data` name. */
+  channel?: Channel | null;
+  /** Its data, which is passed on byte for byte. */
+  data: Record<string, unknown>;
+  /** An idempotency id: a repeat within 24 hours gives the first place. */
+  id?: string | null;
+  /** Its type. */
+  type: EventType;
+}
+
+/** Why a position could not be gone on from. */
+export type NotRecovered = "trimmed" | "epoch" | "future";
+
+/** How a tool or a subagent ended. */
+export type Outcome = "success" | "error" | "blocked";
+
+/** A pattern: a channel or an event type in which * stands for one segment, at the end for one or more. */
+export type Pattern = string;
+
+/** A permission request that waits. */
+export interface Permission {
+  /** The call that waits, if it has started. */
+  executionId?: string | null;
+  /** When it is withdrawn by itself. */
+  expiresAt?: Timestamp | null;
+  /** What it would be called with; of a longer one its beginning, as a string. */
+  input: unknown;
+  /** The answers that there are. */
+  options: PermissionOption[];
+  /** The request. */
+  requestId: string;
+  /** The tool that wants to run. */
+  tool: string;
+}
+
+/** What an option means. */
+export type PermissionKind = "allow_once" | "allow_always" | "reject_once" | "reject_always";
+
+/** What a permission request may be answered with. */
+export interface PermissionOption {
+  /** What the answer names. */
+  id: string;
+  /** What it means. */
+  kind: PermissionKind;
+  /** For people. */
+  label: string;
+}
+
+/** What a running session does. */
+export type Phase = "running" | "working" | "waiting" | "idle" | "paused" | "stopping";
+
+/** Where an event was put. */
+export interface PlacedEvent {
+  channel: Channel;
+  /** Absent for an ephemeral event, as `seq`. */
+  epoch?: Epoch | null;
+  seq?: number | null;
+}
+
+/** The agent's plan. */
+export interface Plan {
+  /** How many parts are done. */
+  current: number;
+  /** The parts. */
+  steps: PlanStep[];
+  /** How many there are. */
+  total: number;
+}
+
+/** A part of a plan. */
+export interface PlanStep {
+  /** How it is. */
+  status: StepStatus;
+  /** What is to be done. */
+  text: string;
+}
+
+/** An error over HTTP: RFC 9457, and the fields that an error has everywhere. */
+export interface Problem {
+  code: ErrorCode;
+  /** For people: the message. */
+  detail: string;
+  /** Fields that are refused, and why. */
+  fields?: Record<string, string>;
+  /** For people. */
+  message: string;
+  /** When to come back, in milliseconds. */
+  retryAfterMs?: number;
+  /** Whether the same request may succeed later (for 401: with a new token). */
+  retryable: boolean;
+  /** The status. */
+  status: number;
+  /** The name of the status. */
+  title: string;
+  /** Always `about:blank`: the code says more. */
+  type: string;
+}
+
+export type ProjectGetAnswer = ProjectState;
+
+/** Input of `project.get` and `project.remove`. */
+export interface ProjectGetInput {
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** A project: a directory in which programs may run, and its members. */
+export type ProjectId = string;
+
+/** Answer of `project.list`. */
+export interface ProjectListAnswer {
+  /** For the next page; absent on the last one. */
+  cursor?: ProjectId | null;
+  /** The projects, newest first. */
+  projects: ProjectShown[];
+}
+
+/** Input of `project.list`. */
+export interface ProjectListInput {
+  /** The `cursor` of the page before; without it, the first page. */
+  cursor?: ProjectId | null;
+  /** At most so many: 1 to 500, 100 by default. */
+  limit?: number | null;
+}
+
+/** `project.member_removed`: somebody is no member any more. */
+export interface ProjectMemberRemoved {
+  /** The project. */
+  projectId: ProjectId;
+  /** Who. */
+  userId: UserId;
+}
+
+/** `project.member_set`: somebody became a member, or another kind of member. */
+export interface ProjectMemberSet {
+  /** What they are now. */
+  membership: Membership;
+  /** The project. */
+  projectId: ProjectId;
+  /** Who. */
+  userId: UserId;
+}
+
+/** A project as lists and the answer of `project.register` show it. */
+export interface ProjectRegisterAnswer {
+  /** What the caller is there; absent for whoever is no member. */
+  membership?: Membership | null;
+  /** Its name. */
+  name: string;
+  /** The project. */
+  projectId: ProjectId;
+  /** Its directory. */
+  root: string;
+}
+
+/** Input of `project.register`. */
+export interface ProjectRegisterInput {
+  /** Its name, for people: 1 to 100 characters. */
+  name: string;
+  /** An existing directory, absolute; symbolic links are followed once, now. */
+  root: string;
+}
+
+/** `project.registered`: a directory became a project. The first event of its channel. */
+export interface ProjectRegistered {
+  /** Its name, for people. */
+  name: string;
+  /** The project. */
+  projectId: ProjectId;
+  /** Its directory: absolute, without symbolic links. */
+  root: string;
+}
+
+/** `project.removed`: nothing can be started in it any more. Its history stays readable to administrators. */
+export interface ProjectRemoveAnswer {
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** Input of `project.get` and `project.remove`. */
+export interface ProjectRemoveInput {
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** `project.member_removed`: somebody is no member any more. */
+export interface ProjectRemoveMemberAnswer {
+  /** The project. */
+  projectId: ProjectId;
+  /** Who. */
+  userId: UserId;
+}
+
+/** Input of `project.remove_member`. */
+export interface ProjectRemoveMemberInput {
+  /** The project. */
+  projectId: ProjectId;
+  /** Who. */
+  userId: UserId;
+}
+
+/** `project.removed`: nothing can be started in it any more. Its history stays readable to administrators. */
+export interface ProjectRemoved {
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** `project.member_set`: somebody became a member, or another kind of member. */
+export interface ProjectSetMemberAnswer {
+  /** What they are now. */
+  membership: Membership;
+  /** The project. */
+  projectId: ProjectId;
+  /** Who. */
+  userId: UserId;
+}
+
+/** Input of `project.set_member`. */
+export interface ProjectSetMemberInput {
+  /** What they are from now on. */
+  membership: Membership;
+  /** The project. */
+  projectId: ProjectId;
+  /** Who; also a user whom only tokens minted elsewhere name. */
+  userId: UserId;
+}
+
+/** A project as lists and the answer of `project.register` show it. */
+export interface ProjectShown {
+  /** What the caller is there; absent for whoever is no member. */
+  membership?: Membership | null;
+  /** Its name. */
+  name: string;
+  /** The project. */
+  projectId: ProjectId;
+  /** Its directory. */
+  root: string;
+}
+
+/** The state of a project: the fold of its channel. Its JSON is the snapshot. */
+export interface ProjectState {
+  /** Its members and what they are. */
+  members: Record<string, Membership>;
+  /** Its name. */
+  name: string;
+  /** The project; none before it was registered. */
+  projectId: ProjectId | null;
+  /** Whether it was removed: nothing may be started in it. */
+  removed: boolean;
+  /** Its directory: absolute, without symbolic links. */
+  root: string;
+  /** The board: its sessions, the one that changed last first, at most `BOARD_LIMIT`. */
+  sessions: Summary[];
+}
+
+/** What is answered when all is well. */
+export interface PublishAcknowledgement {
+  /** Where. */
+  channel: Channel;
+  /** The numbering. */
+  epoch: Epoch;
+  /** That all is well. */
+  ok: true;
+  /** Its number; absent for an ephemeral event. */
+  seq?: number | null;
+}
+
+/** What `publish` takes. */
+export interface PublishArgument {
+  /** Where. */
+  channel: Channel;
+  /** The data, which is passed on byte for byte. */
+  data: Record<string, unknown>;
+  /** An idempotency id: a repeat within 24 hours gives the first place. */
+  id?: string | null;
+  /** The event type. */
+  type: EventType;
+}
+
+/** A message that waits until the agent is free. */
+export interface Queued {
+  /** The sender's key for it. */
+  clientMessageId?: string | null;
+  /** The text, the first 2 KiB of it. */
+  content: string;
+  /** The message. */
+  messageId: string;
+  /** Who. */
+  userId?: UserId | null;
+}
+
+/** What is answered when it is not. */
+export interface Refused {
+  /** Why. */
+  error: ErrorBody;
+  /** That it is not. */
+  ok: false;
+}
+
+/** A role of a user. What each grants: docs/ACCESS.md. */
+export type Role = "admin" | "operator" | "viewer";
+
+/** A message of a user. */
+export interface Said {
+  /** The sender's key for it. */
+  clientMessageId?: string | null;
+  /** The text, the first KiB of it. */
+  content: string;
+  /** Its id. */
+  messageId?: string | null;
+  /** Its message in the channel. */
+  seq: number;
+  /** Who. */
+  userId?: UserId | null;
+}
+
+/** A text that must never be seen: its `Debug` shows nothing. */
+export type Secret = string;
+
+export interface ServerDraining {
+  /** When to come back, in milliseconds; another number for each client. */
+  reconnectAfterMs: number;
+}
+
+export type ServerHello = Hello;
+
+/** `session.agent_started`: the agent told who it is. It comes again when its conversation begins anew. */
+export interface SessionAgentStarted {
+  /** The agent's own id of the conversation: what it is resumed by. */
+  agentSessionId?: string | null;
+  /** The model that answers. */
+  model?: string | null;
+  /** The session. */
+  sessionId: SessionId;
+  /** The names of its tools. */
+  tools?: string[];
+  /** The version of the agent's program. */
+  version?: string | null;
+}
+
+/** Answer of a command that names a session and has nothing more to say. */
+export interface SessionCancelAnswer {
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** Input of `session.get`, `.cancel`, `.interrupt`, `.pause` and `.resume`. */
+export interface SessionCancelInput {
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** Answer of a command that names a session and has nothing more to say. */
+export interface SessionCancelMessageAnswer {
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** Input of `session.cancel_message`. */
+export interface SessionCancelMessageInput {
+  /** The message that waits. */
+  messageId: string;
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** `session.cancelled`, an end: somebody asked for it. */
+export interface SessionCancelled {
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** `session.completed`, an end: the program exited by itself. */
+export interface SessionCompleted {
+  /** Its exit code; other than 0 usually means that it was not content. */
+  exitCode?: number | null;
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/**
+ * `session.error`, an end. Codes of the service: `spawn_failed`, `killed` (by a signal that the
+ * server did not send), `timeout`, `silent`, `output_limit`, `output_lost`, `input_stuck`, `no_result` (an
+ * agent ended in the middle of a turn), `agent_failed` (its last turn did), `start_lost`,
+ * `server_stopped`, `internal`.
+ */
+export interface SessionError {
+  /** Why, for programs. */
+  code?: string;
+  /** The exit code, if the program exited. */
+  exitCode?: number | null;
+  /** Why, for people. */
+  message?: string;
+  /** The session. */
+  sessionId: SessionId;
+  /** The number of the signal that ended it, if one did. */
+  signal?: number | null;
+}
+
+export type SessionGetAnswer = SessionState;
+
+/** Input of `session.get`, `.cancel`, `.interrupt`, `.pause` and `.resume`. */
+export interface SessionGetInput {
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** `session.heartbeat`, ephemeral: the session is alive, also when it prints nothing. */
+export interface SessionHeartbeat {
+  /** Since its start, in milliseconds. */
+  elapsedMs: number;
+  /** What it does. */
+  phase: Phase;
+  /** The session. */
+  sessionId: SessionId;
+  /** Since it last printed (or started), in milliseconds. */
+  silentMs: number;
+}
+
+/** A session. Ids sort by the time of their start (those made of an idempotency key by its hour). */
+export type SessionId = string;
+
+/** Answer of a command that names a session and has nothing more to say. */
+export interface SessionInterruptAnswer {
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** Input of `session.get`, `.cancel`, `.interrupt`, `.pause` and `.resume`. */
+export interface SessionInterruptInput {
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** Answer of `session.list`. */
+export interface SessionListAnswer {
+  /** For the next page; absent on the last one. */
+  cursor?: SessionId | null;
+  /** The sessions, newest first; there may be fewer than asked for and a cursor all the same. */
+  sessions: ListedSession[];
+}
+
+/** Input of `session.list`. */
+export interface SessionListInput {
+  /** The `cursor` of the page before. */
+  cursor?: SessionId | null;
+  /** At most so many: 1 to 200, 50 by default. */
+  limit?: number | null;
+  /** Only those of this project. */
+  projectId?: ProjectId | null;
+  /** Only those that are so. */
+  status?: Status | null;
+}
+
+/**
+ * `session.message`: blocks of a message, whole. It replaces the deltas of these blocks. The blocks
+ * of one message may come in several events with the same `messageId`, in their order.
+ */
+export interface SessionMessage {
+  /** Which block of the message the first of these is, from 0. */
+  block?: number;
+  /** The blocks. */
+  blocks: Block[];
+  /** The message. */
+  messageId: string;
+  /** The model that made it. */
+  model?: string | null;
+  /** The tool call of the subagent that speaks; none for the agent itself. */
+  parentExecutionId?: string | null;
+  /** Who speaks; the agent if it does not say. */
+  role?: Speaker;
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** `session.message_dequeued`: exactly one for each `MessageQueued`. */
+export interface SessionMessageDequeued {
+  /** The message. */
+  messageId: string;
+  /** Why. */
+  reason: Dequeued;
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/**
+ * `session.message_queued`: the agent is busy; the message goes to it when it is free. Its text is
+ * in the `UserMessage` that tells when it went.
+ */
+export interface SessionMessageQueued {
+  /** The sender's key for it. */
+  clientMessageId?: string | null;
+  /** What it says, redacted. */
+  content?: string;
+  /** The message. */
+  messageId: string;
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** Input of `session.output`. */
+export interface SessionOutputInput {
+  /** The session. */
+  sessionId: SessionId;
+  /** Only this stream; by default standard output and standard error, in the order they were read. */
+  type?: Stream | null;
+}
+
+/** Answer of a command that names a session and has nothing more to say. */
+export interface SessionPauseAnswer {
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** Input of `session.get`, `.cancel`, `.interrupt`, `.pause` and `.resume`. */
+export interface SessionPauseInput {
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** `session.paused`: all processes of the program stand still. Time goes on: limits count it. */
+export interface SessionPaused {
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** `session.permission_requested`: the agent waits for a person. State until it is resolved. */
+export interface SessionPermissionRequested {
+  /** The call that waits, if it has started. */
+  executionId?: string | null;
+  /** When it is withdrawn by itself. */
+  expiresAt?: Timestamp | null;
+  /** What it would be called with; where that is longer than 64 KiB as JSON, a string: its beginning. */
+  input?: unknown;
+  /** The answers that there are. */
+  options: PermissionOption[];
+  /** The request; `session.resolve_permission` names it. */
+  requestId: string;
+  /** The session. */
+  sessionId: SessionId;
+  /** The tool that wants to run. */
+  tool: string;
+}
+
+/** `session.permission_resolved`: answered, or withdrawn. Exactly one for each request. */
+export interface SessionPermissionResolved {
+  /** How. */
+  decision: Decision;
+  /** The option that was chosen. */
+  optionId?: string | null;
+  /** The request. */
+  requestId: string;
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** `session.progress`: the agent's plan, whole, and how much of it is done. */
+export interface SessionProgress {
+  /** How many parts are done. */
+  current: number;
+  /** The session. */
+  sessionId: SessionId;
+  /** The parts, if the agent names them. */
+  steps?: PlanStep[];
+  /** How many there are. */
+  total: number;
+}
+
+/** `session.raw`: something that the adapter does not know, as the agent printed it. */
+export interface SessionRaw {
+  /** What it was; where that is longer than 64 KiB, a string: its beginning. */
+  data: unknown;
+  /** The session. */
+  sessionId: SessionId;
+  /** The agent's format: the name of the adapter. */
+  source: string;
+}
+
+/** Answer of a command that names a session and has nothing more to say. */
+export interface SessionResolvePermissionAnswer {
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** Input of `session.resolve_permission`: an `optionId`, or a `decision` of which the request has an option. */
+export interface SessionResolvePermissionInput {
+  /** The first of the request's options of this kind. */
+  decision?: PermissionKind | null;
+  /** What to tell the agent besides: why not, or the answer to its question. */
+  message?: string | null;
+  /** One of the request's options. */
+  optionId?: string | null;
+  /** The request that waits. */
+  requestId: string;
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** Answer of a command that names a session and has nothing more to say. */
+export interface SessionResumeAnswer {
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** Input of `session.get`, `.cancel`, `.interrupt`, `.pause` and `.resume`. */
+export interface SessionResumeInput {
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** `session.resumed`: they go on. */
+export interface SessionResumed {
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** Answer of `session.send_message`. */
+export interface SessionSendMessageAnswer {
+  /** The message. */
+  messageId: string;
+  /** Whether it waits until the agent is free. */
+  queued: boolean;
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** Input of `session.send_message`. */
+export interface SessionSendMessageInput {
+  /** The sender's key for this message: a repeat changes nothing and gets the same answer. */
+  clientMessageId?: string | null;
+  /** A line, or several, for the program's standard input. The last newline is added. */
+  content: string;
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** Answer of `session.start`. */
+export interface SessionStartAnswer {
+  /** Where it is told. */
+  channel: Channel;
+  /** The session. */
+  id: SessionId;
+  /** The same, by the name that events have for it. */
+  sessionId: SessionId;
+}
+
+/** Input of `session.start`: an `agent` or a `command`, not both. */
+export interface SessionStartInput {
+  /** A configured agent. */
+  agent?: string | null;
+  /** A free command line: a program and its arguments. Needs the right to execute. */
+  command?: string[] | null;
+  /** The same key of the same user in the same project starts once within 24 hours. */
+  idempotencyKey?: string | null;
+  /** Where it runs. */
+  projectId: ProjectId;
+  /** What to do: in place of `{prompt}` in the agent's command, else a line on standard input. */
+  prompt?: string | null;
+  /** An earlier session of the same agent in the same project, whose conversation goes on in this one. */
+  resume?: SessionId | null;
+  /** What people call it; by default the prompt's first line, or the program. */
+  title?: string | null;
+}
+
+/** `session.started`: the first event of a session. */
+export interface SessionStarted {
+  /** The configured agent that runs. */
+  agent?: string | null;
+  /** The free command line that runs, redacted, the first 4 KiB of it. */
+  command?: string[] | null;
+  /** Whether this server runs the program itself, and so tells its end when the server died. */
+  hosted?: boolean;
+  /** The project that it runs in. */
+  projectId?: ProjectId | null;
+  /** What it was asked, redacted, the first 8 KiB of it. */
+  prompt?: string | null;
+  /** A digest of what was asked for, where an idempotency key was given: a repeat must be the same. */
+  request?: string | null;
+  /** The session. */
+  sessionId: SessionId;
+  /** What people call it. */
+  title?: string | null;
+}
+
+/** The state of a session: the fold of its channel. Its JSON is the snapshot. */
+export interface SessionState {
+  /** The agent that runs. */
+  agent: string | null;
+  /** The free command line that runs. */
+  command: string[] | null;
+  /** What is known of the agent inside, of an agent that tells. */
+  conversation: Conversation;
+  /** How much there is of it. */
+  counts: Counts;
+  /** When it ended. */
+  endedAt: Timestamp | null;
+  /** Why it failed, if it did. */
+  error: Failure | null;
+  /** The exit code, once the program exited. */
+  exitCode: number | null;
+  /** Whether this server runs the program. */
+  hosted: boolean;
+  /** Whether its program stands still. */
+  paused: boolean;
+  /** The project that it runs in. */
+  projectId: ProjectId | null;
+  /** What it was asked. */
+  prompt: string | null;
+  /** See `Started::request`. */
+  request?: string | null;
+  /** The session; none before its first event. */
+  sessionId: SessionId | null;
+  /** The signal that ended it, if one did. */
+  signal?: number | null;
+  /** When it started. */
+  startedAt: Timestamp | null;
+  /** Who started it. */
+  startedBy: UserId | null;
+  /** How it is. */
+  status: Status;
+  /** What people call it. */
+  title: string | null;
+  /** The newest part of the output, oldest first. */
+  transcript: Chunk[];
+  /** When its newest message was published. */
+  updatedAt: Timestamp | null;
+  /** The newest messages of users, oldest first. */
+  userMessages: Said[];
+}
+
+/** `session.stream_output`: a piece of output, at most 16 KiB, cut between characters. */
+export interface SessionStreamOutput {
+  /** The text, redacted; bytes that are no UTF-8 are replaced by U+FFFD. */
+  content: string;
+  /** How many bytes of this stream's content came before it. */
+  offset?: number | null;
+  /** The session. */
+  sessionId: SessionId;
+  /** Where it comes from; standard output if it does not say. */
+  type?: Stream;
+}
+
+/** `session.subagent_completed`: it ended. */
+export interface SessionSubagentCompleted {
+  /** How long it took, in milliseconds, as the server saw it. */
+  durationMs?: number | null;
+  /** The tool call that it ran in. */
+  executionId: string;
+  /** The session. */
+  sessionId: SessionId;
+  /** How it ended. */
+  status: Outcome;
+}
+
+/**
+ * `session.subagent_started`: an agent of the agent's begins. What it says and does carries its
+ * `executionId` as `parentExecutionId`.
+ */
+export interface SessionSubagentStarted {
+  /** What it is to do, in few words. */
+  description?: string | null;
+  /** The tool call that it runs in. */
+  executionId: string;
+  /** The session. */
+  sessionId: SessionId;
+  /** What kind of agent it is, as the agent calls it. */
+  subagentType?: string | null;
+}
+
+/** A thing of a project as its board shows it, such as a session. Made by the handler of the thing. */
+export interface SessionSummary {
+  /** The channel with the whole of it. */
+  channel: Channel;
+  /** The thing's id. */
+  id: string;
+  /** How it is, in its domain's words. */
+  status: string;
+  /** What people call it. */
+  title?: string | null;
+  /** When it changed. */
+  updatedAt: Timestamp;
+}
+
+/**
+ * `session.text_delta` and `session.thinking_delta`, ephemeral: a piece of a message that is being
+ * made. Worth nothing once the `AgentMessage` of the same `messageId` with this block is there.
+ */
+export interface SessionTextDelta {
+  /** Which block of the message, from 0. */
+  block: number;
+  /** The message that it is a piece of. */
+  messageId: string;
+  /**
+   * How much of the block came before it, in UTF-16 code units (what `length` of a JavaScript
+   * string counts). Whoever has less waits for what lies between; whoever has more cuts it.
+   */
+  offset: number;
+  /** The tool call of the subagent that speaks; none for the agent itself. */
+  parentExecutionId?: string | null;
+  /** The session. */
+  sessionId: SessionId;
+  /** The text. */
+  text: string;
+}
+
+/**
+ * `session.text_delta` and `session.thinking_delta`, ephemeral: a piece of a message that is being
+ * made. Worth nothing once the `AgentMessage` of the same `messageId` with this block is there.
+ */
+export interface SessionThinkingDelta {
+  /** Which block of the message, from 0. */
+  block: number;
+  /** The message that it is a piece of. */
+  messageId: string;
+  /**
+   * How much of the block came before it, in UTF-16 code units (what `length` of a JavaScript
+   * string counts). Whoever has less waits for what lies between; whoever has more cuts it.
+   */
+  offset: number;
+  /** The tool call of the subagent that speaks; none for the agent itself. */
+  parentExecutionId?: string | null;
+  /** The session. */
+  sessionId: SessionId;
+  /** The text. */
+  text: string;
+}
+
+/** `session.tool_completed`: a tool call ended. */
+export interface SessionToolCompleted {
+  /** How long it took, in milliseconds, as the server saw it. */
+  durationMs?: number | null;
+  /** The call. */
+  executionId: string;
+  /** What it gave; where that is longer than 64 KiB as JSON, a string: its beginning. */
+  output?: unknown;
+  /** The tool call of the subagent that called it; none for the agent itself. */
+  parentExecutionId?: string | null;
+  /** The exit code, of a tool that runs a program. */
+  returnCode?: number | null;
+  /** The session. */
+  sessionId: SessionId;
+  /** How it ended. */
+  status: Outcome;
+}
+
+/** `session.tool_started`: a tool was called. */
+export interface SessionToolStarted {
+  /** The call. Its `ToolCompleted` has the same. */
+  executionId: string;
+  /** What it was called with; where that is longer than 64 KiB as JSON, a string: its beginning. */
+  input?: unknown;
+  /** The tool. */
+  name: string;
+  /** The tool call of the subagent that called it; none for the agent itself. */
+  parentExecutionId?: string | null;
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** `session.turn_completed`: the agent has answered what it was asked. It may be asked again. */
+export interface SessionTurnCompleted {
+  /** How long it took, in milliseconds, as the agent says, else as the server saw it. */
+  durationMs?: number | null;
+  /** Why it ended, as the agent calls it, such as `error_max_turns`. */
+  reason?: string | null;
+  /** Its last word, at most 64 KiB of it; of a failure, why. */
+  result?: string | null;
+  /** The session. */
+  sessionId: SessionId;
+  /** Whether it did what was asked. An agent that calls its failure a success is told from its words. */
+  status: TurnStatus;
+}
+
+/** `session.usage`: what a turn used, told once for each turn. The state has the sum. */
+export interface SessionUsage {
+  /** Tokens read from a cache. */
+  cacheReadTokens?: number;
+  /** Tokens written to a cache. */
+  cacheWriteTokens?: number;
+  /** What it cost, in US dollars, where the agent says so. */
+  costUsd?: number | null;
+  /** Tokens read, without those from a cache. */
+  inputTokens?: number;
+  /** Tokens made, reasoning included. */
+  outputTokens?: number;
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** `session.user_message`: a message was accepted and goes to the program's standard input. */
+export interface SessionUserMessage {
+  /** The sender's key for it. */
+  clientMessageId?: string | null;
+  /** What it says, redacted (the program gets it as it was sent). */
+  content?: string;
+  /** The message. */
+  messageId?: string | null;
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** A position to go on from. A seq above 0 needs its epoch. */
+export interface Since {
+  /** The numbering that `seq` is of. */
+  epoch?: Epoch | null;
+  /** The last message that the client has; 0 for none. */
+  seq: number;
+}
+
+/** Who speaks. */
+export type Speaker = "assistant" | "user";
+
+/** A message of the agent, or to its subagent. */
+export interface Spoken {
+  /** Which block the first of these is. */
+  block: number;
+  /** The blocks. */
+  blocks: Block[];
+  /** The message. */
+  messageId: string;
+  /** The tool call of the subagent that speaks; none for the agent itself. */
+  parentExecutionId?: string | null;
+  /** Who speaks. */
+  role: Speaker;
+  /** Its newest event. */
+  seq: number;
+}
+
+/** How a session is. */
+export type Status = "starting" | "running" | "completed" | "error" | "cancelled";
+
+/** How a part of a plan is. */
+export type StepStatus = "pending" | "in_progress" | "completed";
+
+/** Where output comes from. */
+export type Stream = "stdout" | "stderr" | "system";
+
+/** A subagent that runs. */
+export interface Subagent {
+  /** What it is to do. */
+  description?: string | null;
+  /** The tool call that it runs in. */
+  executionId: string;
+  /** What kind of agent it is. */
+  subagentType?: string | null;
+}
+
+export type SubscribeAcknowledgement = Subscribed | {
+  ok: true;
+  results: (Subscribed | Refused)[];
+};
+
+export type SubscribeArgument = Channel | SubscribeRequest | (Channel | SubscribeRequest)[];
+
+/** What a client asks for one channel. */
+export interface SubscribeRequest {
+  /** The channel. */
+  channel: Channel;
+  /** Only what passes. */
+  filter?: Filter | null;
+  /** The newest so many messages first. */
+  last?: number | null;
+  /** Skip ahead when too far behind. */
+  maxLag?: MaxLag | null;
+  /** Go on from here. */
+  since?: Since | null;
+  /** The state first. */
+  snapshot?: boolean;
+}
+
+/** The answer to a subscribe request. */
+export interface Subscribed {
+  /** The channel. */
+  channel: Channel;
+  /** Its epoch. */
+  epoch: Epoch;
+  /** The first kept number, where `reason` is `trimmed`. */
+  first?: number | null;
+  /** That all is well. */
+  ok: true;
+  /** Why not. */
+  reason?: NotRecovered | null;
+  /** Whether everything after `since` is still there. */
+  recovered?: boolean | null;
+  /** Its head at the moment of attaching. */
+  seq: number;
+}
+
+/** A thing of a project as its board shows it, such as a session. Made by the handler of the thing. */
+export interface Summary {
+  /** The channel with the whole of it. */
+  channel: Channel;
+  /** The thing's id. */
+  id: string;
+  /** How it is, in its domain's words. */
+  status: string;
+  /** What people call it. */
+  title?: string | null;
+  /** When it changed. */
+  updatedAt: Timestamp;
+}
+
+/** An instant in UTC: RFC 3339 with milliseconds. */
+export type Timestamp = string;
+
+/** A tool call. */
+export interface Tool {
+  /** How long it took, in milliseconds. */
+  durationMs?: number | null;
+  /** The call. */
+  executionId: string;
+  /** What it was called with; of a longer one its beginning, as a string. */
+  input: unknown;
+  /** The tool. */
+  name: string;
+  /** What it gave; of a longer one its beginning, as a string. */
+  output?: unknown;
+  /** The tool call of the subagent that called it; none for the agent itself. */
+  parentExecutionId?: string | null;
+  /** The exit code, of a tool that runs a program. */
+  returnCode?: number | null;
+  /** The event of its start. */
+  seq: number;
+  /** When it started. */
+  startedAt: Timestamp;
+  /** How it ended; none while it runs. */
+  status?: Outcome | null;
+}
+
+/** What all turns used together. */
+export interface Totals {
+  /** Tokens read from a cache. */
+  cacheReadTokens: number;
+  /** Tokens written to a cache. */
+  cacheWriteTokens: number;
+  /** What it cost, in US dollars, as far as the agent says. */
+  costUsd: number;
+  /** Tokens read, without those from a cache. */
+  inputTokens: number;
+  /** Tokens made. */
+  outputTokens: number;
+  /** How many turns were completed. */
+  turns: number;
+}
+
+/** How the newest turn ended. */
+export interface Turn {
+  /** Why it ended, as the agent calls it. */
+  reason?: string | null;
+  /** Its last word, the first 2 KiB of it. */
+  result?: string | null;
+  /** Whether it did what was asked. */
+  status: TurnStatus;
+}
+
+/** How a turn ended. */
+export type TurnStatus = "success" | "error" | "cancelled";
+
+/** What is answered when all is well. */
+export interface UnsubscribeAcknowledgement {
+  /** That all is well. */
+  ok: true;
+}
+
+/** What `unsubscribe` takes: a channel, several, or all of them. */
+export type UnsubscribeArgument = Channel | Channel[] | {
+  /** Only `true`. */
+  all: boolean;
+};
+
+/** A user as the API shows it. */
+export interface User {
+  /** When it was made. */
+  createdAt: Timestamp;
+  /** Whether it may not log in. */
+  disabled: boolean;
+  /** The id; the `sub` of its tokens. */
+  id: UserId;
+  /** Its roles. */
+  roles: Role[];
+  /** The name to log in with. */
+  username: string;
+}
+
+/** `user.attention_requested` and `user.attention_resolved`: what waits for a person. */
+export interface UserAttentionRequested {
+  /** The channel of that which waits. */
+  channel: Channel;
+  /** Which one: of a permission, its `requestId`. */
+  id: string;
+  /** What it is. */
+  kind: AttentionKind;
+  /** The person. */
+  userId: UserId;
+}
+
+/** `user.attention_requested` and `user.attention_resolved`: what waits for a person. */
+export interface UserAttentionResolved {
+  /** The channel of that which waits. */
+  channel: Channel;
+  /** Which one: of a permission, its `requestId`. */
+  id: string;
+  /** What it is. */
+  kind: AttentionKind;
+  /** The person. */
+  userId: UserId;
+}
+
+/** A user. */
+export type UserId = string;
+
+/** `user.notice`: something to tell a person, with whatever its producer adds. */
+export interface UserNotice {
+  /** The text, for people. */
+  text?: string | null;
+  /** Whom; not needed where the channel is named. */
+  userId?: UserId | null;
+  [more: string]: unknown;
+}
+
+/** The messages of channels, by their types. */
+export interface Messages {
+  /** A directory became a project. */
+  "project.registered": Durable<"project.registered", ProjectRegistered>;
+  /** Somebody became a member, or another kind of member. */
+  "project.member_set": Durable<"project.member_set", ProjectMemberSet>;
+  /** Somebody is no member any more. */
+  "project.member_removed": Durable<"project.member_removed", ProjectMemberRemoved>;
+  /** Nothing can be started in the project any more. */
+  "project.removed": Durable<"project.removed", ProjectRemoved>;
+  /** How a session of the project is: a copy of its starts and ends, for the project's board. */
+  "session.summary": Durable<"session.summary", SessionSummary>;
+  /** A session started. */
+  "session.started": Durable<"session.started", SessionStarted>;
+  /** The program printed, or the server says something of it. */
+  "session.stream_output": Durable<"session.stream_output", SessionStreamOutput>;
+  /** A message to the program was accepted. */
+  "session.user_message": Durable<"session.user_message", SessionUserMessage>;
+  /** A message waits until the agent is free. */
+  "session.message_queued": Durable<"session.message_queued", SessionMessageQueued>;
+  /** A message waits no more: it was passed on, or taken back. */
+  "session.message_dequeued": Durable<"session.message_dequeued", SessionMessageDequeued>;
+  /** The program was stopped and keeps its place. */
+  "session.paused": Durable<"session.paused", SessionPaused>;
+  /** The program goes on. */
+  "session.resumed": Durable<"session.resumed", SessionResumed>;
+  /** The program runs; every 5 seconds. */
+  "session.heartbeat": Ephemeral<"session.heartbeat", SessionHeartbeat>;
+  /** The program exited by itself. */
+  "session.completed": Durable<"session.completed", SessionCompleted>;
+  /** The session ended by a failure, a limit or a stop. */
+  "session.error": Durable<"session.error", SessionError>;
+  /** Somebody cancelled the session, and it ended. */
+  "session.cancelled": Durable<"session.cancelled", SessionCancelled>;
+  /** The agent told who it is. */
+  "session.agent_started": Durable<"session.agent_started", SessionAgentStarted>;
+  /** A piece of a message that is being made. */
+  "session.text_delta": Ephemeral<"session.text_delta", SessionTextDelta>;
+  /** A piece of a thought that is being made. */
+  "session.thinking_delta": Ephemeral<"session.thinking_delta", SessionThinkingDelta>;
+  /** Blocks of a message, whole. */
+  "session.message": Durable<"session.message", SessionMessage>;
+  /** A tool was called. */
+  "session.tool_started": Durable<"session.tool_started", SessionToolStarted>;
+  /** A tool call ended. */
+  "session.tool_completed": Durable<"session.tool_completed", SessionToolCompleted>;
+  /** An agent of the agent began. */
+  "session.subagent_started": Durable<"session.subagent_started", SessionSubagentStarted>;
+  /** An agent of the agent ended. */
+  "session.subagent_completed": Durable<"session.subagent_completed", SessionSubagentCompleted>;
+  /** The agent waits for a person. */
+  "session.permission_requested": Durable<"session.permission_requested", SessionPermissionRequested>;
+  /** A permission request was answered or withdrawn. */
+  "session.permission_resolved": Durable<"session.permission_resolved", SessionPermissionResolved>;
+  /** The plan, and how much of it is done. */
+  "session.progress": Durable<"session.progress", SessionProgress>;
+  /** What a turn used. */
+  "session.usage": Durable<"session.usage", SessionUsage>;
+  /** The agent has answered what it was asked. */
+  "session.turn_completed": Durable<"session.turn_completed", SessionTurnCompleted>;
+  /** Something that the adapter does not know. */
+  "session.raw": Durable<"session.raw", SessionRaw>;
+  /** Something waits for this person. A copy, made by the handler of that which waits. */
+  "user.attention_requested": Durable<"user.attention_requested", UserAttentionRequested>;
+  /** It waits no more: somebody answered, or it was withdrawn. A copy, as the request. */
+  "user.attention_resolved": Durable<"user.attention_resolved", UserAttentionResolved>;
+  /** Something to tell a person. */
+  "user.notice": Durable<"user.notice", UserNotice>;
+}
+
+/** What the server says on a connection, by its types. */
+export interface Notices {
+  /** First on every connection: who it is, what it may, and how much. */
+  "server.hello": Notice<"server.hello", ServerHello>;
+  /** A channel's state as of exactly `seq`, in place of all that was known of it. */
+  "channel.snapshot": Notice<"channel.snapshot", ChannelSnapshot>;
+  /** These numbers will not come on this subscription. */
+  "channel.gap": Notice<"channel.gap", ChannelGap>;
+  /** The numbering is another one; live goes on after `seq`. */
+  "channel.reset": Notice<"channel.reset", ChannelReset>;
+  /** Where the subscription stands. */
+  "channel.position": Notice<"channel.position", ChannelPosition>;
+  /** The server ended the subscription. */
+  "channel.closed": Notice<"channel.closed", ChannelClosed>;
+  /** The token ends soon: send `auth.refresh`. */
+  "auth.expiring": Notice<"auth.expiring", AuthExpiring>;
+  /** The server is stopping. */
+  "server.draining": Notice<"server.draining", ServerDraining>;
+  /** Last on a connection that the server ends. */
+  "connection.closed": Notice<"connection.closed", ConnectionClosed>;
+}
+
+const KNOWN: ReadonlySet<string> = new Set<keyof Messages | keyof Notices>([
+  "project.registered",
+  "project.member_set",
+  "project.member_removed",
+  "project.removed",
+  "session.summary",
+  "session.started",
+  "session.stream_output",
+  "session.user_message",
+  "session.message_queued",
+  "session.message_dequeued",
+  "session.paused",
+  "session.resumed",
+  "session.heartbeat",
+  "session.completed",
+  "session.error",
+  "session.cancelled",
+  "session.agent_started",
+  "session.text_delta",
+  "session.thinking_delta",
+  "session.message",
+  "session.tool_started",
+  "session.tool_completed",
+  "session.subagent_started",
+  "session.subagent_completed",
+  "session.permission_requested",
+  "session.permission_resolved",
+  "session.progress",
+  "session.usage",
+  "session.turn_completed",
+  "session.raw",
+  "user.attention_requested",
+  "user.attention_resolved",
+  "user.notice",
+  "server.hello",
+  "channel.snapshot",
+  "channel.gap",
+  "channel.reset",
+  "channel.position",
+  "channel.closed",
+  "auth.expiring",
+  "server.draining",
+  "connection.closed",
+]);
+
+/** The kinds of channels: the names, the messages and the snapshot of each. */
+export interface Channels {
+  "project:{projectId}": {
+    name: `project:${string}`;
+    message: Messages["project.registered" | "project.member_set" | "project.member_removed" | "project.removed" | "session.summary"];
+    snapshot: ProjectState;
+  };
+  "session:{sessionId}": {
+    name: `session:${string}`;
+    message: Messages["session.started" | "session.stream_output" | "session.user_message" | "session.message_queued" | "session.message_dequeued" | "session.paused" | "session.resumed" | "session.heartbeat" | "session.completed" | "session.error" | "session.cancelled" | "session.agent_started" | "session.text_delta" | "session.thinking_delta" | "session.message" | "session.tool_started" | "session.tool_completed" | "session.subagent_started" | "session.subagent_completed" | "session.permission_requested" | "session.permission_resolved" | "session.progress" | "session.usage" | "session.turn_completed" | "session.raw"];
+    snapshot: SessionState;
+  };
+  "user:{userId}": {
+    name: `user:${string}`;
+    message: Messages["user.attention_requested" | "user.attention_resolved" | "user.notice"];
+    snapshot: never;
+  };
+}
+
+/** The commands: the input and the answer of each. */
+export interface Commands {
+  /** Makes a project of an existing directory. */
+  "project.register": { input: ProjectRegisterInput; answer: ProjectRegisterAnswer };
+  /** Lists the projects that the caller may see, newest first. */
+  "project.list": { input: ProjectListInput; answer: ProjectListAnswer };
+  /** Shows a project: its directory, its members, its board. */
+  "project.get": { input: ProjectGetInput; answer: ProjectGetAnswer };
+  /** Ends a project and its memberships; its directory is not touched. */
+  "project.remove": { input: ProjectRemoveInput; answer: ProjectRemoveAnswer };
+  /** Makes somebody a member of a project, or another kind of member. */
+  "project.set_member": { input: ProjectSetMemberInput; answer: ProjectSetMemberAnswer };
+  /** Ends somebody's membership of a project. */
+  "project.remove_member": { input: ProjectRemoveMemberInput; answer: ProjectRemoveMemberAnswer };
+  /** Starts an agent, or with the right to execute a free command line, in a project. */
+  "session.start": { input: SessionStartInput; answer: SessionStartAnswer };
+  /** Passes a message to the program; to a busy agent when it is free. */
+  "session.send_message": { input: SessionSendMessageInput; answer: SessionSendMessageAnswer };
+  /** Ends the program: TERM, and after a grace KILL. The session ends once it is gone. */
+  "session.cancel": { input: SessionCancelInput; answer: SessionCancelAnswer };
+  /** Takes a message back that waits for a busy agent. */
+  "session.cancel_message": { input: SessionCancelMessageInput; answer: SessionCancelMessageAnswer };
+  /** Answers a permission request of the agent. The first answer counts. */
+  "session.resolve_permission": { input: SessionResolvePermissionInput; answer: SessionResolvePermissionAnswer };
+  /** Stops the turn of the agent, which stays. */
+  "session.interrupt": { input: SessionInterruptInput; answer: SessionInterruptAnswer };
+  /** Makes all processes of the program stand still; time goes on. */
+  "session.pause": { input: SessionPauseInput; answer: SessionPauseAnswer };
+  /** Lets the processes of the program go on. */
+  "session.resume": { input: SessionResumeInput; answer: SessionResumeAnswer };
+  /** Lists the sessions that the caller may see, newest first. */
+  "session.list": { input: SessionListInput; answer: SessionListAnswer };
+  /** The state of a session, as its channel's snapshot has it. */
+  "session.get": { input: SessionGetInput; answer: SessionGetAnswer };
+  /** What the program printed, as plain text: the newest 8 MiB that are kept. */
+  "session.output": { input: SessionOutputInput; answer: string };
+}
+
+/** What a connection may ask for beside commands: the argument and the acknowledgement of each. */
+export interface Requests {
+  /** Follows a channel, or several. The answer comes before the subscription's messages. */
+  "subscribe": { argument: SubscribeArgument; answer: SubscribeAcknowledgement | Refused };
+  /** Follows it no more: nothing of the channel comes after the answer. */
+  "unsubscribe": { argument: UnsubscribeArgument; answer: UnsubscribeAcknowledgement | Refused };
+  /** Publishes an event. */
+  "publish": { argument: PublishArgument; answer: PublishAcknowledgement | Refused };
+  /** Goes on with a new token. Subscriptions that it does not allow end. */
+  "auth.refresh": { argument: AuthRefreshArgument; answer: AuthRefreshAcknowledgement | Refused };
+}
+
+/** A message of a channel, of a known type. */
+export type Message = Messages[keyof Messages];
+/** A known word of the server on a connection. */
+export type AnyNotice = Notices[keyof Notices];
+/**
+ * Whatever comes as the Socket.IO event `message`. It narrows by `type`, although types that are not known
+ * here may come: `switch (message.type) { case "session.completed": message.data.exitCode … }`.
+ */
+export type AnyMessage = Message | AnyNotice | UnknownMessage;
+
+/** A known durable message. */
+export type DurableMessage = Extract<Message, { seq: number }>;
+
+/** Whether a message is of a known type. */
+export function isKnown(message: AnyMessage): message is Message | AnyNotice {
+  return KNOWN.has(String(message.type));
+}
+
+/** Whether a message has a number, and so a place to go on from. */
+export function isDurable(message: AnyMessage): message is DurableMessage | (UnknownMessage & { seq: number }) {
+  return message.seq !== undefined;
+}
+
+/** The names of channels whose kind is known. */
+export type ChannelName = Channels[keyof Channels]["name"];
+/** The kind of a channel, by its name: `ChannelOf<"session:1">["snapshot"]`. */
+export type ChannelOf<N extends string> = {
+  [K in keyof Channels]: N extends Channels[K]["name"] ? Channels[K] : never;
+}[keyof Channels];
+
+/** The answer to a command, as Socket.IO acknowledges it. */
+export type Acknowledged<C extends keyof Commands> = { ok: true; data: Commands[C]["answer"] } | Refused;
