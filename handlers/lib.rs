@@ -8,12 +8,13 @@ pub mod fs;
 pub mod git;
 pub mod project;
 pub mod session;
+pub mod shell;
 pub mod user;
 
 use std::sync::Arc;
 
 use tidings_core::handler::Handler;
-use tidings_services::{fs::Files, git::Repositories, project::Projects, session::Sessions};
+use tidings_services::{fs::Files, git::Repositories, project::Projects, session::Sessions, shell::Shells};
 
 /// The services that the handlers' commands call.
 #[derive(Debug, Clone)]
@@ -26,13 +27,15 @@ pub struct Services {
     pub files: Arc<Files>,
     /// Git in projects.
     pub repositories: Arc<Repositories>,
+    /// Terminals.
+    pub shells: Arc<Shells>,
 }
 
 /// The namespaces that have an owner. The start holds it against what the handlers say.
-pub const NAMESPACES: [&str; 3] = ["project", "session", "user"];
+pub const NAMESPACES: [&str; 4] = ["project", "session", "shell", "user"];
 
 /// The namespaces whose channels have a projection. The start holds it against what the handlers say.
-pub const PROJECTED: [&str; 2] = ["project", "session"];
+pub const PROJECTED: [&str; 3] = ["project", "session", "shell"];
 
 /// Every handler of the server, without those of [declared](declared::DeclaredHandler) domains.
 #[must_use]
@@ -42,6 +45,7 @@ pub fn all(services: &Services) -> Vec<Arc<dyn Handler>> {
         Arc::new(git::GitHandler::new(services.repositories.clone())),
         Arc::new(project::ProjectHandler::new(services.projects.clone())),
         Arc::new(session::SessionHandler::new(services.sessions.clone())),
+        Arc::new(shell::ShellHandler::new(services.shells.clone())),
         Arc::new(user::UserHandler),
     ]
 }

@@ -16,9 +16,11 @@ use tidings_core::{
     identity::Identity,
     log::EventLog,
     outlet::Ending,
-    runtime::{Clock, Tasks},
+    projection::States,
+    runtime::{self, Clock, Tasks},
 };
 use tidings_engine::{
+    audience::Audience,
     bus::Bus,
     gate::{Gate, GateParts, Rejudge},
     hub::{Hub, HubConfig},
@@ -29,11 +31,12 @@ use tidings_engine::{
 };
 use tidings_handlers::{NAMESPACES, PROJECTED, Services};
 use tidings_services::{
-    fs::{Files, FsPorts, contract::Audience},
+    fs::{Files, FsPorts},
     git::{GitPorts, Repositories, Sight},
     programs::Programs,
-    project::{ProjectId, Projects},
+    project::Projects,
     session::{SessionPorts, Sessions},
+    shell::{ShellPorts, Shells},
 };
 use tidings_transports::{
     http::{self, HttpState, Readiness, SetupError},
@@ -93,6 +96,8 @@ pub(crate) struct App {
     pub(crate) files: Arc<Files>,
     /// Git.
     pub(crate) repositories: Arc<Repositories>,
+    /// The terminals.
+    pub(crate) shells: Arc<Shells>,
     /// The log.
     pub(crate) log: Arc<SqliteLog>,
     /// Users and tokens.
@@ -125,7 +130,14 @@ impl App {
         log.attach(Arc::new(EngineSink { hub: hub.clone(), bus: bus.clone(), states: states.clone() }));
 
         let programs = Programs::new(config.programs(config::variables()))?;
-        let services = services(config, &programs, &bus, &states, &clock, &tasks)?;
+        let house = House {
+            bus: bus.clone(),
+            states: states.clone(),
+            audience: Arc::new(Audience { registry: registry.clone(), hub: hub.clone() }),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+        };
+        let services = services(config, &programs, &house)?;
         registry.bind(handlers(config, &services)?)?;
         check_registry(&registry)?;
         let documents = catalogue::documents(&registry);
@@ -140,7 +152,6 @@ impl App {
         });
         programs.recover().await?;
         recover(&services).await?;
-        services.files.attend(Arc::new(Onlookers(hub.clone())));
         end_revoked(&auth, &hub);
         let rejudge = Arc::new(Rejudge { gate: gate.clone(), hub: hub.clone() });
         let rights = RIGHTS.iter().filter_map(|pattern| pattern.parse().ok());
@@ -181,6 +192,7 @@ impl App {
             sessions: services.sessions,
             files: services.files,
             repositories: services.repositories,
+            shells: services.shells,
             log,
             auth,
             _listening: listening,
@@ -203,9 +215,12 @@ pub(crate) fn catalogue(
     let registry = Arc::new(Registry::default());
     let log = open_log(&config, &registry, clock.clone())?;
     let states = StateStore::new(registry.clone(), log.clone(), &**tasks);
-    let bus = Arc::new(Bus::new(registry.clone(), log, tasks.clone(), false));
+    let bus = Arc::new(Bus::new(registry.clone(), log.clone(), tasks.clone(), false));
+    let hub = Hub::new(HubConfig::default(), log, states.clone(), clock.clone(), tasks.clone());
     let programs = Programs::new(config.programs(Vec::new()))?;
-    let services = services(&config, &programs, &bus, &states, clock, tasks)?;
+    let audience = Arc::new(Audience { registry: registry.clone(), hub });
+    let house = House { bus, states, audience, clock: clock.clone(), tasks: tasks.clone() };
+    let services = services(&config, &programs, &house)?;
     registry.bind(handlers(&config, &services)?)?;
     Ok(catalogue::of(&registry))
 }
@@ -228,38 +243,43 @@ fn open_log(config: &Config, registry: &Arc<Registry>, clock: Arc<dyn Clock>) ->
     Ok(SqliteLog::open(log, clock)?)
 }
 
-fn services(
-    config: &Config,
-    programs: &Arc<Programs>,
-    bus: &Arc<Bus>,
-    states: &Arc<StateStore>,
-    clock: &Arc<dyn Clock>,
-    tasks: &Arc<dyn Tasks>,
-) -> Result<Services, StartError> {
+/// What every service is given.
+#[derive(Clone)]
+struct House {
+    bus: Arc<dyn EventBus>,
+    states: Arc<dyn States>,
+    audience: Arc<dyn runtime::Audience>,
+    clock: Arc<dyn Clock>,
+    tasks: Arc<dyn Tasks>,
+}
+
+fn services(config: &Config, programs: &Arc<Programs>, house: &House) -> Result<Services, StartError> {
+    let House { bus, states, audience, clock, tasks } = house.clone();
     let projects = Projects::new(bus.clone(), states.clone(), &config.data_dir);
     let ports = SessionPorts { bus: bus.clone(), states: states.clone(), clock: clock.clone(), tasks: tasks.clone() };
-    let sessions = Sessions::new(ports, programs.clone(), config.sessions(config.redaction()?))?;
+    let redaction = config.redaction()?;
+    let sessions = Sessions::new(ports, programs.clone(), config.sessions(redaction.clone()))?;
     let ports = GitPorts { bus: bus.clone(), states: states.clone(), clock: clock.clone(), tasks: tasks.clone() };
-    let repositories = Repositories::new(ports, programs.clone(), config.git(config.redaction()?));
-    let ports = FsPorts { bus: bus.clone(), states: states.clone(), clock: clock.clone(), tasks: tasks.clone() };
+    let repositories = Repositories::new(ports, programs.clone(), config.git(redaction.clone()));
+    let ports = FsPorts {
+        bus: bus.clone(),
+        states: states.clone(),
+        clock: clock.clone(),
+        tasks: tasks.clone(),
+        audience: audience.clone(),
+    };
     let files = Files::new(ports, config.files(), Arc::new(Sight(repositories.clone())));
-    Ok(Services { projects, sessions, files, repositories })
+    let ports = ShellPorts { bus, states, audience, clock, tasks };
+    let shells = Shells::new(ports, programs.clone(), config.shells(redaction));
+    Ok(Services { projects, sessions, files, repositories, shells })
 }
 
 /// Ends what a former life of the server left open.
 async fn recover(services: &Services) -> Result<(), tidings_core::Error> {
     services.projects.recover().await?;
     services.sessions.recover().await?;
+    services.shells.recover().await?;
     services.repositories.recover().await
-}
-
-/// Whoever subscribes to a project's channel could look at its files.
-struct Onlookers(Arc<Hub>);
-
-impl Audience for Onlookers {
-    fn is_there(&self, project_id: &ProjectId) -> bool {
-        self.0.is_followed(&tidings_handlers::project::channel(project_id))
-    }
 }
 
 /// The handlers of the server, and those that the configuration declares.

@@ -135,7 +135,8 @@ impl Server {
             let reconnect_after_ms = returning(drain, number, connections.len());
             connection.notify(&Notice::Draining { reconnect_after_ms });
         }
-        tokio::join!(self.app.sessions.stop(), self.app.repositories.stop(), self.app.files.stop());
+        let App { sessions, shells, repositories, files, .. } = &self.app;
+        tokio::join!(sessions.stop(), shells.stop(), repositories.stop(), files.stop());
         let left = drain.saturating_sub(self.clock.monotonic().saturating_sub(started));
         let ending = Ending::temporary(Code::Draining, "the server is stopping");
         self.app.socketio.close_all(left, &ending).await;

@@ -11,4 +11,6 @@ pub mod programs;
 pub mod project;
 pub mod redaction;
 pub mod session;
+pub mod shell;
+mod telling;
 pub mod user;

@@ -14,6 +14,7 @@ use tidings_services::{
     programs::{Environment, ProgramsConfig},
     redaction::{Redaction, RedactionConfig},
     session::{AdapterKind, AgentConfig, Limits, SessionConfig, Stdin},
+    shell::ShellConfig,
 };
 use tidings_transports::http::HttpConfig;
 
@@ -174,6 +175,20 @@ impl Config {
             max_patch_bytes: git.max_patch_bytes.as_usize(),
             protocols: git.protocols.clone(),
             repository_programs: git.repository_programs,
+            redaction,
+        }
+    }
+
+    /// The configuration of terminals.
+    #[must_use]
+    pub(crate) fn shells(&self, redaction: Arc<Redaction>) -> ShellConfig {
+        let shell = &self.shell;
+        ShellConfig {
+            command: shell.command.clone(),
+            per_user: shell.max_per_user,
+            per_project: shell.max_per_project,
+            total: shell.max_total,
+            idle_ms: shell.idle.as_ms(),
             redaction,
         }
     }

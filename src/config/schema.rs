@@ -286,6 +286,19 @@ pub(crate) const KEYS: &[Key] = &[
         "Whether operations run what a repository itself names: its hooks, its filters, its merge drivers. Reading never does.",
     ),
     key(
+        "shell.command",
+        list(0, "a text", is_any),
+        "The program and arguments of a terminal that names none. Empty: `SHELL` of the programs' environment, else `/bin/sh`.",
+    ),
+    key(
+        "shell.idle",
+        Kind::Time(0, 365 * DAY),
+        "How long a terminal may be without a viewer and without input before it is ended. `0s`: for ever.",
+    ),
+    key("shell.max_per_user", Kind::Whole(0, 100_000), "Terminals of one user at once. 0: without limit."),
+    key("shell.max_per_project", Kind::Whole(0, 100_000), "Terminals of one project at once. 0: without limit."),
+    key("shell.max_total", Kind::Whole(0, 100_000), "Terminals at once. 0: without limit."),
+    key(
         "redaction.enabled",
         Kind::Flag,
         "Whether what looks like a key, a token or a password is taken out of programs' output.",

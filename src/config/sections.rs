@@ -60,6 +60,8 @@ pub(crate) struct Sections {
     pub fs: Fs,
     /// Git.
     pub git: Git,
+    /// Terminals.
+    pub shell: Shell,
     /// What is taken out of programs' output.
     pub redaction: Redaction,
     /// The EventBus.
@@ -84,6 +86,7 @@ impl Default for Sections {
             run: Run::default(),
             fs: Fs::default(),
             git: Git::default(),
+            shell: Shell::default(),
             redaction: Redaction::default(),
             bus: Bus::default(),
             log_output: LogOutput::default(),
@@ -422,6 +425,28 @@ impl Default for Git {
             protocols: ["https", "ssh"].map(str::to_owned).to_vec(),
             repository_programs: false,
         }
+    }
+}
+
+/// `[shell]`. Zero means without limit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Shell {
+    /// What runs in a terminal that names no program.
+    pub command: Vec<String>,
+    /// How long a terminal may be without viewers and input.
+    pub idle: Span,
+    /// Terminals of one user at once.
+    pub max_per_user: usize,
+    /// Terminals of one project at once.
+    pub max_per_project: usize,
+    /// Terminals at once.
+    pub max_total: usize,
+}
+
+impl Default for Shell {
+    fn default() -> Self {
+        Self { command: Vec::new(), idle: Span::seconds(30 * 60), max_per_user: 8, max_per_project: 16, max_total: 64 }
     }
 }
 

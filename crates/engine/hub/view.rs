@@ -57,12 +57,6 @@ impl Hub {
         .collect()
     }
 
-    /// Whether anybody subscribes to a channel now.
-    #[must_use]
-    pub fn is_followed(&self, channel: &Channel) -> bool {
-        self.known(channel).is_some_and(|known| known.subscriber_count() > 0)
-    }
-
     /// One channel, with who is behind; none if it has no subscribers and was never published to.
     ///
     /// # Errors

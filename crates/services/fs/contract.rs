@@ -95,9 +95,3 @@ pub trait Witness: Send + Sync {
     /// Hears of it. Must return at once.
     fn saw(&self, project_id: &ProjectId, root: &Path);
 }
-
-/// Whether anybody could look at a project.
-pub trait Audience: Send + Sync {
-    /// Whether anybody subscribes to it.
-    fn is_there(&self, project_id: &ProjectId) -> bool;
-}

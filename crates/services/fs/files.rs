@@ -9,7 +9,7 @@ use std::{
     os::fd::OwnedFd,
     path::PathBuf,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -24,7 +24,7 @@ use tidings_core::{
     bus::EventBus,
     command::Json,
     projection::States,
-    runtime::{Clock, Tasks},
+    runtime::{Audience, Clock, Tasks},
 };
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -34,7 +34,7 @@ use tokio::{
 use super::{
     beneath,
     config::FsConfig,
-    contract::{Audience, Witness},
+    contract::Witness,
     input::{ListFolder, ReadFile, Watch},
     reading::{self, FilePart, Folder},
     tree::Tree,
@@ -53,6 +53,8 @@ pub struct FsPorts {
     pub clock: Arc<dyn Clock>,
     /// Where watches run.
     pub tasks: Arc<dyn Tasks>,
+    /// Whether anybody follows a project: nothing is watched for nobody.
+    pub audience: Arc<dyn Audience>,
 }
 
 impl std::fmt::Debug for FsPorts {
@@ -66,7 +68,6 @@ pub struct Files {
     pub(super) ports: FsPorts,
     pub(super) config: FsConfig,
     pub(super) witness: Arc<dyn Witness>,
-    audience: OnceLock<Arc<dyn Audience>>,
     /// One watch is opened at a time.
     opening: tokio::sync::Mutex<()>,
     watched: Mutex<HashMap<ProjectId, Watched>>,
@@ -131,18 +132,12 @@ impl Files {
             ports,
             config,
             witness,
-            audience: OnceLock::new(),
             opening: tokio::sync::Mutex::default(),
             watched: Mutex::default(),
             numbers: AtomicU64::new(0),
             running: watch::Sender::new(0),
             closed: watch::Sender::new(false),
         })
-    }
-
-    /// Says who knows whether anybody could look; before, nobody does. Only the first one counts.
-    pub fn attend(&self, audience: Arc<dyn Audience>) {
-        self.audience.get_or_init(|| audience);
     }
 
     /// Ends every watch. New ones are refused. Resolves when none is left.
@@ -234,7 +229,7 @@ impl Files {
     /// it now begins another.
     pub(super) fn is_over(&self, seat: &Seat) -> bool {
         let now = self.ports.clock.monotonic();
-        let is_there = self.audience.get().is_some_and(|audience| audience.is_there(&seat.project_id));
+        let is_there = self.ports.audience.watching("project", seat.project_id.as_str()) > 0;
         let mut watched = self.watched.lock();
         let Some(known) = watched.get_mut(&seat.project_id) else { return true };
         if is_there {

@@ -5,9 +5,12 @@
 //! server left behind is killed by [`Programs::recover`].
 //! It is not a domain: what a program means, and how its end is told, is its service's.
 
+pub(crate) mod decode;
 mod environment;
 pub(crate) mod process;
 mod survivors;
+mod table;
+pub(crate) mod terminal;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -85,6 +88,11 @@ impl Programs {
             Ok(Err(error)) => Err(Error::unavailable(format!("the folder run cannot be read: {error}"))),
             Err(_) => Err(Error::internal()),
         }
+    }
+
+    /// The shell of the environment of every program, if it names one.
+    pub(crate) fn shell(&self) -> Option<&str> {
+        self.env.get("SHELL")
     }
 
     /// From TERM to KILL.

@@ -11,11 +11,16 @@ use std::{
     process::Stdio,
 };
 
+use parking_lot::RwLock;
 use rustix::process::{Pid, Signal, getuid, kill_process_group};
 use tidings_core::{Error, Result};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
-use super::environment::Environment;
+use super::{environment::Environment, table::Family};
+
+/// A terminal that is being opened is inherited by whatever starts meanwhile, until it is marked: so starts
+/// share this lock, and an opening has it alone.
+pub(super) static STARTING: RwLock<()> = RwLock::new(());
 
 /// The system user that programs run as.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,31 +79,23 @@ pub(crate) struct Running {
 }
 
 impl Program {
+    /// Lets it begin in another directory than the project's.
+    pub(crate) fn enter(&mut self, dir: PathBuf) {
+        self.environment.set("PWD", &dir.to_string_lossy());
+        self.root = dir;
+    }
+
     /// Starts it.
     ///
     /// # Errors
     /// The system's.
     pub(crate) fn start(&self) -> io::Result<Running> {
-        let (program, arguments) =
-            self.argv.split_first().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        if !self.root.is_dir() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "the project's directory is not there"));
-        }
-        let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .current_dir(&self.root)
-            .env_clear()
-            .envs(self.environment.iter())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
-        if let Some(user) = self.user.as_ref().filter(|user| user.uid != getuid().as_raw()) {
-            command.uid(user.uid).gid(user.gid);
-        }
-        let mut child = command.spawn()?;
+        let mut command = self.command()?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let mut child = {
+            let _inherits_no_terminal = STARTING.read();
+            command.spawn()?
+        };
         let group = Group::of(&child)?;
         let missing = || io::Error::other("a pipe is missing");
         let stdin = child.stdin.take().ok_or_else(missing)?;
@@ -106,9 +103,29 @@ impl Program {
         let stderr = child.stderr.take().ok_or_else(missing)?;
         Ok(Running { child, group, stdin, stdout, stderr })
     }
+
+    /// The command line in its directory, with its environment, as its user.
+    pub(super) fn command(&self) -> io::Result<Command> {
+        let (program, arguments) =
+            self.argv.split_first().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        if !self.root.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the project's directory is not there"));
+        }
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(&self.root).env_clear().envs(self.environment.iter()).kill_on_drop(true);
+        if let Some((uid, gid)) = self.runs_as() {
+            command.uid(uid).gid(gid);
+        }
+        Ok(command)
+    }
+
+    /// The user and the group that it runs as, if they are not the server's own.
+    pub(super) fn runs_as(&self) -> Option<(u32, u32)> {
+        self.user.as_ref().filter(|user| user.uid != getuid().as_raw()).map(|user| (user.uid, user.gid))
+    }
 }
 
-/// A process group that ends with this value.
+/// A process group that ends with this value; of a program in a terminal, its whole session.
 #[derive(Debug)]
 pub(crate) struct Group {
     leader: Pid,
@@ -116,7 +133,7 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    fn of(child: &Child) -> io::Result<Self> {
+    pub(super) fn of(child: &Child) -> io::Result<Self> {
         let raw = child.id().and_then(|id| i32::try_from(id).ok()).filter(|id| *id > 1);
         let leader = raw.and_then(Pid::from_raw).ok_or_else(|| io::Error::other("a child without an id"))?;
         Ok(Self { leader, over: false })
@@ -133,6 +150,12 @@ impl Group {
         self.signal(Signal::CONT);
     }
 
+    /// Tells them that their terminal is gone: what closing its window does.
+    pub(crate) fn hang_up(&self) {
+        self.signal(Signal::HUP);
+        self.signal(Signal::CONT);
+    }
+
     /// Makes all its processes stand still.
     pub(crate) fn stop(&self) {
         self.signal(Signal::STOP);
@@ -143,9 +166,9 @@ impl Group {
         self.signal(Signal::CONT);
     }
 
-    /// Kills all its processes.
+    /// Kills all its processes. In a terminal that takes a look at the system's list of processes.
     pub(crate) fn kill(&self) {
-        self.signal(Signal::KILL);
+        Family(self.id()).kill();
     }
 
     /// Kills what is left of it, for the last time.

@@ -17,7 +17,7 @@ tidings_core::id_type! {
     ProjectId
 }
 
-/// The most sessions on a project's board. The one that changed longest ago leaves first.
+/// The most sessions on a project's board, and the most terminals. The one that changed longest ago leaves first.
 pub const BOARD_LIMIT: usize = 500;
 /// The most members of a project.
 pub const MEMBERS_LIMIT: usize = 1_000;
@@ -46,6 +46,15 @@ tidings_core::events! {
     /// How a session of the project is: a copy of its starts and ends, for the project's board.
     SESSION_SUMMARY = "session.summary": durable Summary, from server, in "project",
         r#"{"id":"s1","channel":"session:s1","status":"running","title":"Fix the login","updatedAt":"2026-11-20T20:31:29.123Z"}"#;
+}
+
+tidings_core::events! {
+    /// What the handler of terminals copies there.
+    pub const SHELL_SUMMARIES;
+
+    /// How a terminal of the project is: a copy of its start and its end, for the project's board.
+    SHELL_SUMMARY = "shell.summary": durable Summary, from server, in "project",
+        r#"{"id":"t1","channel":"shell:terminal:t1","status":"running","title":"bash","updatedAt":"2026-11-20T20:31:29.123Z"}"#;
 }
 
 /// `project.registered`: a directory became a project. The first event of its channel.
@@ -125,6 +134,8 @@ pub struct ProjectState {
     pub sessions: Vec<Summary>,
     /// How its repository is, and what is done with it now.
     pub git: GitState,
+    /// Its terminals on the board, in the same way.
+    pub shells: Vec<Summary>,
 }
 
 impl ProjectState {

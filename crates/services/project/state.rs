@@ -7,7 +7,7 @@ use tidings_core::{Event, Message, projection::Reducer};
 
 use super::contract::{
     BOARD_LIMIT, MEMBER_REMOVED, MEMBER_SET, MemberRemoved, MemberSet, ProjectState, REGISTERED, REMOVED, Registered,
-    SESSION_SUMMARY, Summary,
+    SESSION_SUMMARY, SHELL_SUMMARY, Summary,
 };
 use crate::git::contract as git;
 
@@ -46,6 +46,11 @@ impl Reducer for ProjectReducer {
             SESSION_SUMMARY => {
                 if let Ok(summary) = payload.typed::<Summary>() {
                     show(&mut state.sessions, (*summary).clone());
+                }
+            }
+            SHELL_SUMMARY => {
+                if let Ok(summary) = payload.typed::<Summary>() {
+                    show(&mut state.shells, (*summary).clone());
                 }
             }
             _ => apply_git(&mut state.git, message),

@@ -24,11 +24,13 @@ use tokio::{
 use super::{
     agent::{Delta, Deltas},
     contract::{STREAM_OUTPUT, SessionId, Stream, StreamOutput},
-    decode::{Decoder, pieces},
     reader::Reader,
     telling::Telling,
 };
-use crate::redaction::{Redaction, Redactor};
+use crate::{
+    programs::decode::{Decoder, pieces},
+    redaction::{Redaction, Redactor},
+};
 
 /// The most bytes of one piece of output.
 pub(super) const PIECE_BYTES: usize = 16 * 1024;
