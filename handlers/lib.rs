@@ -7,11 +7,12 @@ pub mod declared;
 pub mod project;
 pub mod session;
 pub mod user;
+pub mod workflow;
 
 use std::sync::Arc;
 
 use tidings_core::handler::Handler;
-use tidings_services::{project::Projects, session::Sessions};
+use tidings_services::{project::Projects, session::Sessions, workflow::Runs};
 
 /// The services that the handlers' commands call.
 #[derive(Debug, Clone)]
@@ -20,13 +21,15 @@ pub struct Services {
     pub projects: Arc<Projects>,
     /// Agent sessions.
     pub sessions: Arc<Sessions>,
+    /// Workflows.
+    pub runs: Arc<Runs>,
 }
 
 /// The namespaces that have an owner. The start holds it against what the handlers say.
-pub const NAMESPACES: [&str; 3] = ["project", "session", "user"];
+pub const NAMESPACES: [&str; 4] = ["project", "session", "user", "workflow"];
 
 /// The namespaces whose channels have a projection. The start holds it against what the handlers say.
-pub const PROJECTED: [&str; 2] = ["project", "session"];
+pub const PROJECTED: [&str; 3] = ["project", "session", "workflow"];
 
 /// Every handler of the server, without those of [declared](declared::DeclaredHandler) domains.
 #[must_use]
@@ -35,6 +38,7 @@ pub fn all(services: &Services) -> Vec<Arc<dyn Handler>> {
         Arc::new(project::ProjectHandler::new(services.projects.clone())),
         Arc::new(session::SessionHandler::new(services.sessions.clone())),
         Arc::new(user::UserHandler),
+        Arc::new(workflow::WorkflowHandler::new(services.runs.clone())),
     ]
 }
 

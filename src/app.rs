@@ -20,7 +20,7 @@ use tidings_core::{
 };
 use tidings_engine::{
     bus::Bus,
-    gate::{Gate, GateParts, Rejudge},
+    gate::{Gate, GateCalls, GateParts, Rejudge},
     hub::{Hub, HubConfig},
     log::{Durability, LogConfig, OpenError, SqliteLog},
     registry::{Registry, RegistryError},
@@ -32,6 +32,7 @@ use tidings_services::{
     programs::Programs,
     project::Projects,
     session::{SessionPorts, Sessions},
+    workflow::{RunPorts, Runs},
 };
 use tidings_transports::{
     http::{self, HttpState, Readiness, SetupError},
@@ -41,6 +42,7 @@ use tidings_transports::{
 use crate::{
     catalogue,
     config::{self, Config, ConfigError},
+    known_users::KnownUsers,
     telemetry::Render,
 };
 
@@ -87,6 +89,8 @@ pub(crate) struct App {
     pub(crate) readiness: Arc<Readiness>,
     /// The sessions.
     pub(crate) sessions: Arc<Sessions>,
+    /// The workflows.
+    pub(crate) runs: Arc<Runs>,
     /// The log.
     pub(crate) log: Arc<SqliteLog>,
     /// Users and tokens.
@@ -119,7 +123,8 @@ impl App {
         log.attach(Arc::new(EngineSink { hub: hub.clone(), bus: bus.clone(), states: states.clone() }));
 
         let programs = Programs::new(config.programs(config::variables()))?;
-        let services = services(config, &programs, &bus, &states, &clock, &tasks)?;
+        let ports = Ports::new(&bus, &states, &clock, &tasks);
+        let services = services(config, &programs, &ports)?;
         registry.bind(handlers(config, &services)?)?;
         check_registry(&registry)?;
         let documents = catalogue::documents(&registry);
@@ -132,9 +137,12 @@ impl App {
             clock: clock.clone(),
             max_message_bytes: config.socket.max_message_bytes.as_usize(),
         });
+        ports.calls.bind(&gate);
+        ports.users.bind(&auth);
         programs.recover().await?;
         services.projects.recover().await?;
         services.sessions.recover().await?;
+        services.runs.recover().await?;
         end_revoked(&auth, &hub);
         let rejudge = Arc::new(Rejudge { gate: gate.clone(), hub: hub.clone() });
         let rights = RIGHTS.iter().filter_map(|pattern| pattern.parse().ok());
@@ -173,6 +181,7 @@ impl App {
             socketio,
             readiness,
             sessions: services.sessions,
+            runs: services.runs,
             log,
             auth,
             _listening: listening,
@@ -197,7 +206,7 @@ pub(crate) fn catalogue(
     let states = StateStore::new(registry.clone(), log.clone(), &**tasks);
     let bus = Arc::new(Bus::new(registry.clone(), log, tasks.clone(), false));
     let programs = Programs::new(config.programs(Vec::new()))?;
-    let services = services(&config, &programs, &bus, &states, clock, tasks)?;
+    let services = services(&config, &programs, &Ports::new(&bus, &states, clock, tasks))?;
     registry.bind(handlers(&config, &services)?)?;
     Ok(catalogue::of(&registry))
 }
@@ -220,18 +229,38 @@ fn open_log(config: &Config, registry: &Arc<Registry>, clock: Arc<dyn Clock>) ->
     Ok(SqliteLog::open(log, clock)?)
 }
 
-fn services(
-    config: &Config,
-    programs: &Arc<Programs>,
-    bus: &Arc<Bus>,
-    states: &Arc<StateStore>,
-    clock: &Arc<dyn Clock>,
-    tasks: &Arc<dyn Tasks>,
-) -> Result<Services, StartError> {
+/// What services are made of.
+struct Ports {
+    bus: Arc<Bus>,
+    states: Arc<StateStore>,
+    calls: Arc<GateCalls>,
+    users: Arc<KnownUsers>,
+    clock: Arc<dyn Clock>,
+    tasks: Arc<dyn Tasks>,
+}
+
+impl Ports {
+    fn new(bus: &Arc<Bus>, states: &Arc<StateStore>, clock: &Arc<dyn Clock>, tasks: &Arc<dyn Tasks>) -> Self {
+        let (calls, users) = (Arc::default(), Arc::default());
+        Self { bus: bus.clone(), states: states.clone(), calls, users, clock: clock.clone(), tasks: tasks.clone() }
+    }
+}
+
+fn services(config: &Config, programs: &Arc<Programs>, ports: &Ports) -> Result<Services, StartError> {
+    let Ports { bus, states, calls, users, clock, tasks } = ports;
     let projects = Projects::new(bus.clone(), states.clone(), &config.data_dir);
     let ports = SessionPorts { bus: bus.clone(), states: states.clone(), clock: clock.clone(), tasks: tasks.clone() };
     let sessions = Sessions::new(ports, programs.clone(), config.sessions(config.redaction()?))?;
-    Ok(Services { projects, sessions })
+    let ports = RunPorts {
+        bus: bus.clone(),
+        states: states.clone(),
+        calls: calls.clone(),
+        users: users.clone(),
+        clock: clock.clone(),
+        tasks: tasks.clone(),
+    };
+    let runs = Runs::new(ports, programs.clone(), config.workflows(config.redaction()?));
+    Ok(Services { projects, sessions, runs })
 }
 
 /// The handlers of the server, and those that the configuration declares.

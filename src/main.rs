@@ -11,6 +11,7 @@ mod app;
 mod catalogue;
 mod cli;
 mod config;
+mod known_users;
 mod listen;
 mod runtime;
 mod serve;

@@ -135,7 +135,8 @@ impl Server {
             let reconnect_after_ms = returning(drain, number, connections.len());
             connection.notify(&Notice::Draining { reconnect_after_ms });
         }
-        self.app.sessions.stop().await;
+        // Steps that follow a session hear of its end.
+        tokio::join!(self.app.runs.stop(), self.app.sessions.stop());
         let left = drain.saturating_sub(self.clock.monotonic().saturating_sub(started));
         let ending = Ending::temporary(Code::Draining, "the server is stopping");
         self.app.socketio.close_all(left, &ending).await;

@@ -10,3 +10,4 @@ pub mod project;
 pub mod redaction;
 pub mod session;
 pub mod user;
+pub mod workflow;

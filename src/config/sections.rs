@@ -56,6 +56,8 @@ pub(crate) struct Sections {
     pub agents: BTreeMap<String, Agent>,
     /// How programs are run.
     pub run: Run,
+    /// Workflows.
+    pub workflow: Workflow,
     /// What is taken out of programs' output.
     pub redaction: Redaction,
     /// The EventBus.
@@ -78,6 +80,7 @@ impl Default for Sections {
             domains: Vec::new(),
             agents: BTreeMap::new(),
             run: Run::default(),
+            workflow: Workflow::default(),
             redaction: Redaction::default(),
             bus: Bus::default(),
             log_output: LogOutput::default(),
@@ -356,6 +359,46 @@ impl Default for Run {
             max_output_bytes: Size(1 << 30),
             max_silence: Span::seconds(0),
             linger_ms: 10_000,
+        }
+    }
+}
+
+/// `[workflow]`. Zero means without limit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Workflow {
+    /// Runs of one user that are open at once.
+    pub max_per_user: usize,
+    /// Runs of one project that are open at once.
+    pub max_per_project: usize,
+    /// Runs that are open at once.
+    pub max_total: usize,
+    /// Steps of one run that work at once.
+    pub max_concurrency: usize,
+    /// Steps of all runs that work at once.
+    pub max_working_steps: usize,
+    /// Steps of a run.
+    pub max_steps: usize,
+    /// The length of a definition.
+    pub max_definition_bytes: Size,
+    /// How much an attempt of a step may print.
+    pub max_output_bytes: Size,
+    /// How long an attempt may take whose step does not say.
+    pub max_step_time: Span,
+}
+
+impl Default for Workflow {
+    fn default() -> Self {
+        Self {
+            max_per_user: 50,
+            max_per_project: 100,
+            max_total: 500,
+            max_concurrency: 16,
+            max_working_steps: 64,
+            max_steps: 1_000,
+            max_definition_bytes: Size(1 << 20),
+            max_output_bytes: Size(256 << 20),
+            max_step_time: Span::seconds(6 * 3600),
         }
     }
 }

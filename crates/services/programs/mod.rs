@@ -5,8 +5,11 @@
 //! server left behind is killed by [`Programs::recover`].
 //! It is not a domain: what a program means, and how its end is told, is its service's.
 
+pub(crate) mod decode;
 mod environment;
+pub(crate) mod meter;
 pub(crate) mod process;
+pub(crate) mod reader;
 mod survivors;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};

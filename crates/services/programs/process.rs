@@ -11,11 +11,23 @@ use std::{
     process::Stdio,
 };
 
-use rustix::process::{Pid, Signal, getuid, kill_process_group};
+use command_fds::{CommandFdExt, FdMapping};
+use rustix::{
+    fs::{Mode, fchmod},
+    process::{Pid, Signal, getuid, kill_process_group},
+};
 use tidings_core::{Error, Result};
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::{
+    net::unix::pipe::Receiver,
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
+};
 
 use super::environment::Environment;
+
+/// The descriptor of the pipe that a program reports on.
+const REPORT_FD: i32 = 3;
+/// The name under which a program finds that pipe: a file that it appends lines to.
+pub(crate) const REPORT: &str = "/dev/fd/3";
 
 /// The system user that programs run as.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +91,27 @@ impl Program {
     /// # Errors
     /// The system's.
     pub(crate) fn start(&self) -> io::Result<Running> {
+        self.command().and_then(spawn)
+    }
+
+    /// Starts it with a pipe of its own to report on, which it finds under the name in [`REPORT`].
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn start_reporting(&self) -> io::Result<(Running, Receiver)> {
+        let (reader, writer) = io::pipe()?;
+        if self.user.is_some() {
+            // Another user opens it by its name, too.
+            fchmod(&writer, Mode::from_raw_mode(0o622))?;
+        }
+        let mut command = self.command()?;
+        let mapping = FdMapping { parent_fd: writer.into(), child_fd: REPORT_FD };
+        command.fd_mappings(vec![mapping]).map_err(|error| io::Error::other(error.to_string()))?;
+        let receiver = Receiver::from_owned_fd(reader.into())?;
+        Ok((spawn(command)?, receiver))
+    }
+
+    fn command(&self) -> io::Result<Command> {
         let (program, arguments) =
             self.argv.split_first().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         if !self.root.is_dir() {
@@ -98,14 +131,18 @@ impl Program {
         if let Some(user) = self.user.as_ref().filter(|user| user.uid != getuid().as_raw()) {
             command.uid(user.uid).gid(user.gid);
         }
-        let mut child = command.spawn()?;
-        let group = Group::of(&child)?;
-        let missing = || io::Error::other("a pipe is missing");
-        let stdin = child.stdin.take().ok_or_else(missing)?;
-        let stdout = child.stdout.take().ok_or_else(missing)?;
-        let stderr = child.stderr.take().ok_or_else(missing)?;
-        Ok(Running { child, group, stdin, stdout, stderr })
+        Ok(command)
     }
+}
+
+fn spawn(mut command: Command) -> io::Result<Running> {
+    let mut child = command.spawn()?;
+    let group = Group::of(&child)?;
+    let missing = || io::Error::other("a pipe is missing");
+    let stdin = child.stdin.take().ok_or_else(missing)?;
+    let stdout = child.stdout.take().ok_or_else(missing)?;
+    let stderr = child.stderr.take().ok_or_else(missing)?;
+    Ok(Running { child, group, stdin, stdout, stderr })
 }
 
 /// A process group that ends with this value.

@@ -7,7 +7,7 @@ use tidings_core::{Message, projection::Reducer};
 
 use super::contract::{
     BOARD_LIMIT, MEMBER_REMOVED, MEMBER_SET, MemberRemoved, MemberSet, ProjectState, REGISTERED, REMOVED, Registered,
-    SESSION_SUMMARY, Summary,
+    SESSION_SUMMARY, Summary, WORKFLOW_RUN_SUMMARY,
 };
 
 /// The reducer of a project's channel.
@@ -45,6 +45,11 @@ impl Reducer for ProjectReducer {
             SESSION_SUMMARY => {
                 if let Ok(summary) = payload.typed::<Summary>() {
                     show(&mut state.sessions, (*summary).clone());
+                }
+            }
+            WORKFLOW_RUN_SUMMARY => {
+                if let Ok(summary) = payload.typed::<Summary>() {
+                    show(&mut state.runs, (*summary).clone());
                 }
             }
             _ => {}

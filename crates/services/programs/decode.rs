@@ -6,13 +6,13 @@
 
 /// A decoder of one stream.
 #[derive(Debug, Default)]
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     carry: Vec<u8>,
 }
 
 impl Decoder {
     /// The text of the next bytes, and of what waited for them.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> String {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> String {
         self.carry.extend_from_slice(bytes);
         let mut text = String::with_capacity(self.carry.len());
         let mut rest: &[u8] = &self.carry;
@@ -40,14 +40,14 @@ impl Decoder {
     }
 
     /// What is left at the end: an unfinished character is one U+FFFD.
-    pub(super) fn finish(&mut self) -> String {
+    pub(crate) fn finish(&mut self) -> String {
         let left = std::mem::take(&mut self.carry);
         String::from_utf8_lossy(&left).into_owned()
     }
 }
 
 /// A text as pieces of at most `limit` bytes, cut between characters. `limit` is at least 4.
-pub(super) fn pieces(text: &str, limit: usize) -> Vec<&str> {
+pub(crate) fn pieces(text: &str, limit: usize) -> Vec<&str> {
     let mut rest = text;
     let mut pieces = Vec::with_capacity(text.len() / limit + 1);
     while !rest.is_empty() {
@@ -59,7 +59,7 @@ pub(super) fn pieces(text: &str, limit: usize) -> Vec<&str> {
 }
 
 /// The first part of a text, of at most `limit` bytes.
-pub(super) fn shortened(text: &str, limit: usize) -> &str {
+pub(crate) fn shortened(text: &str, limit: usize) -> &str {
     &text[..text.floor_char_boundary(limit)]
 }
 
