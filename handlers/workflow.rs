@@ -337,3 +337,7 @@ fn listed(page: Page) -> Json<ListedRuns> {
     let runs = page.runs.into_iter().map(|brief| ListedRun { channel: channel(&brief.id), brief });
     Json(ListedRuns { runs: runs.collect(), cursor: page.cursor })
 }
+
+#[cfg(test)]
+#[path = "cases/workflow.rs"]
+mod tests;

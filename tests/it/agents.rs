@@ -25,7 +25,7 @@ pub(crate) fn agent(name: &str, adapter: &str, stdin: &str, script: &Path, flags
     format!("[agents.{name}]\nadapter = \"{adapter}\"\nstdin = \"{stdin}\"\ncommand = {}\n", json!(command))
 }
 
-fn recorded(name: &str) -> PathBuf {
+pub(crate) fn recorded(name: &str) -> PathBuf {
     script::folder().join(format!("{name}.script"))
 }
 

@@ -23,3 +23,4 @@ mod tails;
 mod tidy;
 mod vocabulary;
 mod watcher;
+mod workflows;

@@ -82,6 +82,9 @@ impl Run {
     /// # Errors
     /// The bus's.
     pub(super) async fn break_off(&mut self, code: &str, message: String) -> Result<()> {
+        // Nothing is tried again.
+        let mut state = self.state.clone();
+        state.status = RunStatus::Cancelling;
         let mut events = Vec::new();
         for (place, step) in self.state.steps.iter().enumerate() {
             let outcome = match step.status {
@@ -89,9 +92,6 @@ impl Run {
                 StepStatus::Running => Outcome::failed(code, message.clone()),
                 _ => Outcome::Cancelled,
             };
-            let mut state = self.state.clone();
-            // Nothing is tried again.
-            state.status = RunStatus::Cancelling;
             events.push(Teller { state: &state, ..self.teller() }.ended(place, outcome.into(), None));
         }
         self.tell(events).await?;
@@ -153,19 +153,27 @@ impl Run {
     /// Tells what follows from the state, and starts what can start. Says whether the run is over, whether
     /// steps wait for room, and when to look again.
     async fn settle(&mut self, work: &mut Work) -> Result<(bool, bool, Option<Timestamp>)> {
-        let round = next(&self.plan, &self.state, self.now());
-        let teller = self.teller();
-        let decided: Vec<Event> = round.decisions.into_iter().map(|decision| teller.decided(decision)).collect();
-        self.tell(decided).await?;
-        if !round.status.is_open() {
-            let over = self.teller().over(round.status);
-            self.tell(vec![over]).await?;
-            return Ok((true, false, None));
-        }
-        let mut held_back = false;
-        for place in round.starts {
-            held_back |= !self.start(place, work).await?;
-        }
+        let (held_back, round) = loop {
+            let mut round = next(&self.plan, &self.state, self.now());
+            let (teller, decisions) = (self.teller(), std::mem::take(&mut round.decisions));
+            let decided: Vec<Event> = decisions.into_iter().map(|decision| teller.decided(decision)).collect();
+            self.tell(decided).await?;
+            if !round.status.is_open() {
+                let over = self.teller().over(round.status);
+                self.tell(vec![over]).await?;
+                return Ok((true, false, None));
+            }
+            let (mut started, mut held_back) = (false, false);
+            for place in std::mem::take(&mut round.starts) {
+                let has_started = self.start(place, work).await?;
+                started |= has_started;
+                held_back |= !has_started;
+            }
+            // What has started, or could not, is looked at as well.
+            if !started {
+                break (held_back, round);
+            }
+        };
         let known = (round.status, self.state.progress.current);
         if known != work.told {
             let event = self.teller().updated(round.status, round.status != work.told.0);
