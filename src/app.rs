@@ -139,10 +139,7 @@ impl App {
         });
         ports.calls.bind(&gate);
         ports.users.bind(&auth);
-        programs.recover().await?;
-        services.projects.recover().await?;
-        services.sessions.recover().await?;
-        services.runs.recover().await?;
+        recover(&programs, &services).await?;
         end_revoked(&auth, &hub);
         let rejudge = Arc::new(Rejudge { gate: gate.clone(), hub: hub.clone() });
         let rights = RIGHTS.iter().filter_map(|pattern| pattern.parse().ok());
@@ -261,6 +258,14 @@ fn services(config: &Config, programs: &Arc<Programs>, ports: &Ports) -> Result<
     };
     let runs = Runs::new(ports, programs.clone(), config.workflows(config.redaction()?));
     Ok(Services { projects, sessions, runs })
+}
+
+/// What a former life left open is ended, or goes on. Runs come last: they follow their sessions.
+async fn recover(programs: &Programs, services: &Services) -> Result<(), StartError> {
+    programs.recover().await?;
+    services.projects.recover().await?;
+    services.sessions.recover().await?;
+    Ok(services.runs.recover().await?)
 }
 
 /// The handlers of the server, and those that the configuration declares.
