@@ -10,11 +10,14 @@ pub mod project;
 pub mod session;
 pub mod shell;
 pub mod user;
+pub mod workflow;
 
 use std::sync::Arc;
 
 use tidings_core::handler::Handler;
-use tidings_services::{fs::Files, git::Repositories, project::Projects, session::Sessions, shell::Shells};
+use tidings_services::{
+    fs::Files, git::Repositories, project::Projects, session::Sessions, shell::Shells, workflow::Runs,
+};
 
 /// The services that the handlers' commands call.
 #[derive(Debug, Clone)]
@@ -29,13 +32,15 @@ pub struct Services {
     pub repositories: Arc<Repositories>,
     /// Terminals.
     pub shells: Arc<Shells>,
+    /// Workflows.
+    pub runs: Arc<Runs>,
 }
 
 /// The namespaces that have an owner. The start holds it against what the handlers say.
-pub const NAMESPACES: [&str; 4] = ["project", "session", "shell", "user"];
+pub const NAMESPACES: [&str; 5] = ["project", "session", "shell", "user", "workflow"];
 
 /// The namespaces whose channels have a projection. The start holds it against what the handlers say.
-pub const PROJECTED: [&str; 3] = ["project", "session", "shell"];
+pub const PROJECTED: [&str; 4] = ["project", "session", "shell", "workflow"];
 
 /// Every handler of the server, without those of [declared](declared::DeclaredHandler) domains.
 #[must_use]
@@ -47,6 +52,7 @@ pub fn all(services: &Services) -> Vec<Arc<dyn Handler>> {
         Arc::new(session::SessionHandler::new(services.sessions.clone())),
         Arc::new(shell::ShellHandler::new(services.shells.clone())),
         Arc::new(user::UserHandler),
+        Arc::new(workflow::WorkflowHandler::new(services.runs.clone())),
     ]
 }
 

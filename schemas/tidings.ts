@@ -64,7 +64,7 @@ export interface UnknownMessage {
 export type Activity = "idle" | "thinking" | "executing" | "waiting";
 
 /** What a person is needed for. */
-export type AttentionKind = "permission";
+export type AttentionKind = "permission" | "approval";
 
 export interface AuthExpiring {
   /** When it ends. */
@@ -266,6 +266,9 @@ export interface Cursor {
 
 /** How a permission request was resolved. */
 export type Decision = "allowed" | "rejected" | "withdrawn";
+
+/** What a person answered. */
+export type Decision2 = "approved" | "rejected";
 
 /** Why a message waits no more. */
 export type Dequeued = "sent" | "cancelled" | "ended";
@@ -1105,6 +1108,16 @@ export interface HelloUser {
   roles: Role[];
 }
 
+/** How much of something is done. */
+export interface HowMuch {
+  /** How much is done. */
+  current: number;
+  /** `current / total * 100`; where total is 0, 100 once it is done, else 0. */
+  percentage: number;
+  /** How much there is; 0 if nobody knows, or there is nothing. */
+  total: number;
+}
+
 /** A block of a message that is being made. */
 export interface InProgress {
   /** Which block of it. */
@@ -1119,6 +1132,34 @@ export interface InProgress {
   parentExecutionId?: string | null;
   /** The text so far. */
   text: string;
+}
+
+/** A run of a list. */
+export interface ListedRun {
+  /** Where it is told. */
+  channel: Channel;
+  /** When it ended. */
+  endedAt: Timestamp | null;
+  /** Why it failed, if it did. */
+  error: RunFailure | null;
+  /** The run. */
+  id: RunId;
+  /** How many of its steps have ended. */
+  progress: HowMuch;
+  /** The project that it runs in. */
+  projectId: ProjectId | null;
+  /** The run that it repeats. */
+  rerunOf: RunId | null;
+  /** When it started. */
+  startedAt: Timestamp | null;
+  /** Who started it. */
+  startedBy: UserId | null;
+  /** How it is. */
+  status: RunStatus;
+  /** What people call it. */
+  title: string;
+  /** What the agents of its steps used. */
+  usage: RunUsage;
 }
 
 /** A session of a list. */
@@ -1464,6 +1505,8 @@ export interface ProjectState {
   removed: boolean;
   /** Its directory: absolute, without symbolic links. */
   root: string;
+  /** The board: its runs of workflows, in the same way. */
+  runs: Summary[];
   /** The board: its sessions, the one that changed last first, at most `BOARD_LIMIT`. */
   sessions: Summary[];
   /** Its terminals on the board, in the same way. */
@@ -1525,6 +1568,72 @@ export type Resume = "abort" | "continue";
 
 /** A role of a user. What each grants: docs/ACCESS.md. */
 export type Role = "admin" | "operator" | "viewer";
+
+/** Why something failed. */
+export interface RunFailure {
+  /** For programs. */
+  code: string;
+  /** For people. */
+  message: string;
+}
+
+/** A run of a workflow. Ids sort by the time of their start. */
+export type RunId = string;
+
+/** The state of a run: the fold of its channel. Its JSON is the snapshot. */
+export interface RunState {
+  /** Who cancelled it. */
+  cancelledBy?: UserId | null;
+  /** The text of its definition. */
+  definition: string;
+  /** From its start to its end, in milliseconds. */
+  durationMs: number;
+  /** When it ended. */
+  endedAt?: Timestamp | null;
+  /** Why it failed. */
+  error?: RunFailure | null;
+  /** The file of the project that it was read from. */
+  file?: string | null;
+  /** What it was given, with the defaults of the rest. */
+  inputs: Record<string, unknown>;
+  /** How many of its steps have ended. */
+  progress: HowMuch;
+  /** The project that it runs in. */
+  projectId: ProjectId | null;
+  /** The run that it repeats, in part or whole. */
+  rerunOf?: RunId | null;
+  /** The run; none before its first event. */
+  runId: RunId | null;
+  /** When it started. */
+  startedAt: Timestamp | null;
+  /** Who started it. */
+  startedBy: UserId | null;
+  /** How it is. */
+  status: RunStatus;
+  /** Its steps, in the order of the definition. */
+  steps: StepState[];
+  /** The places of the steps that have a tail, the one that printed longest ago first. */
+  tails?: number[];
+  /** What people call it. */
+  title: string;
+  /** When its newest message was published. */
+  updatedAt: Timestamp | null;
+  /** What the agents of its steps used. */
+  usage: RunUsage;
+}
+
+/** How a run is. */
+export type RunStatus = "starting" | "running" | "waiting" | "cancelling" | "completed" | "failed" | "cancelled";
+
+/** What agents used. */
+export interface RunUsage {
+  /** What it cost, in US dollars, as far as agents say so. */
+  costUsd?: number;
+  /** Tokens read. */
+  inputTokens?: number;
+  /** Tokens made. */
+  outputTokens?: number;
+}
 
 /** A message of a user. */
 export interface Said {
@@ -2374,6 +2483,9 @@ export interface Since {
   seq: number;
 }
 
+/** Why a step is not run. */
+export type SkipReason = "condition" | "needs";
+
 /** Who speaks. */
 export type Speaker = "assistant" | "user";
 
@@ -2402,8 +2514,85 @@ export type Status = "starting" | "running" | "completed" | "error" | "cancelled
 /** How a terminal is. */
 export type Status2 = "opening" | "running" | "exited" | "error";
 
+/** What kind of step it is. */
+export type StepKind = "command" | "session" | "approval";
+
+/** A step of a run as its graph has it. */
+export interface StepShape {
+  /** What it does. */
+  kind?: StepKind;
+  /** Its values, of a matrix. */
+  matrix?: Record<string, unknown>;
+  /** The step of the definition. */
+  name: string;
+  /** The steps of the definition that end before it begins. */
+  needs?: string[];
+  /** What it gave in the run before, where it is not run again. */
+  reused?: Record<string, string> | null;
+  /** The step of the run: `test`, or of a matrix `test.2`. */
+  stepId: string;
+}
+
+/** A step of a run. */
+export interface StepState {
+  /** Who answered. */
+  answeredBy?: UserId | null;
+  /** Which attempt is, or was last, under way; 0 before the first. */
+  attempt: number;
+  /** How long all its attempts took together, in milliseconds. */
+  durationMs: number;
+  /** When it ended. */
+  endedAt?: Timestamp | null;
+  /** Why its last attempt failed. */
+  error?: RunFailure | null;
+  /** The exit code of its last attempt. */
+  exitCode?: number | null;
+  /** What it does. */
+  kind: StepKind;
+  /** Its values, of a matrix. */
+  matrix?: Record<string, unknown>;
+  /** What a person is asked. */
+  message?: string | null;
+  /** The step of the definition. */
+  name: string;
+  /** The steps of the definition that end before it begins. */
+  needs: string[];
+  /** How many bytes all its attempts printed. */
+  outputBytes: number;
+  /** What it gave. */
+  outputs?: Record<string, string>;
+  /** How much of it is done. */
+  progress: HowMuch;
+  /** When its next attempt starts. */
+  retryAt?: Timestamp | null;
+  /** Whether it is not run because the run before gave it. */
+  reused?: boolean;
+  /** The session of its last attempt. */
+  sessionId?: SessionId | null;
+  /** Why it is not run. */
+  skipped?: SkipReason | null;
+  /** When its last attempt started. */
+  startedAt?: Timestamp | null;
+  /** How it is. */
+  status: StepStatus2;
+  /** Its id: `test`, or of a matrix `test.2`. */
+  stepId: string;
+  /** The newest of what its last attempt printed. */
+  tail?: string;
+  /** Whether its failure counts as a success. */
+  tolerated?: boolean;
+  /** What the agents of all its attempts used. */
+  usage?: RunUsage | null;
+}
+
 /** How a part of a plan is. */
 export type StepStatus = "pending" | "in_progress" | "completed";
+
+/** How a step is. */
+export type StepStatus2 = "pending" | "running" | "waiting" | "completed" | "failed" | "skipped" | "cancelled";
+
+/** Where output comes from. */
+export type StepStream = "stdout" | "stderr";
 
 /** Where output comes from. */
 export type Stream = "stdout" | "stderr" | "system";
@@ -2562,7 +2751,7 @@ export interface User {
 export interface UserAttentionRequested {
   /** The channel of that which waits. */
   channel: Channel;
-  /** Which one: of a permission, its `requestId`. */
+  /** Which one: of a permission, its `requestId`; of an approval, its `stepId`. */
   id: string;
   /** What it is. */
   kind: AttentionKind;
@@ -2574,7 +2763,7 @@ export interface UserAttentionRequested {
 export interface UserAttentionResolved {
   /** The channel of that which waits. */
   channel: Channel;
-  /** Which one: of a permission, its `requestId`. */
+  /** Which one: of a permission, its `requestId`; of an approval, its `stepId`. */
   id: string;
   /** What it is. */
   kind: AttentionKind;
@@ -2592,6 +2781,361 @@ export interface UserNotice {
   /** Whom; not needed where the channel is named. */
   userId?: UserId | null;
   [more: string]: unknown;
+}
+
+/** A definition: its text in YAML or JSON, or the JSON itself. */
+export type WorkflowDefinition = string | Record<string, unknown>;
+
+/** What is wrong with a definition, and where. */
+export interface WorkflowFlaw {
+  /** The line, from 1. */
+  line: number;
+  /** Why it is refused, for people. */
+  reason: string;
+}
+
+/** Answer of a command that names a run and has nothing more to say. */
+export interface WorkflowRunApproveAnswer {
+  /** The run. */
+  runId: RunId;
+}
+
+/** Input of `workflow.run.approve`. */
+export interface WorkflowRunApproveInput {
+  /** The answer. The first one counts. */
+  decision: Decision2;
+  /** The run. */
+  runId: RunId;
+  /** The step that waits. */
+  stepId: string;
+}
+
+/** Answer of a command that names a run and has nothing more to say. */
+export interface WorkflowRunCancelAnswer {
+  /** The run. */
+  runId: RunId;
+}
+
+/** Input of `workflow.run.get` and `.cancel`. */
+export interface WorkflowRunCancelInput {
+  /** The run. */
+  runId: RunId;
+}
+
+/** `workflow.run.cancelled`, an end: somebody asked for it. */
+export interface WorkflowRunCancelled {
+  /** From its start, in milliseconds. */
+  durationMs?: number;
+  /** The run. */
+  runId: RunId;
+  /** What its session steps used. */
+  usage?: RunUsage;
+}
+
+/** `workflow.run.completed`, an end. */
+export interface WorkflowRunCompleted {
+  /** From its start, in milliseconds. */
+  durationMs?: number;
+  /** The run. */
+  runId: RunId;
+  /** What its session steps used. */
+  usage?: RunUsage;
+}
+
+/**
+ * `workflow.run.failed`, an end. Codes: `step_failed`, `definition_unreadable` (by this version of the
+ * server), `internal`.
+ */
+export interface WorkflowRunFailed {
+  /** Why, for programs. */
+  code: string;
+  /** From its start, in milliseconds. */
+  durationMs?: number;
+  /** Why, for people. */
+  message?: string;
+  /** The run. */
+  runId: RunId;
+  /** What its session steps used. */
+  usage?: RunUsage;
+}
+
+export type WorkflowRunGetAnswer = RunState;
+
+/** Input of `workflow.run.get` and `.cancel`. */
+export interface WorkflowRunGetInput {
+  /** The run. */
+  runId: RunId;
+}
+
+/** Answer of `workflow.run.list`. */
+export interface WorkflowRunListAnswer {
+  /** For the next page; absent on the last one. */
+  cursor?: RunId | null;
+  /** The runs, newest first; there may be fewer than asked for and a cursor all the same. */
+  runs: ListedRun[];
+}
+
+/** Input of `workflow.run.list`. */
+export interface WorkflowRunListInput {
+  /** The `cursor` of the page before. */
+  cursor?: RunId | null;
+  /** At most so many: 1 to 200, 50 by default. */
+  limit?: number | null;
+  /** Only those of this project. */
+  projectId?: ProjectId | null;
+  /** Only those that are so. */
+  status?: RunStatus | null;
+}
+
+/** Input of `workflow.run.output`. */
+export interface WorkflowRunOutputInput {
+  /** Which attempt, from 1; the last one by default. */
+  attempt?: number | null;
+  /** The run. */
+  runId: RunId;
+  /** The step. */
+  stepId: string;
+}
+
+/** Answer of `workflow.run.start` and `workflow.run.rerun`. */
+export interface WorkflowRunRerunAnswer {
+  /** Where it is told. */
+  channel: Channel;
+  /** The run. */
+  id: RunId;
+  /** The same, by the name that events have for it. */
+  runId: RunId;
+}
+
+/** Input of `workflow.run.rerun`. */
+export interface WorkflowRunRerunInput {
+  /**
+   * The step from which it is run again, with everything that follows from it; what else completed is
+   * kept. Without it, all steps are run again.
+   */
+  from?: string | null;
+  /** The run that ended. */
+  runId: RunId;
+}
+
+/** Answer of `workflow.run.start` and `workflow.run.rerun`. */
+export interface WorkflowRunStartAnswer {
+  /** Where it is told. */
+  channel: Channel;
+  /** The run. */
+  id: RunId;
+  /** The same, by the name that events have for it. */
+  runId: RunId;
+}
+
+/** Input of `workflow.run.start`: a `definition` or a `file`, not both. */
+export interface WorkflowRunStartInput {
+  /** The definition. */
+  definition?: WorkflowDefinition | null;
+  /** A file of the project that holds it: a path from the project's root. */
+  file?: string | null;
+  /** What the definition wants to be given: texts, numbers and flags. */
+  inputs?: Record<string, unknown>;
+  /** Where it runs. */
+  projectId: ProjectId;
+  /** What people call it; by default the definition's name, or its file's. */
+  title?: string | null;
+}
+
+/** `workflow.run.started`: the first event of a run. */
+export interface WorkflowRunStarted {
+  /** The text of its definition: what a later life of the server goes on by. */
+  definition: string;
+  /** The file of the project that it was read from. */
+  file?: string | null;
+  /** What it was given, with the defaults of the rest. */
+  inputs?: Record<string, unknown>;
+  /** The project that it runs in. */
+  projectId: ProjectId;
+  /** The run that it repeats, in part or whole. */
+  rerunOf?: RunId | null;
+  /** The run. */
+  runId: RunId;
+  /** Its graph, in the order of the definition. */
+  steps: StepShape[];
+  /** What people call it. */
+  title: string;
+}
+
+/** `workflow.run.step.cancelled`, an end. */
+export interface WorkflowRunStepCancelled {
+  /** Which attempt; 0 if none was under way. */
+  attempt?: number;
+  /** From the start of the attempt, in milliseconds. */
+  durationMs?: number;
+  /** The run. */
+  runId: RunId;
+  /** The step. */
+  stepId: string;
+  /** What its agent used. */
+  usage?: RunUsage | null;
+}
+
+/** `workflow.run.step.completed`, an end. */
+export interface WorkflowRunStepCompleted {
+  /** Which attempt. */
+  attempt?: number;
+  /** From the start of the attempt, in milliseconds. */
+  durationMs?: number;
+  /** What it gave. */
+  outputs?: Record<string, string>;
+  /** How much was done. */
+  progress?: HowMuch;
+  /** The run. */
+  runId: RunId;
+  /** The step. */
+  stepId: string;
+  /** What its agent used. */
+  usage?: RunUsage | null;
+}
+
+/**
+ * `workflow.run.step.failed`: an end, unless it has `retryAt`. Codes: `exit_code`, `killed` (by a signal
+ * that the server did not send), `timeout`, `spawn_failed`, `output_limit`, `outputs_invalid`,
+ * `expression_failed`, `rejected`, `server_stopped`, `internal`; of a session its own, or the refusal's.
+ */
+export interface WorkflowRunStepFailed {
+  /** Which attempt; 0 if it failed before it could start. */
+  attempt?: number;
+  /** Why, for programs. */
+  code: string;
+  /** From the start of the attempt, in milliseconds. */
+  durationMs?: number;
+  /** The exit code, if a program exited. */
+  exitCode?: number | null;
+  /** Why, for people. */
+  message?: string;
+  /** When the next attempt starts, if there will be one. */
+  retryAt?: Timestamp | null;
+  /** The run. */
+  runId: RunId;
+  /** The number of the signal that ended a program, if one did. */
+  signal?: number | null;
+  /** The step. */
+  stepId: string;
+  /** Whether the definition says to go on as if it had succeeded. */
+  tolerated?: boolean;
+  /** What its agent used. */
+  usage?: RunUsage | null;
+}
+
+/** `workflow.run.step.output`: a piece of output, at most 16 KiB, cut between characters. */
+export interface WorkflowRunStepOutput {
+  /** Which attempt. */
+  attempt: number;
+  /** The text, redacted; bytes that are no UTF-8 are replaced by U+FFFD. */
+  content: string;
+  /** How many bytes of this stream of this attempt came before it. */
+  offset?: number;
+  /** The run. */
+  runId: RunId;
+  /** The step. */
+  stepId: string;
+  /** Where it comes from. */
+  type?: StepStream;
+}
+
+/** `workflow.run.step.progress`: how much of the step is done. */
+export interface WorkflowRunStepProgress {
+  /** Which attempt. */
+  attempt?: number;
+  /** How much. */
+  progress: HowMuch;
+  /** The run. */
+  runId: RunId;
+  /** The step. */
+  stepId: string;
+}
+
+/** `workflow.run.step.session`: the session in which this attempt works. Its channel tells the rest. */
+export interface WorkflowRunStepSession {
+  /** Which attempt. */
+  attempt: number;
+  /** The run. */
+  runId: RunId;
+  /** The session. */
+  sessionId: SessionId;
+  /** The step. */
+  stepId: string;
+}
+
+/** `workflow.run.step.skipped`, an end. */
+export interface WorkflowRunStepSkipped {
+  /** Why. */
+  reason: SkipReason;
+  /** The run. */
+  runId: RunId;
+  /** The step. */
+  stepId: string;
+}
+
+/** `workflow.run.step.started`: an attempt began. */
+export interface WorkflowRunStepStarted {
+  /** Which attempt, from 1. */
+  attempt: number;
+  /** The run. */
+  runId: RunId;
+  /** The step. */
+  stepId: string;
+}
+
+/** `workflow.run.step.waiting`: the step waits for a person, who answers with `workflow.run.approve`. */
+export interface WorkflowRunStepWaiting {
+  /** What the person is asked. */
+  message?: string;
+  /** The run. */
+  runId: RunId;
+  /** The step. */
+  stepId: string;
+}
+
+/** A thing of a project as its board shows it, such as a session. Made by the handler of the thing. */
+export interface WorkflowRunSummary {
+  /** The channel with the whole of it. */
+  channel: Channel;
+  /** The thing's id. */
+  id: string;
+  /** How it is, in its domain's words. */
+  status: string;
+  /** What people call it. */
+  title?: string | null;
+  /** When it changed. */
+  updatedAt: Timestamp;
+}
+
+/** `workflow.run.updated`: its status changed, or how much of it is done. */
+export interface WorkflowRunUpdated {
+  /** How many of its steps have ended. */
+  progress: HowMuch;
+  /** The run. */
+  runId: RunId;
+  /** How it is. */
+  status: RunStatus;
+}
+
+/** Answer of `workflow.validate`. */
+export interface WorkflowValidateAnswer {
+  /** What is wrong with it, in the order of the text; at most 20. */
+  flaws: WorkflowFlaw[];
+  /** The graph of a run of it. */
+  steps: StepShape[];
+  /** Whether a run of it could start. */
+  valid: boolean;
+}
+
+/** Input of `workflow.validate`: a `definition` or a `file`, not both. */
+export interface WorkflowValidateInput {
+  /** The definition. */
+  definition?: WorkflowDefinition | null;
+  /** A file of the project that holds it. */
+  file?: string | null;
+  /** Where it would run. */
+  projectId: ProjectId;
 }
 
 /** The messages of channels, by their types. */
@@ -2626,6 +3170,8 @@ export interface Messages {
   "session.summary": Durable<"session.summary", SessionSummary>;
   /** How a terminal of the project is: a copy of its start and its end, for the project's board. */
   "shell.summary": Durable<"shell.summary", ShellSummary>;
+  /** How a run of a workflow of the project is: a copy whenever its status changes, for the project's board. */
+  "workflow.run.summary": Durable<"workflow.run.summary", WorkflowRunSummary>;
   /** A session started. */
   "session.started": Durable<"session.started", SessionStarted>;
   /** The program printed, or the server says something of it. */
@@ -2692,6 +3238,34 @@ export interface Messages {
   "user.attention_resolved": Durable<"user.attention_resolved", UserAttentionResolved>;
   /** Something to tell a person. */
   "user.notice": Durable<"user.notice", UserNotice>;
+  /** A run started: its graph. */
+  "workflow.run.started": Durable<"workflow.run.started", WorkflowRunStarted>;
+  /** The status of a run changed, or how much of it is done. */
+  "workflow.run.updated": Durable<"workflow.run.updated", WorkflowRunUpdated>;
+  /** Every step ended, and none failed. */
+  "workflow.run.completed": Durable<"workflow.run.completed", WorkflowRunCompleted>;
+  /** Every step ended, and some failed. */
+  "workflow.run.failed": Durable<"workflow.run.failed", WorkflowRunFailed>;
+  /** Somebody cancelled the run, and all its steps ended. */
+  "workflow.run.cancelled": Durable<"workflow.run.cancelled", WorkflowRunCancelled>;
+  /** An attempt of a step started. */
+  "workflow.run.step.started": Durable<"workflow.run.step.started", WorkflowRunStepStarted>;
+  /** The session in which a step works. */
+  "workflow.run.step.session": Durable<"workflow.run.step.session", WorkflowRunStepSession>;
+  /** The program of a step printed. */
+  "workflow.run.step.output": Durable<"workflow.run.step.output", WorkflowRunStepOutput>;
+  /** How much of a step is done. */
+  "workflow.run.step.progress": Durable<"workflow.run.step.progress", WorkflowRunStepProgress>;
+  /** A step waits for a person. */
+  "workflow.run.step.waiting": Durable<"workflow.run.step.waiting", WorkflowRunStepWaiting>;
+  /** A step did what it was to do. */
+  "workflow.run.step.completed": Durable<"workflow.run.step.completed", WorkflowRunStepCompleted>;
+  /** An attempt of a step failed: the end of the step, unless it is tried again. */
+  "workflow.run.step.failed": Durable<"workflow.run.step.failed", WorkflowRunStepFailed>;
+  /** A step is not run. */
+  "workflow.run.step.skipped": Durable<"workflow.run.step.skipped", WorkflowRunStepSkipped>;
+  /** A step was ended, or not begun, with its run. */
+  "workflow.run.step.cancelled": Durable<"workflow.run.step.cancelled", WorkflowRunStepCancelled>;
 }
 
 /** What the server says on a connection, by its types. */
@@ -2732,6 +3306,7 @@ const KNOWN: ReadonlySet<string> = new Set<keyof Messages | keyof Notices>([
   "project.removed",
   "session.summary",
   "shell.summary",
+  "workflow.run.summary",
   "session.started",
   "session.stream_output",
   "session.user_message",
@@ -2765,6 +3340,20 @@ const KNOWN: ReadonlySet<string> = new Set<keyof Messages | keyof Notices>([
   "user.attention_requested",
   "user.attention_resolved",
   "user.notice",
+  "workflow.run.started",
+  "workflow.run.updated",
+  "workflow.run.completed",
+  "workflow.run.failed",
+  "workflow.run.cancelled",
+  "workflow.run.step.started",
+  "workflow.run.step.session",
+  "workflow.run.step.output",
+  "workflow.run.step.progress",
+  "workflow.run.step.waiting",
+  "workflow.run.step.completed",
+  "workflow.run.step.failed",
+  "workflow.run.step.skipped",
+  "workflow.run.step.cancelled",
   "server.hello",
   "channel.snapshot",
   "channel.gap",
@@ -2780,7 +3369,7 @@ const KNOWN: ReadonlySet<string> = new Set<keyof Messages | keyof Notices>([
 export interface Channels {
   "project:{projectId}": {
     name: `project:${string}`;
-    message: Messages["fs.changed" | "fs.rescan" | "git.operation.started" | "git.operation.progress" | "git.operation.completed" | "git.operation.failed" | "git.operation.cancelled" | "git.status.changed" | "git.head.changed" | "project.registered" | "project.member_set" | "project.member_removed" | "project.removed" | "session.summary" | "shell.summary"];
+    message: Messages["fs.changed" | "fs.rescan" | "git.operation.started" | "git.operation.progress" | "git.operation.completed" | "git.operation.failed" | "git.operation.cancelled" | "git.status.changed" | "git.head.changed" | "project.registered" | "project.member_set" | "project.member_removed" | "project.removed" | "session.summary" | "shell.summary" | "workflow.run.summary"];
     snapshot: ProjectState;
   };
   "session:{sessionId}": {
@@ -2797,6 +3386,11 @@ export interface Channels {
     name: `user:${string}`;
     message: Messages["user.attention_requested" | "user.attention_resolved" | "user.notice"];
     snapshot: never;
+  };
+  "workflow:run:{runId}": {
+    name: `workflow:run:${string}`;
+    message: Messages["workflow.run.started" | "workflow.run.updated" | "workflow.run.completed" | "workflow.run.failed" | "workflow.run.cancelled" | "workflow.run.step.started" | "workflow.run.step.session" | "workflow.run.step.output" | "workflow.run.step.progress" | "workflow.run.step.waiting" | "workflow.run.step.completed" | "workflow.run.step.failed" | "workflow.run.step.skipped" | "workflow.run.step.cancelled"];
+    snapshot: RunState;
   };
 }
 
@@ -2894,6 +3488,22 @@ export interface Commands {
   "shell.list": { input: ShellListInput; answer: ShellListAnswer };
   /** The state of a terminal with its screen, as its channel's snapshot has it. */
   "shell.get": { input: ShellGetInput; answer: ShellGetAnswer };
+  /** Starts a run of a workflow in a project. One with commands needs the right to execute, too. */
+  "workflow.run.start": { input: WorkflowRunStartInput; answer: WorkflowRunStartAnswer };
+  /** Ends the steps of a run: TERM, and after a grace KILL. The run ends once they are gone. */
+  "workflow.run.cancel": { input: WorkflowRunCancelInput; answer: WorkflowRunCancelAnswer };
+  /** Starts a run that repeats an ended one: whole, or from a step, with what else completed kept. */
+  "workflow.run.rerun": { input: WorkflowRunRerunInput; answer: WorkflowRunRerunAnswer };
+  /** Answers a step that waits for a person. The first answer counts. */
+  "workflow.run.approve": { input: WorkflowRunApproveInput; answer: WorkflowRunApproveAnswer };
+  /** Says what is wrong with a definition, with the lines, or what a run of it would be. Nothing runs. */
+  "workflow.validate": { input: WorkflowValidateInput; answer: WorkflowValidateAnswer };
+  /** Lists the runs that the caller may see, newest first. */
+  "workflow.run.list": { input: WorkflowRunListInput; answer: WorkflowRunListAnswer };
+  /** The state of a run, as its channel's snapshot has it. */
+  "workflow.run.get": { input: WorkflowRunGetInput; answer: WorkflowRunGetAnswer };
+  /** What an attempt of a step printed, as plain text: the newest 8 MiB that are kept. */
+  "workflow.run.output": { input: WorkflowRunOutputInput; answer: string };
 }
 
 /** What a connection may ask for beside commands: the argument and the acknowledgement of each. */

@@ -16,11 +16,9 @@ use tidings_core::{
     identity::Identity,
     log::EventLog,
     outlet::Ending,
-    projection::States,
-    runtime::{self, Clock, Tasks},
+    runtime::{Clock, Tasks},
 };
 use tidings_engine::{
-    audience::Audience,
     bus::Bus,
     gate::{Gate, GateParts, Rejudge},
     hub::{Hub, HubConfig},
@@ -30,14 +28,7 @@ use tidings_engine::{
     states::StateStore,
 };
 use tidings_handlers::{NAMESPACES, PROJECTED, Services};
-use tidings_services::{
-    fs::{Files, FsPorts},
-    git::{GitPorts, Repositories, Sight},
-    programs::Programs,
-    project::Projects,
-    session::{SessionPorts, Sessions},
-    shell::{ShellPorts, Shells},
-};
+use tidings_services::programs::Programs;
 use tidings_transports::{
     http::{self, HttpState, Readiness, SetupError},
     socketio::{SocketIoConfigured, SocketIoParts, SocketIoTransport},
@@ -46,6 +37,7 @@ use tidings_transports::{
 use crate::{
     catalogue,
     config::{self, Config, ConfigError},
+    services::{self, Ports},
     telemetry::Render,
 };
 
@@ -90,14 +82,8 @@ pub(crate) struct App {
     pub(crate) socketio: Arc<SocketIoTransport>,
     /// What `/health/ready` says.
     pub(crate) readiness: Arc<Readiness>,
-    /// The sessions.
-    pub(crate) sessions: Arc<Sessions>,
-    /// Files.
-    pub(crate) files: Arc<Files>,
-    /// Git.
-    pub(crate) repositories: Arc<Repositories>,
-    /// The terminals.
-    pub(crate) shells: Arc<Shells>,
+    /// The services.
+    pub(crate) services: Services,
     /// The log.
     pub(crate) log: Arc<SqliteLog>,
     /// Users and tokens.
@@ -130,14 +116,9 @@ impl App {
         log.attach(Arc::new(EngineSink { hub: hub.clone(), bus: bus.clone(), states: states.clone() }));
 
         let programs = Programs::new(config.programs(config::variables()))?;
-        let house = House {
-            bus: bus.clone(),
-            states: states.clone(),
-            audience: Arc::new(Audience { registry: registry.clone(), hub: hub.clone() }),
-            clock: clock.clone(),
-            tasks: tasks.clone(),
-        };
-        let services = services(config, &programs, &house)?;
+        let ports = Ports::new(&registry, &hub, (&bus, &states), &clock, &tasks);
+        let programs = Programs::new(config.programs(config::variables()))?;
+        let services = services::make(config, &programs, &ports)?;
         registry.bind(handlers(config, &services)?)?;
         check_registry(&registry)?;
         let documents = catalogue::documents(&registry);
@@ -150,8 +131,10 @@ impl App {
             clock: clock.clone(),
             max_message_bytes: config.socket.max_message_bytes.as_usize(),
         });
+        ports.calls.bind(&gate);
+        ports.users.bind(&auth);
         programs.recover().await?;
-        recover(&services).await?;
+        services::recover(&services).await?;
         end_revoked(&auth, &hub);
         let rejudge = Arc::new(Rejudge { gate: gate.clone(), hub: hub.clone() });
         let rights = RIGHTS.iter().filter_map(|pattern| pattern.parse().ok());
@@ -183,20 +166,7 @@ impl App {
             None => socketio.router(),
         };
         let router = http::router(state)?.merge(live);
-        Ok(Self {
-            router,
-            gate,
-            hub,
-            socketio,
-            readiness,
-            sessions: services.sessions,
-            files: services.files,
-            repositories: services.repositories,
-            shells: services.shells,
-            log,
-            auth,
-            _listening: listening,
-        })
+        Ok(Self { router, gate, hub, socketio, readiness, services, log, auth, _listening: listening })
     }
 }
 
@@ -218,9 +188,8 @@ pub(crate) fn catalogue(
     let bus = Arc::new(Bus::new(registry.clone(), log.clone(), tasks.clone(), false));
     let hub = Hub::new(HubConfig::default(), log, states.clone(), clock.clone(), tasks.clone());
     let programs = Programs::new(config.programs(Vec::new()))?;
-    let audience = Arc::new(Audience { registry: registry.clone(), hub });
-    let house = House { bus, states, audience, clock: clock.clone(), tasks: tasks.clone() };
-    let services = services(&config, &programs, &house)?;
+    let ports = Ports::new(&registry, &hub, (&bus, &states), clock, tasks);
+    let services = services::make(&config, &programs, &ports)?;
     registry.bind(handlers(&config, &services)?)?;
     Ok(catalogue::of(&registry))
 }
@@ -241,45 +210,6 @@ fn open_log(config: &Config, registry: &Arc<Registry>, clock: Arc<dyn Clock>) ->
         ..LogConfig::new(&config.data_dir)
     };
     Ok(SqliteLog::open(log, clock)?)
-}
-
-/// What every service is given.
-#[derive(Clone)]
-struct House {
-    bus: Arc<dyn EventBus>,
-    states: Arc<dyn States>,
-    audience: Arc<dyn runtime::Audience>,
-    clock: Arc<dyn Clock>,
-    tasks: Arc<dyn Tasks>,
-}
-
-fn services(config: &Config, programs: &Arc<Programs>, house: &House) -> Result<Services, StartError> {
-    let House { bus, states, audience, clock, tasks } = house.clone();
-    let projects = Projects::new(bus.clone(), states.clone(), &config.data_dir);
-    let ports = SessionPorts { bus: bus.clone(), states: states.clone(), clock: clock.clone(), tasks: tasks.clone() };
-    let redaction = config.redaction()?;
-    let sessions = Sessions::new(ports, programs.clone(), config.sessions(redaction.clone()))?;
-    let ports = GitPorts { bus: bus.clone(), states: states.clone(), clock: clock.clone(), tasks: tasks.clone() };
-    let repositories = Repositories::new(ports, programs.clone(), config.git(redaction.clone()));
-    let ports = FsPorts {
-        bus: bus.clone(),
-        states: states.clone(),
-        clock: clock.clone(),
-        tasks: tasks.clone(),
-        audience: audience.clone(),
-    };
-    let files = Files::new(ports, config.files(), Arc::new(Sight(repositories.clone())));
-    let ports = ShellPorts { bus, states, audience, clock, tasks };
-    let shells = Shells::new(ports, programs.clone(), config.shells(redaction));
-    Ok(Services { projects, sessions, files, repositories, shells })
-}
-
-/// Ends what a former life of the server left open.
-async fn recover(services: &Services) -> Result<(), tidings_core::Error> {
-    services.projects.recover().await?;
-    services.sessions.recover().await?;
-    services.shells.recover().await?;
-    services.repositories.recover().await
 }
 
 /// The handlers of the server, and those that the configuration declares.

@@ -11,9 +11,11 @@ mod app;
 mod catalogue;
 mod cli;
 mod config;
+mod known_users;
 mod listen;
 mod runtime;
 mod serve;
+mod services;
 mod telemetry;
 
 use std::process::ExitCode;

@@ -14,3 +14,4 @@ pub mod session;
 pub mod shell;
 mod telling;
 pub mod user;
+pub mod workflow;

@@ -15,6 +15,7 @@ use tidings_services::{
     redaction::{Redaction, RedactionConfig},
     session::{AdapterKind, AgentConfig, Limits, SessionConfig, Stdin},
     shell::ShellConfig,
+    workflow::{self, WorkflowConfig},
 };
 use tidings_transports::http::HttpConfig;
 
@@ -191,6 +192,24 @@ impl Config {
             idle_ms: shell.idle.as_ms(),
             redaction,
         }
+    }
+
+    /// The configuration of workflows.
+    #[must_use]
+    pub(crate) fn workflows(&self, redaction: Arc<Redaction>) -> WorkflowConfig {
+        let workflow = &self.workflow;
+        let limits = workflow::Limits {
+            per_user: workflow.max_per_user,
+            per_project: workflow.max_per_project,
+            total: workflow.max_total,
+            concurrency: workflow.max_concurrency,
+            total_steps: workflow.max_working_steps,
+            steps: workflow.max_steps,
+            definition_bytes: workflow.max_definition_bytes.as_usize(),
+            output_bytes: workflow.max_output_bytes.0,
+            step_ms: workflow.max_step_time.as_ms(),
+        };
+        WorkflowConfig { limits, agents: self.agents.keys().cloned().collect(), redaction }
     }
 
     /// The configuration of HTTP.

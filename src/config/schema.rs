@@ -242,6 +242,35 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Whole(0, 600 * MS),
         "How long an agent whose standard input is closed may stay after it has answered. 0: for ever.",
     ),
+    key("workflow.max_per_user", Kind::Whole(0, 100_000), "Runs of one user that are open at once. 0: without limit."),
+    key(
+        "workflow.max_per_project",
+        Kind::Whole(0, 100_000),
+        "Runs of one project that are open at once. 0: without limit.",
+    ),
+    key("workflow.max_total", Kind::Whole(0, 100_000), "Runs that are open at once. 0: without limit."),
+    key(
+        "workflow.max_concurrency",
+        Kind::Whole(0, 10_000),
+        "Steps of one run that work at once; a definition may say fewer. 0: without limit.",
+    ),
+    key(
+        "workflow.max_working_steps",
+        Kind::Whole(0, 100_000),
+        "Steps of all runs that work at once; more wait for their turn. 0: without limit.",
+    ),
+    key("workflow.max_steps", Kind::Whole(1, 10_000), "Steps of a run, with each of a matrix."),
+    key("workflow.max_definition_bytes", Kind::Size(KIB, 16 * MIB), "The longest definition."),
+    key(
+        "workflow.max_output_bytes",
+        Kind::Size(0, PIB),
+        "How much one attempt of a step may print and report. 0: without limit.",
+    ),
+    key(
+        "workflow.max_step_time",
+        Kind::Time(0, 365 * DAY),
+        "How long an attempt may take whose step has no `timeout`; approvals wait. `0s`: without limit.",
+    ),
     key(
         "fs.max_read_bytes",
         Kind::Size(KIB, 16 * MIB),

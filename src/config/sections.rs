@@ -15,6 +15,7 @@ use tidings_core::identity::Secret;
 use super::{
     domains::DeclaredDomain,
     quantity::{Size, Span},
+    work::{Agent, Fs, Git, Run, Shell, Workflow},
 };
 
 /// Writes that a secret is set, and nothing of it.
@@ -24,10 +25,6 @@ fn hidden<S: Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok
         Some(_) => serializer.serialize_some("(hidden)"),
         None => serializer.serialize_none(),
     }
-}
-
-fn hidden_map<S: Serializer>(secrets: &BTreeMap<String, Secret>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(secrets.keys().map(|name| (name, "(hidden)")))
 }
 
 /// The sections. See the schema for what each key means.
@@ -62,6 +59,8 @@ pub(crate) struct Sections {
     pub git: Git,
     /// Terminals.
     pub shell: Shell,
+    /// Workflows.
+    pub workflow: Workflow,
     /// What is taken out of programs' output.
     pub redaction: Redaction,
     /// The EventBus.
@@ -87,6 +86,7 @@ impl Default for Sections {
             fs: Fs::default(),
             git: Git::default(),
             shell: Shell::default(),
+            workflow: Workflow::default(),
             redaction: Redaction::default(),
             bus: Bus::default(),
             log_output: LogOutput::default(),
@@ -285,168 +285,6 @@ impl Default for Http {
             metrics_public: true,
             trusted_proxies: Vec::new(),
         }
-    }
-}
-
-/// `[agents.NAME]`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Agent {
-    /// How to speak with it.
-    #[serde(default = "Agent::lines")]
-    pub adapter: String,
-    /// The program and its arguments.
-    pub command: Vec<String>,
-    /// What becomes of its standard input after the prompt.
-    #[serde(default = "Agent::open")]
-    pub stdin: String,
-    /// The program and its arguments when an earlier conversation is to go on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resume: Option<Vec<String>>,
-}
-
-impl Agent {
-    fn lines() -> String {
-        "lines".to_owned()
-    }
-
-    fn open() -> String {
-        "open".to_owned()
-    }
-}
-
-/// `[run]`. Zero means without limit.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Run {
-    /// The system user that programs run as.
-    pub user: Option<String>,
-    /// Put before every command.
-    pub wrapper: Vec<String>,
-    /// Names that are passed on of the server's environment.
-    pub env: Vec<String>,
-    /// Further variables and their values, which may be secrets.
-    #[serde(serialize_with = "hidden_map")]
-    pub set: BTreeMap<String, Secret>,
-    /// From TERM to KILL.
-    pub grace_ms: u64,
-    /// Between heartbeats.
-    pub heartbeat_ms: u64,
-    /// Sessions of one user at once.
-    pub max_per_user: usize,
-    /// Sessions of one project at once.
-    pub max_per_project: usize,
-    /// Sessions at once.
-    pub max_total: usize,
-    /// How long a session may run.
-    pub max_time: Span,
-    /// How much a session may print.
-    pub max_output_bytes: Size,
-    /// How long a busy session may print nothing.
-    pub max_silence: Span,
-    /// How long an agent whose input is closed may stay after its answer.
-    pub linger_ms: u64,
-}
-
-impl Default for Run {
-    fn default() -> Self {
-        let env = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TERM", "TZ", "TMPDIR"];
-        Self {
-            user: None,
-            wrapper: Vec::new(),
-            env: env.map(str::to_owned).to_vec(),
-            set: BTreeMap::new(),
-            grace_ms: 5000,
-            heartbeat_ms: 5000,
-            max_per_user: 8,
-            max_per_project: 16,
-            max_total: 64,
-            max_time: Span::seconds(6 * 3600),
-            max_output_bytes: Size(1 << 30),
-            max_silence: Span::seconds(0),
-            linger_ms: 10_000,
-        }
-    }
-}
-
-/// `[fs]`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Fs {
-    /// The most of a file in an answer.
-    pub max_read_bytes: Size,
-    /// The most entries of a folder in an answer.
-    pub max_entries: usize,
-    /// Projects that are watched at once.
-    pub max_watched: usize,
-    /// Directories of a project that are watched.
-    pub max_directories: usize,
-    /// How long a project is watched that nobody follows any more.
-    pub linger: Span,
-}
-
-impl Default for Fs {
-    fn default() -> Self {
-        Self {
-            max_read_bytes: Size(128 << 10),
-            max_entries: 1000,
-            max_watched: 32,
-            max_directories: 10_000,
-            linger: Span::seconds(30),
-        }
-    }
-}
-
-/// `[git]`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Git {
-    /// How long an operation may take.
-    pub operation_timeout: Span,
-    /// How long a command that only reads may take.
-    pub read_timeout: Span,
-    /// Operations at once.
-    pub max_operations: usize,
-    /// The longest patch of an answer.
-    pub max_patch_bytes: Size,
-    /// How remotes may be reached.
-    pub protocols: Vec<String>,
-    /// Whether a repository's own programs are run.
-    pub repository_programs: bool,
-}
-
-impl Default for Git {
-    fn default() -> Self {
-        Self {
-            operation_timeout: Span::seconds(3600),
-            read_timeout: Span::seconds(30),
-            max_operations: 16,
-            max_patch_bytes: Size(128 << 10),
-            protocols: ["https", "ssh"].map(str::to_owned).to_vec(),
-            repository_programs: false,
-        }
-    }
-}
-
-/// `[shell]`. Zero means without limit.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Shell {
-    /// What runs in a terminal that names no program.
-    pub command: Vec<String>,
-    /// How long a terminal may be without viewers and input.
-    pub idle: Span,
-    /// Terminals of one user at once.
-    pub max_per_user: usize,
-    /// Terminals of one project at once.
-    pub max_per_project: usize,
-    /// Terminals at once.
-    pub max_total: usize,
-}
-
-impl Default for Shell {
-    fn default() -> Self {
-        Self { command: Vec::new(), idle: Span::seconds(30 * 60), max_per_user: 8, max_per_project: 16, max_total: 64 }
     }
 }
 

@@ -24,3 +24,4 @@ mod tails;
 mod tidy;
 mod vocabulary;
 mod watcher;
+mod workflows;

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tidings_client::http::Method;
 
 use crate::{
-    agents::{CLAUDE, agent, write_script},
+    agents::{CLAUDE, agent, recorded, write_script},
     server::{Server, eventually},
     watcher::Watcher,
 };
@@ -262,12 +262,53 @@ async fn ask_git(tried: &mut Tried, project: &str, root: &TempDir) -> BTreeSet<S
     tried.heard(&format!("project:{cloned}")).await
 }
 
+/// Runs of workflows in which everything that can be told of one is told. What was told.
+async fn run_workflows(tried: &mut Tried, project: &str) -> BTreeSet<String> {
+    let definition = json!({"steps": {
+        "works": {"command": ["sh", "-c", "echo up; echo progress 1 2 >> $WORKFLOW_REPORT"]},
+        "fails": {"command": ["false"], "continueOnError": true},
+        "skipped": {"if": "1 == 2", "command": ["true"]},
+        "agent": {"session": {"agent": "quick", "prompt": "look"}},
+        "asks": {"needs": ["works", "fails", "agent"], "approval": {"message": "go on?"}},
+    }});
+    let started = json!({"projectId": project, "definition": definition});
+    assert_eq!(tried.run("workflow.validate", started.clone()).await["valid"], true);
+    let id = tried.run("workflow.run.start", started).await["runId"].as_str().expect("an id").to_owned();
+    run_is(tried, &id, "waiting").await;
+    let answer = json!({"runId": id, "stepId": "asks", "decision": "approved"});
+    tried.run("workflow.run.approve", answer).await;
+    run_is(tried, &id, "completed").await;
+    tried.run("workflow.run.get", json!({"runId": id})).await;
+    let output = tried.run("workflow.run.output", json!({"runId": id, "stepId": "works", "attempt": 1})).await;
+    assert_eq!(output, "up\n");
+    let again = tried.run("workflow.run.rerun", json!({"runId": id, "from": "asks"})).await;
+    let again = again["runId"].as_str().expect("an id").to_owned();
+    run_is(tried, &again, "waiting").await;
+    tried.run("workflow.run.list", json!({"status": "waiting", "limit": 5})).await;
+    tried.run("workflow.run.cancel", json!({"runId": again})).await;
+    run_is(tried, &again, "cancelled").await;
+    let fails = json!({"projectId": project, "definition": {"steps": {"fails": {"command": ["false"]}}}});
+    let failed = tried.run("workflow.run.start", fails).await["runId"].as_str().expect("an id").to_owned();
+    run_is(tried, &failed, "failed").await;
+    let mut heard = BTreeSet::new();
+    for id in [id, again, failed] {
+        heard.append(&mut tried.heard(&format!("workflow:run:{id}")).await);
+    }
+    heard
+}
+
+async fn run_is(tried: &Tried, id: &str, status: &str) {
+    let path = format!("/api/workflows/runs/{id}");
+    eventually(status, async || tried.server.get(&path, &tried.token).await.json()["status"] == status).await;
+}
+
 #[tokio::test]
 async fn every_command_of_the_document_is_answered_as_it_says_and_every_event_is_told_by_something() {
     let (root, scripts) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
-    let agent = agent("a", "claude-code", "open", &write_script(&scripts, TELLING), &CLAUDE);
-    let mut tried =
-        Tried::start(&format!("[git]\nprotocols = [\"http\", \"file\"]\n[run]\nheartbeat_ms = 50\n{agent}")).await;
+    let asked = agent("a", "claude-code", "open", &write_script(&scripts, TELLING), &CLAUDE);
+    let quick = agent("quick", "gemini", "close", &recorded("gemini_turn"), &[]);
+    let config = "[git]\nprotocols = [\"http\", \"file\"]\n[run]\nheartbeat_ms = 50\n";
+    let mut tried = Tried::start(&format!("{config}{asked}{quick}")).await;
     let project = project(&mut tried, &root).await;
     tried.run("project.list", json!({"limit": 5})).await;
     tried.run("project.set_member", json!({"projectId": project, "userId": "ada", "membership": "owner"})).await;
@@ -290,6 +331,7 @@ async fn every_command_of_the_document_is_answered_as_it_says_and_every_event_is
     let id_of_lost = tried.run("session.start", lost).await["sessionId"].as_str().expect("an id").to_owned();
     has_ended(&mut tried, &id_of_lost).await;
     let mut of_agent = ask_an_agent(&mut tried, &project).await;
+    let mut of_workflows = run_workflows(&mut tried, &project).await;
     of_agent.append(&mut ask_git(&mut tried, &project, &root).await);
     tried.run("project.remove", json!({"projectId": project})).await;
 
@@ -301,8 +343,9 @@ async fn every_command_of_the_document_is_answered_as_it_says_and_every_event_is
         heard.append(&mut tried.heard(&format!("session:{id}")).await);
     }
     heard.append(&mut of_agent);
+    heard.append(&mut of_workflows);
     let mut known = BTreeSet::new();
-    for namespace in ["session", "project", "user"] {
+    for namespace in ["session", "project", "user", "workflow"] {
         let messages = tried.asyncapi["channels"][namespace]["messages"].as_object().expect("messages");
         let names = messages.keys().map(|key| &tried.asyncapi["components"]["messages"][key]["name"]);
         known.extend(names.filter_map(|name| name.as_str().map(str::to_owned)));

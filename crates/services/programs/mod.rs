@@ -7,7 +7,9 @@
 
 pub(crate) mod decode;
 mod environment;
+pub(crate) mod meter;
 pub(crate) mod process;
+pub(crate) mod reader;
 mod survivors;
 mod table;
 pub(crate) mod terminal;

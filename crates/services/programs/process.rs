@@ -11,16 +11,28 @@ use std::{
     process::Stdio,
 };
 
+use command_fds::{CommandFdExt, FdMapping};
 use parking_lot::RwLock;
-use rustix::process::{Pid, Signal, getuid, kill_process_group};
+use rustix::{
+    fs::{Mode, fchmod},
+    process::{Pid, Signal, getuid, kill_process_group},
+};
 use tidings_core::{Error, Result};
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::{
+    net::unix::pipe::Receiver,
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
+};
 
 use super::{environment::Environment, table::Family};
 
 /// A terminal that is being opened is inherited by whatever starts meanwhile, until it is marked: so starts
 /// share this lock, and an opening has it alone.
 pub(super) static STARTING: RwLock<()> = RwLock::new(());
+
+/// The descriptor of the pipe that a program reports on.
+const REPORT_FD: i32 = 3;
+/// The name under which a program finds that pipe: a file that it appends lines to.
+pub(crate) const REPORT: &str = "/dev/fd/3";
 
 /// The system user that programs run as.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,18 +102,31 @@ impl Program {
     /// # Errors
     /// The system's.
     pub(crate) fn start(&self) -> io::Result<Running> {
+        spawn(self.piped()?)
+    }
+
+    /// Starts it with a pipe of its own to report on, which it finds under the name in [`REPORT`].
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn start_reporting(&self) -> io::Result<(Running, Receiver)> {
+        let (reader, writer) = io::pipe()?;
+        if self.user.is_some() {
+            // Another user opens it by its name, too.
+            fchmod(&writer, Mode::from_raw_mode(0o622))?;
+        }
+        let mut command = self.piped()?;
+        let mapping = FdMapping { parent_fd: writer.into(), child_fd: REPORT_FD };
+        command.fd_mappings(vec![mapping]).map_err(|error| io::Error::other(error.to_string()))?;
+        let receiver = Receiver::from_owned_fd(reader.into())?;
+        Ok((spawn(command)?, receiver))
+    }
+
+    /// The command in a group of its own, with pipes.
+    fn piped(&self) -> io::Result<Command> {
         let mut command = self.command()?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-        let mut child = {
-            let _inherits_no_terminal = STARTING.read();
-            command.spawn()?
-        };
-        let group = Group::of(&child)?;
-        let missing = || io::Error::other("a pipe is missing");
-        let stdin = child.stdin.take().ok_or_else(missing)?;
-        let stdout = child.stdout.take().ok_or_else(missing)?;
-        let stderr = child.stderr.take().ok_or_else(missing)?;
-        Ok(Running { child, group, stdin, stdout, stderr })
+        Ok(command)
     }
 
     /// The command line in its directory, with its environment, as its user.
@@ -123,6 +148,19 @@ impl Program {
     pub(super) fn runs_as(&self) -> Option<(u32, u32)> {
         self.user.as_ref().filter(|user| user.uid != getuid().as_raw()).map(|user| (user.uid, user.gid))
     }
+}
+
+fn spawn(mut command: Command) -> io::Result<Running> {
+    let mut child = {
+        let _inherits_no_terminal = STARTING.read();
+        command.spawn()?
+    };
+    let group = Group::of(&child)?;
+    let missing = || io::Error::other("a pipe is missing");
+    let stdin = child.stdin.take().ok_or_else(missing)?;
+    let stdout = child.stdout.take().ok_or_else(missing)?;
+    let stderr = child.stderr.take().ok_or_else(missing)?;
+    Ok(Running { child, group, stdin, stdout, stderr })
 }
 
 /// A process group that ends with this value; of a program in a terminal, its whole session.

@@ -17,7 +17,8 @@ tidings_core::id_type! {
     ProjectId
 }
 
-/// The most sessions on a project's board, and the most terminals. The one that changed longest ago leaves first.
+/// The most sessions on a project's board, the most terminals, and the most runs of workflows. The one that changed
+/// longest ago leaves first.
 pub const BOARD_LIMIT: usize = 500;
 /// The most members of a project.
 pub const MEMBERS_LIMIT: usize = 1_000;
@@ -40,7 +41,7 @@ tidings_core::events! {
 }
 
 tidings_core::events! {
-    /// What handlers of other domains copy into a project's channel, for its board.
+    /// What the handler of sessions copies into a project's channel, for its board.
     pub const SUMMARIES;
 
     /// How a session of the project is: a copy of its starts and ends, for the project's board.
@@ -55,6 +56,15 @@ tidings_core::events! {
     /// How a terminal of the project is: a copy of its start and its end, for the project's board.
     SHELL_SUMMARY = "shell.summary": durable Summary, from server, in "project",
         r#"{"id":"t1","channel":"shell:terminal:t1","status":"running","title":"bash","updatedAt":"2026-11-20T20:31:29.123Z"}"#;
+}
+
+tidings_core::events! {
+    /// What the handler of workflows copies into a project's channel, for its board.
+    pub const WORKFLOW_SUMMARIES;
+
+    /// How a run of a workflow of the project is: a copy whenever its status changes, for the project's board.
+    WORKFLOW_RUN_SUMMARY = "workflow.run.summary": durable Summary, from server, in "project",
+        r#"{"id":"r1","channel":"workflow:run:r1","status":"waiting","title":"Release","updatedAt":"2026-11-20T20:31:29.123Z"}"#;
 }
 
 /// `project.registered`: a directory became a project. The first event of its channel.
@@ -136,6 +146,8 @@ pub struct ProjectState {
     pub git: GitState,
     /// Its terminals on the board, in the same way.
     pub shells: Vec<Summary>,
+    /// The board: its runs of workflows, in the same way.
+    pub runs: Vec<Summary>,
 }
 
 impl ProjectState {

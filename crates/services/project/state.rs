@@ -7,7 +7,7 @@ use tidings_core::{Event, Message, projection::Reducer};
 
 use super::contract::{
     BOARD_LIMIT, MEMBER_REMOVED, MEMBER_SET, MemberRemoved, MemberSet, ProjectState, REGISTERED, REMOVED, Registered,
-    SESSION_SUMMARY, SHELL_SUMMARY, Summary,
+    SESSION_SUMMARY, SHELL_SUMMARY, Summary, WORKFLOW_RUN_SUMMARY,
 };
 use crate::git::contract as git;
 
@@ -51,6 +51,11 @@ impl Reducer for ProjectReducer {
             SHELL_SUMMARY => {
                 if let Ok(summary) = payload.typed::<Summary>() {
                     show(&mut state.shells, (*summary).clone());
+                }
+            }
+            WORKFLOW_RUN_SUMMARY => {
+                if let Ok(summary) = payload.typed::<Summary>() {
+                    show(&mut state.runs, (*summary).clone());
                 }
             }
             _ => apply_git(&mut state.git, message),

@@ -3,7 +3,7 @@
 //! - [`contract`]: events; [`input`], [`answer`]: what the commands take and give; [`state`]: the projection.
 //! - [`config`]: agents, limits.
 //! - [`Sessions`]: the service. One task a session (`run`), which owns its program ([`crate::programs`]),
-//!   its output (`reader`, `output`), its standard input (`inbox`) and its events (`telling`).
+//!   its output (`output`), its standard input (`inbox`) and its events (`telling`).
 //! - An agent that speaks a format of its own: its adapter (`adapter`, pure) inside its task (`agent`), and
 //!   what that comes to (`conversation`, `draft`).
 //!
@@ -28,7 +28,6 @@ mod lines;
 mod output;
 mod plan;
 mod pulse;
-mod reader;
 mod reading;
 mod registry;
 mod run;
@@ -38,6 +37,7 @@ mod telling;
 #[cfg(test)]
 mod tests;
 
+use crate::programs::reader;
 pub use config::{AdapterKind, AgentConfig, Limits, SessionConfig, Stdin};
 pub use contract::{SessionId, Status};
 pub use reading::{Brief, OUTPUT_BYTES, Page};

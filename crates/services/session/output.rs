@@ -6,15 +6,9 @@
 //! pipe; what was printed before the program ended is read to the end.
 //! It is not a buffer: at most [`QUEUE`] pieces wait while one unit of them is being told.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use tidings_core::{Event, Result, runtime::Clock};
+use tidings_core::{Event, Result};
 use tokio::{
     io::AsyncRead,
     sync::{mpsc, oneshot},
@@ -24,16 +18,17 @@ use tokio::{
 use super::{
     agent::{Delta, Deltas},
     contract::{STREAM_OUTPUT, SessionId, Stream, StreamOutput},
-    reader::Reader,
     telling::Telling,
 };
+pub(super) use crate::programs::{meter::Meter, reader::PIECE_BYTES};
 use crate::{
-    programs::decode::{Decoder, pieces},
+    programs::{
+        decode::{Decoder, pieces},
+        reader::Reader,
+    },
     redaction::{Redaction, Redactor},
 };
 
-/// The most bytes of one piece of output.
-pub(super) const PIECE_BYTES: usize = 16 * 1024;
 /// How many pieces wait, and how many become one unit on the bus.
 pub(super) const QUEUE: usize = 4;
 /// The longest that text is held back.
@@ -53,53 +48,6 @@ pub(super) enum Item {
 pub(super) struct Piece {
     pub(super) stream: Stream,
     pub(super) content: String,
-}
-
-/// What both streams of a session share.
-#[derive(Debug)]
-pub(super) struct Meter {
-    read: AtomicU64,
-    limit: u64,
-    heard_ms: AtomicU64,
-    clock: Arc<dyn Clock>,
-}
-
-impl Meter {
-    /// A meter that lets `limit` bytes pass; zero is no limit.
-    pub(super) fn new(limit: u64, clock: Arc<dyn Clock>) -> Self {
-        let meter = Self { read: AtomicU64::new(0), limit, heard_ms: AtomicU64::new(0), clock };
-        meter.heard_ms.store(meter.now_ms(), Ordering::Relaxed);
-        meter
-    }
-
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// As if something had been read now: it is not silent that there is nothing.
-    pub(super) fn hear(&self) {
-        self.heard_ms.store(self.now_ms(), Ordering::Relaxed);
-    }
-
-    /// How long nothing was read, in milliseconds.
-    pub(super) fn silent_ms(&self) -> u64 {
-        self.now_ms().saturating_sub(self.heard_ms.load(Ordering::Relaxed))
-    }
-
-    /// Whether more was read than may pass.
-    pub(super) fn is_over(&self) -> bool {
-        self.limit > 0 && self.read.load(Ordering::Relaxed) > self.limit
-    }
-
-    /// How many of the `count` bytes just read may pass.
-    pub(super) fn pass(&self, count: usize) -> usize {
-        self.hear();
-        let before = self.read.fetch_add(count as u64, Ordering::Relaxed);
-        if self.limit == 0 {
-            return count;
-        }
-        usize::try_from(self.limit.saturating_sub(before)).map_or(count, |left| left.min(count))
-    }
 }
 
 /// What reads one stream as text.

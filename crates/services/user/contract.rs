@@ -32,6 +32,8 @@ tidings_core::events! {
 pub enum AttentionKind {
     /// An agent asks whether it may.
     Permission,
+    /// A step of a workflow waits for an answer.
+    Approval,
 }
 
 /// `user.attention_requested` and `user.attention_resolved`: what waits for a person.
@@ -44,7 +46,7 @@ pub struct Attention {
     pub channel: Channel,
     /// What it is.
     pub kind: AttentionKind,
-    /// Which one: of a permission, its `requestId`.
+    /// Which one: of a permission, its `requestId`; of an approval, its `stepId`.
     pub id: String,
 }
 

@@ -11,7 +11,10 @@ use tokio::{
     sync::watch,
 };
 
-use super::output::{Meter, PIECE_BYTES};
+use super::meter::Meter;
+
+/// The most bytes that are read at once, and of one piece of output.
+pub(crate) const PIECE_BYTES: usize = 16 * 1024;
 
 /// Once the process group is killed, a pipe that is silent for so long is left to whoever holds it.
 const SILENCE: Duration = Duration::from_millis(100);
@@ -20,16 +23,16 @@ const LEFTOVER_BYTES: u64 = 2 * 1024 * 1024;
 
 /// What is needed to read a stream.
 #[derive(Clone)]
-pub(super) struct Watched {
-    pub(super) meter: Arc<Meter>,
+pub(crate) struct Watched {
+    pub(crate) meter: Arc<Meter>,
     /// Turns true once the process group is killed.
-    pub(super) killed: watch::Receiver<bool>,
+    pub(crate) killed: watch::Receiver<bool>,
     /// Called when the limit is met.
-    pub(super) over: Arc<dyn Fn() + Send + Sync>,
+    pub(crate) over: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// A reader of one stream.
-pub(super) struct Reader<S> {
+pub(crate) struct Reader<S> {
     source: S,
     watched: Watched,
     buffer: Vec<u8>,
@@ -38,12 +41,12 @@ pub(super) struct Reader<S> {
 
 impl<S: AsyncRead + Unpin + Send> Reader<S> {
     /// A reader at the start of a stream.
-    pub(super) fn new(source: S, watched: Watched) -> Self {
+    pub(crate) fn new(source: S, watched: Watched) -> Self {
         Self { source, watched, buffer: vec![0; PIECE_BYTES], leftover: 0 }
     }
 
     /// The next bytes; none at the end. Nothing is lost when it is dropped while it waits.
-    pub(super) async fn read(&mut self) -> Option<&[u8]> {
+    pub(crate) async fn read(&mut self) -> Option<&[u8]> {
         let count = loop {
             if self.leftover >= LEFTOVER_BYTES {
                 return None;

@@ -1,0 +1,282 @@
+//! Expressions: `if`, and `${{ … }}` in texts.
+//!
+//! Guarantees: an expression has no loops, filters or functions, so it is over soon, and its result is
+//! bounded; every name in it is checked before anything runs.
+//! It is not a template language: a text is its own characters and the values of its expressions.
+
+use std::collections::BTreeSet;
+
+use minijinja::{Environment, UndefinedBehavior, Value as Computed};
+use serde_json::Value;
+
+use super::yaml::Flaw;
+
+/// The most bytes of one expression.
+const EXPRESSION_BYTES: usize = 1024;
+/// The most bytes that a text becomes.
+pub(super) const TEXT_BYTES: usize = 64 * 1024;
+/// How many operations an expression may take.
+const FUEL: u64 = 10_000;
+const OPEN: &str = "${{";
+const CLOSE: &str = "}}";
+
+/// An expression that is well formed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expression(String);
+
+/// A text with expressions in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template(Vec<Piece>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Expression(Expression),
+}
+
+/// A name in an expression: `steps.build` of `steps.build.outputs.version`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name {
+    pub(super) root: String,
+    /// What follows the root's dot; none if the root stands alone.
+    pub(super) member: Option<String>,
+}
+
+fn engine() -> Environment<'static> {
+    let mut engine = Environment::empty();
+    engine.set_undefined_behavior(UndefinedBehavior::Strict);
+    engine.set_fuel(Some(FUEL));
+    engine
+}
+
+impl Expression {
+    /// Reads an expression.
+    ///
+    /// # Errors
+    /// Why it is none, with the line that it stands in.
+    pub(super) fn parse(text: &str, line: usize) -> Result<Self, Flaw> {
+        let bad = |why: &str| Flaw::at(line, format!("the expression '{}' {why}", shown(text)));
+        if text.len() > EXPRESSION_BYTES {
+            return Err(bad("is longer than 1 KiB"));
+        }
+        if let Some(why) = beyond_the_language(text) {
+            return Err(bad(why));
+        }
+        engine()
+            .compile_expression(text)
+            .map_err(|error| bad(&format!("cannot be read: {}", error.detail().unwrap_or("it is not complete"))))?;
+        Ok(Self(text.trim().to_owned()))
+    }
+
+    /// The names in it.
+    pub(super) fn names(&self) -> BTreeSet<Name> {
+        let engine = engine();
+        let compiled = engine.compile_expression(&self.0).expect("it was compiled before");
+        let of = |name: String| {
+            let mut parts = name.split('.').map(str::to_owned);
+            Name { root: parts.next().unwrap_or_default(), member: parts.next() }
+        };
+        compiled.undeclared_variables(true).into_iter().map(of).collect()
+    }
+
+    fn compute(&self, context: &Value) -> Result<Computed, String> {
+        let engine = engine();
+        let compiled = engine.compile_expression(&self.0).expect("it was compiled before");
+        compiled.eval(context).map_err(|error| {
+            format!(
+                "the expression '{}' cannot be computed: {}",
+                shown(&self.0),
+                error.detail().unwrap_or("something in it is not there")
+            )
+        })
+    }
+
+    /// Whether it is true. What is empty, zero or not there is not.
+    ///
+    /// # Errors
+    /// Why it cannot be said.
+    pub fn is_true(&self, context: &Value) -> Result<bool, String> {
+        self.compute(context).map(|value| value.is_true())
+    }
+
+    fn text(&self, context: &Value) -> Result<String, String> {
+        let value = self.compute(context)?;
+        if value.is_undefined() || value.is_none() {
+            return Err(format!("the expression '{}' has no value", shown(&self.0)));
+        }
+        Ok(value.to_string())
+    }
+}
+
+/// What the library could do and a definition may not, if there is some of it outside quotes.
+fn beyond_the_language(text: &str) -> Option<&'static str> {
+    let (mut words, mut quote, mut word) = (Vec::new(), None, String::new());
+    let mut chars = text.chars();
+    while let Some(char) = chars.next() {
+        match quote {
+            Some(_) if char == '\\' => {
+                chars.next();
+            }
+            Some(open) if char == open => quote = None,
+            Some(_) => {}
+            None if char.is_alphanumeric() || char == '_' => word.push(char),
+            None => {
+                if char == '('
+                    && !word.is_empty()
+                    && !matches!(word.as_str(), "and" | "or" | "not" | "in" | "if" | "else")
+                {
+                    return Some("calls a function: there are none");
+                }
+                // A space between a name and its parenthesis makes it no less a call.
+                if !(char.is_whitespace() && chars.as_str().trim_start().starts_with('(')) {
+                    words.push(std::mem::take(&mut word));
+                }
+                match char {
+                    '|' => return Some("uses a filter: there are none"),
+                    '\'' | '"' => quote = Some(char),
+                    _ => {}
+                }
+            }
+        }
+    }
+    words.push(word);
+    words.iter().any(|word| word == "is").then_some("uses a test with 'is': there are none")
+}
+
+fn shown(text: &str) -> &str {
+    &text[..text.floor_char_boundary(80)]
+}
+
+impl Template {
+    /// Reads a text.
+    ///
+    /// # Errors
+    /// What is wrong with an expression in it, with the line that the text begins in.
+    pub(super) fn parse(text: &str, line: usize) -> Result<Self, Flaw> {
+        let (mut pieces, mut rest) = (Vec::new(), text);
+        while let Some((before, after)) = rest.split_once(OPEN) {
+            if !before.is_empty() {
+                pieces.push(Piece::Text(before.to_owned()));
+            }
+            let (inner, after) = after.split_once(CLOSE).ok_or_else(|| Flaw::at(line, "'${{' without its '}}'"))?;
+            pieces.push(Piece::Expression(Expression::parse(inner, line)?));
+            rest = after;
+        }
+        if !rest.is_empty() || pieces.is_empty() {
+            pieces.push(Piece::Text(rest.to_owned()));
+        }
+        Ok(Self(pieces))
+    }
+
+    /// The names in it.
+    pub(super) fn names(&self) -> BTreeSet<Name> {
+        let expressions = self.0.iter().filter_map(|piece| match piece {
+            Piece::Expression(expression) => Some(expression.names()),
+            Piece::Text(_) => None,
+        });
+        expressions.flatten().collect()
+    }
+
+    /// The text with its values.
+    ///
+    /// # Errors
+    /// An expression that has no value, or a text that becomes too long.
+    pub fn render(&self, context: &Value) -> Result<String, String> {
+        let mut text = String::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(piece) => text.push_str(piece),
+                Piece::Expression(expression) => text.push_str(&expression.text(context)?),
+            }
+        }
+        match text {
+            _ if text.len() > TEXT_BYTES => Err("a text is longer than 64 KiB with its values".to_owned()),
+            _ if text.contains('\0') => Err("a text holds a NUL".to_owned()),
+            _ => Ok(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn context() -> Value {
+        json!({
+            "inputs": {"n": 3, "name": "x"}, "success": true,
+            "steps": {"a": {"status": "completed", "outputs": {"v": "1.2"}}},
+        })
+    }
+
+    #[test]
+    fn the_language_compares_combines_and_chooses() {
+        let table = [
+            ("success", true),
+            ("not success", false),
+            ("inputs.n > 2 and inputs.n * 2 == 6", true),
+            ("steps.a.status == 'completed' or inputs.n == 0", true),
+            ("inputs.name in ['x', 'y']", true),
+            ("(inputs.n == 1) or (not (inputs.n == 2))", true),
+            ("'a' ~ 'b' == 'ab'", true),
+            ("('yes' if inputs.n == 3 else '') == 'yes'", true),
+            ("steps.a.outputs.v == \"1.2\"", true),
+            ("'is | f(x)' == ''", false),
+        ];
+        for (text, expected) in table {
+            let expression = Expression::parse(text, 1).unwrap_or_else(|flaw| panic!("{text}: {flaw}"));
+            assert_eq!(expression.is_true(&context()), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_expression_of_the_language_is_refused_with_its_line() {
+        for text in [
+            "",
+            "a ==",
+            "inputs.n | upper",
+            "range(9)",
+            "range (9)",
+            "a is defined",
+            "1 +* 2",
+            "'open",
+            "inputs.",
+            "{%",
+        ] {
+            let flaw = Expression::parse(text, 7).expect_err(text);
+            assert_eq!(flaw.line, 7, "{text}");
+        }
+        let deep = format!("{}1{}", "(".repeat(400), ")".repeat(400));
+        assert!(Expression::parse(&deep, 1).is_err());
+        assert!(Expression::parse(&"1+".repeat(600), 1).expect_err("long").reason.ends_with("is longer than 1 KiB"));
+    }
+
+    #[test]
+    fn a_text_is_its_characters_and_the_values_in_it() {
+        let text = |text: &str| Template::parse(text, 1).expect("parses").render(&context());
+        assert_eq!(text("v${{ steps.a.outputs.v }}-${{inputs.n}}!").as_deref(), Ok("v1.2-3!"));
+        assert_eq!(text("{{ as it is }} $HOME").as_deref(), Ok("{{ as it is }} $HOME"));
+        assert_eq!(text("").as_deref(), Ok(""));
+        assert!(text("${{ steps.a.outputs.w }}").expect_err("missing").contains("has no value"));
+        assert!(text("${{ steps.b.outputs.w }}").is_err());
+        assert!(text("${{ 'x' * 70000 }}").expect_err("long").contains("64 KiB"));
+        assert!(Template::parse("a ${{ b", 3).is_err());
+    }
+
+    #[test]
+    fn the_names_in_an_expression_are_known_before_it_is_computed() {
+        let names = Expression::parse("steps.a.outputs.v == inputs.n and steps['b'] and success", 1).expect("parses");
+        let names: Vec<_> = names.names().into_iter().map(|name| (name.root, name.member)).collect();
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            names,
+            [
+                ("inputs".to_owned(), some("n")),
+                ("steps".to_owned(), None),
+                ("steps".to_owned(), some("a")),
+                ("success".to_owned(), None)
+            ]
+        );
+    }
+}

@@ -1,0 +1,161 @@
+//! Definitions that are read, and those that are refused with line and reason.
+
+use super::*;
+
+const BOUNDS: Bounds = Bounds { bytes: 1 << 20, steps: 1_000 };
+
+fn flaws(text: &str) -> Vec<(usize, String)> {
+    let flaws = read(text, BOUNDS).expect_err("refused");
+    flaws.into_iter().map(|flaw| (flaw.line, flaw.reason)).collect()
+}
+
+/// Refused for one reason, in this line.
+fn refused(text: &str, line: usize, reason: &str) {
+    let flaws = flaws(text);
+    assert_eq!(flaws.len(), 1, "{text}: {flaws:?}");
+    assert_eq!(flaws[0].0, line, "{text}: {flaws:?}");
+    assert!(flaws[0].1.contains(reason), "{text}: {flaws:?}");
+}
+
+#[test]
+fn a_definition_says_what_each_step_is_and_needs() {
+    let text = r#"
+name: All of it
+inputs: {version: "1.0", target:, level: {default: 3}}
+env: {CI: "1"}
+concurrency: 3
+steps:
+  build:
+    command: [make, "V=${{ inputs.version }}", 1]
+    timeout: 1m 30s
+    retries: {max: 2, backoff: 10ms, factor: 3, maxBackoff: 50ms, onServerStop: true}
+  test:
+    needs: build
+    matrix: {os: [linux, mac], n: [1, 2]}
+    command: [sh, -c, "test $OS"]
+    env: {OS: "${{ matrix.os }}"}
+    continueOnError: true
+  review:
+    needs: [test, build]
+    if: steps.build.status == 'completed' and steps.test.status != 'failed'
+    session: {agent: claude, prompt: "look at ${{ steps.build.outputs.file }}"}
+  ship:
+    needs: review
+    approval: {message: Ship it?}
+"#;
+    let read = read(text, BOUNDS).expect("a definition");
+    let [build, test, review, ship] = &read.steps[..] else { panic!("four steps") };
+    assert_eq!((read.name.as_deref(), read.concurrency), (Some("All of it"), Some(3)));
+    assert_eq!((build.timeout_ms, build.retries.max, build.retries.on_server_stop), (Some(90_000), 2, true));
+    assert_eq!([1, 2, 3, 9].map(|attempts| build.retries.wait_ms(attempts)), [10, 30, 50, 50]);
+    assert_eq!((test.matrix.len(), test.continue_on_error, &test.needs), (4, true, &vec![0]));
+    assert_eq!((&review.needs, &ship.ancestors), (&vec![1, 0], &vec![0, 1, 2]));
+    assert_eq!(ship.work.kind(), StepKind::Approval);
+    let ids: Vec<String> = read.instances().map(|instance| read.instance_id(instance)).collect();
+    assert_eq!(ids, ["build", "test.1", "test.2", "test.3", "test.4", "review", "ship"]);
+    assert_eq!(test.matrix[1], BTreeMap::from([("os".to_owned(), "linux".into()), ("n".to_owned(), 2.into())]));
+}
+
+#[test]
+fn the_same_as_json_is_the_same() {
+    let yaml = "steps:\n  a: {command: [sh, -c, 'echo \"x\"']}\n  b: {needs: [a], command: [ls]}\n";
+    let json = r#"{"steps": {
+      "a": {"command": ["sh", "-c", "echo \"x\""]},
+      "b": {"needs": ["a"], "command": ["ls"]}}}"#;
+    let without_lines = |text| {
+        let mut definition = read(text, BOUNDS).expect("a definition");
+        definition.steps.iter_mut().for_each(|step| step.line = 0);
+        definition
+    };
+    assert_eq!(without_lines(yaml), without_lines(json));
+}
+
+#[test]
+fn inputs_are_given_or_have_a_default() {
+    let text = "inputs: {a: x, b: }\nsteps: {s: {command: [ls, '${{ inputs.a }}']}}";
+    let definition = read(text, BOUNDS).expect("a definition");
+    let given = |name: &str| BTreeMap::from([(name.to_owned(), Value::from(1))]);
+    assert_eq!(definition.inputs(given("b")).expect("enough")["a"], "x");
+    assert_eq!(definition.inputs(given("a")), Err(("b".to_owned(), "has to be given")));
+    assert_eq!(definition.inputs(given("c")), Err(("c".to_owned(), "is not an input of this workflow")));
+}
+
+#[test]
+fn a_cycle_is_refused_with_the_steps_in_it_and_the_line_that_closes_it() {
+    let text = "steps:\n  z: {command: [ls]}\n  a: {needs: [z, c], command: [ls]}\n  b: {needs: a, command: [ls]}\n  c:\n    command: [ls]\n    needs:\n    - z\n    - b\n  d: {needs: c, command: [ls]}\n";
+    refused(text, 4, "in a circle: a needs c needs b needs a");
+    refused("steps:\n  a: {needs: a, command: [ls]}\n", 2, "a needs a");
+}
+
+#[test]
+fn unknown_names_are_refused_with_their_line() {
+    let one = |step: &str| format!("inputs: {{v: 1}}\nsteps:\n  o: {{command: [ls]}}\n  s: {{{step}}}\n");
+    let table = [
+        ("needs: [x], command: [ls]", "'s' needs 'x', which is no step"),
+        ("needs: [o, o], command: [ls]", "needs 'o' twice"),
+        ("comand: [ls], command: [ls]", "'comand' is not a key of the step 's'"),
+        ("command: ['${{ steps.o.outputs.x }}']", "names 'steps.o', which it does not need"),
+        ("command: ['${{ steps.q.outputs.x }}']", "names 'steps.q', which is not there"),
+        ("command: ['${{ inputs.w }}']", "names 'inputs.w', which is not there"),
+        ("command: ['${{ matrix.w }}']", "names 'matrix.w', which is not there"),
+        ("command: ['${{ env.w }}']", "names 'env', which is not known"),
+        ("needs: o, if: steps, command: [ls]", "names 'steps' without saying which"),
+    ];
+    for (step, reason) in table {
+        refused(&one(step), 4, reason);
+    }
+}
+
+#[test]
+fn wrong_types_are_refused_with_their_line() {
+    let one = |step: &str| format!("steps:\n  s: {{{step}}}\n");
+    let table = [
+        ("command: ls", "'command' is a list"),
+        ("command: []", "begins with a program"),
+        ("command: [ls, {a: 1}]", "'command' is a text, not a map"),
+        ("command: [ls], timeout: 5", "'timeout' is a duration"),
+        ("command: [ls], timeout: 0s", "'timeout' is a duration"),
+        ("command: [ls], retries: 11", "'retries' is a whole number from 0 to 10"),
+        ("command: [ls], retries: {max: 1, factor: 0}", "'factor' is a number"),
+        ("command: [ls], continueOnError: maybe", "'continueOnError' is true or false"),
+        ("command: [ls], if: [a]", "'if' is a text, not a list"),
+        ("command: [ls], if: 'a =='", "the expression 'a ==' cannot be read"),
+        ("command: [ls, '${{ a']", "without its '}}'"),
+        ("command: [ls], env: {TIDINGS_X: 1}", "the server's own"),
+        ("command: [ls], env: {A-B: 1}", "the name 'A-B' of a variable"),
+        ("command: [ls], matrix: {a: 1}", "'a' of a matrix is a list"),
+        ("command: [ls], matrix: {}", "'matrix' has no values"),
+        ("command: [ls], approval: {message: x}", "has one of"),
+        ("needs: []", "has one of"),
+        ("session: {agent: a}", "'prompt' is missing"),
+        ("session: {agent: a, prompt: b}, env: {A: 1}", "'env' is for commands"),
+        ("approval: {message: x}, retries: 1", "has no 'retries'"),
+    ];
+    for (step, reason) in table {
+        refused(&one(step), 2, reason);
+    }
+    refused("steps: {}\n", 1, "has no step");
+    refused("name: x\n", 1, "'steps' is missing");
+    refused("- a\n", 1, "the definition is a map, not a list");
+    refused("steps:\n  1a: {command: [ls]}\n", 2, "the name '1a' of a step");
+    assert_eq!(flaws("steps:\n  a: {command: 1}\n  b: {needs: q, command: [ls]}\n").len(), 2);
+}
+
+#[test]
+fn too_many_steps_are_refused_before_they_are_made() {
+    let axis = |name: &str| format!("{name}: [{}]", (0..100).map(|n| n.to_string()).collect::<Vec<_>>().join(","));
+    let million =
+        format!("steps:\n  a:\n    matrix: {{{}, {}, {}}}\n    command: [ls]\n", axis("x"), axis("y"), axis("z"));
+    refused(&million, 3, "this matrix makes 1000000 steps: more than 1000 in all");
+    let many: String = (0..1_001).map(|n| format!("  s{n}: {{command: [ls]}}\n")).collect();
+    refused(&format!("steps:\n{many}"), 1_002, "more than 1000 steps");
+    let huge = format!("steps: {{a: {{command: [ls, '{}']}}}}", "x".repeat(1 << 20));
+    refused(&huge, 1, "at most 1048576 are allowed");
+}
+
+#[test]
+fn a_thousand_steps_in_a_row_are_read_in_no_time() {
+    let many: String = (1..1_000).map(|n| format!("  s{n}: {{needs: s{}, command: [ls]}}\n", n - 1)).collect();
+    let definition = read(&format!("steps:\n  s0: {{command: [ls]}}\n{many}"), BOUNDS).expect("a definition");
+    assert_eq!(definition.steps[999].ancestors.len(), 999);
+}

@@ -1,0 +1,184 @@
+//! What the commands of workflows take.
+//!
+//! Guarantees: what parses and validates is bounded; an id is one segment of a name.
+//! It is not the judgement of who may, nor of what a definition says.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::{Value, value::RawValue};
+use validator::{Validate, ValidationError};
+
+use super::contract::{Decision, RunId, RunStatus};
+use crate::project::ProjectId;
+
+/// The most bytes of the inputs of a run, as JSON.
+pub const INPUTS_BYTES: usize = 64 * 1024;
+
+/// A definition as it is posted: a text in YAML or JSON, or the JSON itself.
+#[derive(Debug, Clone)]
+pub struct Posted(pub String);
+
+impl<'de> Deserialize<'de> for Posted {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = Box::<RawValue>::deserialize(deserializer)?;
+        match json.get().as_bytes().first() {
+            Some(b'"') => serde_json::from_str(json.get()).map(Self).map_err(D::Error::custom),
+            Some(b'{') => Ok(Self(json.get().to_owned())),
+            _ => Err(D::Error::custom("expected a text or an object")),
+        }
+    }
+}
+
+impl JsonSchema for Posted {
+    fn schema_name() -> Cow<'static, str> {
+        "WorkflowDefinition".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": ["string", "object"], "description": "A definition: its text in YAML or JSON, or the JSON itself."})
+    }
+}
+
+/// Input of `workflow.run.start`: a `definition` or a `file`, not both.
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StartRun {
+    /// Where it runs.
+    pub project_id: ProjectId,
+    /// The definition.
+    #[serde(default)]
+    pub definition: Option<Posted>,
+    /// A file of the project that holds it: a path from the project's root.
+    #[serde(default)]
+    #[validate(length(min = 1, max = 4096, message = "is 1 to 4096 characters"))]
+    pub file: Option<String>,
+    /// What the definition wants to be given: texts, numbers and flags.
+    #[serde(default)]
+    #[validate(custom(function = "some_inputs"))]
+    pub inputs: BTreeMap<String, Value>,
+    /// What people call it; by default the definition's name, or its file's.
+    #[serde(default)]
+    #[validate(length(min = 1, max = 200, message = "is 1 to 200 characters"))]
+    pub title: Option<String>,
+}
+
+/// Input of `workflow.validate`: a `definition` or a `file`, not both.
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ValidateWorkflow {
+    /// Where it would run.
+    pub project_id: ProjectId,
+    /// The definition.
+    #[serde(default)]
+    pub definition: Option<Posted>,
+    /// A file of the project that holds it.
+    #[serde(default)]
+    #[validate(length(min = 1, max = 4096, message = "is 1 to 4096 characters"))]
+    pub file: Option<String>,
+}
+
+/// Input of `workflow.run.list`.
+#[derive(Debug, Clone, Default, Deserialize, Validate, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ListRuns {
+    /// Only those of this project.
+    #[serde(default)]
+    pub project_id: Option<ProjectId>,
+    /// Only those that are so.
+    #[serde(default)]
+    pub status: Option<RunStatus>,
+    /// At most so many: 1 to 200, 50 by default.
+    #[serde(default)]
+    #[validate(range(min = 1, max = 200, message = "is 1 to 200"))]
+    pub limit: Option<u32>,
+    /// The `cursor` of the page before.
+    #[serde(default)]
+    pub cursor: Option<RunId>,
+}
+
+/// Input of `workflow.run.get` and `.cancel`.
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OneRun {
+    /// The run.
+    pub run_id: RunId,
+}
+
+/// Input of `workflow.run.rerun`.
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rerun {
+    /// The run that ended.
+    pub run_id: RunId,
+    /// The step from which it is run again, with everything that follows from it; what else completed is
+    /// kept. Without it, all steps are run again.
+    #[serde(default)]
+    #[validate(length(min = 1, max = 128, message = "is 1 to 128 characters"))]
+    pub from: Option<String>,
+}
+
+/// Input of `workflow.run.approve`.
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Approve {
+    /// The run.
+    pub run_id: RunId,
+    /// The step that waits.
+    #[validate(length(min = 1, max = 128, message = "is 1 to 128 characters"))]
+    pub step_id: String,
+    /// The answer. The first one counts.
+    pub decision: Decision,
+}
+
+/// Input of `workflow.run.output`.
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReadStepOutput {
+    /// The run.
+    pub run_id: RunId,
+    /// The step.
+    #[validate(length(min = 1, max = 128, message = "is 1 to 128 characters"))]
+    pub step_id: String,
+    /// Which attempt, from 1; the last one by default.
+    #[serde(default)]
+    pub attempt: Option<u32>,
+}
+
+fn some_inputs(inputs: &BTreeMap<String, Value>) -> Result<(), ValidationError> {
+    let refused = |why: &'static str| Err(ValidationError::new("inputs").with_message(why.into()));
+    let bytes: usize = inputs.iter().map(|(name, value)| name.len() + value.to_string().len()).sum();
+    match inputs {
+        _ if bytes > INPUTS_BYTES => refused("are at most 64 KiB"),
+        _ if inputs.values().any(|value| value.is_null() || value.is_array() || value.is_object()) => {
+            refused("are texts, numbers and flags")
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_definition_is_a_text_or_the_json_itself() {
+        let posted =
+            |json: &str| serde_json::from_str::<StartRun>(json).map(|input| input.definition.expect("given").0);
+        assert_eq!(posted(r#"{"projectId":"p","definition":"a: \"1\"\n"}"#).expect("parses"), "a: \"1\"\n");
+        assert_eq!(posted("{\"projectId\":\"p\",\"definition\":{\"a\":\n1}}").expect("parses"), "{\"a\":\n1}");
+        assert!(posted(r#"{"projectId":"p","definition":[1]}"#).is_err());
+    }
+
+    #[test]
+    fn inputs_out_of_bounds_are_refused_with_the_reason() {
+        let refusal = |inputs: &str| {
+            let json = format!(r#"{{"projectId":"p","definition":"x","inputs":{inputs}}}"#);
+            let input: StartRun = serde_json::from_str(&json).expect("parses");
+            tidings_core::command::check(&input).expect_err("refused").to_string()
+        };
+        assert!(refusal(r#"{"a":[1]}"#).contains("texts, numbers and flags"));
+        assert!(refusal(&format!(r#"{{"a":"{}"}}"#, "x".repeat(INPUTS_BYTES))).contains("64 KiB"));
+    }
+}

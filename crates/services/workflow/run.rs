@@ -1,0 +1,351 @@
+//! One run from its start, or from where a former life of the server left it, to its end: the task that
+//! tells what the scheduler decides and starts what it says.
+//!
+//! Guarantees: what is told is folded here in the same order, so that the next decision is made on what is
+//! durable; the end of every attempt is told before anything follows from it; a run ends once. When the
+//! server stops, its attempts end and the run stays open for the next start.
+//! It is not the decision what to do: that is the scheduler's; nor the doing: that is the step's.
+
+use std::{collections::BTreeMap, panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use tidings_core::{Code, Error, Event, Principal, Result, Timestamp, UserId};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc, watch},
+    time::sleep,
+};
+
+use super::{
+    contract::{Decision as Answer, RunStatus},
+    definition::StepKind,
+    plan::{Plan, Prepared},
+    registry::{Asked, Request, Seat},
+    runs::Runs,
+    scheduler::{Decision, interrupted, next},
+    state::{RunState, StepStatus},
+    step::{Attempt, Course},
+    telling::{Done, Outcome, Teller, tell},
+};
+
+/// How many ends of steps wait to be told.
+const ENDS: usize = 16;
+/// The longest sleep: a wall clock may leap.
+const LONGEST_SLEEP_MS: i64 = 60_000;
+
+/// A run on its way.
+pub(super) struct Run {
+    pub(super) runs: Arc<Runs>,
+    pub(super) seat: Seat,
+    pub(super) plan: Plan,
+    /// As far as it is durable.
+    pub(super) state: RunState,
+    pub(super) root: PathBuf,
+    /// In whose name agents are asked; none once nobody knows.
+    pub(super) principal: Option<Principal>,
+}
+
+type Ends = mpsc::Receiver<(usize, Done)>;
+
+/// What a run's task holds besides its state.
+struct Work {
+    ended: mpsc::Sender<(usize, Done)>,
+    course: watch::Sender<Course>,
+    /// The room that the attempts under way take, by place.
+    permits: BTreeMap<usize, OwnedSemaphorePermit>,
+    /// Room that was waited for.
+    spare: Option<OwnedSemaphorePermit>,
+    /// What the board and the progress said last.
+    told: (RunStatus, u64),
+}
+
+impl Run {
+    /// Runs it to its end, or to the server's.
+    pub(super) async fn go(mut self) {
+        let id = self.seat.id.clone();
+        let done = AssertUnwindSafe(self.work()).catch_unwind().await;
+        let failed = match done {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => {
+                tracing::error!(run = %id, %error, "a run stands still; the next start goes on with it");
+                return;
+            }
+            Err(_) => Error::internal(),
+        };
+        tracing::error!(run = %id, error = %failed, "a run's task panicked");
+        if let Err(error) = self.break_off("internal", failed.message().to_owned()).await {
+            tracing::error!(run = %id, %error, "the end of a run could not be told");
+        }
+    }
+
+    /// Ends a run that cannot go on, with all its steps.
+    ///
+    /// # Errors
+    /// The bus's.
+    pub(super) async fn break_off(&mut self, code: &str, message: String) -> Result<()> {
+        // Nothing is tried again.
+        let mut state = self.state.clone();
+        state.status = RunStatus::Cancelling;
+        let mut events = Vec::new();
+        for (place, step) in self.state.steps.iter().enumerate() {
+            let outcome = match step.status {
+                status if status.has_ended() => continue,
+                StepStatus::Running => Outcome::failed(code, message.clone()),
+                _ => Outcome::Cancelled,
+            };
+            events.push(Teller { state: &state, ..self.teller() }.ended(place, outcome.into(), None));
+        }
+        self.tell(events).await?;
+        let over = self.teller().broken(code, message);
+        self.tell(vec![over]).await
+    }
+
+    fn now(&self) -> Timestamp {
+        self.runs.ports.clock.now()
+    }
+
+    fn teller(&self) -> Teller<'_> {
+        Teller { id: &self.seat.id, plan: &self.plan, state: &self.state, now: self.now() }
+    }
+
+    /// Tells events as one unit and folds them.
+    async fn tell(&mut self, events: Vec<Event>) -> Result<()> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        tell(&self.runs.ports.bus, events.clone(), None).await?;
+        let now = self.now();
+        for event in events {
+            self.state.apply(event.event_type.as_str(), &event.payload, now, event.by.as_ref());
+        }
+        Ok(())
+    }
+
+    async fn work(&mut self) -> Result<()> {
+        let (ended, mut ends) = mpsc::channel(ENDS);
+        let course = watch::Sender::new(match self.state.status {
+            RunStatus::Cancelling => Course::Cancelling,
+            _ => Course::Running,
+        });
+        let told = (self.state.status, self.state.progress.current);
+        let mut work = Work { ended, course, permits: BTreeMap::new(), spare: None, told };
+        self.take_up().await?;
+        loop {
+            if self.runs.registry.is_closed() {
+                return self.stop(&work, &mut ends).await;
+            }
+            let (over, held_back, wake_at) = self.settle(&mut work).await?;
+            if over {
+                return Ok(());
+            }
+            self.wait(&mut work, &mut ends, held_back, wake_at).await?;
+        }
+    }
+
+    /// Tells the end of what a former life of the server left under way.
+    async fn take_up(&mut self) -> Result<()> {
+        let left = interrupted(&self.plan, &self.state);
+        let teller = self.teller();
+        let events = left.into_iter().map(|place| teller.ended(place, Outcome::server_stopped().into(), None));
+        let events = events.collect();
+        self.tell(events).await
+    }
+
+    /// Tells what follows from the state, and starts what can start. Says whether the run is over, whether
+    /// steps wait for room, and when to look again.
+    async fn settle(&mut self, work: &mut Work) -> Result<(bool, bool, Option<Timestamp>)> {
+        let (held_back, round) = loop {
+            let mut round = next(&self.plan, &self.state, self.now());
+            let (teller, decisions) = (self.teller(), std::mem::take(&mut round.decisions));
+            let decided: Vec<Event> = decisions.into_iter().map(|decision| teller.decided(decision)).collect();
+            self.tell(decided).await?;
+            if !round.status.is_open() {
+                let over = self.teller().over(round.status);
+                self.tell(vec![over]).await?;
+                return Ok((true, false, None));
+            }
+            let (mut started, mut held_back) = (false, false);
+            for place in std::mem::take(&mut round.starts) {
+                let has_started = self.start(place, work).await?;
+                started |= has_started;
+                held_back |= !has_started;
+            }
+            // What has started, or could not, is looked at as well.
+            if !started {
+                break (held_back, round);
+            }
+        };
+        let known = (round.status, self.state.progress.current);
+        if known != work.told {
+            let event = self.teller().updated(round.status, round.status != work.told.0);
+            self.tell(vec![event]).await?;
+            work.told = known;
+        }
+        work.spare = None;
+        Ok((false, held_back, round.wake_at))
+    }
+
+    /// Starts an attempt, if there is room for it.
+    async fn start(&mut self, place: usize, work: &mut Work) -> Result<bool> {
+        let prepared = match self.plan.prepare(&self.state, place) {
+            Ok(prepared) => prepared,
+            Err(why) => {
+                let failed = self.teller().decided(Decision::Fail(place, why));
+                self.tell(vec![failed]).await?;
+                return Ok(true);
+            }
+        };
+        let started = self.teller().started(place);
+        if let Prepared::Approval { message } = prepared {
+            let waiting = self.teller().waiting(place, self.runs.config.redaction.redact(&message).into_owned());
+            self.tell(vec![started, waiting]).await?;
+            return Ok(true);
+        }
+        let Some(permit) = work.spare.take().or_else(|| self.runs.room.clone().try_acquire_owned().ok()) else {
+            return Ok(false);
+        };
+        self.tell(vec![started]).await?;
+        work.permits.insert(place, permit);
+        let step = &self.state.steps[place];
+        let standard = Some(self.runs.config.limits.step_ms).filter(|ms| *ms > 0);
+        let attempt = Attempt {
+            runs: self.runs.clone(),
+            run_id: self.seat.id.clone(),
+            step_id: step.step_id.clone(),
+            place,
+            attempt: step.attempt,
+            project_id: self.state.project_id.clone().ok_or_else(Error::internal)?,
+            root: self.root.clone(),
+            timeout: self.plan.step(place).timeout_ms.or(standard).map(Duration::from_millis),
+            course: work.course.subscribe(),
+            principal: self.principal.clone(),
+        };
+        let ended = work.ended.clone();
+        let going = async move {
+            let done = attempt.go(prepared).await;
+            // The run's task is gone only when it panicked, and has told this end itself.
+            drop(ended.send((place, done)).await);
+        };
+        self.runs.ports.tasks.spawn("workflow.step", Box::pin(going));
+        Ok(true)
+    }
+
+    /// Waits for something to happen, and tells it.
+    async fn wait(
+        &mut self,
+        work: &mut Work,
+        ends: &mut Ends,
+        held_back: bool,
+        wake_at: Option<Timestamp>,
+    ) -> Result<()> {
+        let wake_at = self.deadlines().map(|(_, at)| at).chain(wake_at).min();
+        let sleep_ms = wake_at.map(|at| at.0.saturating_sub(self.now().0).clamp(0, LONGEST_SLEEP_MS));
+        let asleep = async {
+            match sleep_ms.and_then(|ms| u64::try_from(ms).ok()) {
+                Some(ms) => sleep(Duration::from_millis(ms)).await,
+                None => std::future::pending().await,
+            }
+        };
+        let (room, registry) = (self.runs.room.clone(), self.runs.registry.clone());
+        tokio::select! {
+            Some((place, done)) = ends.recv() => self.end(place, done, work).await,
+            Some(asked) = self.seat.requests.recv() => self.answer(asked, work).await,
+            permit = room.acquire_owned(), if held_back => {
+                work.spare = permit.ok();
+                Ok(())
+            }
+            () = asleep => self.expire().await,
+            () = registry.closed() => Ok(()),
+        }
+    }
+
+    /// When the approvals that wait have waited long enough, by place.
+    fn deadlines(&self) -> impl Iterator<Item = (usize, Timestamp)> {
+        let waiting = self.state.steps.iter().enumerate().filter(|(_, step)| step.status == StepStatus::Waiting);
+        waiting.filter_map(|(place, step)| {
+            let timeout = i64::try_from(self.plan.step(place).timeout_ms?).ok()?;
+            Some((place, step.started_at?.plus_ms(timeout)))
+        })
+    }
+
+    /// Ends the approvals that have waited long enough.
+    async fn expire(&mut self) -> Result<()> {
+        let (now, teller) = (self.now(), self.teller());
+        let late = self.deadlines().filter(|(_, at)| *at <= now);
+        let why = "nobody answered in time";
+        let events = late.map(|(place, _)| teller.ended(place, Outcome::failed("timeout", why).into(), None)).collect();
+        self.tell(events).await
+    }
+
+    async fn end(&mut self, place: usize, done: Done, work: &mut Work) -> Result<()> {
+        work.permits.remove(&place);
+        let by = self.state.cancelled_by.clone().filter(|_| done.outcome == Outcome::Cancelled);
+        let event = self.teller().ended(place, done, by);
+        self.tell(vec![event]).await
+    }
+
+    /// Does what somebody asked for, and says whether it was done.
+    async fn answer(&mut self, Asked { user, request, reply }: Asked, work: &mut Work) -> Result<()> {
+        let events = match request {
+            Request::Cancel => Ok(self.cancelling(user)),
+            Request::Answer { step_id, decision } => self.answered(user, &step_id, decision).map(|event| vec![event]),
+        };
+        let events = match events {
+            Ok(events) => events,
+            Err(error) => {
+                // Whoever asked may have gone.
+                drop(reply.send(Err(error)));
+                return Ok(());
+            }
+        };
+        self.tell(events).await?;
+        if self.state.status == RunStatus::Cancelling {
+            work.course.send_replace(Course::Cancelling);
+            work.told.0 = RunStatus::Cancelling;
+        }
+        drop(reply.send(Ok(())));
+        Ok(())
+    }
+
+    fn cancelling(&self, user: UserId) -> Vec<Event> {
+        if self.state.status == RunStatus::Cancelling {
+            return Vec::new();
+        }
+        vec![self.teller().updated(RunStatus::Cancelling, true).by(Some(user))]
+    }
+
+    fn answered(&self, user: UserId, step_id: &str, decision: Answer) -> Result<Event> {
+        let conflict = |why: &'static str| Error::new(Code::Conflict, why);
+        let place = self.state.steps.iter().position(|step| step.step_id == step_id).ok_or_else(Error::not_found)?;
+        let step = &self.state.steps[place];
+        match step.status {
+            _ if step.kind != StepKind::Approval => return Err(conflict("this step asks for no answer")),
+            _ if self.state.status == RunStatus::Cancelling => return Err(conflict("the run was cancelled")),
+            StepStatus::Waiting => {}
+            StepStatus::Pending => return Err(conflict("this step does not wait for an answer yet")),
+            _ => return Err(conflict("this step waits for no answer any more")),
+        }
+        let outcome = match decision {
+            Answer::Approved => Outcome::Completed { outputs: BTreeMap::new(), progress: Default::default() },
+            Answer::Rejected => Outcome::failed("rejected", "a person said no"),
+        };
+        Ok(self.teller().ended(place, outcome.into(), Some(user)))
+    }
+
+    /// The server stops: every attempt ends, and is told; the run stays open.
+    async fn stop(&mut self, work: &Work, ends: &mut Ends) -> Result<()> {
+        work.course.send_if_modified(|course| {
+            // What is being cancelled is ended already.
+            let turns = *course == Course::Running;
+            if turns {
+                *course = Course::Stopping;
+            }
+            turns
+        });
+        while self.state.steps.iter().any(|step| step.status == StepStatus::Running) {
+            let Some((place, done)) = ends.recv().await else { break };
+            let event = self.teller().ended(place, done, None);
+            self.tell(vec![event]).await?;
+        }
+        Ok(())
+    }
+}

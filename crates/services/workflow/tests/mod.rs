@@ -1,0 +1,3 @@
+//! Tests of the service's parts.
+
+mod scheduling;
