@@ -111,8 +111,8 @@ mod tests {
 
     use super::*;
 
-    fn why(error: io::Error) -> (Code, String) {
-        let error = refusal(&error);
+    fn why(error: &io::Error) -> (Code, String) {
+        let error = refusal(error);
         (error.code(), error.fields().get("path").cloned().unwrap_or_default())
     }
 
@@ -132,13 +132,13 @@ mod tests {
         let root = Root::open(home.path()).expect("opens");
         for path in ["out", "folder/secret", "in/up/etc/passwd", "../x", "/etc/passwd", "in/../../x"] {
             let refused = root.file(path, Links::Inside).expect_err(path);
-            assert_eq!(why(refused), (Code::InvalidData, "leads out of the project".to_owned()), "{path}");
+            assert_eq!(why(&refused), (Code::InvalidData, "leads out of the project".to_owned()), "{path}");
         }
         assert!(root.file("in/file", Links::Inside).is_ok() && root.file("inside", Links::Inside).is_ok());
         assert!(root.file("inside", Links::Never).is_err());
-        assert_eq!(why(root.file("circle", Links::Inside).expect_err("a circle")).0, Code::InvalidData);
-        assert_eq!(why(root.file("none", Links::Inside).expect_err("none")).0, Code::NotFound);
-        assert_eq!(why(root.file("in", Links::Inside).expect_err("a folder")).1, "is a folder");
+        assert_eq!(why(&root.file("circle", Links::Inside).expect_err("a circle")).0, Code::InvalidData);
+        assert_eq!(why(&root.file("none", Links::Inside).expect_err("none")).0, Code::NotFound);
+        assert_eq!(why(&root.file("in", Links::Inside).expect_err("a folder")).1, "is a folder");
         assert!(Root::open(&at("folder")).is_err(), "a root that is a link is no root");
     }
 
@@ -147,7 +147,7 @@ mod tests {
         let home = tempfile::tempdir().expect("a directory");
         rustix::fs::mknodat(CWD, home.path().join("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("makes");
         let root = Root::open(home.path()).expect("opens");
-        assert_eq!(why(root.file("pipe", Links::Inside).expect_err("refused")).1, "is no regular file");
+        assert_eq!(why(&root.file("pipe", Links::Inside).expect_err("refused")).1, "is no regular file");
         assert!(root.is_there());
         drop(home);
         assert!(!root.is_there());
