@@ -37,6 +37,11 @@ impl Batch {
     }
 
     pub(super) fn created(&mut self, path: String) {
+        // Another took its name before it came anywhere: it is gone.
+        if let Some(number) = self.moving.iter().find(|(_, from)| **from == path).map(|(number, _)| *number) {
+            self.moving.remove(&number);
+            self.removed(path.clone());
+        }
         let kind = match self.changes.get(&path) {
             Some((ChangeKind::Removed, _)) => ChangeKind::Modified,
             _ => ChangeKind::Created,
@@ -171,6 +176,11 @@ mod tests {
             ["Created b"],
             "a file that is written aside and put in its place"
         );
+        let replaced = |it: &mut Batch| {
+            it.moved_from(1, of("a"));
+            it.created(of("a"));
+        };
+        assert_eq!(told(replaced), ["Modified a"]);
         let twice = |it: &mut Batch| {
             it.moved_from(1, of("a"));
             it.moved_to(1, of("b"));

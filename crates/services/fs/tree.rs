@@ -125,6 +125,7 @@ impl Tree {
             self.rebuild(batch);
         }
         batch.settle();
+        self.remove_parked();
         if !self.root.is_there() {
             batch.rescan = Some(Reason::Gone);
         }
@@ -142,6 +143,9 @@ impl Tree {
                 self.by_path.remove(&directory);
                 self.ignores.leave(&directory);
             }
+            return;
+        }
+        if is_parked(&directory) {
             return;
         }
         let Some(name) = said.name else {
@@ -179,11 +183,13 @@ impl Tree {
             let from_within = batch.moved_to(cookie, path.clone());
             if is_folder {
                 self.remove(&path);
+                self.rename(&parked(cookie), &path);
                 self.add_found(&path, if from_within { None } else { Some(batch) });
             }
         } else if events.contains(ReadFlags::MOVED_FROM) {
             if is_folder {
-                self.remove(&path);
+                // What happens in it from now on happens under the name that it comes with.
+                self.rename(&path, &parked(cookie));
             }
             batch.moved_from(cookie, path);
         } else if events.contains(ReadFlags::DELETE) {
@@ -274,13 +280,36 @@ impl Tree {
         }
     }
 
-    /// Watches a directory no more, nor what is in it.
-    fn remove(&mut self, path: &str) {
+    /// A watched directory and those in it.
+    fn at_and_below(&self, path: &str) -> Vec<(String, i32)> {
         let within = format!("{path}/");
         let below = self.by_path.range(within.clone()..).take_while(|(other, _)| other.starts_with(&within));
-        let mut gone: Vec<(String, i32)> = below.map(|(path, number)| (path.clone(), *number)).collect();
-        gone.extend(self.by_path.get(path).map(|number| (path.to_owned(), *number)));
-        for (path, number) in gone {
+        let mut found: Vec<(String, i32)> = below.map(|(path, number)| (path.clone(), *number)).collect();
+        found.extend(self.by_path.get(path).map(|number| (path.to_owned(), *number)));
+        found
+    }
+
+    /// Knows a watched directory, and those in it, by another name.
+    fn rename(&mut self, from: &str, to: &str) {
+        for (path, number) in self.at_and_below(from) {
+            let renamed = format!("{to}{}", &path[from.len()..]);
+            self.by_path.remove(&path);
+            self.ignores.leave(&path);
+            self.by_number.insert(number, renamed.clone());
+            self.by_path.insert(renamed, number);
+        }
+    }
+
+    /// What went away and has not come is watched no more.
+    fn remove_parked(&mut self) {
+        let parked: Vec<String> =
+            self.by_path.keys().take_while(|path| is_parked(path) || path.is_empty()).cloned().collect();
+        parked.iter().filter(|path| is_parked(path)).for_each(|path| self.remove(path));
+    }
+
+    /// Watches a directory no more, nor what is in it.
+    fn remove(&mut self, path: &str) {
+        for (path, number) in self.at_and_below(path) {
             self.by_path.remove(&path);
             self.by_number.remove(&number);
             self.ignores.leave(&path);
@@ -310,6 +339,15 @@ impl Tree {
             batch.rescan(Reason::Limit);
         }
     }
+}
+
+/// The name of a directory that went away under a number: no file has one like it.
+fn parked(number: u32) -> String {
+    format!("\0{number}")
+}
+
+fn is_parked(path: &str) -> bool {
+    path.starts_with('\0')
 }
 
 fn is_gits(path: &str) -> bool {
@@ -421,10 +459,15 @@ mod tests {
         assert_eq!(told(&mut tree), (["a", "a/b", "a/b/c", "a/b/c/file"].map(str::to_owned).to_vec(), None));
         fs::rename(home.path().join("a/b"), home.path().join("moved")).expect("renames");
         fs::write(home.path().join("moved/c/file"), "more").expect("writes");
-        let (paths, rescan) = told(&mut tree);
-        assert!(rescan.is_none() && paths.contains(&"moved".to_owned()), "{paths:?}");
+        assert_eq!(told(&mut tree), (["moved", "moved/c/file"].map(str::to_owned).to_vec(), None));
         fs::write(home.path().join("moved/c/other"), "").expect("writes");
         assert_eq!(told(&mut tree), (vec!["moved/c/other".to_owned()], None));
+        let elsewhere = self::home(&[]);
+        fs::rename(home.path().join("moved"), elsewhere.path().join("moved")).expect("renames");
+        fs::create_dir(home.path().join("moved")).expect("makes");
+        fs::write(elsewhere.path().join("moved/c/none"), "").expect("writes");
+        let (paths, rescan) = told(&mut tree);
+        assert_eq!((paths, rescan, tree.len()), (vec!["moved".to_owned()], None, 3));
         drop(home);
         assert_eq!(told(&mut tree).1, Some(Reason::Gone));
     }

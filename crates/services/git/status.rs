@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn what_is_no_status_is_an_empty_one() {
-        let report = parse(b"garbage\xff\0\0 1\0 2 x\0\x31 \0u a\0", 10);
+        let report = parse(b"garbage\xff\0\0 1\0 2 x\x001 \0u a\0", 10);
         assert!(report.files.is_empty() && report.status.head.is_none());
         let fresh = parse(b"# branch.oid (initial)\0# branch.head (detached)\0", 10);
         assert!(fresh.status.head.is_none() && fresh.status.branch.is_none());
