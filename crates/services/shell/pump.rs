@@ -79,15 +79,20 @@ impl Pump {
             let at = self.since.unwrap_or_else(Instant::now) + GATHER;
             tokio::select! {
                 biased;
+                () = gone(&mut killed) => break,
                 Some(resize) = ears.sizes.recv() => self.resize(resize, &input).await,
-                bytes = ears.typed.recv(), if written == typed.len() => {
-                    (typed, written) = (bytes.unwrap_or_default(), 0);
-                }
+                // Before what is written: a terminal without a program says so here, and may take nothing there.
+                read = output.read_buf(&mut self.gathered), if !self.is_full() => match read {
+                    Ok(count) if count > 0 => { self.since.get_or_insert_with(Instant::now); }
+                    // The system says so when the last process has closed its end.
+                    _ => break,
+                },
                 wrote = input.write(&typed[written..]), if written < typed.len() => match wrote {
                     Ok(count) => written += count,
                     // The program is gone; what was typed after that has nobody to read it.
                     Err(_) => (typed, written) = (Vec::new(), 0),
                 },
+                Some(bytes) = ears.typed.recv(), if written == typed.len() => (typed, written) = (bytes, 0),
                 permit = items.reserve(), if due => match permit {
                     Ok(permit) => {
                         permit.send(Item::Text(self.decoder.push(&self.gathered)));
@@ -96,13 +101,7 @@ impl Pump {
                     }
                     Err(_) => break,
                 },
-                read = output.read_buf(&mut self.gathered), if !self.is_full() => match read {
-                    Ok(count) if count > 0 => { self.since.get_or_insert_with(Instant::now); }
-                    // The system says so when the last process has closed its end.
-                    _ => break,
-                },
                 () = sleep_until(at), if self.since.is_some() && !due => {}
-                () = gone(&mut killed) => break,
             }
         }
         drop((ears, items));
