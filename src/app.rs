@@ -115,7 +115,6 @@ impl App {
         let hub = Hub::new(hub_config, log.clone(), states.clone(), clock.clone(), tasks.clone());
         log.attach(Arc::new(EngineSink { hub: hub.clone(), bus: bus.clone(), states: states.clone() }));
 
-        let programs = Programs::new(config.programs(config::variables()))?;
         let ports = Ports::new(&registry, &hub, (&bus, &states), &clock, &tasks);
         let programs = Programs::new(config.programs(config::variables()))?;
         let services = services::make(config, &programs, &ports)?;
