@@ -116,6 +116,9 @@ export type Block = {
   type: "other";
 };
 
+/** Why a program exited. */
+export type Cause = "exited" | "closed" | "idle";
+
 /** A channel: a namespace and one to three further segments joined by colons, such as session:123. */
 export type Channel = string;
 
@@ -248,6 +251,16 @@ export interface Counts {
   messages: number;
 }
 
+/** Where the cursor is, from 0. */
+export interface Cursor {
+  /** Whether it is shown. */
+  visible: boolean;
+  /** The column. */
+  x: number;
+  /** The row. */
+  y: number;
+}
+
 /** How a permission request was resolved. */
 export type Decision = "allowed" | "rejected" | "withdrawn";
 
@@ -256,6 +269,9 @@ export type Dequeued = "sent" | "cancelled" | "ended";
 
 /** What a block in progress is. */
 export type DraftKind = "text" | "thinking";
+
+/** How bytes are written in JSON. */
+export type Encoding = "utf8" | "base64";
 
 /** Why and how the server ends a connection. */
 export interface Ending {
@@ -291,6 +307,14 @@ export type EventType = string;
 
 /** Why a session ended in an error. */
 export interface Failure {
+  /** For programs. */
+  code: string;
+  /** For people. */
+  message: string;
+}
+
+/** Why a terminal ended in an error. */
+export interface Failure2 {
   /** For programs. */
   code: string;
   /** For people. */
@@ -382,6 +406,36 @@ export interface ListedSession {
   startedAt: Timestamp | null;
   /** How it is. */
   status: Status;
+  /** What people call it. */
+  title: string | null;
+  /** When its newest message was published. */
+  updatedAt: Timestamp | null;
+}
+
+/** A terminal of a list. */
+export interface ListedShell {
+  /** Where it is told. */
+  channel: Channel;
+  /** The exit code, once the program exited. */
+  code: number | null;
+  /** How many columns. */
+  cols: number;
+  /** When it ended. */
+  endedAt: Timestamp | null;
+  /** Why it failed, if it did. */
+  error: Failure2 | null;
+  /** The terminal. */
+  id: TerminalId;
+  /** When it was opened. */
+  openedAt: Timestamp | null;
+  /** The project that it runs in. */
+  projectId: ProjectId | null;
+  /** How many rows. */
+  rows: number;
+  /** The signal that ended it, if one did. */
+  signal: number | null;
+  /** How it is. */
+  status: Status2;
   /** What people call it. */
   title: string | null;
   /** When its newest message was published. */
@@ -672,6 +726,8 @@ export interface ProjectState {
   root: string;
   /** The board: its sessions, the one that changed last first, at most `BOARD_LIMIT`. */
   sessions: Summary[];
+  /** Its terminals on the board, in the same way. */
+  shells: Summary[];
 }
 
 /** What is answered when all is well. */
@@ -1320,6 +1376,247 @@ export interface SessionUserMessage {
   sessionId: SessionId;
 }
 
+/** Answer of a command that names a terminal and has nothing more to say. */
+export interface ShellCloseAnswer {
+  /** The terminal. */
+  terminalId: TerminalId;
+}
+
+/** Input of `shell.get` and `shell.close`. */
+export interface ShellCloseInput {
+  /** The terminal. */
+  terminalId: TerminalId;
+}
+
+/**
+ * `shell.error`, an end. Codes of the service: `spawn_failed`, `output_lost`, `start_lost`,
+ * `server_stopped`, `internal`.
+ */
+export interface ShellError {
+  /** Why, for programs. */
+  code?: string;
+  /** Why, for people. */
+  message?: string;
+  /** The terminal. */
+  terminalId: TerminalId;
+}
+
+/** `shell.exit`, an end: the program is gone, and everything that ran in the terminal with it. */
+export interface ShellExit {
+  /** The exit code; none when a signal ended the program. */
+  code?: number | null;
+  /** Why. */
+  reason?: Cause;
+  /** The number of the signal that ended it, if one did. */
+  signal?: number | null;
+  /** The terminal. */
+  terminalId: TerminalId;
+}
+
+export type ShellGetAnswer = ShellState;
+
+/** Input of `shell.get` and `shell.close`. */
+export interface ShellGetInput {
+  /** The terminal. */
+  terminalId: TerminalId;
+}
+
+/** Answer of `shell.input`. */
+export interface ShellInputAnswer {
+  /** Its number, if it had one. */
+  inputSeq?: number | null;
+  /** Whether it was there before and nothing happened now. */
+  repeated: boolean;
+  /** The terminal. */
+  terminalId: TerminalId;
+}
+
+/** Input of `shell.input`. */
+export interface ShellInputInput {
+  /** What is typed, at most 64 KiB. Nothing is added to it: Enter is `\r`, an interrupt `\u0003`. */
+  data: string;
+  /** How `data` is written. */
+  encoding?: Encoding;
+  /** 1, 2, 3 … of one user and `writer`: a repeat is ignored, a hole refused. */
+  inputSeq?: number | null;
+  /** The terminal. */
+  terminalId: TerminalId;
+  /** Who counts, for a user who types at several places: a new name for whoever begins at 1. */
+  writer?: string | null;
+}
+
+/** Answer of `shell.list`. */
+export interface ShellListAnswer {
+  /** For the next page; absent on the last one. */
+  cursor?: TerminalId | null;
+  /** The terminals, newest first; there may be fewer than asked for and a cursor all the same. */
+  shells: ListedShell[];
+}
+
+/** Input of `shell.list`. */
+export interface ShellListInput {
+  /** The `cursor` of the page before. */
+  cursor?: TerminalId | null;
+  /** At most so many: 1 to 200, 50 by default. */
+  limit?: number | null;
+  /** Only those of this project. */
+  projectId?: ProjectId | null;
+  /** Only those that are so. */
+  status?: Status2 | null;
+}
+
+/** Answer of `shell.open`. */
+export interface ShellOpenAnswer {
+  /** Where it is told. */
+  channel: Channel;
+  /** The terminal. */
+  id: TerminalId;
+  /** The same, by the name that events have for it. */
+  terminalId: TerminalId;
+}
+
+/** Input of `shell.open`. */
+export interface ShellOpenInput {
+  /** How many columns: 1 to 500, 80 by default. */
+  cols?: number;
+  /** A program and its arguments; the configured shell by default. */
+  command?: string[] | null;
+  /**
+   * Its directory, relative to the project's root or absolute, and inside it once symbolic links are
+   * followed; the root by default.
+   */
+  cwd?: string | null;
+  /** Variables beside those that every program gets; none may be called `TIDINGS_*`. */
+  env?: Record<string, string>;
+  /** Where it runs. */
+  projectId: ProjectId;
+  /** How many rows: 1 to 200, 24 by default. */
+  rows?: number;
+}
+
+/** `shell.opened`: the first event of a terminal. */
+export interface ShellOpened {
+  /** How many columns it has. */
+  cols: number;
+  /** The command line that was asked for, redacted, the first 4 KiB of it; none for the configured shell. */
+  command?: string[] | null;
+  /** Its directory, relative to the project's root; none for the root itself. */
+  cwd?: string | null;
+  /** Whether this server runs the program itself, and so tells its end when the server died. */
+  hosted?: boolean;
+  /** The project that it runs in. */
+  projectId?: ProjectId | null;
+  /** How many rows it has. */
+  rows: number;
+  /** The terminal. */
+  terminalId: TerminalId;
+  /** What people call it, until the program gives its window a title: the program's name. */
+  title?: string | null;
+}
+
+/** `shell.output`: what the program wrote, at most 32 KiB, cut between characters. */
+export interface ShellOutput {
+  /**
+   * Text and control sequences, for a terminal emulator. They are not redacted: a sequence with a
+   * hole in it would draw something else. Bytes that are no UTF-8 are replaced by U+FFFD.
+   */
+  data: string;
+  /** How many bytes of output came before it. */
+  offset?: number | null;
+  /** The terminal. */
+  terminalId: TerminalId;
+}
+
+/** Answer of a command that names a terminal and has nothing more to say. */
+export interface ShellResizeAnswer {
+  /** The terminal. */
+  terminalId: TerminalId;
+}
+
+/** Input of `shell.resize`. */
+export interface ShellResizeInput {
+  /** How many columns: 1 to 500. */
+  cols: number;
+  /** How many rows: 1 to 200. */
+  rows: number;
+  /** The terminal. */
+  terminalId: TerminalId;
+}
+
+/** `shell.resized`: from here on the output is for this size. The last resize wins. */
+export interface ShellResized {
+  /** How many columns it has. */
+  cols: number;
+  /** How many rows it has. */
+  rows: number;
+  /** The terminal. */
+  terminalId: TerminalId;
+}
+
+/** The state of a terminal: the fold of its channel. Its JSON is the snapshot. */
+export interface ShellState {
+  /** How many bytes of output there are so far. */
+  bytes: number;
+  /** The exit code, once the program exited. */
+  code: number | null;
+  /** How many columns. */
+  cols: number;
+  /** The command line that was asked for. */
+  command: string[] | null;
+  /** Where the cursor is. */
+  cursor: Cursor;
+  /** Its directory, relative to the project's root. */
+  cwd: string | null;
+  /** When it ended. */
+  endedAt: Timestamp | null;
+  /** Why it failed, if it did. */
+  error: Failure2 | null;
+  /** Whether this server runs the program. */
+  hosted: boolean;
+  /** The program's name. */
+  name: string | null;
+  /** When it was opened. */
+  openedAt: Timestamp | null;
+  /** Who opened it. */
+  openedBy: UserId | null;
+  /** The project that it runs in. */
+  projectId: ProjectId | null;
+  /** Why it exited, once it did. */
+  reason: Cause | null;
+  /** How many rows. */
+  rows: number;
+  /** Text and control sequences that draw the screen and set cursor and modes. */
+  screen: string;
+  /** The newest lines that left the screen at its top, oldest first. */
+  scrollback: string[];
+  /** The signal that ended it, if one did. */
+  signal: number | null;
+  /** How it is. */
+  status: Status2;
+  /** The terminal; none before its first event. */
+  terminalId: TerminalId | null;
+  /** What people call it: the title that the program gave its window, else `ShellState::name`. */
+  title: string | null;
+  /** When its newest message was published. */
+  updatedAt: Timestamp | null;
+  /** Whether the screen's first line goes on the last of these. */
+  wrapped?: boolean;
+}
+
+/** A thing of a project as its board shows it, such as a session. Made by the handler of the thing. */
+export interface ShellSummary {
+  /** The channel with the whole of it. */
+  channel: Channel;
+  /** The thing's id. */
+  id: string;
+  /** How it is, in its domain's words. */
+  status: string;
+  /** What people call it. */
+  title?: string | null;
+  /** When it changed. */
+  updatedAt: Timestamp;
+}
+
 /** A position to go on from. A seq above 0 needs its epoch. */
 export interface Since {
   /** The numbering that `seq` is of. */
@@ -1349,6 +1646,9 @@ export interface Spoken {
 
 /** How a session is. */
 export type Status = "starting" | "running" | "completed" | "error" | "cancelled";
+
+/** How a terminal is. */
+export type Status2 = "opening" | "running" | "exited" | "error";
 
 /** How a part of a plan is. */
 export type StepStatus = "pending" | "in_progress" | "completed";
@@ -1420,6 +1720,9 @@ export interface Summary {
   /** When it changed. */
   updatedAt: Timestamp;
 }
+
+/** A terminal. Ids sort by the time of their start. */
+export type TerminalId = string;
 
 /** An instant in UTC: RFC 3339 with milliseconds. */
 export type Timestamp = string;
@@ -1551,6 +1854,8 @@ export interface Messages {
   "project.removed": Durable<"project.removed", ProjectRemoved>;
   /** How a session of the project is: a copy of its starts and ends, for the project's board. */
   "session.summary": Durable<"session.summary", SessionSummary>;
+  /** How a terminal of the project is: a copy of its start and its end, for the project's board. */
+  "shell.summary": Durable<"shell.summary", ShellSummary>;
   /** A session started. */
   "session.started": Durable<"session.started", SessionStarted>;
   /** The program printed, or the server says something of it. */
@@ -1601,6 +1906,16 @@ export interface Messages {
   "session.turn_completed": Durable<"session.turn_completed", SessionTurnCompleted>;
   /** Something that the adapter does not know. */
   "session.raw": Durable<"session.raw", SessionRaw>;
+  /** A terminal was opened. */
+  "shell.opened": Durable<"shell.opened", ShellOpened>;
+  /** The program wrote to its terminal. */
+  "shell.output": Durable<"shell.output", ShellOutput>;
+  /** The terminal has another size, and the program knows. */
+  "shell.resized": Durable<"shell.resized", ShellResized>;
+  /** The program exited, by itself or because it was told to. */
+  "shell.exit": Durable<"shell.exit", ShellExit>;
+  /** The terminal ended by a failure or a stop of the server. */
+  "shell.error": Durable<"shell.error", ShellError>;
   /** Something waits for this person. A copy, made by the handler of that which waits. */
   "user.attention_requested": Durable<"user.attention_requested", UserAttentionRequested>;
   /** It waits no more: somebody answered, or it was withdrawn. A copy, as the request. */
@@ -1637,6 +1952,7 @@ const KNOWN: ReadonlySet<string> = new Set<keyof Messages | keyof Notices>([
   "project.member_removed",
   "project.removed",
   "session.summary",
+  "shell.summary",
   "session.started",
   "session.stream_output",
   "session.user_message",
@@ -1662,6 +1978,11 @@ const KNOWN: ReadonlySet<string> = new Set<keyof Messages | keyof Notices>([
   "session.usage",
   "session.turn_completed",
   "session.raw",
+  "shell.opened",
+  "shell.output",
+  "shell.resized",
+  "shell.exit",
+  "shell.error",
   "user.attention_requested",
   "user.attention_resolved",
   "user.notice",
@@ -1680,13 +2001,18 @@ const KNOWN: ReadonlySet<string> = new Set<keyof Messages | keyof Notices>([
 export interface Channels {
   "project:{projectId}": {
     name: `project:${string}`;
-    message: Messages["project.registered" | "project.member_set" | "project.member_removed" | "project.removed" | "session.summary"];
+    message: Messages["project.registered" | "project.member_set" | "project.member_removed" | "project.removed" | "session.summary" | "shell.summary"];
     snapshot: ProjectState;
   };
   "session:{sessionId}": {
     name: `session:${string}`;
     message: Messages["session.started" | "session.stream_output" | "session.user_message" | "session.message_queued" | "session.message_dequeued" | "session.paused" | "session.resumed" | "session.heartbeat" | "session.completed" | "session.error" | "session.cancelled" | "session.agent_started" | "session.text_delta" | "session.thinking_delta" | "session.message" | "session.tool_started" | "session.tool_completed" | "session.subagent_started" | "session.subagent_completed" | "session.permission_requested" | "session.permission_resolved" | "session.progress" | "session.usage" | "session.turn_completed" | "session.raw"];
     snapshot: SessionState;
+  };
+  "shell:terminal:{terminalId}": {
+    name: `shell:terminal:${string}`;
+    message: Messages["shell.opened" | "shell.output" | "shell.resized" | "shell.exit" | "shell.error"];
+    snapshot: ShellState;
   };
   "user:{userId}": {
     name: `user:${string}`;
@@ -1731,6 +2057,18 @@ export interface Commands {
   "session.get": { input: SessionGetInput; answer: SessionGetAnswer };
   /** What the program printed, as plain text: the newest 8 MiB that are kept. */
   "session.output": { input: SessionOutputInput; answer: string };
+  /** Opens a terminal in a project: its shell, or a program. */
+  "shell.open": { input: ShellOpenInput; answer: ShellOpenAnswer };
+  /** Types into the terminal. Numbered inputs are taken once, in their order. */
+  "shell.input": { input: ShellInputInput; answer: ShellInputAnswer };
+  /** Makes the terminal another size. The last one wins. */
+  "shell.resize": { input: ShellResizeInput; answer: ShellResizeAnswer };
+  /** Closes the terminal: its program hangs up, and after a grace is killed, with all that it started in it. */
+  "shell.close": { input: ShellCloseInput; answer: ShellCloseAnswer };
+  /** Lists the terminals that the caller may see, newest first. */
+  "shell.list": { input: ShellListInput; answer: ShellListAnswer };
+  /** The state of a terminal with its screen, as its channel's snapshot has it. */
+  "shell.get": { input: ShellGetInput; answer: ShellGetAnswer };
 }
 
 /** What a connection may ask for beside commands: the argument and the acknowledgement of each. */
