@@ -124,13 +124,9 @@ impl App {
         log.attach(Arc::new(EngineSink { hub: hub.clone(), bus: bus.clone(), states: states.clone() }));
 
         let programs = Programs::new(config.programs(config::variables()))?;
-        let house = House {
-            bus: bus.clone(),
-            states: states.clone(),
-            audience: Arc::new(Audience { registry: registry.clone(), hub: hub.clone() }),
-            clock: clock.clone(),
-            tasks: tasks.clone(),
-        };
+        let audience = Arc::new(Audience { registry: registry.clone(), hub: hub.clone() });
+        let house =
+            House { bus: bus.clone(), states: states.clone(), audience, clock: clock.clone(), tasks: tasks.clone() };
         let services = services(config, &programs, &house)?;
         registry.bind(handlers(config, &services)?)?;
         check_registry(&registry)?;
@@ -144,10 +140,7 @@ impl App {
             clock: clock.clone(),
             max_message_bytes: config.socket.max_message_bytes.as_usize(),
         });
-        programs.recover().await?;
-        services.projects.recover().await?;
-        services.sessions.recover().await?;
-        services.shells.recover().await?;
+        recover(&programs, &services).await?;
         end_revoked(&auth, &hub);
         let rejudge = Arc::new(Rejudge { gate: gate.clone(), hub: hub.clone() });
         let rights = RIGHTS.iter().filter_map(|pattern| pattern.parse().ok());
@@ -256,6 +249,15 @@ fn services(config: &Config, programs: &Arc<Programs>, house: &House) -> Result<
     let ports = ShellPorts { bus, states, audience, clock, tasks };
     let shells = Shells::new(ports, programs.clone(), config.shells(redaction));
     Ok(Services { projects, sessions, shells })
+}
+
+/// Ends what a former life left open.
+async fn recover(programs: &Programs, services: &Services) -> Result<(), StartError> {
+    programs.recover().await?;
+    services.projects.recover().await?;
+    services.sessions.recover().await?;
+    services.shells.recover().await?;
+    Ok(())
 }
 
 /// The handlers of the server, and those that the configuration declares.
