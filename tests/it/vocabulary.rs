@@ -331,6 +331,7 @@ async fn every_command_of_the_document_is_answered_as_it_says_and_every_event_is
     let id_of_lost = tried.run("session.start", lost).await["sessionId"].as_str().expect("an id").to_owned();
     has_ended(&mut tried, &id_of_lost).await;
     let mut of_agent = ask_an_agent(&mut tried, &project).await;
+    let mut of_terminals = open_terminals(&mut tried, &project).await;
     let mut of_workflows = run_workflows(&mut tried, &project).await;
     of_agent.append(&mut ask_git(&mut tried, &project, &root).await);
     tried.run("project.remove", json!({"projectId": project})).await;
@@ -344,8 +345,9 @@ async fn every_command_of_the_document_is_answered_as_it_says_and_every_event_is
     }
     heard.append(&mut of_agent);
     heard.append(&mut of_workflows);
+    heard.append(&mut of_terminals);
     let mut known = BTreeSet::new();
-    for namespace in ["session", "project", "user", "workflow"] {
+    for namespace in ["session", "shell", "project", "user", "workflow"] {
         let messages = tried.asyncapi["channels"][namespace]["messages"].as_object().expect("messages");
         let names = messages.keys().map(|key| &tried.asyncapi["components"]["messages"][key]["name"]);
         known.extend(names.filter_map(|name| name.as_str().map(str::to_owned)));
@@ -353,6 +355,34 @@ async fn every_command_of_the_document_is_answered_as_it_says_and_every_event_is
     let untold: Vec<&String> = known.difference(&heard).collect();
     // A notice to a person is for producers outside.
     assert_eq!(untold, ["user.notice"], "events of the document that nothing tells");
+}
+
+/// Tries what there is for terminals, and gives what they told.
+async fn open_terminals(tried: &mut Tried, project: &str) -> BTreeSet<String> {
+    let opened =
+        tried.run("shell.open", json!({"projectId": project, "command": ["cat"], "cols": 80, "rows": 24})).await;
+    let id = opened["terminalId"].clone();
+    tried.run("shell.input", json!({"terminalId": id, "data": "hello\r", "inputSeq": 1})).await;
+    tried.run("shell.resize", json!({"terminalId": id, "cols": 100, "rows": 30})).await;
+    let path = format!("/api/shells/{}", id.as_str().expect("an id"));
+    eventually("its screen", async || {
+        tried.server.get(&path, &tried.token).await.json()["screen"].as_str().is_some_and(|text| text.contains("hello"))
+    })
+    .await;
+    tried.run("shell.get", json!({"terminalId": id})).await;
+    tried.run("shell.list", json!({"status": "running", "limit": 5})).await;
+    tried.run("shell.close", json!({"terminalId": id})).await;
+    let lost = tried.run("shell.open", json!({"projectId": project, "command": ["/nowhere/at/all"]})).await;
+    let mut heard = BTreeSet::new();
+    for terminal in [opened, lost] {
+        let path = format!("/api/shells/{}", terminal["terminalId"].as_str().expect("an id"));
+        eventually("the end of a terminal", async || {
+            tried.server.get(&path, &tried.token).await.json()["endedAt"].is_string()
+        })
+        .await;
+        heard.append(&mut tried.heard(terminal["channel"].as_str().expect("a channel")).await);
+    }
+    heard
 }
 
 #[tokio::test]

@@ -36,6 +36,12 @@ fn built(name: &str) -> Result<PathBuf, String> {
 
 /// socket.io-client, in Node's own test runner.
 pub(crate) fn js() -> Outcome {
+    // The tests of terminals watch an editor.
+    if !step::works("vi", &["--version"]) {
+        println!("vi is missing: installing it");
+        step::run(Command::new("apt-get").args(["install", "--yes", "--no-install-recommends", "vim-tiny"]))
+            .map_err(|why| format!("no vi here, and no way to install it ({why}): install Vim"))?;
+    }
     node(&folder())
 }
 

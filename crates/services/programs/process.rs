@@ -167,14 +167,19 @@ fn spawn(mut command: Command) -> io::Result<Running> {
 #[derive(Debug)]
 pub(crate) struct Group {
     leader: Pid,
+    /// Whether its leader leads a session, too.
+    session: bool,
     over: bool,
 }
 
 impl Group {
     pub(super) fn of(child: &Child) -> io::Result<Self> {
-        let raw = child.id().and_then(|id| i32::try_from(id).ok()).filter(|id| *id > 1);
-        let leader = raw.and_then(Pid::from_raw).ok_or_else(|| io::Error::other("a child without an id"))?;
-        Ok(Self { leader, over: false })
+        Ok(Self { leader: leader_of(child)?, session: false, over: false })
+    }
+
+    /// The same, of a program that leads a session: it ends with all groups of that.
+    pub(super) fn of_session(child: &Child) -> io::Result<Self> {
+        Ok(Self { leader: leader_of(child)?, session: true, over: false })
     }
 
     /// The id of its first process, which is the group's.
@@ -206,7 +211,11 @@ impl Group {
 
     /// Kills all its processes. In a terminal that takes a look at the system's list of processes.
     pub(crate) fn kill(&self) {
-        Family(self.id()).kill();
+        if self.session {
+            Family(self.id()).kill();
+        } else {
+            self.signal(Signal::KILL);
+        }
     }
 
     /// Kills what is left of it, for the last time.
@@ -221,6 +230,11 @@ impl Group {
             tracing::trace!(group = self.id(), %error, "no process of the group took the signal");
         }
     }
+}
+
+fn leader_of(child: &Child) -> io::Result<Pid> {
+    let raw = child.id().and_then(|id| i32::try_from(id).ok()).filter(|id| *id > 1);
+    raw.and_then(Pid::from_raw).ok_or_else(|| io::Error::other("a child without an id"))
 }
 
 impl Drop for Group {

@@ -44,7 +44,7 @@ impl Program {
             let _inherits_no_terminal = STARTING.read();
             pty_process::Command::from(command).spawn(inner).map_err(io::Error::other)?
         };
-        let group = Group::of(&child)?;
+        let group = Group::of_session(&child)?;
         let (output, input) = terminal.into_split();
         Ok(InTerminal { child, group, output, input })
     }

@@ -46,6 +46,7 @@ pub(super) struct Memory {
     open: watch::Sender<bool>,
     changed: watch::Sender<u64>,
     pub(super) watching: AtomicUsize,
+    asked: AtomicUsize,
     root: String,
     clock: Arc<TestClock>,
 }
@@ -137,6 +138,8 @@ impl EventBus for Bus {
 impl Audience for Memory {
     fn watching(&self, domain: &'static str, _id: &str) -> usize {
         assert_eq!(domain, "shell");
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.changed.send_modify(|count| *count += 1);
         self.watching.load(Ordering::Relaxed)
     }
 }
@@ -216,6 +219,7 @@ impl House {
             open: watch::Sender::new(true),
             changed: watch::Sender::new(0),
             watching: AtomicUsize::new(0),
+            asked: AtomicUsize::new(0),
             root,
             clock: TestClock::new(),
         });
@@ -293,6 +297,13 @@ impl House {
     /// Waits until a program has written this.
     pub(super) async fn until_written(&self, id: &TerminalId, text: &str) {
         self.until(text, || self.written(id).contains(text).then_some(())).await;
+    }
+
+    /// Waits until the service has looked so many times more who watches.
+    pub(super) async fn until_looked(&self, times: usize) {
+        let asked = || self.memory.asked.load(Ordering::Relaxed);
+        let enough = asked() + times;
+        self.until("looks", || (asked() >= enough).then_some(())).await;
     }
 
     /// Waits for the end of a terminal, checks that it is the only one and the last, and gives its type and data.

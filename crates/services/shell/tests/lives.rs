@@ -1,6 +1,6 @@
 //! How long a terminal lives: until its program exits, somebody closes it, nobody watches, or the server ends.
 
-use std::{path::Path, sync::atomic::Ordering, time::Duration};
+use std::{path::Path, sync::atomic::Ordering};
 
 use serde_json::json;
 use tidings_core::Code;
@@ -75,13 +75,13 @@ async fn a_terminal_that_nobody_watches_ends_and_a_watched_or_used_one_stays() {
     house.memory.watching.store(1, Ordering::Relaxed);
     let id = house.sh("echo up; cat").await;
     house.until_written(&id, "up").await;
-    // Several times as long as it may be alone: that is what is tested.
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    // Four looks are as long as it may be alone.
+    house.until_looked(12).await;
     assert!(house.shells.runs(&id));
     house.memory.watching.store(0, Ordering::Relaxed);
     for _ in 0..12 {
         house.keys(&id, "x").await;
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        house.until_looked(1).await;
     }
     assert!(house.shells.runs(&id));
     let (name, data) = house.end(&id).await;

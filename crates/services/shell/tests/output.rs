@@ -3,7 +3,7 @@
 use serde_json::json;
 use tidings_core::Code;
 
-use super::house::House;
+use super::house::{House, PATIENCE};
 use crate::shell::ShellState;
 
 #[tokio::test]
@@ -49,19 +49,21 @@ async fn a_character_is_never_cut_and_what_is_none_is_replaced() {
 #[tokio::test]
 async fn a_program_that_floods_waits_while_the_log_takes_nothing_and_goes_on_after() {
     let house = House::new();
-    let id = house.sh("yes").await;
+    let id = house.sh("echo pid:$$; exec yes").await;
     house.until_written(&id, "y\r\ny\r\n").await;
+    let written = house.written(&id);
+    let process = written.trim_start_matches("pid:").lines().next().expect("an id").to_owned();
     house.memory.hold(true);
-    // One part may be on its way to the log, and one wait behind it; then nothing is read any more.
-    let mut last = 0;
-    loop {
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        let now = house.memory.messages(&id).len();
-        if now == last {
-            break;
+    let before = house.memory.messages(&id).len();
+    // It stands in the middle of a write, since nobody reads its terminal.
+    let stands = async {
+        let stat = || std::fs::read_to_string(format!("/proc/{process}/stat")).expect("it runs");
+        while !stat().contains(") S ") {
+            tokio::task::yield_now().await;
         }
-        last = now;
-    }
+    };
+    tokio::time::timeout(PATIENCE, stands).await.expect("it waits");
+    assert!(house.memory.messages(&id).len() <= before + 1, "only what was on its way is told");
     house.keys(&id, "\u{3}").await;
     house.memory.hold(false);
     let (name, data) = house.end(&id).await;
