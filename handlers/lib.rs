@@ -4,15 +4,20 @@
 //! They are not services: what a domain does is in `tidings-services`.
 
 pub mod declared;
+pub mod fs;
+pub mod git;
 pub mod project;
 pub mod session;
+pub mod shell;
 pub mod user;
 pub mod workflow;
 
 use std::sync::Arc;
 
 use tidings_core::handler::Handler;
-use tidings_services::{project::Projects, session::Sessions, workflow::Runs};
+use tidings_services::{
+    fs::Files, git::Repositories, project::Projects, session::Sessions, shell::Shells, workflow::Runs,
+};
 
 /// The services that the handlers' commands call.
 #[derive(Debug, Clone)]
@@ -21,22 +26,31 @@ pub struct Services {
     pub projects: Arc<Projects>,
     /// Agent sessions.
     pub sessions: Arc<Sessions>,
+    /// Files of projects.
+    pub files: Arc<Files>,
+    /// Git in projects.
+    pub repositories: Arc<Repositories>,
+    /// Terminals.
+    pub shells: Arc<Shells>,
     /// Workflows.
     pub runs: Arc<Runs>,
 }
 
 /// The namespaces that have an owner. The start holds it against what the handlers say.
-pub const NAMESPACES: [&str; 4] = ["project", "session", "user", "workflow"];
+pub const NAMESPACES: [&str; 5] = ["project", "session", "shell", "user", "workflow"];
 
 /// The namespaces whose channels have a projection. The start holds it against what the handlers say.
-pub const PROJECTED: [&str; 3] = ["project", "session", "workflow"];
+pub const PROJECTED: [&str; 4] = ["project", "session", "shell", "workflow"];
 
 /// Every handler of the server, without those of [declared](declared::DeclaredHandler) domains.
 #[must_use]
 pub fn all(services: &Services) -> Vec<Arc<dyn Handler>> {
     vec![
+        Arc::new(fs::FsHandler::new(services.files.clone())),
+        Arc::new(git::GitHandler::new(services.repositories.clone())),
         Arc::new(project::ProjectHandler::new(services.projects.clone())),
         Arc::new(session::SessionHandler::new(services.sessions.clone())),
+        Arc::new(shell::ShellHandler::new(services.shells.clone())),
         Arc::new(user::UserHandler),
         Arc::new(workflow::WorkflowHandler::new(services.runs.clone())),
     ]

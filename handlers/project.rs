@@ -28,6 +28,22 @@ pub fn channel(project_id: &ProjectId) -> Channel {
     Channel::of(NAMESPACE, project_id)
 }
 
+/// The route of an event of a domain whose things are in projects: to the channel of the project that the data
+/// names, which the event's own must agree with.
+///
+/// # Errors
+/// `invalid_data`.
+pub(crate) fn named_in_data(event: &Event) -> Result<Route> {
+    let carried = event.payload.typed::<Carried>()?;
+    let home = channel(&carried.project_id);
+    match &event.channel {
+        Some(named) if *named != home => {
+            Err(Error::invalid_field("channel", "is not the one that data.projectId names"))
+        }
+        _ => Ok(Route::to(home)),
+    }
+}
+
 /// The handler of projects.
 #[derive(Debug)]
 pub struct ProjectHandler {

@@ -116,6 +116,12 @@ export type Block = {
   type: "other";
 };
 
+/** Why a program exited. */
+export type Cause = "exited" | "closed" | "idle";
+
+/** What became of a path. */
+export type ChangeKind = "created" | "modified" | "removed" | "renamed";
+
 /** A channel: a namespace and one to three further segments joined by colons, such as session:123. */
 export type Channel = string;
 
@@ -248,6 +254,16 @@ export interface Counts {
   messages: number;
 }
 
+/** Where the cursor is, from 0. */
+export interface Cursor {
+  /** Whether it is shown. */
+  visible: boolean;
+  /** The column. */
+  x: number;
+  /** The row. */
+  y: number;
+}
+
 /** How a permission request was resolved. */
 export type Decision = "allowed" | "rejected" | "withdrawn";
 
@@ -260,6 +276,9 @@ export type Dequeued = "sent" | "cancelled" | "ended";
 /** What a block in progress is. */
 export type DraftKind = "text" | "thinking";
 
+/** How bytes are written in JSON. */
+export type Encoding = "utf8" | "base64";
+
 /** Why and how the server ends a connection. */
 export interface Ending {
   /** Why. */
@@ -269,6 +288,9 @@ export interface Ending {
   /** Whether the client should come back by itself. */
   retry: boolean;
 }
+
+/** What an entry of a folder is. */
+export type EntryKind = "file" | "directory" | "symlink" | "other";
 
 /** What a channel's numbering belongs to. It changes when the numbering cannot be trusted to continue. */
 export type Epoch = string;
@@ -300,12 +322,749 @@ export interface Failure {
   message: string;
 }
 
+/** Why a terminal ended in an error. */
+export interface Failure2 {
+  /** For programs. */
+  code: string;
+  /** For people. */
+  message: string;
+}
+
+/** A path that changed. */
+export interface FileChange {
+  /** What it was called, where it was renamed. */
+  from?: string | null;
+  /** What became of it. */
+  kind: ChangeKind;
+  /** The path from the project's root. */
+  path: string;
+}
+
 /** Which messages pass. Conditions are joined by AND; absent ones pass everything. */
 export interface Filter {
   /** Event types. */
   types?: Pattern[] | null;
   /** Top-level fields of `data`: the value, or one of the values. */
   where?: Record<string, unknown> | null;
+}
+
+/** An entry of a folder. */
+export interface FolderEntry {
+  /** What it is. */
+  kind: EntryKind;
+  /** When it was modified last. */
+  modifiedAt: Timestamp;
+  /** Its name. */
+  name: string;
+  /** In bytes. */
+  size: number;
+}
+
+/** `fs.changed`. */
+export interface FsChanged {
+  /** What changed, each path once, at most `CHANGES`. */
+  changes: FileChange[];
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** A part of a folder. */
+export interface FsListAnswer {
+  /** The `after` of the next part; none at the end. */
+  cursor?: string | null;
+  /** By name. */
+  entries: FolderEntry[];
+  /** The path, as it was asked for. */
+  path: string;
+}
+
+/** Input of `fs.list`. */
+export interface FsListInput {
+  /** Only entries whose names come after this one: the `cursor` of the page before. */
+  after?: string | null;
+  /** The folder; the project's root by default. */
+  path?: string | null;
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** A part of a file. */
+export interface FsReadAnswer {
+  /** Whether it is no text. */
+  binary: boolean;
+  /** The part, as `encoding` says. */
+  content: string;
+  /** `utf8` or `base64`. */
+  encoding: string;
+  /** When it was modified last. */
+  modifiedAt: Timestamp;
+  /** The offset of the next part; none at the end. */
+  next?: number | null;
+  /** Where the part begins. */
+  offset: number;
+  /** The path, as it was asked for. */
+  path: string;
+  /** Of the whole file, in bytes. */
+  size: number;
+}
+
+/** Input of `fs.read`. */
+export interface FsReadInput {
+  /** At most so many bytes; as configured by default, and never more than that. */
+  length?: number | null;
+  /** From this byte on; 0 by default. */
+  offset?: number;
+  /** The file. */
+  path: string;
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** `fs.rescan`. */
+export interface FsRescan {
+  /** The project. */
+  projectId: ProjectId;
+  /** Why. */
+  reason: RescanReason;
+}
+
+/** Answer of `fs.watch`. */
+export interface FsWatchAnswer {
+  /** Whether those were all that are not ignored. */
+  complete: boolean;
+  /** How many directories were watched when the watch began. */
+  directories: number;
+  /** How long the watch stays after the last subscriber of the project has gone, in milliseconds. */
+  lingerMs: number;
+}
+
+/** Input of `fs.watch`. */
+export interface FsWatchInput {
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitAddAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.add` and `git.unstage`. */
+export interface GitAddInput {
+  /** Which; `.` is all. */
+  paths: string[];
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** A branch. */
+export interface GitBranch {
+  /** The commit that it points at. */
+  commit: string;
+  /** When it was committed. */
+  committedAt: string;
+  /** Whether it is checked out. */
+  current: boolean;
+  /** Its name. */
+  name: string;
+  /** Whether it is a remote's, as it was when that was last fetched. */
+  remote: boolean;
+  /** The first line of its message. */
+  subject: string;
+  /** How it stands to its upstream, in git's words, such as `ahead 1, behind 2` or `gone`. */
+  track?: string;
+  /** The branch that it follows. */
+  upstream?: string;
+}
+
+/** Answer of `git.branches`. */
+export interface GitBranchesAnswer {
+  /** The branches, local ones first, at most 1,000. */
+  branches: GitBranch[];
+}
+
+/** Input of `git.status`, `git.branches` and `git.worktrees`. */
+export interface GitBranchesInput {
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitCancelAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.cancel`. */
+export interface GitCancelInput {
+  /** The operation. */
+  operationId: OperationId;
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** How a path differs. */
+export type GitChange = "added" | "modified" | "deleted" | "renamed" | "copied" | "type_changed" | "untracked";
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitCheckoutAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.checkout`. */
+export interface GitCheckoutInput {
+  /** The branch; of one that only a remote has, a local one is made. */
+  branch: string;
+  /** Whether it is a new one. */
+  create?: boolean;
+  /** Where a new one begins; `HEAD` by default. */
+  from?: string | null;
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitCloneAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.clone`. */
+export interface GitCloneInput {
+  /** The branch to check out; by default the remote's. */
+  branch?: string | null;
+  /** Only so many of the newest commits; by default all. */
+  depth?: number | null;
+  /** The project, whose directory is empty. */
+  projectId: ProjectId;
+  /** Where from. */
+  url: string;
+}
+
+/** A commit. */
+export interface GitCommit {
+  /** Who wrote it. */
+  author: string;
+  /** When it was written. */
+  authoredAt: string;
+  /** The rest of its message, at most 4 KiB. */
+  body?: string;
+  /** When it was committed. */
+  committedAt: string;
+  /** The address of who wrote it. */
+  email: string;
+  /** Its id. */
+  id: string;
+  /** The ids of its parents. */
+  parents: string[];
+  /** Branches and tags that point at it. */
+  refs: string[];
+  /** The first line of its message. */
+  subject: string;
+}
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitCommitAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.commit`. */
+export interface GitCommitInput {
+  /** Stages what is changed in known files first. */
+  all?: boolean;
+  /** Replaces the last commit. */
+  amend?: boolean;
+  /** What it is about. */
+  message: string;
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** How many paths are changed. */
+export interface GitCounts {
+  /** In conflict. */
+  conflicts?: number;
+  /** Staged. */
+  staged?: number;
+  /** Changed and not staged. */
+  unstaged?: number;
+  /** Unknown to git. */
+  untracked?: number;
+}
+
+/** Answer of `git.diff` and `git.show`. */
+export interface GitDiffAnswer {
+  /** The commit that was asked for. */
+  commit?: GitCommit | null;
+  /** What differs, at most 1,000 files. */
+  files: GitFileChange[];
+  /** How many more there are. */
+  more: number;
+  /** The differences as `git diff` prints them. */
+  patch: string;
+  /** Whether the patch was cut, at the end of a line. */
+  truncated: boolean;
+}
+
+/** Input of `git.diff`. */
+export interface GitDiffInput {
+  /** Compares from this revision; by default from what is staged. */
+  from?: string | null;
+  /** Only these paths; by default all. */
+  paths?: string[] | null;
+  /** The project. */
+  projectId: ProjectId;
+  /** Compares the commit with what is staged, instead of that with the working tree. */
+  staged?: boolean;
+  /** To this one, which needs a `from`; by default to the working tree. */
+  to?: string | null;
+}
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitFetchAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.fetch`. */
+export interface GitFetchInput {
+  /** The project. */
+  projectId: ProjectId;
+  /** Forgets branches that the remote has no more. */
+  prune?: boolean;
+  /** The remote; by default the branch's, else `origin`. */
+  remote?: string | null;
+}
+
+/** How much of a file changed. */
+export interface GitFileChange {
+  /** Lines that came; none of a binary file. */
+  added: number | null;
+  /** What it was called before. */
+  from?: string | null;
+  /** The path. */
+  path: string;
+  /** Lines that went; none of a binary file. */
+  removed: number | null;
+}
+
+/** A path that is changed. */
+export interface GitFileStatus {
+  /** Whether it is in conflict. */
+  conflict?: boolean;
+  /** What it was called before. */
+  from?: string | null;
+  /** The path from the project's root. A folder of untracked files ends in `/`. */
+  path: string;
+  /** How what is staged differs from the commit. */
+  staged?: GitChange | null;
+  /** How the working tree differs from what is staged. */
+  unstaged?: GitChange | null;
+}
+
+/** `git.head.changed`. */
+export interface GitHeadChanged {
+  /** The branch; none when a commit is checked out by itself. */
+  branch?: string | null;
+  /** The commit that is checked out; none before the first. */
+  head?: string | null;
+  /** The commit that was checked out before, where that is known. */
+  previous?: string | null;
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** What an operation does. */
+export type GitKind = "clone" | "checkout" | "add" | "unstage" | "commit" | "stash" | "fetch" | "pull" | "push" | "merge" | "rebase" | "worktree_add" | "worktree_remove";
+
+/** Answer of `git.log`. */
+export interface GitLogAnswer {
+  /** The commits, newest first. */
+  commits: GitCommit[];
+  /** The `after` of the next page; absent on the last one. */
+  cursor?: string | null;
+}
+
+/** Input of `git.log`. */
+export interface GitLogInput {
+  /** The `cursor` of the page before, which tells the `rev`, too. */
+  after?: string | null;
+  /** At most so many commits: 1 to 500, 50 by default. */
+  limit?: number | null;
+  /** Only commits that changed these paths. */
+  paths?: string[] | null;
+  /** The project. */
+  projectId: ProjectId;
+  /** From this revision on; `HEAD` by default. */
+  rev?: string | null;
+}
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitMergeAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.merge`: a `rev` to merge, or what to do with a merge that is not finished. */
+export interface GitMergeInput {
+  /** Makes a merge commit also where none is needed. */
+  noFastForward?: boolean;
+  /** The project. */
+  projectId: ProjectId;
+  /** What to do with an unfinished one. */
+  resume?: Resume | null;
+  /** What to merge. */
+  rev?: string | null;
+}
+
+/** An operation that has not ended. */
+export interface GitOpenOperation {
+  /** Whether this server runs it. */
+  hosted: boolean;
+  /** What it does. */
+  kind: GitKind;
+  /** How far it is. */
+  progress?: GitProgress | null;
+  /** Since when. */
+  startedAt: Timestamp;
+}
+
+/** `git.operation.cancelled`, an end. */
+export interface GitOperationCancelled {
+  /** What it was to do. */
+  kind: GitKind;
+  /** The operation. */
+  operationId: OperationId;
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** `git.operation.completed`, an end. */
+export interface GitOperationCompleted {
+  /** The branch that is checked out now; none when it is no branch. */
+  branch?: string | null;
+  /** The commit that is checked out now, if there is one. */
+  head?: string | null;
+  /** What it did. */
+  kind: GitKind;
+  /** The operation. */
+  operationId: OperationId;
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** `git.operation.failed`, an end. Codes: see `failure`, `server_stopped` and `internal`. */
+export interface GitOperationFailed {
+  /** Why, for programs. */
+  code: string;
+  /** The paths that are in conflict, at most `CONFLICT_PATHS`. */
+  conflicts?: string[];
+  /** What it was to do. */
+  kind: GitKind;
+  /** Why, and what to do, for people. */
+  message: string;
+  /** The operation. */
+  operationId: OperationId;
+  /** The newest lines that git said, with secrets taken out. */
+  output?: string;
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** `git.operation.progress`. */
+export interface GitOperationProgress {
+  /** The operation. */
+  operationId: OperationId;
+  /** How far it is. */
+  progress: GitProgress;
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** `git.operation.started`. */
+export interface GitOperationStarted {
+  /** Whether this server runs it, and ends it when it starts anew; producers outside leave it out. */
+  hosted?: boolean;
+  /** What it does. */
+  kind: GitKind;
+  /** The operation. */
+  operationId: OperationId;
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** How far a phase of an operation is. */
+export interface GitProgress {
+  /** How much of it is done. */
+  current: number;
+  /** What git says besides, such as how many bytes a second. */
+  detail?: string | null;
+  /** `current / total * 100`, whole; none where git does not know. */
+  percentage?: number | null;
+  /** What git does now, in its words, such as `Receiving objects`. */
+  phase: string;
+  /** Of how much; none where git does not know. */
+  total?: number | null;
+}
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitPullAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.pull`. */
+export interface GitPullInput {
+  /** Its branch, which needs a `remote`; by default the one that the branch follows. */
+  branch?: string | null;
+  /** How two lines come together. */
+  mode?: PullMode;
+  /** The project. */
+  projectId: ProjectId;
+  /** The remote; by default the branch's. */
+  remote?: string | null;
+}
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitPushAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.push`. */
+export interface GitPushInput {
+  /** The branch; by default the one that is checked out. */
+  branch?: string | null;
+  /** Replaces the remote's branch, unless it has commits that were never fetched. */
+  forceWithLease?: boolean;
+  /** The project. */
+  projectId: ProjectId;
+  /** The remote; `origin` by default. */
+  remote?: string | null;
+  /** Whether the branch follows the remote's from now on. */
+  setUpstream?: boolean;
+}
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitRebaseAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.rebase`: an `onto`, or what to do with a rebase that is not finished. */
+export interface GitRebaseInput {
+  /** Onto what. */
+  onto?: string | null;
+  /** The project. */
+  projectId: ProjectId;
+  /** What to do with an unfinished one. */
+  resume?: Resume | null;
+}
+
+/** Answer of `git.diff` and `git.show`. */
+export interface GitShowAnswer {
+  /** The commit that was asked for. */
+  commit?: GitCommit | null;
+  /** What differs, at most 1,000 files. */
+  files: GitFileChange[];
+  /** How many more there are. */
+  more: number;
+  /** The differences as `git diff` prints them. */
+  patch: string;
+  /** Whether the patch was cut, at the end of a line. */
+  truncated: boolean;
+}
+
+/** Input of `git.show`. */
+export interface GitShowInput {
+  /** The project. */
+  projectId: ProjectId;
+  /** The commit. */
+  rev: string;
+}
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitStashAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.stash`. */
+export interface GitStashInput {
+  /** What to do. */
+  action: StashAction;
+  /** Which one, the newest being 0, which is the default. */
+  index?: number;
+  /** What a push is about. */
+  message?: string | null;
+  /** The project. */
+  projectId: ProjectId;
+  /** Whether a push takes files along that git does not know. */
+  untracked?: boolean;
+}
+
+/** What a project's state keeps of git. */
+export interface GitState {
+  /** What has not ended, at most `OPEN_LIMIT`. */
+  operations: Record<string, GitOpenOperation>;
+  /** How the repository was when that was last told; none before. */
+  status?: GitStatus | null;
+}
+
+/** How a repository is. */
+export interface GitStatus {
+  /** Commits that the upstream has not. */
+  ahead?: number | null;
+  /** Commits that only the upstream has. */
+  behind?: number | null;
+  /** The branch; none when a commit is checked out by itself. */
+  branch?: string | null;
+  /** How many paths are changed. */
+  counts: GitCounts;
+  /** Two states with the same digest are the same, also beyond what is listed. */
+  digest: string;
+  /** The commit that is checked out; none before the first. */
+  head?: string | null;
+  /** What was begun and is not finished. */
+  unfinished?: GitUnfinished | null;
+  /** The branch that it follows. */
+  upstream?: string | null;
+}
+
+/** Answer of `git.status`. */
+export interface GitStatusAnswer {
+  /** Commits that the upstream has not. */
+  ahead?: number | null;
+  /** Commits that only the upstream has. */
+  behind?: number | null;
+  /** The branch; none when a commit is checked out by itself. */
+  branch?: string | null;
+  /** How many paths are changed. */
+  counts: GitCounts;
+  /** Two states with the same digest are the same, also beyond what is listed. */
+  digest: string;
+  /** What is changed, at most 1,000 paths. */
+  files: GitFileStatus[];
+  /** The commit that is checked out; none before the first. */
+  head?: string | null;
+  /** How many more there are. */
+  more: number;
+  /** What was begun and is not finished. */
+  unfinished?: GitUnfinished | null;
+  /** The branch that it follows. */
+  upstream?: string | null;
+}
+
+/** `git.status.changed`. */
+export interface GitStatusChanged {
+  /** Commits that the upstream has not. */
+  ahead?: number | null;
+  /** Commits that only the upstream has. */
+  behind?: number | null;
+  /** The branch; none when a commit is checked out by itself. */
+  branch?: string | null;
+  /** How many paths are changed. */
+  counts?: GitCounts;
+  /** Two states with the same digest are the same, also beyond what is listed. */
+  digest?: string;
+  /** The first of what is changed, at most `STATUS_FILES`. */
+  files: GitFileStatus[];
+  /** The commit that is checked out; none before the first. */
+  head?: string | null;
+  /** How many more there are. */
+  more: number;
+  /** The project. */
+  projectId: ProjectId;
+  /** What was begun and is not finished. */
+  unfinished?: GitUnfinished | null;
+  /** The branch that it follows. */
+  upstream?: string | null;
+}
+
+/** Input of `git.status`, `git.branches` and `git.worktrees`. */
+export interface GitStatusInput {
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** What was begun in a repository and is not finished. */
+export type GitUnfinished = "merge" | "rebase" | "cherry_pick" | "revert";
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitUnstageAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.add` and `git.unstage`. */
+export interface GitUnstageInput {
+  /** Which; `.` is all. */
+  paths: string[];
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** A working tree. */
+export interface GitWorktree {
+  /** The branch that is checked out there. */
+  branch?: string | null;
+  /** The commit that is checked out there. */
+  head?: string | null;
+  /** Its directory. */
+  path: string;
+  /** Whether its directory is gone. */
+  prunable: boolean;
+}
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitWorktreeAddAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.worktree_add`. */
+export interface GitWorktreeAddInput {
+  /** Its branch; by default a new one of its name. */
+  branch?: string | null;
+  /** Whether that is a new one. */
+  create?: boolean;
+  /** Where a new one begins; `HEAD` by default. */
+  from?: string | null;
+  /** Its name: it lies in `.worktrees/{name}`. */
+  name: string;
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** Answer of every command that begins an operation, and of `git.cancel`. */
+export interface GitWorktreeRemoveAnswer {
+  /** The operation. */
+  operationId: OperationId;
+}
+
+/** Input of `git.worktree_remove`. */
+export interface GitWorktreeRemoveInput {
+  /** Also when something in it is not committed. */
+  force?: boolean;
+  /** Its name. */
+  name: string;
+  /** The project. */
+  projectId: ProjectId;
+}
+
+/** Answer of `git.worktrees`. */
+export interface GitWorktreesAnswer {
+  /** The working trees, the project's own first. */
+  worktrees: GitWorktree[];
+}
+
+/** Input of `git.status`, `git.branches` and `git.worktrees`. */
+export interface GitWorktreesInput {
+  /** The project. */
+  projectId: ProjectId;
 }
 
 /** Actions on the channels of a pattern, as in session:*=subscribe,publish. */
@@ -429,6 +1188,36 @@ export interface ListedSession {
   updatedAt: Timestamp | null;
 }
 
+/** A terminal of a list. */
+export interface ListedShell {
+  /** Where it is told. */
+  channel: Channel;
+  /** The exit code, once the program exited. */
+  code: number | null;
+  /** How many columns. */
+  cols: number;
+  /** When it ended. */
+  endedAt: Timestamp | null;
+  /** Why it failed, if it did. */
+  error: Failure2 | null;
+  /** The terminal. */
+  id: TerminalId;
+  /** When it was opened. */
+  openedAt: Timestamp | null;
+  /** The project that it runs in. */
+  projectId: ProjectId | null;
+  /** How many rows. */
+  rows: number;
+  /** The signal that ended it, if one did. */
+  signal: number | null;
+  /** How it is. */
+  status: Status2;
+  /** What people call it. */
+  title: string | null;
+  /** When its newest message was published. */
+  updatedAt: Timestamp | null;
+}
+
 /** Who logged in. */
 export interface LoginUser {
   /** The id. */
@@ -472,6 +1261,9 @@ export interface NewEvent {
 
 /** Why a position could not be gone on from. */
 export type NotRecovered = "trimmed" | "epoch" | "future";
+
+/** An operation on a repository. */
+export type OperationId = string;
 
 /** How a tool or a subagent ended. */
 export type Outcome = "success" | "error" | "blocked";
@@ -701,6 +1493,8 @@ export interface ProjectShown {
 
 /** The state of a project: the fold of its channel. Its JSON is the snapshot. */
 export interface ProjectState {
+  /** How its repository is, and what is done with it now. */
+  git: GitState;
   /** Its members and what they are. */
   members: Record<string, Membership>;
   /** Its name. */
@@ -715,6 +1509,8 @@ export interface ProjectState {
   runs: Summary[];
   /** The board: its sessions, the one that changed last first, at most `BOARD_LIMIT`. */
   sessions: Summary[];
+  /** Its terminals on the board, in the same way. */
+  shells: Summary[];
 }
 
 /** What is answered when all is well. */
@@ -741,6 +1537,9 @@ export interface PublishArgument {
   type: EventType;
 }
 
+/** How a pull brings two lines together. */
+export type PullMode = "fast_forward" | "merge" | "rebase";
+
 /** A message that waits until the agent is free. */
 export interface Queued {
   /** The sender's key for it. */
@@ -760,6 +1559,12 @@ export interface Refused {
   /** That it is not. */
   ok: false;
 }
+
+/** Why not every change was told. */
+export type RescanReason = "overflow" | "too_many" | "limit" | "gone" | "untold";
+
+/** What to do with a merge or a rebase that is not finished. */
+export type Resume = "abort" | "continue";
 
 /** A role of a user. What each grants: docs/ACCESS.md. */
 export type Role = "admin" | "operator" | "viewer";
@@ -1429,6 +2234,247 @@ export interface SessionUserMessage {
   sessionId: SessionId;
 }
 
+/** Answer of a command that names a terminal and has nothing more to say. */
+export interface ShellCloseAnswer {
+  /** The terminal. */
+  terminalId: TerminalId;
+}
+
+/** Input of `shell.get` and `shell.close`. */
+export interface ShellCloseInput {
+  /** The terminal. */
+  terminalId: TerminalId;
+}
+
+/**
+ * `shell.error`, an end. Codes of the service: `spawn_failed`, `output_lost`, `start_lost`,
+ * `server_stopped`, `internal`.
+ */
+export interface ShellError {
+  /** Why, for programs. */
+  code?: string;
+  /** Why, for people. */
+  message?: string;
+  /** The terminal. */
+  terminalId: TerminalId;
+}
+
+/** `shell.exit`, an end: the program is gone, and everything that ran in the terminal with it. */
+export interface ShellExit {
+  /** The exit code; none when a signal ended the program. */
+  code?: number | null;
+  /** Why. */
+  reason?: Cause;
+  /** The number of the signal that ended it, if one did. */
+  signal?: number | null;
+  /** The terminal. */
+  terminalId: TerminalId;
+}
+
+export type ShellGetAnswer = ShellState;
+
+/** Input of `shell.get` and `shell.close`. */
+export interface ShellGetInput {
+  /** The terminal. */
+  terminalId: TerminalId;
+}
+
+/** Answer of `shell.input`. */
+export interface ShellInputAnswer {
+  /** Its number, if it had one. */
+  inputSeq?: number | null;
+  /** Whether it was there before and nothing happened now. */
+  repeated: boolean;
+  /** The terminal. */
+  terminalId: TerminalId;
+}
+
+/** Input of `shell.input`. */
+export interface ShellInputInput {
+  /** What is typed, at most 64 KiB. Nothing is added to it: Enter is `\r`, an interrupt `\u0003`. */
+  data: string;
+  /** How `data` is written. */
+  encoding?: Encoding;
+  /** 1, 2, 3 … of one user and `writer`: a repeat is ignored, a hole refused. */
+  inputSeq?: number | null;
+  /** The terminal. */
+  terminalId: TerminalId;
+  /** Who counts, for a user who types at several places: a new name for whoever begins at 1. */
+  writer?: string | null;
+}
+
+/** Answer of `shell.list`. */
+export interface ShellListAnswer {
+  /** For the next page; absent on the last one. */
+  cursor?: TerminalId | null;
+  /** The terminals, newest first; there may be fewer than asked for and a cursor all the same. */
+  shells: ListedShell[];
+}
+
+/** Input of `shell.list`. */
+export interface ShellListInput {
+  /** The `cursor` of the page before. */
+  cursor?: TerminalId | null;
+  /** At most so many: 1 to 200, 50 by default. */
+  limit?: number | null;
+  /** Only those of this project. */
+  projectId?: ProjectId | null;
+  /** Only those that are so. */
+  status?: Status2 | null;
+}
+
+/** Answer of `shell.open`. */
+export interface ShellOpenAnswer {
+  /** Where it is told. */
+  channel: Channel;
+  /** The terminal. */
+  id: TerminalId;
+  /** The same, by the name that events have for it. */
+  terminalId: TerminalId;
+}
+
+/** Input of `shell.open`. */
+export interface ShellOpenInput {
+  /** How many columns: 1 to 500, 80 by default. */
+  cols?: number;
+  /** A program and its arguments; the configured shell by default. */
+  command?: string[] | null;
+  /**
+   * Its directory, relative to the project's root or absolute, and inside it once symbolic links are
+   * followed; the root by default.
+   */
+  cwd?: string | null;
+  /** Variables beside those that every program gets; none may be called `TIDINGS_*`. */
+  env?: Record<string, string>;
+  /** Where it runs. */
+  projectId: ProjectId;
+  /** How many rows: 1 to 200, 24 by default. */
+  rows?: number;
+}
+
+/** `shell.opened`: the first event of a terminal. */
+export interface ShellOpened {
+  /** How many columns it has. */
+  cols: number;
+  /** The command line that was asked for, redacted, the first 4 KiB of it; none for the configured shell. */
+  command?: string[] | null;
+  /** Its directory, relative to the project's root; none for the root itself. */
+  cwd?: string | null;
+  /** Whether this server runs the program itself, and so tells its end when the server died. */
+  hosted?: boolean;
+  /** The project that it runs in. */
+  projectId?: ProjectId | null;
+  /** How many rows it has. */
+  rows: number;
+  /** The terminal. */
+  terminalId: TerminalId;
+  /** What people call it, until the program gives its window a title: the program's name. */
+  title?: string | null;
+}
+
+/** `shell.output`: what the program wrote, at most 32 KiB, cut between characters. */
+export interface ShellOutput {
+  /**
+   * Text and control sequences, for a terminal emulator. They are not redacted: a sequence with a
+   * hole in it would draw something else. Bytes that are no UTF-8 are replaced by U+FFFD.
+   */
+  data: string;
+  /** How many bytes of output came before it. */
+  offset?: number | null;
+  /** The terminal. */
+  terminalId: TerminalId;
+}
+
+/** Answer of a command that names a terminal and has nothing more to say. */
+export interface ShellResizeAnswer {
+  /** The terminal. */
+  terminalId: TerminalId;
+}
+
+/** Input of `shell.resize`. */
+export interface ShellResizeInput {
+  /** How many columns: 1 to 500. */
+  cols: number;
+  /** How many rows: 1 to 200. */
+  rows: number;
+  /** The terminal. */
+  terminalId: TerminalId;
+}
+
+/** `shell.resized`: from here on the output is for this size. The last resize wins. */
+export interface ShellResized {
+  /** How many columns it has. */
+  cols: number;
+  /** How many rows it has. */
+  rows: number;
+  /** The terminal. */
+  terminalId: TerminalId;
+}
+
+/** The state of a terminal: the fold of its channel. Its JSON is the snapshot. */
+export interface ShellState {
+  /** How many bytes of output there are so far. */
+  bytes: number;
+  /** The exit code, once the program exited. */
+  code: number | null;
+  /** How many columns. */
+  cols: number;
+  /** The command line that was asked for. */
+  command: string[] | null;
+  /** Where the cursor is. */
+  cursor: Cursor;
+  /** Its directory, relative to the project's root. */
+  cwd: string | null;
+  /** When it ended. */
+  endedAt: Timestamp | null;
+  /** Why it failed, if it did. */
+  error: Failure2 | null;
+  /** Whether this server runs the program. */
+  hosted: boolean;
+  /** The program's name. */
+  name: string | null;
+  /** When it was opened. */
+  openedAt: Timestamp | null;
+  /** Who opened it. */
+  openedBy: UserId | null;
+  /** The project that it runs in. */
+  projectId: ProjectId | null;
+  /** Why it exited, once it did. */
+  reason: Cause | null;
+  /** How many rows. */
+  rows: number;
+  /** Text and control sequences that draw the screen and set cursor and modes. */
+  screen: string;
+  /** The newest lines that left the screen at its top, oldest first. */
+  scrollback: string[];
+  /** The signal that ended it, if one did. */
+  signal: number | null;
+  /** How it is. */
+  status: Status2;
+  /** The terminal; none before its first event. */
+  terminalId: TerminalId | null;
+  /** What people call it: the title that the program gave its window, else `ShellState::name`. */
+  title: string | null;
+  /** When its newest message was published. */
+  updatedAt: Timestamp | null;
+  /** Whether the screen's first line goes on the last of these. */
+  wrapped?: boolean;
+}
+
+/** A thing of a project as its board shows it, such as a session. Made by the handler of the thing. */
+export interface ShellSummary {
+  /** The channel with the whole of it. */
+  channel: Channel;
+  /** The thing's id. */
+  id: string;
+  /** How it is, in its domain's words. */
+  status: string;
+  /** What people call it. */
+  title?: string | null;
+  /** When it changed. */
+  updatedAt: Timestamp;
+}
+
 /** A position to go on from. A seq above 0 needs its epoch. */
 export interface Since {
   /** The numbering that `seq` is of. */
@@ -1459,8 +2505,14 @@ export interface Spoken {
   seq: number;
 }
 
+/** What to do with the stash. */
+export type StashAction = "push" | "pop" | "apply" | "drop";
+
 /** How a session is. */
 export type Status = "starting" | "running" | "completed" | "error" | "cancelled";
+
+/** How a terminal is. */
+export type Status2 = "opening" | "running" | "exited" | "error";
 
 /** What kind of step it is. */
 export type StepKind = "command" | "session" | "approval";
@@ -1609,6 +2661,9 @@ export interface Summary {
   /** When it changed. */
   updatedAt: Timestamp;
 }
+
+/** A terminal. Ids sort by the time of their start. */
+export type TerminalId = string;
 
 /** An instant in UTC: RFC 3339 with milliseconds. */
 export type Timestamp = string;
@@ -2085,6 +3140,24 @@ export interface WorkflowValidateInput {
 
 /** The messages of channels, by their types. */
 export interface Messages {
+  /** Files of a watched project changed. */
+  "fs.changed": Durable<"fs.changed", FsChanged>;
+  /** Not every change was told: look anew. */
+  "fs.rescan": Durable<"fs.rescan", FsRescan>;
+  /** An operation on the repository started. */
+  "git.operation.started": Durable<"git.operation.started", GitOperationStarted>;
+  /** How far an operation is; at most about one a second. */
+  "git.operation.progress": Durable<"git.operation.progress", GitOperationProgress>;
+  /** An operation did what was asked. */
+  "git.operation.completed": Durable<"git.operation.completed", GitOperationCompleted>;
+  /** An operation failed; the code and the message say what to do. */
+  "git.operation.failed": Durable<"git.operation.failed", GitOperationFailed>;
+  /** Somebody cancelled an operation, and it ended. */
+  "git.operation.cancelled": Durable<"git.operation.cancelled", GitOperationCancelled>;
+  /** What is changed in the working tree is different. */
+  "git.status.changed": Durable<"git.status.changed", GitStatusChanged>;
+  /** Another commit or branch is checked out. */
+  "git.head.changed": Durable<"git.head.changed", GitHeadChanged>;
   /** A directory became a project. */
   "project.registered": Durable<"project.registered", ProjectRegistered>;
   /** Somebody became a member, or another kind of member. */
@@ -2095,6 +3168,8 @@ export interface Messages {
   "project.removed": Durable<"project.removed", ProjectRemoved>;
   /** How a session of the project is: a copy of its starts and ends, for the project's board. */
   "session.summary": Durable<"session.summary", SessionSummary>;
+  /** How a terminal of the project is: a copy of its start and its end, for the project's board. */
+  "shell.summary": Durable<"shell.summary", ShellSummary>;
   /** How a run of a workflow of the project is: a copy whenever its status changes, for the project's board. */
   "workflow.run.summary": Durable<"workflow.run.summary", WorkflowRunSummary>;
   /** A session started. */
@@ -2147,6 +3222,16 @@ export interface Messages {
   "session.turn_completed": Durable<"session.turn_completed", SessionTurnCompleted>;
   /** Something that the adapter does not know. */
   "session.raw": Durable<"session.raw", SessionRaw>;
+  /** A terminal was opened. */
+  "shell.opened": Durable<"shell.opened", ShellOpened>;
+  /** The program wrote to its terminal. */
+  "shell.output": Durable<"shell.output", ShellOutput>;
+  /** The terminal has another size, and the program knows. */
+  "shell.resized": Durable<"shell.resized", ShellResized>;
+  /** The program exited, by itself or because it was told to. */
+  "shell.exit": Durable<"shell.exit", ShellExit>;
+  /** The terminal ended by a failure or a stop of the server. */
+  "shell.error": Durable<"shell.error", ShellError>;
   /** Something waits for this person. A copy, made by the handler of that which waits. */
   "user.attention_requested": Durable<"user.attention_requested", UserAttentionRequested>;
   /** It waits no more: somebody answered, or it was withdrawn. A copy, as the request. */
@@ -2206,11 +3291,21 @@ export interface Notices {
 }
 
 const KNOWN: ReadonlySet<string> = new Set<keyof Messages | keyof Notices>([
+  "fs.changed",
+  "fs.rescan",
+  "git.operation.started",
+  "git.operation.progress",
+  "git.operation.completed",
+  "git.operation.failed",
+  "git.operation.cancelled",
+  "git.status.changed",
+  "git.head.changed",
   "project.registered",
   "project.member_set",
   "project.member_removed",
   "project.removed",
   "session.summary",
+  "shell.summary",
   "workflow.run.summary",
   "session.started",
   "session.stream_output",
@@ -2237,6 +3332,11 @@ const KNOWN: ReadonlySet<string> = new Set<keyof Messages | keyof Notices>([
   "session.usage",
   "session.turn_completed",
   "session.raw",
+  "shell.opened",
+  "shell.output",
+  "shell.resized",
+  "shell.exit",
+  "shell.error",
   "user.attention_requested",
   "user.attention_resolved",
   "user.notice",
@@ -2269,13 +3369,18 @@ const KNOWN: ReadonlySet<string> = new Set<keyof Messages | keyof Notices>([
 export interface Channels {
   "project:{projectId}": {
     name: `project:${string}`;
-    message: Messages["project.registered" | "project.member_set" | "project.member_removed" | "project.removed" | "session.summary" | "workflow.run.summary"];
+    message: Messages["fs.changed" | "fs.rescan" | "git.operation.started" | "git.operation.progress" | "git.operation.completed" | "git.operation.failed" | "git.operation.cancelled" | "git.status.changed" | "git.head.changed" | "project.registered" | "project.member_set" | "project.member_removed" | "project.removed" | "session.summary" | "shell.summary" | "workflow.run.summary"];
     snapshot: ProjectState;
   };
   "session:{sessionId}": {
     name: `session:${string}`;
     message: Messages["session.started" | "session.stream_output" | "session.user_message" | "session.message_queued" | "session.message_dequeued" | "session.paused" | "session.resumed" | "session.heartbeat" | "session.completed" | "session.error" | "session.cancelled" | "session.agent_started" | "session.text_delta" | "session.thinking_delta" | "session.message" | "session.tool_started" | "session.tool_completed" | "session.subagent_started" | "session.subagent_completed" | "session.permission_requested" | "session.permission_resolved" | "session.progress" | "session.usage" | "session.turn_completed" | "session.raw"];
     snapshot: SessionState;
+  };
+  "shell:terminal:{terminalId}": {
+    name: `shell:terminal:${string}`;
+    message: Messages["shell.opened" | "shell.output" | "shell.resized" | "shell.exit" | "shell.error"];
+    snapshot: ShellState;
   };
   "user:{userId}": {
     name: `user:${string}`;
@@ -2291,6 +3396,52 @@ export interface Channels {
 
 /** The commands: the input and the answer of each. */
 export interface Commands {
+  /** Reads a file of a project, or a part of it. */
+  "fs.read": { input: FsReadInput; answer: FsReadAnswer };
+  /** Lists a folder of a project. */
+  "fs.list": { input: FsListInput; answer: FsListAnswer };
+  /** Tells changes of a project's files and repository for as long as somebody subscribes to it. */
+  "fs.watch": { input: FsWatchInput; answer: FsWatchAnswer };
+  /** How the repository is, and what is changed in it. */
+  "git.status": { input: GitStatusInput; answer: GitStatusAnswer };
+  /** What differs, as numbers and as a patch. */
+  "git.diff": { input: GitDiffInput; answer: GitDiffAnswer };
+  /** Commits, newest first. */
+  "git.log": { input: GitLogInput; answer: GitLogAnswer };
+  /** A commit, and what it changed. */
+  "git.show": { input: GitShowInput; answer: GitShowAnswer };
+  /** Branches, local and remote. */
+  "git.branches": { input: GitBranchesInput; answer: GitBranchesAnswer };
+  /** The working trees of the repository. */
+  "git.worktrees": { input: GitWorktreesInput; answer: GitWorktreesAnswer };
+  /** Stages paths. */
+  "git.add": { input: GitAddInput; answer: GitAddAnswer };
+  /** Takes paths out of what is staged. */
+  "git.unstage": { input: GitUnstageInput; answer: GitUnstageAnswer };
+  /** Commits what is staged. */
+  "git.commit": { input: GitCommitInput; answer: GitCommitAnswer };
+  /** Checks a branch out, or makes one. */
+  "git.checkout": { input: GitCheckoutInput; answer: GitCheckoutAnswer };
+  /** Puts changes aside, or brings them back. */
+  "git.stash": { input: GitStashInput; answer: GitStashAnswer };
+  /** Makes a further working tree, in .worktrees. */
+  "git.worktree_add": { input: GitWorktreeAddInput; answer: GitWorktreeAddAnswer };
+  /** Removes a working tree. */
+  "git.worktree_remove": { input: GitWorktreeRemoveInput; answer: GitWorktreeRemoveAnswer };
+  /** Fills the empty directory of a project from a remote. */
+  "git.clone": { input: GitCloneInput; answer: GitCloneAnswer };
+  /** Brings a remote's commits. */
+  "git.fetch": { input: GitFetchInput; answer: GitFetchAnswer };
+  /** Fetches, and brings the branch up to date. */
+  "git.pull": { input: GitPullInput; answer: GitPullAnswer };
+  /** Gives a remote the commits of a branch. */
+  "git.push": { input: GitPushInput; answer: GitPushAnswer };
+  /** Merges, or goes on with a merge, or takes it back. */
+  "git.merge": { input: GitMergeInput; answer: GitMergeAnswer };
+  /** Rebases, or goes on with a rebase, or takes it back. */
+  "git.rebase": { input: GitRebaseInput; answer: GitRebaseAnswer };
+  /** Ends an operation that runs. */
+  "git.cancel": { input: GitCancelInput; answer: GitCancelAnswer };
   /** Makes a project of an existing directory. */
   "project.register": { input: ProjectRegisterInput; answer: ProjectRegisterAnswer };
   /** Lists the projects that the caller may see, newest first. */
@@ -2325,6 +3476,18 @@ export interface Commands {
   "session.get": { input: SessionGetInput; answer: SessionGetAnswer };
   /** What the program printed, as plain text: the newest 8 MiB that are kept. */
   "session.output": { input: SessionOutputInput; answer: string };
+  /** Opens a terminal in a project: its shell, or a program. */
+  "shell.open": { input: ShellOpenInput; answer: ShellOpenAnswer };
+  /** Types into the terminal. Numbered inputs are taken once, in their order. */
+  "shell.input": { input: ShellInputInput; answer: ShellInputAnswer };
+  /** Makes the terminal another size. The last one wins. */
+  "shell.resize": { input: ShellResizeInput; answer: ShellResizeAnswer };
+  /** Closes the terminal: its program hangs up, and after a grace is killed, with all that it started in it. */
+  "shell.close": { input: ShellCloseInput; answer: ShellCloseAnswer };
+  /** Lists the terminals that the caller may see, newest first. */
+  "shell.list": { input: ShellListInput; answer: ShellListAnswer };
+  /** The state of a terminal with its screen, as its channel's snapshot has it. */
+  "shell.get": { input: ShellGetInput; answer: ShellGetAnswer };
   /** Starts a run of a workflow in a project. One with commands needs the right to execute, too. */
   "workflow.run.start": { input: WorkflowRunStartInput; answer: WorkflowRunStartAnswer };
   /** Ends the steps of a run: TERM, and after a grace KILL. The run ends once they are gone. */

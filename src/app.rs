@@ -20,7 +20,7 @@ use tidings_core::{
 };
 use tidings_engine::{
     bus::Bus,
-    gate::{Gate, GateCalls, GateParts, Rejudge},
+    gate::{Gate, GateParts, Rejudge},
     hub::{Hub, HubConfig},
     log::{Durability, LogConfig, OpenError, SqliteLog},
     registry::{Registry, RegistryError},
@@ -28,12 +28,7 @@ use tidings_engine::{
     states::StateStore,
 };
 use tidings_handlers::{NAMESPACES, PROJECTED, Services};
-use tidings_services::{
-    programs::Programs,
-    project::Projects,
-    session::{SessionPorts, Sessions},
-    workflow::{RunPorts, Runs},
-};
+use tidings_services::programs::Programs;
 use tidings_transports::{
     http::{self, HttpState, Readiness, SetupError},
     socketio::{SocketIoConfigured, SocketIoParts, SocketIoTransport},
@@ -42,7 +37,7 @@ use tidings_transports::{
 use crate::{
     catalogue,
     config::{self, Config, ConfigError},
-    known_users::KnownUsers,
+    services::{self, Ports},
     telemetry::Render,
 };
 
@@ -87,10 +82,8 @@ pub(crate) struct App {
     pub(crate) socketio: Arc<SocketIoTransport>,
     /// What `/health/ready` says.
     pub(crate) readiness: Arc<Readiness>,
-    /// The sessions.
-    pub(crate) sessions: Arc<Sessions>,
-    /// The workflows.
-    pub(crate) runs: Arc<Runs>,
+    /// The services.
+    pub(crate) services: Services,
     /// The log.
     pub(crate) log: Arc<SqliteLog>,
     /// Users and tokens.
@@ -122,9 +115,9 @@ impl App {
         let hub = Hub::new(hub_config, log.clone(), states.clone(), clock.clone(), tasks.clone());
         log.attach(Arc::new(EngineSink { hub: hub.clone(), bus: bus.clone(), states: states.clone() }));
 
+        let ports = Ports::new(&registry, &hub, (&bus, &states), &clock, &tasks);
         let programs = Programs::new(config.programs(config::variables()))?;
-        let ports = Ports::new(&bus, &states, &clock, &tasks);
-        let services = services(config, &programs, &ports)?;
+        let services = services::make(config, &programs, &ports)?;
         registry.bind(handlers(config, &services)?)?;
         check_registry(&registry)?;
         let documents = catalogue::documents(&registry);
@@ -139,7 +132,8 @@ impl App {
         });
         ports.calls.bind(&gate);
         ports.users.bind(&auth);
-        recover(&programs, &services).await?;
+        programs.recover().await?;
+        services::recover(&services).await?;
         end_revoked(&auth, &hub);
         let rejudge = Arc::new(Rejudge { gate: gate.clone(), hub: hub.clone() });
         let rights = RIGHTS.iter().filter_map(|pattern| pattern.parse().ok());
@@ -171,18 +165,7 @@ impl App {
             None => socketio.router(),
         };
         let router = http::router(state)?.merge(live);
-        Ok(Self {
-            router,
-            gate,
-            hub,
-            socketio,
-            readiness,
-            sessions: services.sessions,
-            runs: services.runs,
-            log,
-            auth,
-            _listening: listening,
-        })
+        Ok(Self { router, gate, hub, socketio, readiness, services, log, auth, _listening: listening })
     }
 }
 
@@ -201,9 +184,11 @@ pub(crate) fn catalogue(
     let registry = Arc::new(Registry::default());
     let log = open_log(&config, &registry, clock.clone())?;
     let states = StateStore::new(registry.clone(), log.clone(), &**tasks);
-    let bus = Arc::new(Bus::new(registry.clone(), log, tasks.clone(), false));
+    let bus = Arc::new(Bus::new(registry.clone(), log.clone(), tasks.clone(), false));
+    let hub = Hub::new(HubConfig::default(), log, states.clone(), clock.clone(), tasks.clone());
     let programs = Programs::new(config.programs(Vec::new()))?;
-    let services = services(&config, &programs, &Ports::new(&bus, &states, clock, tasks))?;
+    let ports = Ports::new(&registry, &hub, (&bus, &states), clock, tasks);
+    let services = services::make(&config, &programs, &ports)?;
     registry.bind(handlers(&config, &services)?)?;
     Ok(catalogue::of(&registry))
 }
@@ -224,48 +209,6 @@ fn open_log(config: &Config, registry: &Arc<Registry>, clock: Arc<dyn Clock>) ->
         ..LogConfig::new(&config.data_dir)
     };
     Ok(SqliteLog::open(log, clock)?)
-}
-
-/// What services are made of.
-struct Ports {
-    bus: Arc<Bus>,
-    states: Arc<StateStore>,
-    calls: Arc<GateCalls>,
-    users: Arc<KnownUsers>,
-    clock: Arc<dyn Clock>,
-    tasks: Arc<dyn Tasks>,
-}
-
-impl Ports {
-    fn new(bus: &Arc<Bus>, states: &Arc<StateStore>, clock: &Arc<dyn Clock>, tasks: &Arc<dyn Tasks>) -> Self {
-        let (calls, users) = (Arc::default(), Arc::default());
-        Self { bus: bus.clone(), states: states.clone(), calls, users, clock: clock.clone(), tasks: tasks.clone() }
-    }
-}
-
-fn services(config: &Config, programs: &Arc<Programs>, ports: &Ports) -> Result<Services, StartError> {
-    let Ports { bus, states, calls, users, clock, tasks } = ports;
-    let projects = Projects::new(bus.clone(), states.clone(), &config.data_dir);
-    let ports = SessionPorts { bus: bus.clone(), states: states.clone(), clock: clock.clone(), tasks: tasks.clone() };
-    let sessions = Sessions::new(ports, programs.clone(), config.sessions(config.redaction()?))?;
-    let ports = RunPorts {
-        bus: bus.clone(),
-        states: states.clone(),
-        calls: calls.clone(),
-        users: users.clone(),
-        clock: clock.clone(),
-        tasks: tasks.clone(),
-    };
-    let runs = Runs::new(ports, programs.clone(), config.workflows(config.redaction()?));
-    Ok(Services { projects, sessions, runs })
-}
-
-/// What a former life left open is ended, or goes on. Runs come last: they follow their sessions.
-async fn recover(programs: &Programs, services: &Services) -> Result<(), StartError> {
-    programs.recover().await?;
-    services.projects.recover().await?;
-    services.sessions.recover().await?;
-    Ok(services.runs.recover().await?)
 }
 
 /// The handlers of the server, and those that the configuration declares.

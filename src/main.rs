@@ -15,6 +15,7 @@ mod known_users;
 mod listen;
 mod runtime;
 mod serve;
+mod services;
 mod telemetry;
 
 use std::process::ExitCode;

@@ -28,6 +28,7 @@ use crate::{
     config::Config,
     listen::{self, Bounds},
     runtime::{ServerTasks, SystemClock},
+    services,
     telemetry::{self, Render},
 };
 
@@ -135,8 +136,7 @@ impl Server {
             let reconnect_after_ms = returning(drain, number, connections.len());
             connection.notify(&Notice::Draining { reconnect_after_ms });
         }
-        // Steps that follow a session hear of its end.
-        tokio::join!(self.app.runs.stop(), self.app.sessions.stop());
+        services::stop(&self.app.services).await;
         let left = drain.saturating_sub(self.clock.monotonic().saturating_sub(started));
         let ending = Ending::temporary(Code::Draining, "the server is stopping");
         self.app.socketio.close_all(left, &ending).await;

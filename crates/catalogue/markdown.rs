@@ -65,7 +65,7 @@ fn event(vocabulary: &Vocabulary, told: &Told) -> String {
         Source::Service => "a service",
         Source::Anyone => "anyone",
     };
-    let copy = if row.namespace.is_some() { " It is a copy." } else { "" };
+    let copy = if row.namespace.is_some() && row.source == Source::Server { " It is a copy." } else { "" };
     let mut text =
         format!("\n### {}\n\n{} **{durability}**, said by **{source}**.{copy}\n", row.event_type, line(row.doc));
     text += &fields(vocabulary.definition(&told.data));

@@ -91,8 +91,8 @@ fn catalogue() -> Catalogue {
             routes: ROUTES,
             requests: REQUESTS,
             notices: Notice::json_schema,
-            problem: |generator| generator.subschema_for::<Error>(),
-            refused: |generator| generator.subschema_for::<Error>(),
+            problem: Error::json_schema,
+            refused: Error::json_schema,
         },
     }
 }

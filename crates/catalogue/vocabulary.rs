@@ -208,8 +208,10 @@ impl Vocabulary {
         let wire = catalogue.wire;
         sides.outgoing.subschema_for::<Message>();
         sides.outgoing.subschema_for::<Error>();
-        (wire.problem)(&mut sides.outgoing);
-        (wire.refused)(&mut sides.outgoing);
+        for (name, shape) in [("Problem", wire.problem), ("Refused", wire.refused)] {
+            let schema = shape(&mut sides.outgoing);
+            sides.put(name.to_owned(), schema);
+        }
         let mut kinds = Vec::new();
         for channel in catalogue.domains.iter().flat_map(|domain| &domain.channels) {
             let snapshot = channel.projection.as_ref().map(|it| it.schema(&mut sides.outgoing).to_value());

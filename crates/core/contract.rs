@@ -86,7 +86,8 @@ pub struct EventRow {
     pub durable: bool,
     /// Who says it.
     pub source: Source,
-    /// The namespace of the channel that it comes in, if that is not its domain's: it is a copy.
+    /// The namespace of the channel that it comes in, if that is not its domain's: of a copy, and of a domain
+    /// that has no channels of its own.
     pub namespace: Option<&'static str>,
     /// What it tells.
     pub doc: &'static str,
@@ -126,7 +127,7 @@ impl fmt::Debug for EventRow {
 ///
 /// A row is its documentation, its constant, its event type, `durable` or `ephemeral`, the Rust type of
 /// its data and an example. `from anyone` or `from server` says who may say it, if that is not a service:
-/// see [`Source`](crate::contract::Source). `in "project"` says that it is a copy in channels of that namespace.
+/// see [`Source`](crate::contract::Source). `in "project"` says that it comes in channels of that namespace.
 ///
 /// ```
 /// # use serde::{Deserialize, Serialize};

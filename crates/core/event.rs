@@ -70,6 +70,11 @@ impl Payload {
         self.typed = Some(value.clone());
         Ok(value)
     }
+
+    /// Lets the typed value go, where nobody will ask for it any more: it is memory beside the JSON's.
+    pub fn forget(&mut self) {
+        self.typed = None;
+    }
 }
 
 impl fmt::Debug for Payload {

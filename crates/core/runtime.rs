@@ -1,4 +1,4 @@
-//! What the house needs of its surroundings: time, tasks, memberships.
+//! What the house needs of its surroundings: time, tasks, memberships, viewers.
 //!
 //! Guarantees: only the root's implementations read the system's clock or spawn; tests hand in their own.
 //! It is not a runtime: the traits name none.
@@ -25,6 +25,12 @@ pub trait Tasks: Send + Sync + fmt::Debug + 'static {
 
     /// Resolves when the server is stopping: long tasks end themselves then.
     fn stopping(&self) -> BoxFuture<'static, ()>;
+}
+
+/// Who follows what live.
+pub trait Audience: Send + Sync + 'static {
+    /// How many connections are subscribed to a thing of a domain now.
+    fn watching(&self, domain: &'static str, id: &str) -> usize;
 }
 
 /// Who is a member of which project.

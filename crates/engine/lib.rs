@@ -6,6 +6,7 @@
 //! Guarantees: the invariants of docs/ARCHITECTURE.md that concern order, durability and bounds.
 //! It knows no domain by name and no transport.
 
+pub mod audience;
 pub mod bus;
 pub mod gate;
 #[cfg(test)]

@@ -151,7 +151,7 @@ impl Tables {
 
 impl Registry {
     /// Where an event goes, by its domain's handler. Data of a known type is read and checked first, and
-    /// stays beside its JSON: whoever meets the event later does not read it again.
+    /// stays beside its JSON where a state is folded of it: nobody reads it again.
     ///
     /// # Errors
     /// `invalid_data` with the fields for data that is not of its type; `invalid_event` when nobody
@@ -176,6 +176,10 @@ impl Registry {
         self.owner(&route.home)?;
         for copy in &route.copies {
             self.owner(&copy.channel)?;
+        }
+        if self.projection(&route.home).is_none() {
+            // No state will be folded of it: what was read has served.
+            event.payload.forget();
         }
         Ok(route)
     }

@@ -5,9 +5,13 @@
 //! Guarantees: a service emits facts and takes calls; it names no channel, knows no socket and no
 //! other service.
 
+pub mod fs;
+pub mod git;
 pub mod programs;
 pub mod project;
 pub mod redaction;
 pub mod session;
+pub mod shell;
+mod telling;
 pub mod user;
 pub mod workflow;

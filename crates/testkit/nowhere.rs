@@ -10,7 +10,7 @@ use tidings_core::{
     Error, Message, Pattern, Result, Timestamp,
     bus::{EventBus, Listener, Listening, Slot},
     projection::{ListStates, States, View},
-    runtime::{Clock, Tasks},
+    runtime::{Audience, Clock, Tasks},
 };
 
 /// The bus, the states, the clock and the tasks of a service that is never called.
@@ -53,6 +53,12 @@ impl Clock for Nowhere {
     }
     fn monotonic(&self) -> Duration {
         Duration::ZERO
+    }
+}
+
+impl Audience for Nowhere {
+    fn watching(&self, _domain: &'static str, _id: &str) -> usize {
+        0
     }
 }
 

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../crates/services/session/decode.rs"]
+#[path = "../../crates/services/programs/decode.rs"]
 mod decode;
 
 fuzz_target!(|data: &[u8]| {

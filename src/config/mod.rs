@@ -23,6 +23,7 @@ mod schema;
 mod sections;
 #[cfg(test)]
 mod tests;
+mod work;
 
 use std::{
     collections::BTreeMap,
@@ -39,7 +40,8 @@ pub(crate) use environment::variables;
 pub(crate) use problem::{ConfigError, Origin, Problem};
 pub(crate) use quantity::Span;
 pub(crate) use schema::markdown;
-pub(crate) use sections::{Agent, Durability, Format, Key as AuthKey, LogOutput, Retention, Sections};
+pub(crate) use sections::{Durability, Format, Key as AuthKey, LogOutput, Retention, Sections};
+pub(crate) use work::Agent;
 
 /// The file that is read where none is named.
 pub(crate) const DEFAULT_FILE: &str = "tidings.toml";

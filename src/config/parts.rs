@@ -9,9 +9,12 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use tidings_auth::{AuthConfig, BelievedClaims, KeyAlgorithm, LoginLimits, PublicKeyConfig};
 use tidings_core::{handler, identity::Secret};
 use tidings_services::{
+    fs::FsConfig,
+    git::GitConfig,
     programs::{Environment, ProgramsConfig},
     redaction::{Redaction, RedactionConfig},
     session::{AdapterKind, AgentConfig, Limits, SessionConfig, Stdin},
+    shell::ShellConfig,
     workflow::{self, WorkflowConfig},
 };
 use tidings_transports::http::HttpConfig;
@@ -145,6 +148,48 @@ impl Config {
             },
             heartbeat_ms: run.heartbeat_ms,
             linger_ms: run.linger_ms,
+            redaction,
+        }
+    }
+
+    /// The configuration of files.
+    #[must_use]
+    pub(crate) fn files(&self) -> FsConfig {
+        let fs = &self.fs;
+        FsConfig {
+            max_read_bytes: fs.max_read_bytes.as_usize(),
+            max_entries: fs.max_entries,
+            max_watched: fs.max_watched,
+            max_directories: fs.max_directories,
+            linger: fs.linger.0,
+        }
+    }
+
+    /// The configuration of git.
+    #[must_use]
+    pub(crate) fn git(&self, redaction: Arc<Redaction>) -> GitConfig {
+        let git = &self.git;
+        GitConfig {
+            operation_timeout: git.operation_timeout.0,
+            read_timeout: git.read_timeout.0,
+            max_operations: git.max_operations,
+            max_patch_bytes: git.max_patch_bytes.as_usize(),
+            protocols: git.protocols.clone(),
+            repository_programs: git.repository_programs,
+            redaction,
+        }
+    }
+
+    /// The configuration of terminals.
+    #[must_use]
+    pub(crate) fn shells(&self, redaction: Arc<Redaction>) -> ShellConfig {
+        let shell = &self.shell;
+        ShellConfig {
+            command: shell.command.clone(),
+            per_user: shell.max_per_user,
+            per_project: shell.max_per_project,
+            total: shell.max_total,
+            idle_ms: shell.idle.as_ms(),
             redaction,
         }
     }

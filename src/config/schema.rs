@@ -66,6 +66,10 @@ fn is_filter(text: &str) -> bool {
     text.parse::<tracing_subscriber::filter::Targets>().is_ok() || tracing_subscriber::EnvFilter::try_new(text).is_ok()
 }
 
+fn is_protocol(text: &str) -> bool {
+    ["https", "http", "ssh", "git", "file"].contains(&text)
+}
+
 /// A secret that signs tokens: HMAC-SHA-256 is no stronger than its key.
 fn is_long(text: &str) -> bool {
     text.len() >= 32
@@ -267,6 +271,62 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Time(0, 365 * DAY),
         "How long an attempt may take whose step has no `timeout`; approvals wait. `0s`: without limit.",
     ),
+    key(
+        "fs.max_read_bytes",
+        Kind::Size(KIB, 16 * MIB),
+        "The most of a file that one answer of `fs.read` holds; the rest comes in further parts.",
+    ),
+    key("fs.max_entries", Kind::Whole(1, 10_000), "The most entries that one answer of `fs.list` holds."),
+    key(
+        "fs.max_watched",
+        Kind::Whole(0, 10_000),
+        "Projects that are watched at once. Each takes one of the system's inotify instances.",
+    ),
+    key(
+        "fs.max_directories",
+        Kind::Whole(1, 1_000_000),
+        "Directories of a project that are watched, without those that `.gitignore` leaves out; of more, `fs.rescan` is told.",
+    ),
+    key(
+        "fs.linger",
+        Kind::Time(0, DAY),
+        "How long a project stays watched after the last subscriber of its channel has gone.",
+    ),
+    key(
+        "git.operation_timeout",
+        Kind::Time(0, 30 * DAY),
+        "How long an operation such as a clone may take. `0s`: without limit.",
+    ),
+    key("git.read_timeout", Kind::Time(1, 3600), "How long a command that only reads, such as `git.status`, may take."),
+    key("git.max_operations", Kind::Whole(1, 10_000), "Operations that run at once, of all projects."),
+    key(
+        "git.max_patch_bytes",
+        Kind::Size(KIB, 16 * MIB),
+        "The longest patch in an answer; what is longer is cut, and said to be.",
+    ),
+    key(
+        "git.protocols",
+        list(1, "one of https, http, ssh, git, file", is_protocol),
+        "How remotes may be reached. With `file`, whoever may command a project can clone what the user that programs run as can read, and a push runs the hooks of the repository that it goes to.",
+    ),
+    key(
+        "git.repository_programs",
+        Kind::Flag,
+        "Whether operations run what a repository itself names: its hooks, its filters, its merge drivers. Reading never does.",
+    ),
+    key(
+        "shell.command",
+        list(0, "a text", is_any),
+        "The program and arguments of a terminal that names none. Empty: `SHELL` of the programs' environment, else `/bin/sh`.",
+    ),
+    key(
+        "shell.idle",
+        Kind::Time(0, 365 * DAY),
+        "How long a terminal may be without a viewer and without input before it is ended. `0s`: for ever.",
+    ),
+    key("shell.max_per_user", Kind::Whole(0, 100_000), "Terminals of one user at once. 0: without limit."),
+    key("shell.max_per_project", Kind::Whole(0, 100_000), "Terminals of one project at once. 0: without limit."),
+    key("shell.max_total", Kind::Whole(0, 100_000), "Terminals at once. 0: without limit."),
     key(
         "redaction.enabled",
         Kind::Flag,

@@ -15,6 +15,7 @@ use tidings_core::identity::Secret;
 use super::{
     domains::DeclaredDomain,
     quantity::{Size, Span},
+    work::{Agent, Fs, Git, Run, Shell, Workflow},
 };
 
 /// Writes that a secret is set, and nothing of it.
@@ -24,10 +25,6 @@ fn hidden<S: Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok
         Some(_) => serializer.serialize_some("(hidden)"),
         None => serializer.serialize_none(),
     }
-}
-
-fn hidden_map<S: Serializer>(secrets: &BTreeMap<String, Secret>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(secrets.keys().map(|name| (name, "(hidden)")))
 }
 
 /// The sections. See the schema for what each key means.
@@ -56,6 +53,12 @@ pub(crate) struct Sections {
     pub agents: BTreeMap<String, Agent>,
     /// How programs are run.
     pub run: Run,
+    /// Files.
+    pub fs: Fs,
+    /// Git.
+    pub git: Git,
+    /// Terminals.
+    pub shell: Shell,
     /// Workflows.
     pub workflow: Workflow,
     /// What is taken out of programs' output.
@@ -80,6 +83,9 @@ impl Default for Sections {
             domains: Vec::new(),
             agents: BTreeMap::new(),
             run: Run::default(),
+            fs: Fs::default(),
+            git: Git::default(),
+            shell: Shell::default(),
             workflow: Workflow::default(),
             redaction: Redaction::default(),
             bus: Bus::default(),
@@ -278,127 +284,6 @@ impl Default for Http {
             body_limit_bytes: Size(1 << 20),
             metrics_public: true,
             trusted_proxies: Vec::new(),
-        }
-    }
-}
-
-/// `[agents.NAME]`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Agent {
-    /// How to speak with it.
-    #[serde(default = "Agent::lines")]
-    pub adapter: String,
-    /// The program and its arguments.
-    pub command: Vec<String>,
-    /// What becomes of its standard input after the prompt.
-    #[serde(default = "Agent::open")]
-    pub stdin: String,
-    /// The program and its arguments when an earlier conversation is to go on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resume: Option<Vec<String>>,
-}
-
-impl Agent {
-    fn lines() -> String {
-        "lines".to_owned()
-    }
-
-    fn open() -> String {
-        "open".to_owned()
-    }
-}
-
-/// `[run]`. Zero means without limit.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Run {
-    /// The system user that programs run as.
-    pub user: Option<String>,
-    /// Put before every command.
-    pub wrapper: Vec<String>,
-    /// Names that are passed on of the server's environment.
-    pub env: Vec<String>,
-    /// Further variables and their values, which may be secrets.
-    #[serde(serialize_with = "hidden_map")]
-    pub set: BTreeMap<String, Secret>,
-    /// From TERM to KILL.
-    pub grace_ms: u64,
-    /// Between heartbeats.
-    pub heartbeat_ms: u64,
-    /// Sessions of one user at once.
-    pub max_per_user: usize,
-    /// Sessions of one project at once.
-    pub max_per_project: usize,
-    /// Sessions at once.
-    pub max_total: usize,
-    /// How long a session may run.
-    pub max_time: Span,
-    /// How much a session may print.
-    pub max_output_bytes: Size,
-    /// How long a busy session may print nothing.
-    pub max_silence: Span,
-    /// How long an agent whose input is closed may stay after its answer.
-    pub linger_ms: u64,
-}
-
-impl Default for Run {
-    fn default() -> Self {
-        let env = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TERM", "TZ", "TMPDIR"];
-        Self {
-            user: None,
-            wrapper: Vec::new(),
-            env: env.map(str::to_owned).to_vec(),
-            set: BTreeMap::new(),
-            grace_ms: 5000,
-            heartbeat_ms: 5000,
-            max_per_user: 8,
-            max_per_project: 16,
-            max_total: 64,
-            max_time: Span::seconds(6 * 3600),
-            max_output_bytes: Size(1 << 30),
-            max_silence: Span::seconds(0),
-            linger_ms: 10_000,
-        }
-    }
-}
-
-/// `[workflow]`. Zero means without limit.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Workflow {
-    /// Runs of one user that are open at once.
-    pub max_per_user: usize,
-    /// Runs of one project that are open at once.
-    pub max_per_project: usize,
-    /// Runs that are open at once.
-    pub max_total: usize,
-    /// Steps of one run that work at once.
-    pub max_concurrency: usize,
-    /// Steps of all runs that work at once.
-    pub max_working_steps: usize,
-    /// Steps of a run.
-    pub max_steps: usize,
-    /// The length of a definition.
-    pub max_definition_bytes: Size,
-    /// How much an attempt of a step may print.
-    pub max_output_bytes: Size,
-    /// How long an attempt may take whose step does not say.
-    pub max_step_time: Span,
-}
-
-impl Default for Workflow {
-    fn default() -> Self {
-        Self {
-            max_per_user: 50,
-            max_per_project: 100,
-            max_total: 500,
-            max_concurrency: 16,
-            max_working_steps: 64,
-            max_steps: 1_000,
-            max_definition_bytes: Size(1 << 20),
-            max_output_bytes: Size(256 << 20),
-            max_step_time: Span::seconds(6 * 3600),
         }
     }
 }

@@ -160,4 +160,12 @@ export class Cable {
   mend() {
     this.#whole = true;
   }
+
+  /** What goes through now goes nowhere any more, and nobody is told. New connections pass. */
+  goDead() {
+    for (const end of this.#ends) {
+      end.unpipe();
+      end.resume();
+    }
+  }
 }

@@ -12,6 +12,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
+import { Cable } from "./client.js";
 import { Server, until } from "./server.js";
 
 const README = fileURLToPath(new URL("../../README.md", import.meta.url));
@@ -52,4 +53,31 @@ test("the README's watcher outlives a killed server and learns how its session e
   assert.equal(code, 0, "it comes back, learns of the end and leaves by itself");
   assert.match(seen, /\nerror server_stopped\n$/);
   for (const n of [1, 2]) assert.equal(seen.split(`tick ${n}\n`).length, 2, "once each");
+});
+
+test("the README's watcher misses nothing through cuts, a dead cable and a stop of its own", { timeout: 60_000 }, async (t) => {
+  const server = await Server.start({ config: "[socket]\nping_interval_ms = 1000\nping_timeout_ms = 1000\n" });
+  t.after(() => server.stop());
+  const [dir, cable] = [await folder(t), await Cable.to(t, server.port)];
+  const watcher = spawn("node", ["watch.mjs", server.password], { cwd: dir, env: { ...process.env, SERVER: cable.url } });
+  t.after(() => watcher.kill("SIGKILL"));
+  let seen = "";
+  watcher.stdout.on("data", (chunk) => { seen += chunk; });
+  const exit = once(watcher, "exit");
+  await until(() => seen.includes("tick 1\n"), "the first tick");
+  cable.cut();
+  cable.mend();
+  await until(() => seen.includes("tick 2\n"), "a tick after the cut");
+  cable.goDead();
+  await until(() => seen.includes("tick 3\n"), "a tick after the dead cable");
+  watcher.kill("SIGSTOP");
+  const token = await server.admin();
+  const { body } = await server.http("GET", "/api/sessions?limit=1", { token });
+  const output = async () => (await server.http("GET", `/api/sessions/${body.sessions[0].id}/output`, { token })).body;
+  await until(async () => (await output()).includes("tick 5\n"), "the program's last tick");
+  watcher.kill("SIGCONT");
+  const [code] = await exit;
+  assert.equal(code, 0, seen);
+  for (const n of [1, 2, 3, 4, 5]) assert.equal(seen.split(`tick ${n}\n`).length, 2, seen);
+  assert.match(seen, /\ncompleted 0\n$/);
 });

@@ -44,6 +44,11 @@ export class Server {
     return `http://127.0.0.1:${this.port}`;
   }
 
+  /** The process. */
+  get pid() {
+    return this.#child.pid;
+  }
+
   get #data() {
     return join(this.home, "data");
   }
@@ -79,6 +84,11 @@ export class Server {
       patience.abort();
       listening.catch(() => {});
     }
+  }
+
+  /** The id of its process. */
+  get pid() {
+    return this.#child.pid;
   }
 
   /** The newest lines that the server wrote. */

@@ -112,12 +112,13 @@ pub(crate) fn write_script(folder: &tempfile::TempDir, lines: &[&str]) -> PathBu
     path
 }
 
-const INIT: &str = r#"> {"type":"system","subtype":"init","session_id":"s","tools":[],"model":"m"}"#;
-const RESULT: &str = r#"> {"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}"#;
-const ASKED: &str = r#"expect {"type":"user"}"#;
+pub(crate) const INIT: &str = r#"> {"type":"system","subtype":"init","session_id":"s","tools":[],"model":"m"}"#;
+pub(crate) const RESULT: &str =
+    r#"> {"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}"#;
+pub(crate) const ASKED: &str = r#"expect {"type":"user"}"#;
 const TOOL: &str = r#"> {"type":"assistant","message":{"id":"m1","role":"assistant","content":[{"type":"tool_use","id":"t1","name":"Bash","input":{"command":"sleep 9"}}]},"session_id":"s"}"#;
-const PERMISSION: &str = r#"> {"type":"control_request","request_id":"r1","request":{"subtype":"can_use_tool","tool_name":"Bash","input":{"command":"ls"}}}"#;
-const PERMITTED: &str = r#"expect {"type":"control_response"}"#;
+pub(crate) const PERMISSION: &str = r#"> {"type":"control_request","request_id":"r1","request":{"subtype":"can_use_tool","tool_name":"Bash","input":{"command":"ls"}}}"#;
+pub(crate) const PERMITTED: &str = r#"expect {"type":"control_response"}"#;
 
 /// A room with an agent `a` that plays these lines as a Claude Code, and a session of it.
 async fn playing(config: &str, lines: &[&str]) -> (Room, String, tempfile::TempDir) {
@@ -273,4 +274,47 @@ async fn a_conversation_goes_on_in_a_new_session_by_the_agents_own_id() {
         "{}",
         refused.text()
     );
+}
+
+#[tokio::test]
+async fn no_secret_of_an_agent_is_in_anything_that_people_see() {
+    let key = "sk-abcdefghijklmnopqrstuvwxyz012345";
+    let lines = [
+        ASKED,
+        INIT,
+        r#"> {"type":"stream_event","event":{"type":"message_start","message":{"id":"m1","role":"assistant","content":[]}},"session_id":"s"}"#,
+        r#"> {"type":"stream_event","event":{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"the key is sk-abcdefghij"}},"session_id":"s"}"#,
+        r#"> {"type":"stream_event","event":{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"klmnopqrstuvwxyz012345 and\n"}},"session_id":"s"}"#,
+        PERMISSION,
+        PERMITTED,
+        r#"> {"type":"assistant","message":{"id":"m1","role":"assistant","content":[{"type":"text","text":"the key is KEY and\n"}]},"session_id":"s"}"#,
+        r#"> {"type":"assistant","message":{"id":"m2","role":"assistant","content":[{"type":"tool_use","id":"t1","name":"Bash","input":{"command":"curl -H 'x: KEY'"}}]},"session_id":"s"}"#,
+        r#"> {"type":"user","message":{"role":"user","content":[{"type":"tool_result","tool_use_id":"t1","content":"KEY"}]},"session_id":"s"}"#,
+        r#"> {"type":"unknown","inside":["KEY"],"session_id":"s"}"#,
+        "> no JSON: KEY",
+        "! error: KEY",
+        r#"> {"type":"result","subtype":"success","is_error":false,"result":"KEY","session_id":"s"}"#,
+        "exit 0",
+    ];
+    let lines = lines.map(|line| line.replace("KEY", key));
+    let (room, id, _folder) = playing("", &lines.each_ref().map(String::as_str)).await;
+    activity_is(&room, &id, "waiting").await;
+    let mut watcher = Watcher::connect(&room.server, &room.token).await;
+    watcher.done("subscribe", json!({"channel": format!("session:{id}"), "since": {"seq": 0}})).await;
+    let mut seen = watcher.until("the text so far", |it| it["type"] == "session.text_delta").await;
+    let allow = json!({"sessionId": id, "requestId": "r1", "decision": "allow_once"});
+    watcher.done("session.resolve_permission", allow).await;
+    seen.extend(watcher.until("the end", |it| it["type"] == "session.completed").await);
+    let state = room.state(&id).await;
+    let everything = json!([seen, state, history(&room, &id).await]).to_string() + &room.server.said();
+    for part in [key, "sk-abcdefghij", "klmnopqrstuvwxyz"] {
+        assert!(!everything.contains(part), "{part} in {everything}");
+    }
+    assert_eq!(state["conversation"]["turn"]["result"], "[redacted]");
+    let told =
+        ["session.message", "session.tool_started", "session.tool_completed", "session.raw", "session.turn_completed"];
+    for event_type in told {
+        let hidden = |it: &&Value| it["type"] == event_type && it["data"].to_string().contains("[redacted]");
+        assert!(seen.iter().any(|it| hidden(&it)), "{event_type} says that it hides something");
+    }
 }

@@ -213,7 +213,7 @@ async fn each_refusal_and_each_end_of_a_connection_is_counted_once_under_its_cod
     refused(json!({"token": admin, "protocol": 99})).await;
     let first = Watcher::connect(&server, &admin).await;
     first.refused("subscribe", json!("no channel")).await;
-    let short = server.token("ada", &["--role", "viewer", "--ttl", "2s"]);
+    let short = server.token("ada", &["--role", "viewer", "--ttl", "4s"]);
     let mut second = Watcher::connect(&server, &short).await;
     assert!(matches!(refused(json!({"token": admin})).await, ConnectError::Status(503)));
     assert_eq!(last_words(&mut second).await["code"], "token_expired");

@@ -15,6 +15,7 @@ mod generated;
 mod http;
 mod polling;
 mod recovery;
+mod repositories;
 mod running;
 mod server;
 mod sessions;

@@ -190,6 +190,78 @@ async fn ask_an_agent(tried: &mut Tried, project: &str) -> BTreeSet<String> {
     heard
 }
 
+/// Waits until the project's channel has an event of this type of an operation.
+async fn operation_ends(tried: &Tried, project: &str, operation: &Value, as_type: &str) {
+    let path = format!("/api/channels/project:{project}/events?after=0&limit=1000");
+    eventually(as_type, async || {
+        let events = tried.server.get(&path, &tried.token).await.json()["events"].clone();
+        let is_end = |event: &Value| event["type"] == as_type && event["data"]["operationId"] == *operation;
+        events.as_array().expect("events").iter().any(is_end)
+    })
+    .await;
+}
+
+/// A repository is asked everything that it can be asked, and files are read and watched. What a further
+/// project told, which was cloned from it.
+async fn ask_git(tried: &mut Tried, project: &str, root: &TempDir) -> BTreeSet<String> {
+    // A remote that takes the connection and never says a word.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("listens");
+    let url = format!("http://{}/never.git", silent.local_addr().expect("an address"));
+    let begun = tried.run("git.clone", json!({"projectId": project, "url": url})).await["operationId"].clone();
+    tried.run("git.cancel", json!({"projectId": project, "operationId": begun})).await;
+    operation_ends(tried, project, &begun, "git.operation.cancelled").await;
+
+    let git = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("git");
+        command.current_dir(root.path()).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").args(arguments);
+        assert!(command.status().expect("git runs").success(), "{arguments:?}");
+    };
+    git(&["init", "-q", "-b", "main"]);
+    git(&["config", "user.name", "Ada"]);
+    git(&["config", "user.email", "ada@example.com"]);
+    git(&["remote", "add", "origin", root.path().to_str().expect("a path")]);
+    std::fs::write(root.path().join("a.txt"), "one\n").expect("writes");
+    let steps = [
+        ("git.add", json!({"paths": ["."]}), "completed"),
+        ("git.unstage", json!({"paths": ["."]}), "completed"),
+        ("git.add", json!({"paths": ["."]}), "completed"),
+        ("git.commit", json!({"message": "first"}), "completed"),
+        ("git.fetch", json!({}), "completed"),
+        ("git.push", json!({"branch": "main"}), "completed"),
+        ("git.checkout", json!({"branch": "other", "create": true}), "completed"),
+        ("git.merge", json!({"rev": "main"}), "completed"),
+        ("git.rebase", json!({"onto": "main"}), "completed"),
+        ("git.pull", json!({"remote": "origin", "branch": "main"}), "completed"),
+        ("git.stash", json!({"action": "pop"}), "failed"),
+        ("git.worktree_add", json!({"name": "w"}), "completed"),
+        ("git.worktree_remove", json!({"name": "w"}), "completed"),
+    ];
+    for (name, mut input, end) in steps {
+        input["projectId"] = json!(project);
+        let begun = tried.run(name, input).await["operationId"].clone();
+        operation_ends(tried, project, &begun, &format!("git.operation.{end}")).await;
+    }
+    let copy = tempfile::tempdir().expect("a directory");
+    let cloned = self::project(tried, &copy).await;
+    let url = format!("file://{}", root.path().display());
+    let begun = tried.run("git.clone", json!({"projectId": cloned, "url": url})).await["operationId"].clone();
+    operation_ends(tried, &cloned, &begun, "git.operation.completed").await;
+    for name in ["git.status", "git.log", "git.branches", "git.worktrees", "git.diff", "fs.list", "fs.watch"] {
+        tried.run(name, json!({"projectId": project})).await;
+    }
+    tried.run("git.show", json!({"projectId": project, "rev": "HEAD"})).await;
+    tried.run("fs.read", json!({"projectId": project, "path": "a.txt"})).await;
+    let path = format!("/api/channels/project:{project}/events?after=0&limit=1000");
+    let tells = async |what: &str| {
+        eventually(what, async || tried.server.get(&path, &tried.token).await.text().contains(what)).await;
+    };
+    std::fs::write(root.path().join("b.txt"), "b").expect("writes");
+    tells("fs.changed").await;
+    std::fs::remove_dir_all(root.path()).expect("removes");
+    tells("fs.rescan").await;
+    tried.heard(&format!("project:{cloned}")).await
+}
+
 /// Runs of workflows in which everything that can be told of one is told. What was told.
 async fn run_workflows(tried: &mut Tried, project: &str) -> BTreeSet<String> {
     let definition = json!({"steps": {
@@ -235,7 +307,8 @@ async fn every_command_of_the_document_is_answered_as_it_says_and_every_event_is
     let (root, scripts) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
     let asked = agent("a", "claude-code", "open", &write_script(&scripts, TELLING), &CLAUDE);
     let quick = agent("quick", "gemini", "close", &recorded("gemini_turn"), &[]);
-    let mut tried = Tried::start(&format!("[run]\nheartbeat_ms = 50\n{asked}{quick}")).await;
+    let config = "[git]\nprotocols = [\"http\", \"file\"]\n[run]\nheartbeat_ms = 50\n";
+    let mut tried = Tried::start(&format!("{config}{asked}{quick}")).await;
     let project = project(&mut tried, &root).await;
     tried.run("project.list", json!({"limit": 5})).await;
     tried.run("project.set_member", json!({"projectId": project, "userId": "ada", "membership": "owner"})).await;
@@ -259,6 +332,7 @@ async fn every_command_of_the_document_is_answered_as_it_says_and_every_event_is
     has_ended(&mut tried, &id_of_lost).await;
     let mut of_agent = ask_an_agent(&mut tried, &project).await;
     let mut of_workflows = run_workflows(&mut tried, &project).await;
+    of_agent.append(&mut ask_git(&mut tried, &project, &root).await);
     tried.run("project.remove", json!({"projectId": project})).await;
 
     let all: BTreeSet<String> = tried.commands().into_iter().map(|(name, ..)| name).collect();

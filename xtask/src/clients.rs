@@ -42,6 +42,7 @@ pub(crate) fn js() -> Outcome {
 /// The tests of a folder, with what its lock file names.
 fn node(folder: &Path) -> Outcome {
     let server = server()?;
+    step::need_git()?;
     for program in ["node", "npm"] {
         if !step::works(program, &["--version"]) {
             return Err(format!("{program} is missing: install Node 20 or newer"));

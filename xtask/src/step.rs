@@ -48,3 +48,13 @@ fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
+
+/// Installs git if it is missing: the tests of repositories need it.
+pub(crate) fn need_git() -> Outcome {
+    if works("git", &["--version"]) {
+        return Ok(());
+    }
+    println!("git is missing: installing it");
+    run(Command::new("apt-get").args(["install", "--yes", "--no-install-recommends", "git"]))
+        .map_err(|failure| format!("{failure}: install git"))
+}

@@ -79,6 +79,7 @@ fn doc() -> Outcome {
 }
 
 fn rust() -> Outcome {
+    step::need_git()?;
     step::run(&mut step::cargo(&["test", "--workspace"]))
 }
 

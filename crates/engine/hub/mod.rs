@@ -167,6 +167,12 @@ impl Hub {
         self.connections().iter().filter(|connection| connection.is_full()).count()
     }
 
+    /// How many subscriptions a channel has now.
+    #[must_use]
+    pub fn subscriber_count(&self, channel: &Channel) -> usize {
+        self.known(channel).map_or(0, |known| known.subscriber_count())
+    }
+
     /// All connections, for whoever ends or warns them one by one.
     #[must_use]
     pub fn connections(&self) -> Vec<Arc<Connection>> {

@@ -39,6 +39,11 @@ impl Environment {
         self.0.insert(name.to_owned(), value.to_owned());
     }
 
+    /// A value.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))

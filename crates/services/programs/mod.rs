@@ -11,6 +11,8 @@ pub(crate) mod meter;
 pub(crate) mod process;
 pub(crate) mod reader;
 mod survivors;
+mod table;
+pub(crate) mod terminal;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -88,6 +90,11 @@ impl Programs {
             Ok(Err(error)) => Err(Error::unavailable(format!("the folder run cannot be read: {error}"))),
             Err(_) => Err(Error::internal()),
         }
+    }
+
+    /// The shell of the environment of every program, if it names one.
+    pub(crate) fn shell(&self) -> Option<&str> {
+        self.env.get("SHELL")
     }
 
     /// From TERM to KILL.

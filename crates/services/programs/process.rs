@@ -12,6 +12,7 @@ use std::{
 };
 
 use command_fds::{CommandFdExt, FdMapping};
+use parking_lot::RwLock;
 use rustix::{
     fs::{Mode, fchmod},
     process::{Pid, Signal, getuid, kill_process_group},
@@ -22,7 +23,11 @@ use tokio::{
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
 };
 
-use super::environment::Environment;
+use super::{environment::Environment, table::Family};
+
+/// A terminal that is being opened is inherited by whatever starts meanwhile, until it is marked: so starts
+/// share this lock, and an opening has it alone.
+pub(super) static STARTING: RwLock<()> = RwLock::new(());
 
 /// The descriptor of the pipe that a program reports on.
 const REPORT_FD: i32 = 3;
@@ -86,12 +91,18 @@ pub(crate) struct Running {
 }
 
 impl Program {
+    /// Lets it begin in another directory than the project's.
+    pub(crate) fn enter(&mut self, dir: PathBuf) {
+        self.environment.set("PWD", &dir.to_string_lossy());
+        self.root = dir;
+    }
+
     /// Starts it.
     ///
     /// # Errors
     /// The system's.
     pub(crate) fn start(&self) -> io::Result<Running> {
-        self.command().and_then(spawn)
+        spawn(self.piped()?)
     }
 
     /// Starts it with a pipe of its own to report on, which it finds under the name in [`REPORT`].
@@ -104,39 +115,46 @@ impl Program {
             // Another user opens it by its name, too.
             fchmod(&writer, Mode::from_raw_mode(0o622))?;
         }
-        let mut command = self.command()?;
+        let mut command = self.piped()?;
         let mapping = FdMapping { parent_fd: writer.into(), child_fd: REPORT_FD };
         command.fd_mappings(vec![mapping]).map_err(|error| io::Error::other(error.to_string()))?;
         let receiver = Receiver::from_owned_fd(reader.into())?;
         Ok((spawn(command)?, receiver))
     }
 
-    fn command(&self) -> io::Result<Command> {
+    /// The command in a group of its own, with pipes.
+    fn piped(&self) -> io::Result<Command> {
+        let mut command = self.command()?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        Ok(command)
+    }
+
+    /// The command line in its directory, with its environment, as its user.
+    pub(super) fn command(&self) -> io::Result<Command> {
         let (program, arguments) =
             self.argv.split_first().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         if !self.root.is_dir() {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the project's directory is not there"));
         }
         let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .current_dir(&self.root)
-            .env_clear()
-            .envs(self.environment.iter())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
-        if let Some(user) = self.user.as_ref().filter(|user| user.uid != getuid().as_raw()) {
-            command.uid(user.uid).gid(user.gid);
+        command.args(arguments).current_dir(&self.root).env_clear().envs(self.environment.iter()).kill_on_drop(true);
+        if let Some((uid, gid)) = self.runs_as() {
+            command.uid(uid).gid(gid);
         }
         Ok(command)
+    }
+
+    /// The user and the group that it runs as, if they are not the server's own.
+    pub(super) fn runs_as(&self) -> Option<(u32, u32)> {
+        self.user.as_ref().filter(|user| user.uid != getuid().as_raw()).map(|user| (user.uid, user.gid))
     }
 }
 
 fn spawn(mut command: Command) -> io::Result<Running> {
-    let mut child = command.spawn()?;
+    let mut child = {
+        let _inherits_no_terminal = STARTING.read();
+        command.spawn()?
+    };
     let group = Group::of(&child)?;
     let missing = || io::Error::other("a pipe is missing");
     let stdin = child.stdin.take().ok_or_else(missing)?;
@@ -145,7 +163,7 @@ fn spawn(mut command: Command) -> io::Result<Running> {
     Ok(Running { child, group, stdin, stdout, stderr })
 }
 
-/// A process group that ends with this value.
+/// A process group that ends with this value; of a program in a terminal, its whole session.
 #[derive(Debug)]
 pub(crate) struct Group {
     leader: Pid,
@@ -153,7 +171,7 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    fn of(child: &Child) -> io::Result<Self> {
+    pub(super) fn of(child: &Child) -> io::Result<Self> {
         let raw = child.id().and_then(|id| i32::try_from(id).ok()).filter(|id| *id > 1);
         let leader = raw.and_then(Pid::from_raw).ok_or_else(|| io::Error::other("a child without an id"))?;
         Ok(Self { leader, over: false })
@@ -170,6 +188,12 @@ impl Group {
         self.signal(Signal::CONT);
     }
 
+    /// Tells them that their terminal is gone: what closing its window does.
+    pub(crate) fn hang_up(&self) {
+        self.signal(Signal::HUP);
+        self.signal(Signal::CONT);
+    }
+
     /// Makes all its processes stand still.
     pub(crate) fn stop(&self) {
         self.signal(Signal::STOP);
@@ -180,9 +204,9 @@ impl Group {
         self.signal(Signal::CONT);
     }
 
-    /// Kills all its processes.
+    /// Kills all its processes. In a terminal that takes a look at the system's list of processes.
     pub(crate) fn kill(&self) {
-        self.signal(Signal::KILL);
+        Family(self.id()).kill();
     }
 
     /// Kills what is left of it, for the last time.

@@ -6,14 +6,14 @@
 //! It is not the end of what ran in them: that is an event of its domain.
 
 use std::{
-    collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
+
+use super::table::{Family, Process, Table};
 
 /// How long killed groups may take to be gone, in steps of [`STEP`].
 const STEPS: u32 = 100;
@@ -78,14 +78,14 @@ impl Survivors {
             let path = entry?.path();
             let remembered = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Remembered>(&text).ok());
             let same_boot = remembered.filter(|it| Some(&it.boot) == boot.as_ref());
-            if let Some(found) = same_boot.filter(Remembered::is_there).filter(|found| kill(found.group)) {
-                killed.push(found.group);
+            if let Some(found) = same_boot.filter(Remembered::is_there).filter(|found| found.family().kill()) {
+                killed.push(found.family());
             }
             fs::remove_file(&path).or_else(missing_is_fine)?;
         }
         for _ in 0..STEPS {
-            let there = groups();
-            if !killed.iter().any(|group| there.contains_key(group)) {
+            let table = Table::read();
+            if !killed.iter().any(|family| table.has(*family)) {
                 break;
             }
             std::thread::sleep(STEP);
@@ -95,10 +95,14 @@ impl Survivors {
 }
 
 impl Remembered {
+    fn family(&self) -> Family {
+        Family(self.group)
+    }
+
     fn is_there(&self) -> bool {
         match Process::read(self.group) {
             Some(leader) => leader.started == self.started && leader.group == self.group,
-            None => groups().contains_key(&self.group),
+            None => Table::read().has(self.family()),
         }
     }
 }
@@ -107,47 +111,8 @@ fn missing_is_fine(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
-fn kill(group: i32) -> bool {
-    let group = Some(group).filter(|group| *group > 1).and_then(Pid::from_raw);
-    group.is_some_and(|group| kill_process_group(group, Signal::KILL).is_ok())
-}
-
 fn boot() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
-}
-
-/// What `/proc` says of a process.
-#[derive(Debug, PartialEq, Eq)]
-struct Process {
-    state: char,
-    group: i32,
-    started: u64,
-}
-
-impl Process {
-    fn read(id: i32) -> Option<Self> {
-        Self::parse(&fs::read_to_string(format!("/proc/{id}/stat")).ok()?)
-    }
-
-    /// The line's second field is the program's name in parentheses and may hold anything.
-    fn parse(stat: &str) -> Option<Self> {
-        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-        let state = fields.next()?.chars().next()?;
-        let group = fields.nth(1)?.parse().ok()?;
-        let started = fields.nth(16)?.parse().ok()?;
-        Some(Self { state, group, started })
-    }
-}
-
-/// The process groups that have living members, and how many.
-fn groups() -> HashMap<i32, usize> {
-    let mut groups = HashMap::new();
-    let Ok(entries) = fs::read_dir("/proc") else { return groups };
-    let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
-    for process in ids.filter_map(Process::read).filter(|process| !matches!(process.state, 'Z' | 'X')) {
-        *groups.entry(process.group).or_default() += 1;
-    }
-    groups
 }
 
 #[cfg(test)]
@@ -173,6 +138,10 @@ mod tests {
         i32::try_from(child.id()).expect("an id")
     }
 
+    fn there(child: &Child) -> bool {
+        Table::read().has(Family(id(child)))
+    }
+
     #[test]
     fn a_remembered_group_is_killed_with_all_its_members_and_forgotten() {
         let dir = tempfile::tempdir().expect("a directory");
@@ -181,7 +150,7 @@ mod tests {
         survivors.remember("s1", id(&child)).expect("remembers");
         assert_eq!(survivors.kill_all().expect("kills"), 1);
         assert_eq!(child.wait().expect("ends").signal(), Some(9));
-        assert!(!groups().contains_key(&id(&child)));
+        assert!(!there(&child));
         assert_eq!(survivors.kill_all().expect("nothing left"), 0);
     }
 
@@ -193,9 +162,9 @@ mod tests {
         survivors.remember("s1", id(&child)).expect("remembers");
         child.kill().expect("kills the leader only");
         child.wait().expect("ends");
-        assert!(groups().contains_key(&id(&child)));
+        assert!(there(&child));
         assert_eq!(survivors.kill_all().expect("kills"), 1);
-        assert!(!groups().contains_key(&id(&child)));
+        assert!(!there(&child));
     }
 
     #[test]
@@ -203,10 +172,10 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let survivors = Survivors::open(dir.path()).expect("opens");
         let mut child = family();
-        let there = Process::read(id(&child)).expect("runs");
+        let leader = Process::read(id(&child)).expect("runs");
         let other = [
-            Remembered { group: id(&child), started: there.started + 1, boot: boot().expect("known") },
-            Remembered { group: id(&child), started: there.started, boot: "another".to_owned() },
+            Remembered { group: id(&child), started: leader.started + 1, boot: boot().expect("known") },
+            Remembered { group: id(&child), started: leader.started, boot: "another".to_owned() },
             Remembered { group: 1, started: 0, boot: boot().expect("known") },
         ];
         for (index, remembered) in other.iter().enumerate() {
@@ -216,14 +185,7 @@ mod tests {
         fs::write(dir.path().join("run/odd"), "not JSON").expect("writes");
         assert_eq!(survivors.kill_all().expect("kills nothing"), 0);
         assert!(child.try_wait().expect("asks").is_none());
-        assert!(kill(id(&child)));
+        assert!(Family(id(&child)).kill());
         child.wait().expect("ends");
-    }
-
-    #[test]
-    fn a_program_whose_name_looks_like_fields_is_read_right() {
-        let stat = "42 (a) b (c)) S 1 40 40 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 777 9";
-        assert_eq!(Process::parse(stat), Some(Process { state: 'S', group: 40, started: 777 }));
-        assert_eq!(Process::parse("42 (a) S"), None);
     }
 }

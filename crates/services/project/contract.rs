@@ -10,12 +10,15 @@ use serde::{Deserialize, Serialize};
 use tidings_core::{Channel, Timestamp, UserId, principal::Membership};
 use validator::{Validate, ValidationError};
 
+use crate::git::contract::GitState;
+
 tidings_core::id_type! {
     /// A project: a directory in which programs may run, and its members.
     ProjectId
 }
 
-/// The most sessions on a project's board, and the most runs of workflows. The one that changed longest ago leaves first.
+/// The most sessions on a project's board, the most terminals, and the most runs of workflows. The one that changed
+/// longest ago leaves first.
 pub const BOARD_LIMIT: usize = 500;
 /// The most members of a project.
 pub const MEMBERS_LIMIT: usize = 1_000;
@@ -44,6 +47,15 @@ tidings_core::events! {
     /// How a session of the project is: a copy of its starts and ends, for the project's board.
     SESSION_SUMMARY = "session.summary": durable Summary, from server, in "project",
         r#"{"id":"s1","channel":"session:s1","status":"running","title":"Fix the login","updatedAt":"2026-11-20T20:31:29.123Z"}"#;
+}
+
+tidings_core::events! {
+    /// What the handler of terminals copies there.
+    pub const SHELL_SUMMARIES;
+
+    /// How a terminal of the project is: a copy of its start and its end, for the project's board.
+    SHELL_SUMMARY = "shell.summary": durable Summary, from server, in "project",
+        r#"{"id":"t1","channel":"shell:terminal:t1","status":"running","title":"bash","updatedAt":"2026-11-20T20:31:29.123Z"}"#;
 }
 
 tidings_core::events! {
@@ -130,6 +142,10 @@ pub struct ProjectState {
     pub members: BTreeMap<UserId, Membership>,
     /// The board: its sessions, the one that changed last first, at most [`BOARD_LIMIT`].
     pub sessions: Vec<Summary>,
+    /// How its repository is, and what is done with it now.
+    pub git: GitState,
+    /// Its terminals on the board, in the same way.
+    pub shells: Vec<Summary>,
     /// The board: its runs of workflows, in the same way.
     pub runs: Vec<Summary>,
 }

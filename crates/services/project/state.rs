@@ -3,12 +3,13 @@
 //! Guarantees: a pure fold, bounded by [`BOARD_LIMIT`]; a message that it does not know changes nothing.
 //! It is not what the gate asks: [`Projects`](super::Projects) keeps memberships in memory.
 
-use tidings_core::{Message, projection::Reducer};
+use tidings_core::{Event, Message, projection::Reducer};
 
 use super::contract::{
     BOARD_LIMIT, MEMBER_REMOVED, MEMBER_SET, MemberRemoved, MemberSet, ProjectState, REGISTERED, REMOVED, Registered,
-    SESSION_SUMMARY, Summary, WORKFLOW_RUN_SUMMARY,
+    SESSION_SUMMARY, SHELL_SUMMARY, Summary, WORKFLOW_RUN_SUMMARY,
 };
+use crate::git::contract as git;
 
 /// The reducer of a project's channel.
 #[derive(Debug)]
@@ -47,13 +48,70 @@ impl Reducer for ProjectReducer {
                     show(&mut state.sessions, (*summary).clone());
                 }
             }
+            SHELL_SUMMARY => {
+                if let Ok(summary) = payload.typed::<Summary>() {
+                    show(&mut state.shells, (*summary).clone());
+                }
+            }
             WORKFLOW_RUN_SUMMARY => {
                 if let Ok(summary) = payload.typed::<Summary>() {
                     show(&mut state.runs, (*summary).clone());
                 }
             }
-            _ => {}
+            _ => apply_git(&mut state.git, message),
         }
+    }
+
+    fn abandoned(state: &ProjectState) -> Vec<Event> {
+        let Some(project_id) = &state.project_id else { return Vec::new() };
+        let open = state.git.operations.iter().filter(|(_, operation)| operation.hosted);
+        let end = |(id, operation): (&git::OperationId, &git::OpenOperation)| {
+            let data = git::OperationFailed {
+                project_id: project_id.clone(),
+                operation_id: id.clone(),
+                kind: operation.kind,
+                code: "server_stopped".to_owned(),
+                message: "the server stopped: look at the repository, and ask again".to_owned(),
+                output: String::new(),
+                conflicts: Vec::new(),
+            };
+            Event::new(git::FAILED, data)
+        };
+        open.map(end).collect()
+    }
+}
+
+/// What of git is kept: how the repository is, and what has not ended.
+fn apply_git(state: &mut git::GitState, message: &Message) {
+    let payload = &message.payload;
+    match message.event_type.as_str() {
+        git::STARTED => {
+            if let Ok(event) = payload.typed::<git::OperationStarted>()
+                && state.operations.len() < git::OPEN_LIMIT
+            {
+                let started_at = message.time;
+                let open = git::OpenOperation { kind: event.kind, started_at, hosted: event.hosted, progress: None };
+                state.operations.insert(event.operation_id.clone(), open);
+            }
+        }
+        git::PROGRESS => {
+            if let Ok(event) = payload.typed::<git::OperationProgress>()
+                && let Some(open) = state.operations.get_mut(&event.operation_id)
+            {
+                open.progress = Some(event.progress.clone());
+            }
+        }
+        git::COMPLETED | git::FAILED | git::CANCELLED => {
+            if let Ok(event) = payload.typed::<git::OperationNamed>() {
+                state.operations.remove(&event.operation_id);
+            }
+        }
+        git::STATUS_CHANGED => {
+            if let Ok(event) = payload.typed::<git::StatusChanged>() {
+                state.status = Some(event.status.clone());
+            }
+        }
+        _ => {}
     }
 }
 
@@ -122,6 +180,47 @@ mod tests {
         events.push(Event::new(REMOVED, super::super::contract::Removed { project_id: "p1".parse().expect("an id") }));
         let state = folded(events);
         assert!(state.members.is_empty() && !state.is_open());
+    }
+
+    fn of_git(event_type: &'static str, mut data: serde_json::Value) -> Event {
+        data["projectId"] = "p1".into();
+        Event::new(event_type, data)
+    }
+
+    #[test]
+    fn an_operation_is_open_from_its_start_to_its_end_and_the_servers_own_are_ended_when_it_dies() {
+        let started = |id: &str, hosted: bool| {
+            of_git(git::STARTED, serde_json::json!({"operationId": id, "kind": "clone", "hosted": hosted}))
+        };
+        let progress = serde_json::json!({"operationId": "o1", "progress": {"phase": "Receiving", "current": 3}});
+        let mut events = vec![registered(), started("o1", true), started("o2", false), started("o3", true)];
+        events.push(of_git(git::PROGRESS, progress));
+        events.push(of_git(git::COMPLETED, serde_json::json!({"operationId": "o3", "kind": "clone"})));
+        let state = folded(events);
+        let open: Vec<_> = state.git.operations.iter().map(|(id, it)| (id.as_str(), it.progress.is_some())).collect();
+        assert_eq!(open, [("o1", true), ("o2", false)]);
+        let ended = ProjectReducer::abandoned(&state);
+        assert_eq!(ended.len(), 1, "what a producer outside began is not ours to end");
+        let failed = ended[0].payload.typed::<git::OperationFailed>().expect("an end");
+        assert_eq!((failed.operation_id.as_str(), failed.code.as_str()), ("o1", "server_stopped"));
+    }
+
+    #[test]
+    fn what_is_kept_of_git_is_bounded_and_is_what_was_told_last() {
+        let started = |n: usize| {
+            of_git(git::STARTED, serde_json::json!({"operationId": format!("o{n}"), "kind": "push", "hosted": false}))
+        };
+        let status = |branch: &str| {
+            let counts = serde_json::json!({"staged": 1});
+            let data = serde_json::json!({"branch": branch, "counts": counts, "digest": "d", "files": [], "more": 0});
+            of_git(git::STATUS_CHANGED, data)
+        };
+        let mut events = vec![registered(), status("main"), status("topic")];
+        events.extend((0..100).map(started));
+        let state = folded(events);
+        assert_eq!(state.git.operations.len(), git::OPEN_LIMIT);
+        let kept = state.git.status.expect("a status");
+        assert_eq!((kept.branch.as_deref(), kept.counts.staged), (Some("topic"), 1));
     }
 
     #[test]

@@ -23,9 +23,9 @@ use super::{
             TOOL_STARTED, TURN_COMPLETED, ToolCompleted, ToolStarted, TurnCompleted, TurnStatus, USAGE, Usage,
         },
     },
-    decode::shortened,
     draft::InProgress,
 };
+use crate::programs::decode::shortened;
 
 /// The most messages of the agent in a state.
 pub const MESSAGES: usize = 50;

@@ -41,14 +41,52 @@ pub(super) struct Inbox(Mutex<Inner>);
 
 struct Inner {
     lines: Option<mpsc::Sender<Line>>,
-    seen: HashMap<(UserId, String), Seen>,
+    seen: Remembered<()>,
+}
+
+/// What is remembered of messages that came under a key, the newest [`REMEMBERED`] of them.
+#[derive(Default)]
+pub(super) struct Remembered<T> {
+    seen: HashMap<(UserId, String), Seen<T>>,
     order: VecDeque<(UserId, String)>,
 }
 
+/// A message that came under a key.
 #[derive(Clone)]
-struct Seen {
+struct Seen<T> {
     content: String,
     told: Told,
+    answer: T,
+}
+
+impl<T: Clone> Remembered<T> {
+    /// What became of a former message under the key of this one, unless it is known to have failed.
+    ///
+    /// # Errors
+    /// `conflict` if that had another content.
+    pub(super) fn former(&self, letter: &Letter) -> Result<Option<(Told, T)>> {
+        let Some(key) = letter.key() else { return Ok(None) };
+        let former = self.seen.get(&key).filter(|seen| !matches!(seen.told.peek(), Some(Err(_))));
+        match former {
+            Some(seen) if seen.content != letter.digest() => {
+                Err(Error::new(Code::Conflict, "another message was sent under this clientMessageId"))
+            }
+            former => Ok(former.map(|seen| (seen.told.clone(), seen.answer.clone()))),
+        }
+    }
+
+    /// Remembers a message, if it came under a key: its digest, and what becomes of it.
+    pub(super) fn remember(&mut self, key: Option<(UserId, String)>, content: String, told: Told, answer: T) {
+        let Some(key) = key else { return };
+        if self.seen.insert(key.clone(), Seen { content, told, answer }).is_none() {
+            self.order.push_back(key);
+        }
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.seen.remove(&oldest);
+        }
+    }
 }
 
 /// A message that somebody sends.
@@ -74,6 +112,16 @@ impl Letter {
         Self { session_id, message_id, user, client_message_id, content, shown }
     }
 
+    /// Whose it is, and the sender's key for it.
+    pub(super) fn key(&self) -> Option<(UserId, String)> {
+        Some((self.user.clone(), self.client_message_id.clone()?))
+    }
+
+    /// What its content is told apart by.
+    pub(super) fn digest(&self) -> String {
+        digest(&[&self.content], 64)
+    }
+
     /// The event of its way to the program.
     pub(super) fn event(&self) -> Event {
         let data = UserMessage {
@@ -92,7 +140,7 @@ impl Inbox {
     /// An inbox and what the pipe's writer takes from it.
     pub(super) fn new() -> (Self, mpsc::Receiver<Line>) {
         let (lines, writer) = mpsc::channel(QUEUE);
-        let inner = Inner { lines: Some(lines), seen: HashMap::new(), order: VecDeque::new() };
+        let inner = Inner { lines: Some(lines), seen: Remembered::default() };
         (Self(Mutex::new(inner)), writer)
     }
 
@@ -103,9 +151,8 @@ impl Inbox {
     /// `overloaded` when too many wait.
     pub(super) fn accept(&self, letter: Letter, slot: Slot) -> Result<Told> {
         let mut inner = self.0.lock();
-        let content = digest(&[&letter.content], 64);
-        if let Some(seen) = inner.seen(&letter) {
-            return if seen.content == content { Ok(seen.told) } else { Err(other_content()) };
+        if let Some((told, ())) = inner.seen.former(&letter)? {
+            return Ok(told);
         }
         let closed = || Error::new(Code::Conflict, "the program of this session takes no messages any more");
         let lines = inner.lines.as_ref().ok_or_else(closed)?;
@@ -115,10 +162,9 @@ impl Inbox {
         })?;
         let receipt = slot.send(letter.event());
         let told = async move { receipt.await.map(drop) }.boxed().shared();
+        let (key, content) = (letter.key(), letter.digest());
         place.send(Line { content: letter.content, told: told.clone() });
-        if let Some(key) = letter.client_message_id {
-            inner.remember((letter.user, key), Seen { content, told: told.clone() });
-        }
+        inner.seen.remember(key, content, told.clone(), ());
         Ok(told)
     }
 
@@ -126,29 +172,6 @@ impl Inbox {
     pub(super) fn close(&self) {
         self.0.lock().lines = None;
     }
-}
-
-impl Inner {
-    /// A former message under this key, unless it is known to have failed.
-    fn seen(&self, letter: &Letter) -> Option<Seen> {
-        let key = (letter.user.clone(), letter.client_message_id.clone()?);
-        self.seen.get(&key).filter(|seen| !matches!(seen.told.peek(), Some(Err(_)))).cloned()
-    }
-
-    fn remember(&mut self, key: (UserId, String), seen: Seen) {
-        if self.seen.insert(key.clone(), seen).is_none() {
-            self.order.push_back(key);
-        }
-        if self.order.len() > REMEMBERED
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.seen.remove(&oldest);
-        }
-    }
-}
-
-fn other_content() -> Error {
-    Error::new(Code::Conflict, "another message was sent under this clientMessageId")
 }
 
 /// Writes the prompt and then the messages to a program. Ends when it will take no more.

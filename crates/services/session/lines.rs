@@ -6,7 +6,8 @@
 
 use tokio::{io::AsyncRead, sync::mpsc};
 
-use super::{decode::Decoder, reader::Reader};
+use super::reader::Reader;
+use crate::programs::decode::Decoder;
 
 /// The most bytes of a line: a picture in an agent's message is a few megabytes.
 pub(super) const LINE_BYTES: usize = 8 * 1024 * 1024;

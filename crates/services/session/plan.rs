@@ -12,10 +12,9 @@ use tidings_core::{Error, Result, Timestamp, UserId};
 use super::{
     config::{AdapterKind, SessionConfig, Stdin},
     contract::{Board, SessionId, Started, Status},
-    decode::shortened,
     input::StartSession,
 };
-use crate::project::ProjectId;
+use crate::{programs::decode::shortened, project::ProjectId};
 
 const PROMPT: &str = "{prompt}";
 const AGENT_SESSION_ID: &str = "{agentSessionId}";

@@ -20,12 +20,11 @@ use super::{
         Started, Status, Stream, StreamOutput, USER_MESSAGE, UserMessage,
     },
     conversation::Conversation,
-    decode::shortened,
     draft::SessionDraft,
     output::PIECE_BYTES,
     plan::{SHOWN_PROMPT, shown_command},
 };
-use crate::project::ProjectId;
+use crate::{programs::decode::shortened, project::ProjectId};
 
 /// The most pieces of output in a state.
 pub const TRANSCRIPT_CHUNKS: usize = 100;

@@ -46,7 +46,7 @@ struct Body<'a> {
 
 /// The schema of every error over HTTP.
 pub fn problem_shape(generator: &mut SchemaGenerator) -> Schema {
-    generator.subschema_for::<Body<'static>>()
+    Body::<'static>::json_schema(generator)
 }
 
 impl Problem {

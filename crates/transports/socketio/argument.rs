@@ -108,7 +108,7 @@ pub const REQUESTS: &[RequestRow] = &[
 
 /// The schema of what is answered to a request that is refused.
 pub fn refused_shape(generator: &mut SchemaGenerator) -> Schema {
-    generator.subschema_for::<Failed<'static>>()
+    Failed::<'static>::json_schema(generator)
 }
 
 fn or_several(one: &[Schema]) -> Schema {

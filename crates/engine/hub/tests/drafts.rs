@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 use tidings_testkit::{RecordingOutlet, Taken};
 
-use super::world::{World, until_seq};
+use super::world::{World, of_kind, until_seq};
 
 fn words(taken: &[Taken]) -> Vec<Value> {
     taken.iter().filter(|taken| taken.kind() == "count.word").map(|taken| taken.json["data"].clone()).collect()
@@ -77,29 +77,22 @@ async fn a_filter_that_drops_the_type_drops_its_draft() {
     world.stop().await;
 }
 
+/// The snapshot that a subscriber is given now.
+async fn shown(world: &World) -> Value {
+    let outlet = RecordingOutlet::open();
+    world.subscribe(&world.connect(&outlet), json!({"snapshot": true})).await;
+    outlet.until("a snapshot", |taken| Some(of_kind(taken, "channel.snapshot")?["snapshot"].clone())).await
+}
+
 #[tokio::test]
 async fn a_snapshot_shows_the_draft_and_a_saved_state_does_not_hold_it() {
     let world = World::new(0, 1024);
     world.publish("count.up", 1).await;
     world.publish("count.word", 3).await;
-    let outlet = RecordingOutlet::open();
-    world.subscribe(&world.connect(&outlet), json!({"snapshot": true})).await;
-    let shown = outlet
-        .until("a snapshot", |taken| {
-            let snapshot = taken.iter().find(|taken| taken.kind() == "channel.snapshot")?;
-            Some(snapshot.json["data"]["snapshot"].clone())
-        })
-        .await;
+    let shown = self::shown(&world).await;
     assert_eq!(shown, json!([1, 3]), "one durable message; the words make three");
     world.publish("count.up", 2).await;
-    let outlet = RecordingOutlet::open();
-    world.subscribe(&world.connect(&outlet), json!({"snapshot": true})).await;
-    let shown = outlet
-        .until("a snapshot", |taken| {
-            let snapshot = taken.iter().find(|taken| taken.kind() == "channel.snapshot")?;
-            Some(snapshot.json["data"]["snapshot"].clone())
-        })
-        .await;
+    let shown = self::shown(&world).await;
     assert_eq!(shown, json!([3, 1]), "the sum of 0, 0 and 1, as if there had been no words");
     world.stop().await;
 }

@@ -13,11 +13,11 @@ use super::{
     super::{
         config::AdapterKind,
         contract::{SessionId, Stream, StreamOutput, agent::Raw},
-        decode::{pieces, shortened},
         output::PIECE_BYTES,
     },
     Step,
 };
+use crate::programs::decode::{pieces, shortened};
 
 /// The most bytes of a value, as JSON.
 pub(super) const VALUE_BYTES: usize = 64 * 1024;

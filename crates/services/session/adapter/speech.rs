@@ -14,16 +14,14 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    super::{
-        contract::{
-            SessionId,
-            agent::{AgentMessage, Block, Role, TextDelta},
-        },
-        decode::shortened,
+    super::contract::{
+        SessionId,
+        agent::{AgentMessage, Block, Role, TextDelta},
     },
     Step, bounds,
     open::{Call, Open},
 };
+use crate::programs::decode::shortened;
 
 /// The most bytes that wait in pieces, all messages together.
 const DRAFT_BYTES: usize = 1024 * 1024;

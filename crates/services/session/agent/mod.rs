@@ -32,12 +32,11 @@ use super::{
         SUBAGENT_COMPLETED, SUBAGENT_STARTED, TOOL_COMPLETED, TOOL_STARTED, TURN_COMPLETED, TextDelta, TurnCompleted,
         TurnStatus, USAGE,
     },
-    decode::shortened,
     inbox::{Line, Told},
     output::{Item, Piece},
     registry::{Live, Reason},
 };
-use crate::redaction::Redaction;
+use crate::{programs::decode::shortened, redaction::Redaction};
 
 /// How many lines wait for the agent's standard input. An agent that reads less is stuck.
 const LINES: usize = 256;

@@ -16,17 +16,14 @@ use super::{
             Dequeued, MESSAGE_DEQUEUED, MESSAGE_QUEUED, MessageDequeued, MessageQueued,
             agent::{PermissionOption, PermissionRequested},
         },
-        inbox::Letter,
+        inbox::{Letter, Remembered, Told},
         input::ResolvePermission,
-        plan::digest,
     },
-    Agent, Told,
+    Agent,
 };
 
 /// How many messages wait for a busy agent.
 const QUEUE: usize = 10;
-/// How many keys of messages are remembered.
-const REMEMBERED: usize = 1024;
 
 /// Hears what became of a request.
 type Reply<T> = oneshot::Sender<Result<T>>;
@@ -47,17 +44,10 @@ pub(in super::super) enum Request {
 #[derive(Default)]
 pub(super) struct People {
     queue: VecDeque<Letter>,
-    seen: HashMap<(UserId, String), Seen>,
-    order: VecDeque<(UserId, String)>,
+    /// Whether each had to wait.
+    seen: Remembered<bool>,
     /// The requests that wait, with their answers.
     waiting: HashMap<String, Vec<PermissionOption>>,
-}
-
-#[derive(Clone)]
-struct Seen {
-    content: String,
-    queued: bool,
-    told: Told,
 }
 
 impl People {
@@ -67,17 +57,6 @@ impl People {
 
     pub(super) fn resolved(&mut self, request_id: &str) {
         self.waiting.remove(request_id);
-    }
-
-    fn remember(&mut self, key: (UserId, String), seen: Seen) {
-        if self.seen.insert(key.clone(), seen).is_none() {
-            self.order.push_back(key);
-        }
-        if self.order.len() > REMEMBERED
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.seen.remove(&oldest);
-        }
     }
 
     /// The option that an answer chooses.
@@ -125,16 +104,10 @@ impl Agent {
     }
 
     async fn hear(&mut self, letter: Letter, reply: Reply<bool>) {
-        let content = digest(&[&letter.content], 64);
-        let key = letter.client_message_id.clone().map(|key| (letter.user.clone(), key));
-        if let Some(seen) = key.as_ref().and_then(|key| self.people.seen.get(key)).cloned()
-            && !matches!(seen.told.peek(), Some(Err(_)))
-        {
-            if seen.content != content {
-                let why = "another message was sent under this clientMessageId";
-                return answer(reply, Err(Error::new(Code::Conflict, why)));
-            }
-            return answer_when(seen.told, reply, seen.queued).await;
+        match self.people.seen.former(&letter) {
+            Ok(Some((told, queued))) => return answer_when(told, reply, queued).await,
+            Ok(None) => {}
+            Err(error) => return answer(reply, Err(error)),
         }
         if self.stdin.is_none() {
             return answer(reply, Err(Error::new(Code::Conflict, "the agent of this session takes no messages")));
@@ -144,10 +117,9 @@ impl Agent {
             let why = format!("{QUEUE} messages wait for the agent already");
             return answer(reply, Err(Error::overloaded(why)));
         }
+        let (key, content) = (letter.key(), letter.digest());
         let told = if queued { self.enqueue(letter).await } else { self.pass_on(letter, false).await };
-        if let Some(key) = key {
-            self.people.remember(key, Seen { content, queued, told: told.clone() });
-        }
+        self.people.seen.remember(key, content, told.clone(), queued);
         answer_when(told, reply, queued).await;
     }
 

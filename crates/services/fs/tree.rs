@@ -1,0 +1,474 @@
+//! The directories of a project that are watched: which, and what the system says of them.
+//!
+//! Guarantees: a directory that is left out is not watched, and nothing in it either; none is watched through a
+//! symbolic link; what appears while it is being added is found; with the tree goes all that the system keeps of it.
+//! It blocks, and tells nobody: it fills a batch.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    mem::MaybeUninit,
+    os::fd::{AsRawFd, OwnedFd},
+    path::Path,
+    sync::Arc,
+};
+
+use rustix::{
+    fs::{
+        AtFlags, Dir, FileType,
+        inotify::{self, CreateFlags, ReadFlags, WatchFlags},
+        statat,
+    },
+    io::Errno,
+};
+
+use super::{
+    batch::Batch,
+    beneath::{Links, Root},
+    contract::Reason,
+    ignores::{GIT, Ignores, join},
+};
+
+/// What is wanted of the system. Reading is not: it is no change.
+const EVENTS: WatchFlags = WatchFlags::CREATE
+    .union(WatchFlags::DELETE)
+    .union(WatchFlags::MODIFY)
+    .union(WatchFlags::ATTRIB)
+    .union(WatchFlags::MOVE)
+    .union(WatchFlags::DELETE_SELF)
+    .union(WatchFlags::MOVE_SELF)
+    .union(WatchFlags::ONLYDIR)
+    .union(WatchFlags::EXCL_UNLINK);
+/// How much is read from the system at once.
+const BUFFER: usize = 64 * 1024;
+/// Where branches and tags are.
+const REFS: &str = ".git/refs";
+
+/// The watched directories of a project.
+#[derive(Debug)]
+pub(super) struct Tree {
+    root: Root,
+    inotify: Arc<OwnedFd>,
+    by_number: HashMap<i32, String>,
+    by_path: BTreeMap<String, i32>,
+    ignores: Ignores,
+    most: usize,
+    /// Whether there are more directories than are watched.
+    incomplete: bool,
+}
+
+/// Something that the system said.
+struct Said {
+    directory: Option<String>,
+    number: i32,
+    events: ReadFlags,
+    cookie: u32,
+    name: Option<String>,
+}
+
+impl Tree {
+    /// Watches a directory and what is in it, `most` directories at most.
+    ///
+    /// # Errors
+    /// The system's; `EMFILE` and `ENOSPC` where it gives no more.
+    pub(super) fn open(path: &Path, most: usize) -> io::Result<Self> {
+        let root = Root::open(path)?;
+        let inotify = Arc::new(inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?);
+        let ignores = Ignores::of(&root);
+        let (by_number, by_path) = (HashMap::new(), BTreeMap::new());
+        let mut tree = Self { root, inotify, by_number, by_path, ignores, most, incomplete: false };
+        tree.add("", None)?;
+        tree.add_git();
+        Ok(tree)
+    }
+
+    /// Where the system says that there is something to read.
+    pub(super) fn inotify(&self) -> Arc<OwnedFd> {
+        self.inotify.clone()
+    }
+
+    /// How many directories are watched.
+    pub(super) fn len(&self) -> usize {
+        self.by_path.len()
+    }
+
+    /// Whether there are more directories than are watched.
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.incomplete
+    }
+
+    /// Notes everything that the system has to say.
+    pub(super) fn read(&mut self, batch: &mut Batch) {
+        let mut buffer = vec![MaybeUninit::uninit(); BUFFER];
+        let inotify = self.inotify.clone();
+        let mut reader = inotify::Reader::new(&*inotify, &mut buffer);
+        loop {
+            let said = match reader.next() {
+                Ok(event) => Said {
+                    directory: self.by_number.get(&event.wd()).cloned(),
+                    number: event.wd(),
+                    events: event.events(),
+                    cookie: event.cookie(),
+                    name: event.file_name().map(|name| name.to_string_lossy().into_owned()),
+                },
+                Err(Errno::INTR) => continue,
+                // Nothing more; of any other failure, only looking anew could help.
+                Err(Errno::AGAIN) => break,
+                Err(_) => {
+                    batch.rescan(Reason::Overflow);
+                    break;
+                }
+            };
+            self.note(said, batch);
+        }
+        if batch.rules || batch.rescan == Some(Reason::Overflow) {
+            self.rebuild(batch);
+        }
+        batch.settle();
+        self.remove_parked();
+        if !self.root.is_there() {
+            batch.rescan = Some(Reason::Gone);
+        }
+    }
+
+    fn note(&mut self, said: Said, batch: &mut Batch) {
+        if said.events.contains(ReadFlags::QUEUE_OVERFLOW) {
+            batch.rescan = Some(Reason::Overflow);
+            return;
+        }
+        let Some(directory) = said.directory else { return };
+        if said.events.contains(ReadFlags::IGNORED) {
+            self.by_number.remove(&said.number);
+            if self.by_path.get(&directory) == Some(&said.number) {
+                self.by_path.remove(&directory);
+                self.ignores.leave(&directory);
+            }
+            return;
+        }
+        if is_parked(&directory) {
+            return;
+        }
+        let Some(name) = said.name else {
+            if directory.is_empty() && said.events.intersects(ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF) {
+                batch.rescan = Some(Reason::Gone);
+            }
+            return;
+        };
+        let is_folder = said.events.contains(ReadFlags::ISDIR);
+        let path = join(&directory, &name);
+        if is_gits(&path) {
+            batch.git = true;
+            let came = said.events.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO);
+            if came && path == GIT {
+                self.add_git();
+            } else if came && is_folder && (path == REFS || directory.starts_with(REFS)) {
+                self.add_refs(&path);
+            }
+            return;
+        }
+        if self.ignores.leaves_out(&path, is_folder) {
+            return;
+        }
+        batch.rules |= name == ".gitignore";
+        self.change(&said.events, said.cookie, path, is_folder, batch);
+    }
+
+    fn change(&mut self, events: &ReadFlags, cookie: u32, path: String, is_folder: bool, batch: &mut Batch) {
+        if events.contains(ReadFlags::CREATE) {
+            if is_folder {
+                self.add_found(&path, Some(batch));
+            }
+            batch.created(path);
+        } else if events.contains(ReadFlags::MOVED_TO) {
+            let from_within = batch.moved_to(cookie, path.clone());
+            if is_folder {
+                self.remove(&path);
+                self.rename(&parked(cookie), &path);
+                self.add_found(&path, if from_within { None } else { Some(batch) });
+            }
+        } else if events.contains(ReadFlags::MOVED_FROM) {
+            if is_folder {
+                // What happens in it from now on happens under the name that it comes with.
+                self.rename(&path, &parked(cookie));
+            }
+            batch.moved_from(cookie, path);
+        } else if events.contains(ReadFlags::DELETE) {
+            if is_folder {
+                self.remove(&path);
+            }
+            batch.removed(path);
+        } else if !is_folder {
+            batch.modified(path);
+        }
+    }
+
+    /// Watches a directory that appeared, and what is in it by now.
+    fn add_found(&mut self, path: &str, batch: Option<&mut Batch>) {
+        // It may be gone again, or no directory any more: then its end is told, too.
+        if let Err(error) = self.add(path, batch) {
+            tracing::debug!(%error, "a directory is not watched");
+        }
+    }
+
+    /// Watches a directory and all in it. What is found there is told where a batch is given.
+    fn add(&mut self, path: &str, mut batch: Option<&mut Batch>) -> io::Result<()> {
+        let mut waiting = vec![path.to_owned()];
+        let mut is_first = true;
+        while let Some(folder) = waiting.pop() {
+            match self.add_one(&folder) {
+                Ok(Some(directory)) => {
+                    self.ignores.enter(&self.root, &folder);
+                    for (name, is_folder) in entries(&directory) {
+                        let path = join(&folder, &name);
+                        if self.ignores.leaves_out(&path, is_folder) {
+                            continue;
+                        }
+                        if let Some(batch) = batch.as_deref_mut() {
+                            batch.created(path.clone());
+                        }
+                        if is_folder {
+                            waiting.push(path);
+                        }
+                    }
+                }
+                Ok(None) => self.leave_out_rest(batch.as_deref_mut()),
+                // The system gives no more: what is there is watched, and that it is not all is told.
+                Err(error) if !is_first && is_scarce(&error) => self.leave_out_rest(batch.as_deref_mut()),
+                Err(error) if is_first => return Err(error),
+                Err(error) => tracing::debug!(%error, "a directory is not watched"),
+            }
+            is_first = false;
+        }
+        Ok(())
+    }
+
+    fn leave_out_rest(&mut self, batch: Option<&mut Batch>) {
+        self.incomplete = true;
+        if let Some(batch) = batch {
+            batch.rescan(Reason::Limit);
+        }
+    }
+
+    /// Watches one directory; none when there are as many as may be.
+    fn add_one(&mut self, path: &str) -> io::Result<Option<OwnedFd>> {
+        if self.by_path.len() >= self.most {
+            return Ok(None);
+        }
+        let directory = self.root.directory(path, Links::Never)?;
+        // By its descriptor: a path could be another directory by now.
+        let number = inotify::add_watch(&*self.inotify, format!("/proc/self/fd/{}", directory.as_raw_fd()), EVENTS)?;
+        if let Some(before) = self.by_number.insert(number, path.to_owned()) {
+            self.by_path.remove(&before);
+        }
+        self.by_path.insert(path.to_owned(), number);
+        Ok(Some(directory))
+    }
+
+    /// Watches of git's own folder what tells of commits, branches and the index.
+    fn add_git(&mut self) {
+        if self.add_one(GIT).is_ok_and(|added| added.is_some()) {
+            self.add_refs(REFS);
+        }
+    }
+
+    fn add_refs(&mut self, path: &str) {
+        let mut waiting = vec![path.to_owned()];
+        while let Some(folder) = waiting.pop() {
+            let Ok(Some(directory)) = self.add_one(&folder) else { continue };
+            let folders = entries(&directory).into_iter().filter(|(_, is_folder)| *is_folder);
+            waiting.extend(folders.map(|(name, _)| join(&folder, &name)));
+        }
+    }
+
+    /// A watched directory and those in it.
+    fn at_and_below(&self, path: &str) -> Vec<(String, i32)> {
+        let within = format!("{path}/");
+        let below = self.by_path.range(within.clone()..).take_while(|(other, _)| other.starts_with(&within));
+        let mut found: Vec<(String, i32)> = below.map(|(path, number)| (path.clone(), *number)).collect();
+        found.extend(self.by_path.get(path).map(|number| (path.to_owned(), *number)));
+        found
+    }
+
+    /// Knows a watched directory, and those in it, by another name.
+    fn rename(&mut self, from: &str, to: &str) {
+        for (path, number) in self.at_and_below(from) {
+            let renamed = format!("{to}{}", &path[from.len()..]);
+            self.by_path.remove(&path);
+            self.ignores.leave(&path);
+            self.by_number.insert(number, renamed.clone());
+            self.by_path.insert(renamed, number);
+        }
+    }
+
+    /// What went away and has not come is watched no more.
+    fn remove_parked(&mut self) {
+        let parked: Vec<String> =
+            self.by_path.keys().take_while(|path| is_parked(path) || path.is_empty()).cloned().collect();
+        parked.iter().filter(|path| is_parked(path)).for_each(|path| self.remove(path));
+    }
+
+    /// Watches a directory no more, nor what is in it.
+    fn remove(&mut self, path: &str) {
+        for (path, number) in self.at_and_below(path) {
+            self.by_path.remove(&path);
+            self.by_number.remove(&number);
+            self.ignores.leave(&path);
+            // The system has forgotten a directory that was deleted by itself.
+            if let Err(error) = inotify::remove_watch(&*self.inotify, number) {
+                tracing::trace!(%error, "a directory was not watched any more");
+            }
+        }
+    }
+
+    /// Looks at everything anew: rules changed, or what happened is not known.
+    fn rebuild(&mut self, batch: &mut Batch) {
+        let known: Vec<String> = self.by_path.keys().filter(|path| !is_gits(path)).cloned().collect();
+        self.ignores = Ignores::of(&self.root);
+        self.incomplete = false;
+        let before = known.len();
+        for path in known {
+            if !path.is_empty() && self.by_path.contains_key(&path) {
+                self.remove(&path);
+            }
+        }
+        self.add_found("", None);
+        self.add_git();
+        batch.git = true;
+        tracing::debug!(before, now = self.len(), "the watched directories were looked at anew");
+        if self.incomplete {
+            batch.rescan(Reason::Limit);
+        }
+    }
+}
+
+/// The name of a directory that went away under a number: no file has one like it.
+fn parked(number: u32) -> String {
+    format!("\0{number}")
+}
+
+fn is_parked(path: &str) -> bool {
+    path.starts_with('\0')
+}
+
+fn is_gits(path: &str) -> bool {
+    path.strip_prefix(GIT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn is_scarce(error: &io::Error) -> bool {
+    let scarce = [Errno::NOSPC, Errno::NOMEM, Errno::MFILE, Errno::NFILE];
+    error.raw_os_error().is_some_and(|code| scarce.contains(&Errno::from_raw_os_error(code)))
+}
+
+/// The names in a directory, and whether each is a directory.
+fn entries(directory: &OwnedFd) -> Vec<(String, bool)> {
+    let Ok(listed) = Dir::read_from(directory) else { return Vec::new() };
+    let entry = |entry: rustix::io::Result<rustix::fs::DirEntry>| {
+        let entry = entry.ok()?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            return None;
+        }
+        let kind = match entry.file_type() {
+            FileType::Unknown => {
+                let facts = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+                FileType::from_raw_mode(facts.st_mode)
+            }
+            known => known,
+        };
+        Some((name.to_str().ok()?.to_owned(), kind == FileType::Directory))
+    };
+    listed.filter_map(entry).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A folder with these folders in it.
+    fn home(folders: &[&str]) -> TempDir {
+        let home = tempfile::tempdir().expect("a directory");
+        folders.iter().for_each(|folder| fs::create_dir_all(home.path().join(folder)).expect("makes"));
+        home
+    }
+
+    fn told(tree: &mut Tree) -> (Vec<String>, Option<Reason>) {
+        let mut batch = Batch::default();
+        tree.read(&mut batch);
+        (batch.take().into_iter().flatten().map(|change| change.path).collect(), batch.rescan)
+    }
+
+    #[test]
+    fn only_what_is_not_left_out_is_watched_and_no_link_is_followed() {
+        let outside = home(&["deep/er"]);
+        let home = home(&["src/a/b", "node_modules/x/y", ".git/refs/heads/feature", ".git/objects/aa"]);
+        fs::write(home.path().join(".gitignore"), "node_modules\n").expect("writes");
+        symlink(outside.path(), home.path().join("src/out")).expect("links");
+        let mut tree = Tree::open(home.path(), 100).expect("opens");
+        let watched: Vec<&str> = tree.by_path.keys().map(String::as_str).collect();
+        let expected =
+            ["", ".git", ".git/refs", ".git/refs/heads", ".git/refs/heads/feature", "src", "src/a", "src/a/b"];
+        assert_eq!(watched, expected);
+        fs::write(outside.path().join("deep/x"), "x").expect("writes");
+        fs::write(home.path().join("node_modules/x/z"), "z").expect("writes");
+        fs::write(home.path().join("src/a/b/c"), "c").expect("writes");
+        assert_eq!(told(&mut tree), (vec!["src/a/b/c".to_owned()], None));
+        fs::remove_dir_all(home.path().join("src")).expect("removes");
+        let (paths, rescan) = told(&mut tree);
+        assert!(rescan.is_none() && paths.contains(&"src".to_owned()), "{paths:?}");
+        assert_eq!(tree.len(), 5);
+    }
+
+    #[test]
+    fn more_directories_than_may_be_watched_are_told_and_the_others_are_watched() {
+        let home = home(&["a", "b", "c", "d"]);
+        let mut tree = Tree::open(home.path(), 3).expect("opens");
+        assert_eq!((tree.len(), tree.is_incomplete()), (3, true));
+        fs::create_dir(home.path().join("e")).expect("makes");
+        assert_eq!(told(&mut tree), (vec!["e".to_owned()], Some(Reason::Limit)));
+    }
+
+    #[test]
+    fn more_than_the_system_notes_is_told_as_look_anew_and_the_watch_goes_on() {
+        let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").expect("a limit");
+        let limit: usize = limit.trim().parse().expect("a number");
+        let home = home(&[]);
+        let mut tree = Tree::open(home.path(), 100).expect("opens");
+        let (one, other) = (home.path().join("one"), home.path().join("other"));
+        fs::write(&one, "").expect("writes");
+        for _ in 0..limit / 4 + 100 {
+            fs::rename(&one, &other).expect("renames");
+            fs::rename(&other, &one).expect("renames");
+        }
+        // It is made when the system notes nothing any more.
+        fs::create_dir(home.path().join("late")).expect("makes");
+        assert_eq!(told(&mut tree).1, Some(Reason::Overflow));
+        fs::write(home.path().join("late/file"), "").expect("writes");
+        assert_eq!(told(&mut tree), (vec!["late/file".to_owned()], None));
+    }
+
+    #[test]
+    fn what_is_made_faster_than_it_is_watched_is_found() {
+        let home = home(&[]);
+        let mut tree = Tree::open(home.path(), 100).expect("opens");
+        fs::create_dir_all(home.path().join("a/b/c")).expect("makes");
+        fs::write(home.path().join("a/b/c/file"), "").expect("writes");
+        assert_eq!(told(&mut tree), (["a", "a/b", "a/b/c", "a/b/c/file"].map(str::to_owned).to_vec(), None));
+        fs::rename(home.path().join("a/b"), home.path().join("moved")).expect("renames");
+        fs::write(home.path().join("moved/c/file"), "more").expect("writes");
+        assert_eq!(told(&mut tree), (["moved", "moved/c/file"].map(str::to_owned).to_vec(), None));
+        fs::write(home.path().join("moved/c/other"), "").expect("writes");
+        assert_eq!(told(&mut tree), (vec!["moved/c/other".to_owned()], None));
+        let elsewhere = self::home(&[]);
+        fs::rename(home.path().join("moved"), elsewhere.path().join("moved")).expect("renames");
+        fs::create_dir(home.path().join("moved")).expect("makes");
+        fs::write(elsewhere.path().join("moved/c/none"), "").expect("writes");
+        let (paths, rescan) = told(&mut tree);
+        assert_eq!((paths, rescan, tree.len()), (vec!["moved".to_owned()], None, 3));
+        drop(home);
+        assert_eq!(told(&mut tree).1, Some(Reason::Gone));
+    }
+}

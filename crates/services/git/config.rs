@@ -1,0 +1,44 @@
+//! Limits of git, as the root hands them in.
+//!
+//! Guarantees: plain values, without meaning of their own until the service uses them.
+//! It is not where they are documented for operators.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::redaction::Redaction;
+
+/// What the service of git is told.
+#[derive(Debug, Clone)]
+pub struct GitConfig {
+    /// The longest that an operation may take; 1 hour by default. Zero: without limit.
+    pub operation_timeout: Duration,
+    /// The longest that a command which only reads may take; 30 seconds by default.
+    pub read_timeout: Duration,
+    /// The most operations at once, of all projects; 16 by default.
+    pub max_operations: usize,
+    /// The most bytes of a patch in an answer; 128 KiB by default. What is longer is cut, and said to be.
+    pub max_patch_bytes: usize,
+    /// Which protocols remotes may be reached by; `https` and `ssh` by default.
+    pub protocols: Vec<String>,
+    /// Whether programs that a repository itself names are run: its hooks, its filters, its merge drivers.
+    /// Not by default.
+    pub repository_programs: bool,
+    /// What is taken out of what git says.
+    pub redaction: Arc<Redaction>,
+}
+
+impl GitConfig {
+    /// The defaults.
+    #[must_use]
+    pub fn new(redaction: Arc<Redaction>) -> Self {
+        Self {
+            operation_timeout: Duration::from_secs(3600),
+            read_timeout: Duration::from_secs(30),
+            max_operations: 16,
+            max_patch_bytes: 128 * 1024,
+            protocols: ["https", "ssh"].map(str::to_owned).to_vec(),
+            repository_programs: false,
+            redaction,
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What may be a path, a revision, a branch, a remote or an address: the rules of every input.
+//!
+//! Guarantees: whatever passes can be an argument of git without becoming an option of it, and a path stays
+//! below the project's root by its name alone.
+//! It does not know what is there: that is git's to say.
+
+use std::path::{Component, Path};
+
+use validator::ValidationError;
+
+/// The longest path or name.
+const LONGEST: usize = 4096;
+/// The most paths of one command, and the most bytes of them all: they are arguments of a program.
+const MOST_PATHS: usize = 1000;
+const MOST_PATH_BYTES: usize = 64 * 1024;
+
+fn refuse(why: &'static str) -> ValidationError {
+    ValidationError::new("name").with_message(why.into())
+}
+
+fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.len() <= LONGEST && !text.starts_with('-') && !text.chars().any(char::is_control)
+}
+
+/// A path below the root, such as `src/main.rs`; `.` is the root.
+pub(crate) fn a_path(text: &str) -> Result<(), ValidationError> {
+    if text.is_empty() || text.len() > LONGEST || text.chars().any(char::is_control) {
+        return Err(refuse("is a path of 1 to 4096 bytes without control characters"));
+    }
+    let outside = |part: Component<'_>| !matches!(part, Component::Normal(_) | Component::CurDir);
+    if Path::new(text).components().any(outside) {
+        return Err(refuse("is a path inside the project: relative, and without '..'"));
+    }
+    Ok(())
+}
+
+/// Paths for git: none of them its own folder.
+pub(super) fn paths(paths: &[String]) -> Result<(), ValidationError> {
+    if paths.is_empty() || paths.len() > MOST_PATHS || paths.iter().map(String::len).sum::<usize>() > MOST_PATH_BYTES {
+        return Err(refuse("are 1 to 1000 paths, together at most 64 KiB: name a folder for more"));
+    }
+    for path in paths {
+        a_path(path)?;
+        let is_git = |part: Component<'_>| part.as_os_str().eq_ignore_ascii_case(".git");
+        if Path::new(path).components().any(is_git) {
+            return Err(refuse("are not in git's own folder"));
+        }
+    }
+    Ok(())
+}
+
+/// A revision, such as `HEAD~2`, `v1.0`, `origin/main` or a commit's id. No range, and no path in a commit.
+pub(super) fn revision(text: &str) -> Result<(), ValidationError> {
+    let odd = |c: char| c.is_whitespace() || ":?*[\\".contains(c);
+    if !is_plain(text) || text.len() > 256 || text.starts_with('^') || text.contains("..") || text.contains(odd) {
+        return Err(refuse("is one revision, such as HEAD~1, a branch, a tag or a commit's id"));
+    }
+    Ok(())
+}
+
+/// A cursor of the log: a commit, and how many commits from it on were seen.
+pub(super) fn cursor(text: &str) -> Result<(), ValidationError> {
+    parse_cursor(text).map(drop).ok_or_else(|| refuse("is the cursor of an earlier page"))
+}
+
+/// The commit and the number in a cursor.
+pub(super) fn parse_cursor(text: &str) -> Option<(&str, u32)> {
+    let (commit, seen) = text.split_once('-')?;
+    let is_id = (40..=64).contains(&commit.len()) && commit.bytes().all(|b| b.is_ascii_hexdigit());
+    Some((commit, seen.parse().ok()?)).filter(|_| is_id)
+}
+
+/// A branch's name, by the rules of `git check-ref-format`.
+pub(super) fn branch(text: &str) -> Result<(), ValidationError> {
+    let odd = |c: char| c.is_whitespace() || "~^:?*[\\".contains(c);
+    let part_is_odd = |part: &str| part.is_empty() || part.starts_with('.') || part.ends_with(".lock");
+    let wrong = !is_plain(text)
+        || text.len() > 200
+        || text == "HEAD"
+        || text.starts_with("refs/")
+        || text == "@"
+        || text.contains("..")
+        || text.contains("@{")
+        || text.ends_with('.')
+        || text.contains(odd)
+        || text.split('/').any(part_is_odd);
+    if wrong { Err(refuse("is a branch's name, as git check-ref-format has it")) } else { Ok(()) }
+}
+
+/// The name of a configured remote, such as `origin`; never an address.
+pub(super) fn remote(text: &str) -> Result<(), ValidationError> {
+    let known = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if !is_plain(text) || text.len() > 100 || text.starts_with('.') || !text.chars().all(known) {
+        return Err(refuse("is the name of a remote of the repository, such as origin"));
+    }
+    Ok(())
+}
+
+/// The name of a working tree: one segment of a path.
+pub(super) fn worktree(text: &str) -> Result<(), ValidationError> {
+    if !is_plain(text) || !tidings_core::id::is_segment(text) || text.len() > 64 {
+        return Err(refuse("is 1 to 64 letters, digits, '_' or '-', and begins with no '-'"));
+    }
+    Ok(())
+}
+
+/// An address to clone from, such as `https://host/path` or `user@host:path`, without a password. Whether its
+/// protocol is allowed is configured.
+pub(super) fn address(text: &str) -> Result<(), ValidationError> {
+    if !is_plain(text) || text.len() > 2048 || text.contains("::") || text.contains(char::is_whitespace) {
+        return Err(refuse("is an address, such as https://host/path or user@host:path"));
+    }
+    let authority = text.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default());
+    let user = authority.and_then(|authority| authority.rsplit_once('@')).map(|(user, _)| user);
+    if user.is_some_and(|user| user.contains(':')) {
+        return Err(refuse("holds no password: it would stay in the repository; use a credential helper or a key"));
+    }
+    let host = authority.map(|authority| authority.rsplit('@').next().unwrap_or_default());
+    if host.is_some_and(|host| host.starts_with('-')) {
+        return Err(refuse("names a host"));
+    }
+    Ok(())
+}
+
+/// The protocol of an address, as git sees it: `ssh` for `user@host:path`, `file` for a path.
+pub(super) fn protocol(address: &str) -> &str {
+    if let Some((protocol, _)) = address.split_once("://") {
+        return protocol;
+    }
+    let (before, colon) = address.split_once(':').map_or((address, false), |(before, _)| (before, true));
+    if colon && !before.contains('/') { "ssh" } else { "file" }
+}
+
+/// A text for people, such as a commit's message: no NUL, and something in it.
+pub(super) fn a_message(text: &str) -> Result<(), ValidationError> {
+    if text.trim().is_empty() || text.len() > 64 * 1024 || text.contains('\0') {
+        return Err(refuse("is 1 byte to 64 KiB of text"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_passes_is_an_option_or_leaves_the_root() {
+        let options = ["-x", "--upload-pack=sh", "--", ""];
+        type Rule = fn(&str) -> Result<(), ValidationError>;
+        let rules: [Rule; 5] = [revision, branch, remote, worktree, address];
+        for (rule, text) in rules.iter().flat_map(|rule| options.iter().map(move |text| (rule, text))) {
+            assert!(rule(text).is_err(), "{text}");
+        }
+        for path in ["", "/etc/passwd", "..", "a/../../b", "a\0b", "a\nb", "a\u{1b}[0m"] {
+            assert!(a_path(path).is_err(), "{path:?}");
+        }
+        assert!([".git/config", "a/.GIT/x"].iter().all(|path| paths(&[(*path).to_owned()]).is_err()));
+        assert!([".", "a", "a/b c", "./a", "-x", ":(top)a"].iter().all(|path| paths(&[(*path).to_owned()]).is_ok()));
+        assert!(paths(&[]).is_err() && paths(&vec!["a".to_owned(); 1001]).is_err());
+    }
+
+    #[test]
+    fn revisions_and_branches_follow_the_rules_of_git() {
+        for good in ["HEAD", "HEAD~2", "v1.0", "origin/main", "main@{u}", "stash@{0}", "a1b2c3", "v1^{commit}"] {
+            assert!(revision(good).is_ok(), "{good}");
+        }
+        for bad in ["a..b", "a...b", "HEAD:secret", "^main", ":/text", "a b", "a\nb", "main:", "a*"] {
+            assert!(revision(bad).is_err(), "{bad}");
+        }
+        for good in ["main", "feature/x-1", "ü", "a.b"] {
+            assert!(branch(good).is_ok(), "{good}");
+        }
+        for bad in ["HEAD", "@", "a..b", "a/", "/a", "a//b", ".a", "a/.b", "a.lock", "a.", "a@{1}", "a~1", "refs/x"] {
+            assert!(branch(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_address_has_a_protocol_and_no_password() {
+        let table = [
+            ("https://host/a.git", Some("https")),
+            ("ssh://git@host:22/a.git", Some("ssh")),
+            ("git@host:a/b.git", Some("ssh")),
+            ("/srv/a.git", Some("file")),
+            ("./a:b", Some("file")),
+            ("file:///srv/a.git", Some("file")),
+            ("https://user:secret@host/a.git", None),
+            ("ext::sh -c id", None),
+            ("ssh://-oProxyCommand=id/a", None),
+            ("https://host/a b", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(address(text).ok().map(|()| protocol(text)), expected, "{text}");
+        }
+    }
+}

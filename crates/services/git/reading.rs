@@ -1,0 +1,234 @@
+//! What reads a repository and answers at once: its status, differences, commits, branches, working trees.
+//!
+//! Guarantees: nothing is written, nobody is reached, no program of the repository is run; every answer is bounded
+//! and says what it leaves out.
+//! It tells no event.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use tidings_core::{Code, Error, Result, command::Json};
+
+use super::{
+    contract::{FileStatus, Status, Unfinished},
+    execute::{Finished, Git, Place, Purpose, Stop},
+    failure,
+    input::{Diff, Log, OneProject, Show},
+    listing::{self, BRANCH, BranchInfo, COMMIT, CommitInfo, FileChange, WorktreeInfo},
+    names::parse_cursor,
+    repositories::Repositories,
+    status::{self, Report},
+};
+use crate::project::ProjectId;
+
+/// The most files of an answer.
+const FILES: usize = 1000;
+/// The most bytes of a list that git prints.
+const LIST_BYTES: usize = 4 * 1024 * 1024;
+/// How many commits a page of the log has, unless asked otherwise.
+const LOG_LIMIT: u32 = 50;
+
+/// Answer of `git.status`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusAnswer {
+    /// How it is.
+    #[serde(flatten)]
+    pub status: Status,
+    /// What is changed, at most 1,000 paths.
+    pub files: Vec<FileStatus>,
+    /// How many more there are.
+    pub more: u64,
+}
+
+/// Answer of `git.diff` and `git.show`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DiffAnswer {
+    /// The commit that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<CommitInfo>,
+    /// What differs, at most 1,000 files.
+    pub files: Vec<FileChange>,
+    /// How many more there are.
+    pub more: u64,
+    /// The differences as `git diff` prints them.
+    pub patch: String,
+    /// Whether the patch was cut, at the end of a line.
+    pub truncated: bool,
+}
+
+/// Answer of `git.log`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct LogAnswer {
+    /// The commits, newest first.
+    pub commits: Vec<CommitInfo>,
+    /// The `after` of the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// Answer of `git.branches`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct BranchesAnswer {
+    /// The branches, local ones first, at most 1,000.
+    pub branches: Vec<BranchInfo>,
+}
+
+/// Answer of `git.worktrees`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct WorktreesAnswer {
+    /// The working trees, the project's own first.
+    pub worktrees: Vec<WorktreeInfo>,
+}
+
+impl Git {
+    /// How a repository is, with at most `limit` files.
+    pub(super) async fn status(&self, place: &Place, limit: usize) -> Result<Report> {
+        let args =
+            ["status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", "--ignore-submodules=dirty"];
+        let printed = good(self.read(place, &args, LIST_BYTES).await?)?.printed;
+        let mut report = status::parse(&printed, limit);
+        report.status.unfinished = unfinished(place);
+        Ok(report)
+    }
+
+    /// Numbers and patch of what this command compares.
+    async fn compare(&self, place: &Place, command: &[&str], what: &[&str]) -> Result<DiffAnswer> {
+        let safe = ["--no-ext-diff", "--no-textconv", "--ignore-submodules=dirty", "--no-color", "--find-renames"];
+        let line = |form: &[&'static str]| [command, &safe, form, &["--end-of-options"], what].concat();
+        let numbers = good(self.read(place, &line(&["--numstat", "-z"]), LIST_BYTES).await?)?;
+        let (files, more) = listing::changes(&numbers.printed, FILES);
+        let patch = good(self.read(place, &line(&["--patch"]), self.config.max_patch_bytes).await?)?;
+        let truncated = patch.stopped == Some(Stop::Enough);
+        let mut text = String::from_utf8_lossy(&patch.printed).into_owned();
+        if truncated {
+            // The last line may be half of one.
+            text.truncate(text.rfind('\n').map_or(0, |at| at + 1));
+        }
+        Ok(DiffAnswer { commit: None, files, more, patch: text, truncated })
+    }
+}
+
+impl Repositories {
+    /// `git.status`.
+    ///
+    /// # Errors
+    /// `not_found`, `conflict` where there is no repository, `unavailable`.
+    pub async fn status(self: Arc<Self>, input: OneProject) -> Result<Json<StatusAnswer>> {
+        let place = self.to_read(&input.project_id).await?;
+        let Report { status, files, more } = self.git.status(&place, FILES).await?;
+        Ok(Json(StatusAnswer { status, files, more }))
+    }
+
+    /// `git.diff`.
+    ///
+    /// # Errors
+    /// As [`Repositories::status`]; `invalid_data` for a `to` without a `from`, or with `staged`.
+    pub async fn diff(self: Arc<Self>, input: Diff) -> Result<Json<DiffAnswer>> {
+        if input.to.is_some() && (input.from.is_none() || input.staged) {
+            return Err(Error::invalid_field("to", "needs a from, and does not go with staged"));
+        }
+        let place = self.to_read(&input.project_id).await?;
+        let command: &[&str] = if input.staged { &["diff", "--cached"] } else { &["diff"] };
+        let mut what: Vec<&str> = input.from.iter().chain(&input.to).map(String::as_str).collect();
+        what.push("--");
+        what.extend(input.paths.iter().flatten().map(String::as_str));
+        Ok(Json(self.git.compare(&place, command, &what).await?))
+    }
+
+    /// `git.show`.
+    ///
+    /// # Errors
+    /// As [`Repositories::status`]; `not_found` for a revision that is not there.
+    pub async fn show(self: Arc<Self>, input: Show) -> Result<Json<DiffAnswer>> {
+        let place = self.to_read(&input.project_id).await?;
+        // Not a file, and not what a tag points at otherwise.
+        let commit = format!("{}^{{commit}}", input.rev);
+        let log = ["log", "-1", "-z", COMMIT, "--end-of-options", commit.as_str(), "--"];
+        let log = good(self.git.read(&place, &log, LIST_BYTES).await?)?;
+        let command = ["show", "--format=", "--diff-merges=first-parent"];
+        let compared = self.git.compare(&place, &command, &[commit.as_str(), "--"]).await?;
+        let commit = listing::commits(&log.printed).pop();
+        Ok(Json(DiffAnswer { commit, ..compared }))
+    }
+
+    /// `git.log`: newest first.
+    ///
+    /// # Errors
+    /// As [`Repositories::show`].
+    pub async fn log(self: Arc<Self>, input: Log) -> Result<Json<LogAnswer>> {
+        let place = self.to_read(&input.project_id).await?;
+        let limit = input.limit.unwrap_or(LOG_LIMIT);
+        let (start, seen) = match input.after.as_deref().and_then(parse_cursor) {
+            Some((commit, seen)) => (commit.to_owned(), seen),
+            None => (input.rev.clone().unwrap_or_else(|| "HEAD".to_owned()), 0),
+        };
+        let (count, skip) = (format!("--max-count={}", limit + 1), format!("--skip={seen}"));
+        let mut args = vec!["log", "-z", COMMIT, &count, &skip, "--end-of-options", &start, "--"];
+        args.extend(input.paths.iter().flatten().map(String::as_str));
+        let finished = self.git.read(&place, &args, LIST_BYTES).await?;
+        if finished.said.contains("does not have any commits yet") || (start == "HEAD" && is_unborn(&finished)) {
+            return Ok(Json(LogAnswer { commits: Vec::new(), cursor: None }));
+        }
+        let mut commits = listing::commits(&good(finished)?.printed);
+        let more = commits.len() > limit as usize;
+        commits.truncate(limit as usize);
+        let first = if seen == 0 { commits.first().map(|commit| commit.id.clone()) } else { Some(start) };
+        let cursor = first.filter(|_| more).map(|first| format!("{first}-{}", seen + limit));
+        Ok(Json(LogAnswer { commits, cursor }))
+    }
+
+    /// `git.branches`: local and remote, at most 1,000.
+    ///
+    /// # Errors
+    /// As [`Repositories::status`].
+    pub async fn branches(self: Arc<Self>, input: OneProject) -> Result<Json<BranchesAnswer>> {
+        let place = self.to_read(&input.project_id).await?;
+        let args = ["for-each-ref", "--count=1000", BRANCH, "refs/heads", "refs/remotes"];
+        let finished = good(self.git.read(&place, &args, LIST_BYTES).await?)?;
+        Ok(Json(BranchesAnswer { branches: listing::branches(&finished.printed) }))
+    }
+
+    /// `git.worktrees`.
+    ///
+    /// # Errors
+    /// As [`Repositories::status`].
+    pub async fn worktrees(self: Arc<Self>, input: OneProject) -> Result<Json<WorktreesAnswer>> {
+        let place = self.to_read(&input.project_id).await?;
+        let finished = good(self.git.read(&place, &["worktree", "list", "--porcelain", "-z"], LIST_BYTES).await?)?;
+        Ok(Json(WorktreesAnswer { worktrees: listing::worktrees(&finished.printed) }))
+    }
+
+    async fn to_read(&self, project: &ProjectId) -> Result<Place> {
+        let root = self.root(project).await?;
+        self.git.repository(&root, Purpose::Read).await
+    }
+}
+
+fn is_unborn(finished: &Finished) -> bool {
+    !finished.status.success() && finished.said.contains("'HEAD'")
+}
+
+/// The result of a run that ended well, or was ended because it printed enough.
+fn good(finished: Finished) -> Result<Finished> {
+    if finished.status.success() || finished.stopped == Some(Stop::Enough) {
+        return Ok(finished);
+    }
+    let (code, message) = failure::of(&finished.said);
+    Err(Error::new(if code == "not_found" { Code::NotFound } else { Code::Conflict }, message))
+}
+
+/// What was begun in the repository, by the files that git leaves for itself.
+fn unfinished(place: &Place) -> Option<Unfinished> {
+    let there = |name: &str| place.root.join(".git").join(name).symlink_metadata().is_ok();
+    let signs = [
+        ("rebase-merge", Unfinished::Rebase),
+        ("rebase-apply", Unfinished::Rebase),
+        ("MERGE_HEAD", Unfinished::Merge),
+        ("CHERRY_PICK_HEAD", Unfinished::CherryPick),
+        ("REVERT_HEAD", Unfinished::Revert),
+    ];
+    signs.into_iter().find(|(name, _)| there(name)).map(|(_, sign)| sign)
+}

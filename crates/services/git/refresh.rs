@@ -1,0 +1,133 @@
+//! Telling what changed: the repository is read, compared with what was told last, and the difference is told.
+//!
+//! Guarantees: of one project one refresh runs at a time, so that what is told is never older than what was
+//! told before; many sights of changes become one refresh, and none is left out.
+//! It does not watch: whoever watches says that something was seen.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use tidings_core::{Event, Result};
+
+use super::{
+    contract::{HEAD_CHANGED, HeadChanged, STATUS_CHANGED, STATUS_FILES, Status, StatusChanged},
+    execute::Purpose,
+    repositories::Repositories,
+    status::Report,
+};
+use crate::{fs::contract::Witness, project::ProjectId};
+
+/// From the first sight of a change until the repository is read, and between two reads.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// A project that is being refreshed, or about to be.
+#[derive(Debug, Default)]
+pub(super) struct Refreshing {
+    turn: tokio::sync::Mutex<()>,
+    /// Whether a task is there that will read the repository, and whether something was seen since it did.
+    seen: parking_lot::Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    attended: bool,
+    again: bool,
+}
+
+/// The repositories, as whoever watches files tells them of changes.
+#[derive(Debug)]
+pub struct Sight(pub Arc<Repositories>);
+
+impl Witness for Sight {
+    fn saw(&self, project_id: &ProjectId, root: &Path) {
+        self.0.saw(project_id, root);
+    }
+}
+
+impl Repositories {
+    /// Notes that something in a repository may have changed. Returns at once; it is looked at soon.
+    fn saw(self: &Arc<Self>, project_id: &ProjectId, root: &Path) {
+        let refreshing = self.enter(project_id);
+        {
+            let mut seen = refreshing.seen.lock();
+            if seen.attended {
+                seen.again = true;
+                return;
+            }
+            *seen = Seen { attended: true, again: false };
+        }
+        let (own, project_id, root) = (self.clone(), project_id.clone(), root.to_owned());
+        let task = async move {
+            let mut stopping = own.ports.tasks.stopping();
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => {}
+                    () = &mut stopping => return,
+                }
+                refreshing.seen.lock().again = false;
+                if let Err(error) = own.refresh(&project_id, &root).await {
+                    tracing::debug!(project = %project_id, %error, "a repository cannot be read");
+                }
+                let mut seen = refreshing.seen.lock();
+                if !seen.again {
+                    seen.attended = false;
+                    break;
+                }
+            }
+            own.leave(&project_id, &refreshing);
+        };
+        self.ports.tasks.spawn("git.refresh", Box::pin(task));
+    }
+
+    fn enter(&self, project_id: &ProjectId) -> Arc<Refreshing> {
+        self.refreshing.lock().entry(project_id.clone()).or_default().clone()
+    }
+
+    fn leave(&self, project_id: &ProjectId, refreshing: &Arc<Refreshing>) {
+        let mut all = self.refreshing.lock();
+        // The map's own and this one: nobody else is here, and nobody can come while the map is held.
+        if Arc::strong_count(refreshing) == 2 && !refreshing.seen.lock().attended {
+            all.remove(project_id);
+        }
+    }
+
+    /// Reads the repository and tells what is different from what was told last: how it is.
+    pub(super) async fn refresh(&self, project_id: &ProjectId, root: &Path) -> Result<Option<Status>> {
+        let refreshing = self.enter(project_id);
+        let result = {
+            let _turn = refreshing.turn.lock().await;
+            self.refresh_alone(project_id, root).await
+        };
+        self.leave(project_id, &refreshing);
+        result
+    }
+
+    async fn refresh_alone(&self, project_id: &ProjectId, root: &Path) -> Result<Option<Status>> {
+        let Some(state) = self.project(project_id).await?.filter(|state| state.is_open()) else { return Ok(None) };
+        let known = state.git.status;
+        let report = match self.git.repository(root, Purpose::Read).await {
+            Ok(place) => self.git.status(&place, STATUS_FILES).await?,
+            // There was one, and now there is none.
+            Err(error) if known.is_some() && !root.join(".git").exists() => {
+                tracing::debug!(%error, "a repository is gone");
+                Report::default()
+            }
+            Err(error) => return Err(error),
+        };
+        let Report { status, files, more } = report;
+        let before = known.clone().unwrap_or_default();
+        let mut events = Vec::new();
+        if (&before.head, &before.branch) != (&status.head, &status.branch) {
+            let (head, branch) = (status.head.clone(), status.branch.clone());
+            let data = HeadChanged { project_id: project_id.clone(), head, branch, previous: before.head };
+            events.push(Event::new(HEAD_CHANGED, data));
+        }
+        if known.as_ref() != Some(&status) {
+            let data = StatusChanged { project_id: project_id.clone(), status: status.clone(), files, more };
+            events.push(Event::new(STATUS_CHANGED, data));
+        }
+        if !events.is_empty() {
+            self.ports.bus.reserve().await?.send_all(events).await?;
+        }
+        Ok(Some(status))
+    }
+}

@@ -1,0 +1,130 @@
+//! The operations that run here: one a repository, so many in all.
+//!
+//! Guarantees: whoever has a seat is alone in the project; the course of an operation goes one way.
+//! It is not the truth about operations that ended: that is the project's state.
+
+use std::{collections::HashMap, sync::Arc};
+
+use parking_lot::Mutex;
+use tidings_core::{Code, Error, Result, UserId};
+use tokio::sync::watch;
+
+use super::contract::OperationId;
+use crate::project::ProjectId;
+
+/// Why an operation is ended before git does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// This user cancelled it.
+    Cancelled(UserId),
+    /// The server stops.
+    ServerStopped,
+}
+
+/// An operation that runs here.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) id: OperationId,
+    reason: watch::Sender<Option<Reason>>,
+}
+
+impl Live {
+    /// Asks it to end. The first reason counts.
+    pub(super) fn ask_to_end(&self, reason: Reason) {
+        self.reason.send_if_modified(|known| {
+            let first = known.is_none();
+            if first {
+                *known = Some(reason);
+            }
+            first
+        });
+    }
+
+    /// Why it was asked to end, if it was.
+    pub(super) fn reason(&self) -> Option<Reason> {
+        self.reason.borrow().clone()
+    }
+
+    /// Resolves when it is asked to end.
+    pub(super) async fn asked(&self) {
+        // The sender lives as long as this value, so the wait ends only with the condition.
+        drop(self.reason.subscribe().wait_for(Option::is_some).await);
+    }
+}
+
+/// The operations.
+#[derive(Debug)]
+pub(super) struct Registry {
+    most: usize,
+    inner: Mutex<Inner>,
+    count: watch::Sender<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    live: HashMap<ProjectId, Arc<Live>>,
+    closed: bool,
+}
+
+/// The place of an operation; dropping it gives it up.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) live: Arc<Live>,
+    project_id: ProjectId,
+    registry: Arc<Registry>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut inner = self.registry.inner.lock();
+        inner.live.remove(&self.project_id);
+        self.registry.count.send_replace(inner.live.len());
+    }
+}
+
+impl Registry {
+    pub(super) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self { most, inner: Mutex::default(), count: watch::Sender::new(0) })
+    }
+
+    /// Gives a new operation its place.
+    ///
+    /// # Errors
+    /// `conflict` while another one runs in the project, `overloaded` at the limit, `draining` once closed.
+    pub(super) fn enter(self: &Arc<Self>, project_id: &ProjectId) -> Result<Seat> {
+        let mut inner = self.inner.lock();
+        if inner.closed {
+            return Err(Error::new(Code::Draining, "the server is stopping"));
+        }
+        if let Some(live) = inner.live.get(project_id) {
+            let message = format!("the operation {} runs in this repository: wait for its end, or cancel it", live.id);
+            return Err(Error::new(Code::Conflict, message));
+        }
+        if inner.live.len() >= self.most {
+            let message = format!("{} operations run, the most allowed: wait for an end", self.most);
+            return Err(Error::overloaded(message));
+        }
+        let live = Arc::new(Live { id: OperationId::random(), reason: watch::Sender::new(None) });
+        inner.live.insert(project_id.clone(), live.clone());
+        self.count.send_replace(inner.live.len());
+        Ok(Seat { live, project_id: project_id.clone(), registry: self.clone() })
+    }
+
+    /// The operation that runs in a project.
+    pub(super) fn get(&self, project_id: &ProjectId) -> Option<Arc<Live>> {
+        self.inner.lock().live.get(project_id).cloned()
+    }
+
+    /// Lets nobody in any more, and tells everybody to end.
+    pub(super) fn close(&self) {
+        let mut inner = self.inner.lock();
+        inner.closed = true;
+        inner.live.values().for_each(|live| live.ask_to_end(Reason::ServerStopped));
+    }
+
+    /// Resolves when nobody is here.
+    pub(super) async fn emptied(&self) {
+        // The sender lives as long as the registry, so the wait ends only with the condition.
+        drop(self.count.subscribe().wait_for(|count| *count == 0).await);
+    }
+}

@@ -1,0 +1,172 @@
+//! The service: begins operations, cancels them, and ends them all at a stop.
+//!
+//! Guarantees: whoever is answered that an operation started finds it in the log; after
+//! [`Repositories::recover`] no operation of a former life is open, after [`Repositories::stop`] none at all.
+//! It is not the judgement of who may: that is the gate's.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use tidings_core::{
+    Code, Error, Result, UserId,
+    bus::EventBus,
+    command::Json,
+    projection::{ListStates, States},
+    runtime::{Clock, Tasks},
+};
+use tokio::sync::oneshot;
+
+use super::{
+    config::GitConfig,
+    contract::{Begun, Kind},
+    execute::{Git, Place, Purpose, gone},
+    input::Cancel,
+    job::Job,
+    operation::Operation,
+    refresh::Refreshing,
+    registry::{Reason, Registry},
+};
+use crate::{
+    programs::Programs,
+    project::{ProjectId, ProjectState},
+};
+
+/// The domain whose states hold what git tells.
+pub(super) const PROJECT: &str = "project";
+/// How many states are looked through at once when the server starts.
+const RECOVER_PAGE: usize = 200;
+
+/// What the service needs of the house.
+#[derive(Clone)]
+pub struct GitPorts {
+    /// Where events go.
+    pub bus: Arc<dyn EventBus>,
+    /// Where states are read back.
+    pub states: Arc<dyn States>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Where operations run.
+    pub tasks: Arc<dyn Tasks>,
+}
+
+impl std::fmt::Debug for GitPorts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("GitPorts")
+    }
+}
+
+/// The service of git.
+pub struct Repositories {
+    pub(super) ports: GitPorts,
+    pub(super) git: Git,
+    pub(super) refreshing: Mutex<HashMap<ProjectId, Arc<Refreshing>>>,
+    registry: Arc<Registry>,
+}
+
+impl std::fmt::Debug for Repositories {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Repositories")
+    }
+}
+
+impl Repositories {
+    /// The service.
+    #[must_use]
+    pub fn new(ports: GitPorts, programs: Arc<Programs>, config: GitConfig) -> Arc<Self> {
+        let registry = Registry::new(config.max_operations);
+        Arc::new(Self { ports, git: Git { programs, config }, refreshing: Mutex::default(), registry })
+    }
+
+    /// Tells the end of every operation that a former life of the server left open. To be called before the
+    /// first operation, after [`Programs::recover`].
+    ///
+    /// # Errors
+    /// `unavailable` when the log does not work.
+    pub async fn recover(&self) -> Result<()> {
+        let mut below = None;
+        loop {
+            let query = ListStates { project: None, below, limit: RECOVER_PAGE };
+            let views = self.ports.states.list(PROJECT, query).await?;
+            let Some(last) = views.last() else { return Ok(()) };
+            below = Some(last.id.clone());
+            for event in views.iter().flat_map(|view| view.state.abandoned()) {
+                // The receipt is awaited: the server is not ready before the end is durable.
+                self.ports.bus.emit(event).await?.await?;
+            }
+        }
+    }
+
+    /// Ends every operation, and tells so. New ones are refused. Resolves when none is left.
+    pub async fn stop(&self) {
+        self.registry.close();
+        self.registry.emptied().await;
+    }
+
+    /// Begins an operation, for a user who may. Resolves when its start is durable.
+    ///
+    /// # Errors
+    /// `not_found` for a project or a directory that is not there; `conflict` where there is no repository, or
+    /// for a clone something else, or while another operation runs; `invalid_data` for a protocol that is
+    /// not allowed; `overloaded`, `draining`, `unavailable`.
+    pub async fn begin(self: Arc<Self>, user: UserId, job: Result<Job>) -> Result<Json<Begun>> {
+        let job = job?;
+        let root = self.root(&job.project_id).await?;
+        let seat = self.registry.enter(&job.project_id)?;
+        let place = self.place(&job, root).await?;
+        let operation_id = seat.live.id.clone();
+        let (told, begun) = oneshot::channel();
+        let operation = Operation { repositories: self.clone(), seat, job, place, user };
+        self.ports.tasks.spawn("git.operation", Box::pin(operation.go(told)));
+        begun.await.unwrap_or_else(|_| Err(Error::internal()))?;
+        Ok(Json(Begun { operation_id }))
+    }
+
+    /// Where an operation may work.
+    async fn place(&self, job: &Job, root: PathBuf) -> Result<Place> {
+        if let Some(protocol) = job.protocol.as_ref().filter(|protocol| !self.git.config.protocols.contains(protocol)) {
+            let allowed = self.git.config.protocols.join(", ");
+            return Err(Error::invalid_field(
+                "url",
+                format!("{protocol} is not allowed by git.protocols: {allowed} are"),
+            ));
+        }
+        if job.kind != Kind::Clone {
+            return self.git.repository(&root, Purpose::Change).await;
+        }
+        if !is_empty(&root)? {
+            return Err(Error::new(Code::Conflict, "the project's directory is not empty: nothing is cloned into it"));
+        }
+        Ok(Place { root, repository: false, settings: Vec::new() })
+    }
+
+    /// Asks an operation to end. It has ended once its end is told.
+    ///
+    /// # Errors
+    /// `conflict` when it does not run, or not here.
+    pub async fn cancel(self: Arc<Self>, user: UserId, input: Cancel) -> Result<Json<Begun>> {
+        let live = self.registry.get(&input.project_id).filter(|live| live.id == input.operation_id);
+        let live = live.ok_or_else(|| Error::new(Code::Conflict, "the operation does not run here, or has ended"))?;
+        live.ask_to_end(Reason::Cancelled(user));
+        Ok(Json(Begun { operation_id: input.operation_id }))
+    }
+
+    /// The directory of an open project.
+    pub(super) async fn root(&self, project: &ProjectId) -> Result<PathBuf> {
+        self.project(project).await?.filter(ProjectState::is_open).map(|it| it.root.into()).ok_or_else(Error::not_found)
+    }
+
+    /// The state of a project.
+    pub(super) async fn project(&self, project: &ProjectId) -> Result<Option<ProjectState>> {
+        let view = self.ports.states.get(PROJECT, project.as_str()).await?;
+        Ok(view.and_then(|view| view.state::<ProjectState>().cloned()))
+    }
+}
+
+fn is_empty(root: &Path) -> Result<bool> {
+    let mut entries = root.read_dir().map_err(|_| gone())?;
+    Ok(entries.next().is_none())
+}

@@ -1,0 +1,220 @@
+//! One terminal from its start to its end: the task that owns its program, its bytes and its events.
+//!
+//! Guarantees: after the start is told, exactly one end is, whatever happens in between, a panic
+//! included; everything that was read is told before it; when the end is told, every process of the
+//! terminal is gone.
+//! It is not where a start is judged: the plan is made, and the place is given.
+
+use std::{
+    any::Any, io, os::unix::process::ExitStatusExt, panic::AssertUnwindSafe, process::ExitStatus, sync::Arc,
+    time::Duration,
+};
+
+use futures_util::{FutureExt, future::join3};
+use tidings_core::{Error, Event, Result, Timestamp};
+use tokio::{
+    process::Child,
+    sync::{mpsc, oneshot, watch},
+    time::{sleep, timeout},
+};
+
+use super::{
+    contract::{Cause, ERROR, EXIT, Exited, Failed, OPENED, Status, TerminalId},
+    plan::Plan,
+    pump::{Pump, QUEUE, tell_all},
+    registry::{Course, Ears, Live, Reason, Seat},
+    shells::Shells,
+    state::{ShellState, server_stopped},
+};
+use crate::{
+    programs::{process::Group, terminal::InTerminal},
+    telling::{Telling, Told},
+};
+
+/// How often a start is tried before its caller is told that the log does not work.
+const START_TRIES: u32 = 3;
+/// The longest between two looks at who watches.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// A terminal on its way.
+pub(super) struct Run {
+    pub(super) shells: Arc<Shells>,
+    pub(super) seat: Seat,
+    pub(super) plan: Plan,
+    pub(super) ears: Ears,
+}
+
+/// How a terminal ended.
+enum End {
+    Exited(ExitStatus, Option<Reason>),
+    /// It was told to end before its program was started.
+    Never(Reason),
+    Failed(&'static str, String),
+}
+
+impl Run {
+    /// Runs it from its start to its end. `begun` hears of the start as soon as it is durable.
+    pub(super) async fn go(self, begun: oneshot::Sender<Result<TerminalId>>) {
+        let Self { shells, seat, plan, ears } = self;
+        let (live, clock) = (seat.live.clone(), shells.ports.clock.clone());
+        let telling = shells.telling(&live.id);
+        let opened = Event::new(OPENED, plan.opened(&live.id, clock.now())).by(Some(plan.user.clone()));
+        if let Err(error) = telling.tell(vec![opened], Some(START_TRIES), |state| state.opened_at.is_some()).await {
+            // Whether the start was kept is not known: if it was, it gets its end.
+            answer(begun, Err(error));
+            let end = End::Failed("start_lost", "the log failed while the terminal was being opened".to_owned());
+            return report(&live.id, telling.end_if_open(end.event(&live.id, &plan, clock.now())).await);
+        }
+        answer(begun, Ok(live.id.clone()));
+        let work = Work { shells: &shells, live: &live, plan: &plan, telling: &telling };
+        let end = AssertUnwindSafe(work.run(ears)).catch_unwind().await.unwrap_or_else(|panic| after(&*panic));
+        shells.programs.forget(live.id.as_str()).await;
+        live.exited();
+        let end = end.event(&live.id, &plan, clock.now());
+        report(&live.id, telling.tell(vec![end], None, |state| !state.is_open()).await);
+    }
+}
+
+fn answer(begun: oneshot::Sender<Result<TerminalId>>, result: Result<TerminalId>) {
+    // The caller may have gone; the terminal goes on all the same.
+    drop(begun.send(result));
+}
+
+fn report(id: &TerminalId, told: Result<()>) {
+    if let Err(error) = told {
+        tracing::error!(terminal = %id, %error, "the end of a terminal could not be told; the next start tells it");
+    }
+}
+
+fn after(panic: &(dyn Any + Send)) -> End {
+    let error = Error::internal();
+    let what = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    tracing::error!(%error, panic = %what, "a terminal's task panicked");
+    End::Failed("internal", error.message().to_owned())
+}
+
+impl End {
+    fn event(self, id: &TerminalId, plan: &Plan, now: Timestamp) -> Event {
+        let terminal_id = id.clone();
+        let failed = |code: &str, message: String| {
+            let board = Some(plan.board(Status::Error, now));
+            Event::new(ERROR, Failed { terminal_id: id.clone(), code: code.to_owned(), message, board })
+        };
+        let (status, reason) = match self {
+            Self::Failed(code, message) => return failed(code, message),
+            Self::Exited(status, reason) => (Some(status), reason),
+            Self::Never(reason) => (None, Some(reason)),
+        };
+        let (reason, by) = match reason {
+            Some(Reason::ServerStopped) => {
+                return Event::new(ERROR, server_stopped(terminal_id, Some(plan.board(Status::Error, now))));
+            }
+            Some(Reason::OutputLost) => {
+                return failed("output_lost", "the log took the output no more".to_owned());
+            }
+            Some(Reason::Closed(user)) => (Cause::Closed, Some(user)),
+            Some(Reason::Idle) => (Cause::Idle, None),
+            None => (Cause::Exited, None),
+        };
+        let (code, signal) = (status.and_then(|status| status.code()), status.and_then(|status| status.signal()));
+        let board = Some(plan.board(Status::Exited, now));
+        Event::new(EXIT, Exited { terminal_id, code, signal, reason, board }).by(by)
+    }
+}
+
+/// A terminal at work.
+struct Work<'a> {
+    shells: &'a Arc<Shells>,
+    live: &'a Arc<Live>,
+    plan: &'a Plan,
+    telling: &'a Telling<ShellState>,
+}
+
+impl Work<'_> {
+    async fn run(&self, ears: Ears) -> End {
+        if let Course::Stopping(reason) = &*self.live.course.borrow() {
+            return End::Never(reason.clone());
+        }
+        let running = match self.start() {
+            Ok(running) => running,
+            Err(error) => return End::Failed("spawn_failed", format!("the program could not be started: {error}")),
+        };
+        self.shells.programs.remember(self.live.id.as_str(), running.group.id()).await;
+        self.attend(running, ears).await
+    }
+
+    fn start(&self) -> io::Result<InTerminal> {
+        let mut program = self.shells.programs.program(self.plan.argv.clone(), self.plan.place.root.clone());
+        program.enter(self.plan.place.dir.clone());
+        program.environment.set("TERM", "xterm-256color");
+        program.environment.set("COLORTERM", "truecolor");
+        for (name, value) in &self.plan.env {
+            program.environment.set(name, value);
+        }
+        program.start_in_terminal(self.plan.cols, self.plan.rows)
+    }
+
+    /// Everything that goes on while the program runs, in this one task.
+    async fn attend(&self, running: InTerminal, ears: Ears) -> End {
+        let InTerminal { mut child, group, output, input } = running;
+        let (items, queue) = mpsc::channel(QUEUE);
+        let killed = watch::Sender::new(false);
+        let pump = Pump::new(self.live.id.clone(), (self.plan.cols, self.plan.rows), items, killed.subscribe());
+        let watching = async {
+            let status = self.supervise(&mut child, &group).await;
+            let reason = self.live.exited();
+            // What still runs in the terminal ends with it. The list of processes is read from files.
+            drop(tokio::task::spawn_blocking(move || group.finish()).await);
+            killed.send_replace(true);
+            (status, reason)
+        };
+        let telling = async {
+            let told = tell_all(self.telling, queue).await;
+            if let Err(error) = &told {
+                tracing::error!(terminal = %self.live.id, %error, "the output of a terminal is lost");
+                self.live.ask_to_end(Reason::OutputLost);
+            }
+            told
+        };
+        let ((status, reason), (), told) = join3(watching, pump.run(output, input, ears), telling).await;
+        let lost = told.is_err().then_some(Reason::OutputLost);
+        match status {
+            Ok(status) => End::Exited(status, reason.or(lost)),
+            Err(error) => End::Failed("internal", format!("the program was lost sight of: {error}")),
+        }
+    }
+
+    /// Waits for the program to end, and makes it end when it is told to.
+    async fn supervise(&self, child: &mut Child, group: &Group) -> io::Result<ExitStatus> {
+        let mut course = self.live.course.subscribe();
+        let told = course.wait_for(|course| *course != Course::Running);
+        tokio::select! {
+            status = child.wait() => return status,
+            _ = told => {}
+            () = self.alone() => { self.live.ask_to_end(Reason::Idle); }
+            () = self.shells.ports.tasks.stopping() => { self.live.ask_to_end(Reason::ServerStopped); }
+        }
+        group.hang_up();
+        if let Ok(status) = timeout(self.shells.programs.grace(), child.wait()).await {
+            return status;
+        }
+        group.kill();
+        child.wait().await
+    }
+
+    /// Resolves once nobody has watched or typed for as long as a terminal may be alone.
+    async fn alone(&self) {
+        let limit = Duration::from_millis(self.shells.config.idle_ms);
+        if limit.is_zero() {
+            return std::future::pending().await;
+        }
+        let look = (limit / 4).min(LOOK);
+        let mut alone = Duration::ZERO;
+        while alone < limit {
+            sleep(look).await;
+            let watched = self.shells.ports.audience.watching(ShellState::DOMAIN, self.live.id.as_str()) > 0;
+            alone = if self.live.was_used() || watched { Duration::ZERO } else { alone + look };
+        }
+    }
+}

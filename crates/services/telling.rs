@@ -1,0 +1,90 @@
+//! Telling: how the events of a long-running thing get onto the bus, each exactly once.
+//!
+//! Guarantees: what was told is durable; when a send fails and nobody knows whether it was kept, the
+//! thing's own state says so, and what is missing is sent again, in its order.
+//! It is not for ephemeral events: those may be lost.
+
+use std::{fmt::Display, sync::Arc, time::Duration};
+
+use tidings_core::{Code, Error, Event, Result, bus::EventBus, projection::States};
+
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// The state of a thing whose events are told.
+pub(crate) trait Told: Clone + Send + 'static {
+    /// The thing's id.
+    type Id: Display + Send + Sync;
+    /// Its domain, as states are read back by it.
+    const DOMAIN: &'static str;
+    /// Whether its start was told and its end was not.
+    fn is_open(&self) -> bool;
+}
+
+/// What tells the events of one thing.
+pub(crate) struct Telling<S: Told> {
+    pub(crate) bus: Arc<dyn EventBus>,
+    pub(crate) states: Arc<dyn States>,
+    pub(crate) id: S::Id,
+}
+
+impl<S: Told> Telling<S> {
+    /// Tells events as one unit. `kept` says of a state whether they are in it. Without `tries`,
+    /// it goes on until the log works again.
+    ///
+    /// # Errors
+    /// Those of the bus that no repeat can mend; after the last of the `tries`, any.
+    pub(crate) async fn tell(
+        &self,
+        events: Vec<Event>,
+        tries: Option<u32>,
+        kept: impl Fn(&S) -> bool + Send,
+    ) -> Result<()> {
+        let mut wait = FIRST_WAIT;
+        let mut failures = 0;
+        loop {
+            let error = match self.send(events.clone()).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            failures += 1;
+            if !is_passing(&error) || tries.is_some_and(|tries| failures >= tries) {
+                return Err(error);
+            }
+            tracing::warn!(domain = S::DOMAIN, id = %self.id, %error, failures, "events were not taken; trying again");
+            if self.find(&mut wait).await.is_some_and(|state| kept(&state)) {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn send(&self, events: Vec<Event>) -> Result<()> {
+        let slot = self.bus.reserve().await?;
+        slot.send_all(events).await.map(drop)
+    }
+
+    /// The state, as soon as it can be read.
+    async fn find(&self, wait: &mut Duration) -> Option<S> {
+        loop {
+            tokio::time::sleep(*wait).await;
+            *wait = (*wait * 2).min(LONGEST_WAIT);
+            match self.states.get(S::DOMAIN, &self.id.to_string()).await {
+                Ok(view) => return view.and_then(|view| view.state::<S>().cloned()),
+                Err(error) => tracing::warn!(domain = S::DOMAIN, id = %self.id, %error, "a state cannot be read"),
+            }
+        }
+    }
+
+    /// Tells the end, unless the thing has one or never came to be.
+    pub(crate) async fn end_if_open(&self, end: Event) -> Result<()> {
+        let mut wait = FIRST_WAIT;
+        match self.find(&mut wait).await {
+            Some(state) if state.is_open() => self.tell(vec![end], None, |state| !state.is_open()).await,
+            _ => Ok(()),
+        }
+    }
+}
+
+fn is_passing(error: &Error) -> bool {
+    matches!(error.code(), Code::Unavailable | Code::Overloaded | Code::Internal)
+}

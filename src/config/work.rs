@@ -1,0 +1,218 @@
+//! The sections about what runs in projects: agents, programs, files, git, terminals, workflows.
+//!
+//! Guarantees: every key has its default here, and nowhere else.
+//! It is not the check of values: that is the schema's.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize, Serializer};
+use tidings_core::identity::Secret;
+
+use super::quantity::{Size, Span};
+
+/// Writes that secrets are set, and nothing of them.
+fn hidden_map<S: Serializer>(secrets: &BTreeMap<String, Secret>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(secrets.keys().map(|name| (name, "(hidden)")))
+}
+
+/// `[agents.NAME]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Agent {
+    /// How to speak with it.
+    #[serde(default = "Agent::lines")]
+    pub adapter: String,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// What becomes of its standard input after the prompt.
+    #[serde(default = "Agent::open")]
+    pub stdin: String,
+    /// The program and its arguments when an earlier conversation is to go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Vec<String>>,
+}
+
+impl Agent {
+    fn lines() -> String {
+        "lines".to_owned()
+    }
+
+    fn open() -> String {
+        "open".to_owned()
+    }
+}
+
+/// `[run]`. Zero means without limit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Run {
+    /// The system user that programs run as.
+    pub user: Option<String>,
+    /// Put before every command.
+    pub wrapper: Vec<String>,
+    /// Names that are passed on of the server's environment.
+    pub env: Vec<String>,
+    /// Further variables and their values, which may be secrets.
+    #[serde(serialize_with = "hidden_map")]
+    pub set: BTreeMap<String, Secret>,
+    /// From TERM to KILL.
+    pub grace_ms: u64,
+    /// Between heartbeats.
+    pub heartbeat_ms: u64,
+    /// Sessions of one user at once.
+    pub max_per_user: usize,
+    /// Sessions of one project at once.
+    pub max_per_project: usize,
+    /// Sessions at once.
+    pub max_total: usize,
+    /// How long a session may run.
+    pub max_time: Span,
+    /// How much a session may print.
+    pub max_output_bytes: Size,
+    /// How long a busy session may print nothing.
+    pub max_silence: Span,
+    /// How long an agent whose input is closed may stay after its answer.
+    pub linger_ms: u64,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        let env = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TERM", "TZ", "TMPDIR"];
+        Self {
+            user: None,
+            wrapper: Vec::new(),
+            env: env.map(str::to_owned).to_vec(),
+            set: BTreeMap::new(),
+            grace_ms: 5000,
+            heartbeat_ms: 5000,
+            max_per_user: 8,
+            max_per_project: 16,
+            max_total: 64,
+            max_time: Span::seconds(6 * 3600),
+            max_output_bytes: Size(1 << 30),
+            max_silence: Span::seconds(0),
+            linger_ms: 10_000,
+        }
+    }
+}
+
+/// `[fs]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Fs {
+    /// The most of a file in an answer.
+    pub max_read_bytes: Size,
+    /// The most entries of a folder in an answer.
+    pub max_entries: usize,
+    /// Projects that are watched at once.
+    pub max_watched: usize,
+    /// Directories of a project that are watched.
+    pub max_directories: usize,
+    /// How long a project is watched that nobody follows any more.
+    pub linger: Span,
+}
+
+impl Default for Fs {
+    fn default() -> Self {
+        Self {
+            max_read_bytes: Size(128 << 10),
+            max_entries: 1000,
+            max_watched: 32,
+            max_directories: 10_000,
+            linger: Span::seconds(30),
+        }
+    }
+}
+
+/// `[git]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Git {
+    /// How long an operation may take.
+    pub operation_timeout: Span,
+    /// How long a command that only reads may take.
+    pub read_timeout: Span,
+    /// Operations at once.
+    pub max_operations: usize,
+    /// The longest patch of an answer.
+    pub max_patch_bytes: Size,
+    /// How remotes may be reached.
+    pub protocols: Vec<String>,
+    /// Whether a repository's own programs are run.
+    pub repository_programs: bool,
+}
+
+impl Default for Git {
+    fn default() -> Self {
+        Self {
+            operation_timeout: Span::seconds(3600),
+            read_timeout: Span::seconds(30),
+            max_operations: 16,
+            max_patch_bytes: Size(128 << 10),
+            protocols: ["https", "ssh"].map(str::to_owned).to_vec(),
+            repository_programs: false,
+        }
+    }
+}
+
+/// `[shell]`. Zero means without limit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Shell {
+    /// What runs in a terminal that names no program.
+    pub command: Vec<String>,
+    /// How long a terminal may be without viewers and input.
+    pub idle: Span,
+    /// Terminals of one user at once.
+    pub max_per_user: usize,
+    /// Terminals of one project at once.
+    pub max_per_project: usize,
+    /// Terminals at once.
+    pub max_total: usize,
+}
+
+impl Default for Shell {
+    fn default() -> Self {
+        Self { command: Vec::new(), idle: Span::seconds(30 * 60), max_per_user: 8, max_per_project: 16, max_total: 64 }
+    }
+}
+
+/// `[workflow]`. Zero means without limit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Workflow {
+    /// Runs of one user that are open at once.
+    pub max_per_user: usize,
+    /// Runs of one project that are open at once.
+    pub max_per_project: usize,
+    /// Runs that are open at once.
+    pub max_total: usize,
+    /// Steps of one run that work at once.
+    pub max_concurrency: usize,
+    /// Steps of all runs that work at once.
+    pub max_working_steps: usize,
+    /// Steps of a run.
+    pub max_steps: usize,
+    /// The length of a definition.
+    pub max_definition_bytes: Size,
+    /// How much an attempt of a step may print.
+    pub max_output_bytes: Size,
+    /// How long an attempt may take whose step does not say.
+    pub max_step_time: Span,
+}
+
+impl Default for Workflow {
+    fn default() -> Self {
+        Self {
+            max_per_user: 50,
+            max_per_project: 100,
+            max_total: 500,
+            max_concurrency: 16,
+            max_working_steps: 64,
+            max_steps: 1_000,
+            max_definition_bytes: Size(1 << 20),
+            max_output_bytes: Size(256 << 20),
+            max_step_time: Span::seconds(6 * 3600),
+        }
+    }
+}

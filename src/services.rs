@@ -1,0 +1,108 @@
+//! The services of the domains: what each is made of, how all begin and how all end.
+//!
+//! Guarantees: each service is given its ports and nothing else; what a former life of the server left open
+//! is ended, or goes on, before anybody is let in; after a stop none has anything open.
+//! It is not the rest of the wiring: that is the application's.
+
+use std::sync::Arc;
+
+use tidings_core::{
+    Result,
+    runtime::{self, Clock, Tasks},
+};
+use tidings_engine::{audience::Audience, bus::Bus, gate::GateCalls, hub::Hub, registry::Registry, states::StateStore};
+use tidings_handlers::Services;
+use tidings_services::{
+    fs::{Files, FsPorts},
+    git::{GitPorts, Repositories, Sight},
+    programs::Programs,
+    project::Projects,
+    session::{SessionPorts, Sessions},
+    shell::{ShellPorts, Shells},
+    workflow::{RunPorts, Runs},
+};
+
+use crate::{app::StartError, config::Config, known_users::KnownUsers};
+
+/// What services are made of.
+pub(crate) struct Ports {
+    bus: Arc<Bus>,
+    states: Arc<StateStore>,
+    audience: Arc<dyn runtime::Audience>,
+    /// Commands of other domains, once the gate is bound.
+    pub(crate) calls: Arc<GateCalls>,
+    /// Users, once they are bound.
+    pub(crate) users: Arc<KnownUsers>,
+    clock: Arc<dyn Clock>,
+    tasks: Arc<dyn Tasks>,
+}
+
+impl Ports {
+    /// The ports over these parts.
+    pub(crate) fn new(
+        registry: &Arc<Registry>,
+        hub: &Arc<Hub>,
+        (bus, states): (&Arc<Bus>, &Arc<StateStore>),
+        clock: &Arc<dyn Clock>,
+        tasks: &Arc<dyn Tasks>,
+    ) -> Self {
+        Self {
+            bus: bus.clone(),
+            states: states.clone(),
+            audience: Arc::new(Audience { registry: registry.clone(), hub: hub.clone() }),
+            calls: Arc::default(),
+            users: Arc::default(),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+        }
+    }
+}
+
+/// Makes all services.
+///
+/// # Errors
+/// What is wrong with the configuration of one.
+pub(crate) fn make(config: &Config, programs: &Arc<Programs>, ports: &Ports) -> Result<Services, StartError> {
+    let Ports { bus, states, audience, calls, users, clock, tasks } = ports;
+    let (bus, states, clock, tasks) = (|| bus.clone(), || states.clone(), || clock.clone(), || tasks.clone());
+    let redaction = config.redaction()?;
+    let projects = Projects::new(bus(), states(), &config.data_dir);
+    let session = SessionPorts { bus: bus(), states: states(), clock: clock(), tasks: tasks() };
+    let sessions = Sessions::new(session, programs.clone(), config.sessions(redaction.clone()))?;
+    let git = GitPorts { bus: bus(), states: states(), clock: clock(), tasks: tasks() };
+    let repositories = Repositories::new(git, programs.clone(), config.git(redaction.clone()));
+    let fs = FsPorts { bus: bus(), states: states(), clock: clock(), tasks: tasks(), audience: audience.clone() };
+    let files = Files::new(fs, config.files(), Arc::new(Sight(repositories.clone())));
+    let shell = ShellPorts { bus: bus(), states: states(), audience: audience.clone(), clock: clock(), tasks: tasks() };
+    let shells = Shells::new(shell, programs.clone(), config.shells(redaction.clone()));
+    let workflow = RunPorts {
+        bus: bus(),
+        states: states(),
+        calls: calls.clone(),
+        users: users.clone(),
+        clock: clock(),
+        tasks: tasks(),
+    };
+    let runs = Runs::new(workflow, programs.clone(), config.workflows(redaction));
+    Ok(Services { projects, sessions, files, repositories, shells, runs })
+}
+
+/// What a former life of the server left open is ended, or goes on. Runs of workflows come last: they follow
+/// their sessions.
+///
+/// # Errors
+/// `unavailable` when the log does not work.
+pub(crate) async fn recover(services: &Services) -> Result<()> {
+    services.projects.recover().await?;
+    services.sessions.recover().await?;
+    services.shells.recover().await?;
+    services.repositories.recover().await?;
+    services.runs.recover().await
+}
+
+/// Ends everything that runs. Resolves when nothing is left.
+pub(crate) async fn stop(services: &Services) {
+    let Services { sessions, shells, repositories, files, runs, .. } = services;
+    // All at once: steps that follow a session hear of its end.
+    tokio::join!(runs.stop(), sessions.stop(), shells.stop(), repositories.stop(), files.stop());
+}
