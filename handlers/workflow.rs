@@ -259,14 +259,11 @@ fn acting(runs: &Arc<Runs>) -> Vec<Command> {
             "Starts a run that repeats an ended one: whole, or from a step, with what else completed kept.",
             |input: &Rerun| Need::On(Action::Command, channel(&input.run_id)),
             move |caller: Caller, input: Rerun| {
-                let runs = rerun.clone();
-                let again = async move {
-                    let project_id = runs.project_of(&input.run_id).await?;
-                    if !allowed(&caller, Action::Command, &project_id) {
-                        return Err(Error::forbidden());
-                    }
-                    runs.rerun(wanting(caller, &project_id), input).await
+                let judge = move |project_id: &ProjectId| {
+                    let may = allowed(&caller, Action::Command, project_id);
+                    if may { Ok(wanting(caller, project_id)) } else { Err(Error::forbidden()) }
                 };
+                let again = rerun.clone().rerun(judge, input);
                 answer_with(again, begun)
             },
         )

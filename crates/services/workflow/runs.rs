@@ -220,14 +220,19 @@ impl Runs {
         self.begin(who, root, Wanted { plan, started }).await
     }
 
-    /// Starts a run that repeats one, in part or whole.
+    /// Starts a run that repeats one, in part or whole. `judge` says who wants it in its project, if they may.
     ///
     /// # Errors
-    /// `conflict` when it has not ended; `invalid_data` for a step that is not there; and as
+    /// The judge's; `conflict` when it has not ended; `invalid_data` for a step that is not there; and as
     /// [`Runs::start`].
-    pub async fn rerun(self: Arc<Self>, who: Wanting, request: Rerun) -> Result<RunId> {
+    pub async fn rerun(
+        self: Arc<Self>,
+        judge: impl FnOnce(&ProjectId) -> Result<Wanting> + Send + 'static,
+        request: Rerun,
+    ) -> Result<RunId> {
         let former = self.state(&request.run_id).await?.ok_or_else(Error::not_found)?;
         let project_id = former.project_id.clone().ok_or_else(Error::not_found)?;
+        let who = judge(&project_id)?;
         if former.status.is_open() {
             return Err(Error::new(Code::Conflict, "the run has not ended: cancel it first"));
         }
@@ -317,14 +322,6 @@ impl Runs {
     pub(super) async fn state(&self, id: &RunId) -> Result<Option<RunState>> {
         let view = self.ports.states.get(DOMAIN, id.as_str()).await?;
         Ok(view.and_then(|view| view.state::<RunState>().cloned()).filter(|state| state.run_id.is_some()))
-    }
-
-    /// The project of a run.
-    ///
-    /// # Errors
-    /// `not_found`, `unavailable`.
-    pub async fn project_of(&self, id: &RunId) -> Result<ProjectId> {
-        self.state(id).await?.and_then(|state| state.project_id).ok_or_else(Error::not_found)
     }
 
     async fn root(&self, project: &ProjectId) -> Result<PathBuf> {

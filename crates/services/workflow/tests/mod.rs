@@ -1,3 +1,4 @@
 //! Tests of the service's parts.
 
+mod folding;
 mod scheduling;
