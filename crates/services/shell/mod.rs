@@ -3,7 +3,7 @@
 //! - [`contract`]: events; [`input`] and [`answer`]: what the commands take and give; [`state`]: the projection, whose [`display`] keeps
 //!   the screen; [`config`]: limits.
 //! - [`Shells`]: the service. One task a terminal (`run`), which owns its program ([`crate::programs`]), its
-//!   bytes (`pump`) and its events ([`crate::telling`]).
+//!   bytes (`pump`) and its events (`telling`).
 //!
 //! Guarantees: a terminal that was opened has exactly one end, whoever dies; its output is told in the order it
 //! was written, without loss, and a program that floods waits; whoever joins gets the screen, not a replay;
