@@ -4,7 +4,9 @@
 //! processes that start at once make the tables once.
 //! It is not where rows are read or written: each noun has its own file.
 
-use rusqlite::{Connection, TransactionBehavior};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use crate::error::AuthError;
 
@@ -69,10 +71,30 @@ CREATE TABLE signing_keys (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// How long somebody else who writes is waited for.
+const BUSY: Duration = Duration::from_secs(5);
+/// How long is waited between two tries.
+const TRY: Duration = Duration::from_millis(10);
+
+/// Changes to the write-ahead log. Of several processes that do so at the same time SQLite tells one at once
+/// that it is busy, whatever the timeout, so that they do not wait for each other: it tries again.
+fn write_ahead(connection: &Connection) -> Result<(), AuthError> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && waited < BUSY => {
+                std::thread::sleep(TRY);
+                waited += TRY;
+            }
+            changed => return Ok(changed?),
+        }
+    }
+}
+
 /// Sets a connection up and brings its file to the version of this server.
 pub(crate) fn prepare(connection: &mut Connection) -> Result<(), AuthError> {
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.busy_timeout(BUSY)?;
+    write_ahead(connection)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "journal_size_limit", 4 << 20)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
