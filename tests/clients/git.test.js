@@ -367,7 +367,8 @@ test("after a thousand operations no process and no descriptor is left", async (
   await Promise.all(rooms.map((where) => work(where, 5)));
   const before = (await descriptors(server.pid)).length;
   await Promise.all(rooms.map((where) => work(where, 250)));
-  const left = async () => (await descriptors(server.pid)).length <= before;
+  // A few come and go with connections and readers of the log; what is forgotten would be one for each operation.
+  const left = async () => (await descriptors(server.pid)).length <= before + 10;
   await until(left, "the descriptors to be given back");
   assert.deepEqual(await children(server.pid), []);
 });
