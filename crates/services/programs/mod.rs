@@ -14,8 +14,13 @@ mod survivors;
 mod table;
 pub(crate) mod terminal;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
+use sha2::{Digest, Sha256};
 use tidings_core::{Error, Result};
 
 pub use self::environment::Environment;
@@ -23,6 +28,9 @@ use self::{
     process::{Program, SystemUser, wrapped},
     survivors::Survivors,
 };
+
+/// The variable by which a program that outlived its server is known.
+const MARK: &str = "SERVER_MARK";
 
 /// How programs are run.
 #[derive(Debug, Clone)]
@@ -57,6 +65,14 @@ pub struct Programs {
     wrapper: Vec<String>,
     grace: Duration,
     survivors: Survivors,
+    /// Which server a program belongs to: of each data directory another one.
+    mark: String,
+}
+
+/// A digest: it tells nobody where the directory is.
+fn mark_of(data_dir: &Path) -> String {
+    let digest = Sha256::digest(data_dir.as_os_str().as_encoded_bytes());
+    digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Programs {
@@ -70,9 +86,10 @@ impl Programs {
         let unusable = |error| Error::unavailable(format!("the data directory cannot be used: {error}"));
         let survivors = Survivors::open(&config.data_dir).map_err(unusable)?;
         let data_dir = config.data_dir.canonicalize().map_err(unusable)?;
+        let mark = mark_of(&data_dir);
         let env = config.env.without(&data_dir.to_string_lossy());
         let grace = Duration::from_millis(config.grace_ms);
-        Ok(Arc::new(Self { env, user, wrapper: config.wrapper, grace, survivors }))
+        Ok(Arc::new(Self { env, user, wrapper: config.wrapper, grace, survivors, mark }))
     }
 
     /// Kills what a former life of the server left running. To be called once, before anything is started.
@@ -81,7 +98,10 @@ impl Programs {
     /// `unavailable` when the folder `run` cannot be read.
     pub async fn recover(&self) -> Result<()> {
         let survivors = self.survivors.clone();
-        match tokio::task::spawn_blocking(move || survivors.kill_all()).await {
+        let mark = format!("{MARK}={}", self.mark);
+        // What was started and not yet remembered when the server was killed is found by its mark.
+        let kill = move || survivors.kill_all().map(|groups| groups + table::kill_marked(&mark));
+        match tokio::task::spawn_blocking(kill).await {
             Ok(Ok(0)) => Ok(()),
             Ok(Ok(killed)) => {
                 tracing::warn!(killed, "process groups of a former life of the server were killed");
@@ -106,6 +126,7 @@ impl Programs {
     pub(crate) fn program(&self, argv: Vec<String>, root: PathBuf) -> Program {
         let mut environment = self.env.clone();
         environment.set("PWD", &root.to_string_lossy());
+        environment.set(MARK, &self.mark);
         if let Some(user) = &self.user {
             environment.set("HOME", &user.home);
             environment.set("USER", &user.name);
