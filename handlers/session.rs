@@ -348,7 +348,7 @@ fn reading(sessions: &Arc<Sessions>) -> Vec<Command> {
 }
 
 fn listed(page: Page) -> Json<ListedSessions> {
-    let sessions = page.sessions.into_iter().map(|brief| ListedSession { channel: channel(&brief.id), brief });
+    let sessions = page.items.into_iter().map(|brief| ListedSession { channel: channel(&brief.id), brief });
     Json(ListedSessions { sessions: sessions.collect(), cursor: page.cursor })
 }
 

@@ -250,7 +250,7 @@ fn reading(shells: &Arc<Shells>) -> Vec<Command> {
 }
 
 fn listed(page: Page) -> Json<ListedShells> {
-    let shells = page.shells.into_iter().map(|brief| ListedShell { channel: channel(&brief.id), brief });
+    let shells = page.items.into_iter().map(|brief| ListedShell { channel: channel(&brief.id), brief });
     Json(ListedShells { shells: shells.collect(), cursor: page.cursor })
 }
 

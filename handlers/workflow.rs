@@ -331,7 +331,7 @@ fn reading(runs: &Arc<Runs>) -> Vec<Command> {
 }
 
 fn listed(page: Page) -> Json<ListedRuns> {
-    let runs = page.runs.into_iter().map(|brief| ListedRun { channel: channel(&brief.id), brief });
+    let runs = page.items.into_iter().map(|brief| ListedRun { channel: channel(&brief.id), brief });
     Json(ListedRuns { runs: runs.collect(), cursor: page.cursor })
 }
 

@@ -7,6 +7,7 @@
 
 pub mod fs;
 pub mod git;
+mod listing;
 pub mod programs;
 pub mod project;
 pub mod redaction;

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tidings_core::{
     Error, Result, Timestamp, UserId,
-    projection::{ListStates, Snapshot, View},
+    projection::{Snapshot, View},
 };
 
 use super::{
@@ -19,14 +19,11 @@ use super::{
     shells::Shells,
     state::{Failure, ShellState},
 };
-use crate::{project::ProjectId, telling::Told};
-
-/// How many terminals a page has, unless the caller says.
-const PAGE: usize = 50;
-/// How many states one request looks through at most; then it answers with a cursor.
-const SCAN: usize = 2_000;
-/// How many states are read at once.
-const BATCH: usize = 100;
+use crate::{
+    listing::{self, Listed, Listing},
+    project::ProjectId,
+    telling::Told,
+};
 
 /// A terminal in a list: what its state says, but for the screen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -59,13 +56,7 @@ pub struct Brief {
 }
 
 /// A page of terminals, newest first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
-    /// The terminals; there may be fewer than asked for and a cursor all the same.
-    pub shells: Vec<Brief>,
-    /// For the next page; none on the last one.
-    pub cursor: Option<TerminalId>,
-}
+pub type Page = listing::Page<Brief, TerminalId>;
 
 impl Shells {
     /// The snapshot of a terminal.
@@ -86,52 +77,41 @@ impl Shells {
         query: ListShells,
         visible: impl Fn(&TerminalId, Option<&UserId>, Option<&str>) -> bool + Send + Sync + 'static,
     ) -> Result<Page> {
-        let limit = query.limit.map_or(PAGE, |limit| limit as usize);
-        let project: Option<&str> = query.project_id.as_ref().map(ProjectId::as_str);
-        let mut below = query.cursor.as_ref().map(|cursor| cursor.as_str().into());
-        let mut page = Page { shells: Vec::new(), cursor: None };
-        for _ in 0..SCAN / BATCH {
-            let ask = ListStates { project: project.map(Into::into), below, limit: BATCH };
-            let views = self.ports.states.list(ShellState::DOMAIN, ask).await?;
-            let Some(last) = views.last() else { return Ok(page) };
-            below = Some(last.id.clone());
-            for view in views {
-                let Some(brief) = brief(&view).filter(|brief| query.status.is_none_or(|status| status == brief.status))
-                else {
-                    continue;
-                };
-                if !visible(&brief.id, view.owner.as_ref(), view.project.as_deref()) {
-                    continue;
-                }
-                if page.shells.len() == limit {
-                    page.cursor = page.shells.last().map(|last| last.id.clone());
-                    return Ok(page);
-                }
-                page.shells.push(brief);
-            }
-        }
-        page.cursor = below.and_then(|id| id.parse().ok());
-        Ok(page)
+        let ListShells { project_id, status, limit, cursor } = &query;
+        let listing = Listing { project_id: project_id.as_ref(), limit: *limit, cursor: cursor.as_ref() };
+        let wanted = |brief: &Brief| status.is_none_or(|status| status == brief.status);
+        listing::list(&*self.ports.states, listing, wanted, visible).await
     }
 }
 
-fn brief(view: &View) -> Option<Brief> {
-    let state = view.state::<ShellState>()?;
-    // A channel that was only published to from outside is no terminal: nothing was opened there.
-    state.opened_at?;
-    let (cols, rows) = state.display.size();
-    Some(Brief {
-        id: view.id.parse().ok()?,
-        project_id: state.project_id.clone(),
-        status: state.status,
-        title: state.title.clone(),
-        cols,
-        rows,
-        opened_at: state.opened_at,
-        ended_at: state.ended_at,
-        updated_at: state.updated_at,
-        code: state.code,
-        signal: state.signal,
-        error: state.error.clone(),
-    })
+impl Listed for Brief {
+    type Id = TerminalId;
+    const DOMAIN: &'static str = ShellState::DOMAIN;
+    // A screen is large.
+    const BATCH: usize = 100;
+
+    fn of(view: &View) -> Option<Self> {
+        let state = view.state::<ShellState>()?;
+        // A channel that was only published to from outside is no terminal: nothing was opened there.
+        state.opened_at?;
+        let (cols, rows) = state.display.size();
+        Some(Self {
+            id: view.id.parse().ok()?,
+            project_id: state.project_id.clone(),
+            status: state.status,
+            title: state.title.clone(),
+            cols,
+            rows,
+            opened_at: state.opened_at,
+            ended_at: state.ended_at,
+            updated_at: state.updated_at,
+            code: state.code,
+            signal: state.signal,
+            error: state.error.clone(),
+        })
+    }
+
+    fn id(&self) -> &TerminalId {
+        &self.id
+    }
 }

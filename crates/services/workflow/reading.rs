@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tidings_core::{
     Error, Result, Timestamp, UserId,
-    projection::{ListStates, Snapshot, View},
+    projection::{Snapshot, View},
 };
 
 use super::{
@@ -20,12 +20,11 @@ use super::{
     state::{Failure, RunState},
     telling::DOMAIN,
 };
-use crate::project::ProjectId;
+use crate::{
+    listing::{self, Listed, Listing},
+    project::ProjectId,
+};
 
-/// How many runs a page has, unless the caller says.
-const PAGE: usize = 50;
-/// How many states one request looks through at most; then it answers with a cursor.
-const SCAN: usize = 2_000;
 /// How many states, or messages, are read at once.
 const BATCH: usize = 200;
 /// The most bytes of output in one answer: the newest.
@@ -61,13 +60,7 @@ pub struct Brief {
 }
 
 /// A page of runs, newest first.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Page {
-    /// The runs; there may be fewer than asked for and a cursor all the same.
-    pub runs: Vec<Brief>,
-    /// For the next page; none on the last one.
-    pub cursor: Option<RunId>,
-}
+pub type Page = listing::Page<Brief, RunId>;
 
 impl Runs {
     /// The snapshot of a run.
@@ -88,32 +81,10 @@ impl Runs {
         query: ListRuns,
         visible: impl Fn(&RunId, Option<&UserId>, Option<&str>) -> bool + Send + Sync + 'static,
     ) -> Result<Page> {
-        let limit = query.limit.map_or(PAGE, |limit| limit as usize);
-        let project: Option<&str> = query.project_id.as_ref().map(ProjectId::as_str);
-        let mut below = query.cursor.as_ref().map(|cursor| cursor.as_str().into());
-        let mut page = Page { runs: Vec::new(), cursor: None };
-        for _ in 0..SCAN / BATCH {
-            let ask = ListStates { project: project.map(Into::into), below, limit: BATCH };
-            let views = self.ports.states.list(DOMAIN, ask).await?;
-            let Some(last) = views.last() else { return Ok(page) };
-            below = Some(last.id.clone());
-            for view in views {
-                let Some(brief) = brief(&view).filter(|brief| query.status.is_none_or(|status| status == brief.status))
-                else {
-                    continue;
-                };
-                if !visible(&brief.id, view.owner.as_ref(), view.project.as_deref()) {
-                    continue;
-                }
-                if page.runs.len() == limit {
-                    page.cursor = page.runs.last().map(|last| last.id.clone());
-                    return Ok(page);
-                }
-                page.runs.push(brief);
-            }
-        }
-        page.cursor = below.and_then(|id| id.parse().ok());
-        Ok(page)
+        let ListRuns { project_id, status, limit, cursor } = &query;
+        let listing = Listing { project_id: project_id.as_ref(), limit: *limit, cursor: cursor.as_ref() };
+        let wanted = |brief: &Brief| status.is_none_or(|status| status == brief.status);
+        listing::list(&*self.ports.states, listing, wanted, visible).await
     }
 
     /// What an attempt of a step printed, as plain text: the newest 8 MiB of what is kept.
@@ -146,21 +117,31 @@ impl Runs {
     }
 }
 
-fn brief(view: &View) -> Option<Brief> {
-    let state = view.state::<RunState>()?;
-    // A channel that was only published to from outside is no run: nothing was started there.
-    state.run_id.as_ref()?;
-    Some(Brief {
-        id: view.id.parse().ok()?,
-        project_id: state.project_id.clone(),
-        status: state.status,
-        title: state.title.clone(),
-        progress: state.progress,
-        started_by: state.started_by.clone(),
-        started_at: state.started_at,
-        ended_at: state.ended_at,
-        rerun_of: state.rerun_of.clone(),
-        usage: state.usage,
-        error: state.error.clone(),
-    })
+impl Listed for Brief {
+    type Id = RunId;
+    const DOMAIN: &'static str = DOMAIN;
+    const BATCH: usize = BATCH;
+
+    fn of(view: &View) -> Option<Self> {
+        let state = view.state::<RunState>()?;
+        // A channel that was only published to from outside is no run: nothing was started there.
+        state.run_id.as_ref()?;
+        Some(Self {
+            id: view.id.parse().ok()?,
+            project_id: state.project_id.clone(),
+            status: state.status,
+            title: state.title.clone(),
+            progress: state.progress,
+            started_by: state.started_by.clone(),
+            started_at: state.started_at,
+            ended_at: state.ended_at,
+            rerun_of: state.rerun_of.clone(),
+            usage: state.usage,
+            error: state.error.clone(),
+        })
+    }
+
+    fn id(&self) -> &RunId {
+        &self.id
+    }
 }

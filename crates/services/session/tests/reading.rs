@@ -55,7 +55,7 @@ async fn a_list_shows_what_may_be_seen_by_project_and_status_newest_first_in_pag
     let list = async |query: ListSessions| {
         let hidden = ids[0].clone();
         let page = house.sessions.clone().list(query, move |id, _, _| *id != hidden).await.expect("lists");
-        (page.sessions.iter().map(|brief| brief.id.clone()).collect::<Vec<_>>(), page.cursor)
+        (page.items.iter().map(|brief| brief.id.clone()).collect::<Vec<_>>(), page.cursor)
     };
     assert_eq!(list(ListSessions::default()).await, (ids[1..].to_vec(), None));
     let (page, cursor) = list(ListSessions { limit: Some(2), ..Default::default() }).await;

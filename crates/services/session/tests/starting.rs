@@ -14,7 +14,7 @@ async fn a_start_in_an_unknown_project_or_of_an_unknown_agent_is_refused_and_tel
     let unknown = house.try_start("u1", json!({"projectId": "p1", "agent": "nobody"})).await;
     assert_eq!(unknown.expect_err("refused").code(), Code::InvalidData);
     let all = house.sessions.clone().list(Default::default(), |_, _, _| true).await.expect("lists");
-    assert!(all.sessions.is_empty());
+    assert!(all.items.is_empty());
     house.close().await;
 }
 
