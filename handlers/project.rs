@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use tidings_core::{
-    Action, Channel, Code, Error, Event, Result,
+    Action, Channel, Code, Error, Event, Payload, Result,
     command::{Command, Method, Need},
     contract::EventRow,
     handler::{Handler, Retention, Route, Standing},
@@ -17,7 +17,7 @@ use tidings_core::{
 };
 use tidings_services::project::{
     ProjectId, ProjectReducer, Projects,
-    contract::{EVENTS, List, Named, REGISTERED, Register, RemoveMember, SetMember},
+    contract::{Board, EVENTS, List, Named, REGISTERED, Register, RemoveMember, SetMember, Summary},
 };
 
 const NAMESPACE: &str = "project";
@@ -35,13 +35,21 @@ pub fn channel(project_id: &ProjectId) -> Channel {
 /// `invalid_data`.
 pub(crate) fn named_in_data(event: &Event) -> Result<Route> {
     let carried = event.payload.typed::<Carried>()?;
-    let home = channel(&carried.project_id);
-    match &event.channel {
-        Some(named) if *named != home => {
-            Err(Error::invalid_field("channel", "is not the one that data.projectId names"))
-        }
-        _ => Ok(Route::to(home)),
-    }
+    Route::named_by("data.projectId", event, channel(&carried.project_id))
+}
+
+/// With a summary for the project's board, of this type, where a service gave something to show.
+#[must_use]
+pub fn with_summary(route: Route, event_type: &'static str, board: Option<&Board>) -> Route {
+    let Some(board) = board else { return route };
+    let summary = Summary {
+        id: route.home.id().to_owned(),
+        channel: route.home.clone(),
+        status: board.status.to_owned(),
+        title: Some(board.title.clone()),
+        updated_at: board.at,
+    };
+    route.copy(channel(&board.project_id), event_type, Payload::of(summary))
 }
 
 /// The handler of projects.
@@ -125,10 +133,7 @@ fn named(channel: &Channel) -> Option<ProjectId> {
 fn home(event: &Event) -> Result<Channel> {
     let in_data = serde_json::from_str::<Carried>(event.payload.json()).map(|carried| channel(&carried.project_id));
     match (in_data, &event.channel) {
-        (Ok(home), Some(named)) if home != *named => {
-            Err(Error::invalid_field("channel", "is not the one that data.projectId names"))
-        }
-        (Ok(home), _) => Ok(home),
+        (Ok(home), _) => Route::named_by("data.projectId", event, home).map(|route| route.home),
         (Err(_), Some(named)) if named.namespace() == NAMESPACE => Ok(named.clone()),
         (Err(_), _) => Err(Error::invalid_field("data.projectId", "names the project")),
     }

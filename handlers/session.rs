@@ -10,14 +10,14 @@ use std::sync::Arc;
 use crate::{project, user};
 use serde::Deserialize;
 use tidings_core::{
-    Action, Channel, Error, Event, Payload, Result, UserId,
+    Action, Channel, Error, Event, Result, UserId,
     command::{Caller, Command, Json, Method, Need},
     contract::EventRow,
     handler::{Handler, Retention, Route},
     projection::{Fold, Projection},
 };
 use tidings_services::{
-    project::contract::{SESSION_SUMMARY, SUMMARIES, Summary},
+    project::contract::{SESSION_SUMMARY, SUMMARIES},
     session::{
         Page, SessionId, SessionReducer, Sessions,
         answer::{Begun, ListedSession, ListedSessions, OfSession},
@@ -29,7 +29,7 @@ use tidings_services::{
         },
         input::{CancelMessage, ListSessions, OneSession, ReadOutput, ResolvePermission, SendMessage, StartSession},
     },
-    user::contract::{ATTENTION_REQUESTED, ATTENTION_RESOLVED, Attention, AttentionKind},
+    user::contract::{ATTENTION_REQUESTED, ATTENTION_RESOLVED, AttentionKind},
 };
 
 const NAMESPACE: &str = "session";
@@ -139,13 +139,7 @@ fn route(event: &Event) -> Result<Route> {
 
 /// To the channel of a session, which the event's own must agree with.
 fn home(event: &Event, id: &SessionId) -> Result<Route> {
-    let home = channel(id);
-    match &event.channel {
-        Some(named) if *named != home => {
-            Err(Error::invalid_field("channel", "is not the one that data.sessionId names"))
-        }
-        _ => Ok(Route::to(home)),
-    }
+    Route::named_by("data.sessionId", event, channel(id))
 }
 
 /// By the session in the data, else, of a type that only its producer knows, by the channel.
@@ -172,28 +166,13 @@ fn session_of(named: &Channel) -> Option<SessionId> {
 
 /// With a summary for the project's board, where the service gave something to show.
 fn with_summary(route: Route, board: Option<&Board>) -> Route {
-    let Some(board) = board else { return route };
-    let summary = Summary {
-        id: route.home.id().to_owned(),
-        channel: route.home.clone(),
-        status: board.status.as_str().to_owned(),
-        title: Some(board.title.clone()),
-        updated_at: board.at,
-    };
-    route.copy(project::channel(&board.project_id), SESSION_SUMMARY, Payload::of(summary))
+    project::with_summary(route, SESSION_SUMMARY, board)
 }
 
 /// With a word to the person whose attention a permission request needs, or no longer does. Only the
 /// service names one.
-fn with_attention(route: Route, event_type: &'static str, whose: Option<&UserId>, request_id: &str) -> Route {
-    let Some(whose) = whose else { return route };
-    let attention = Attention {
-        user_id: whose.clone(),
-        channel: route.home.clone(),
-        kind: AttentionKind::Permission,
-        id: request_id.to_owned(),
-    };
-    route.copy(user::channel(whose), event_type, Payload::of(attention))
+fn with_attention(route: Route, event_type: &'static str, whose: Option<&UserId>, id: &str) -> Route {
+    user::with_attention(route, event_type, whose, (AttentionKind::Permission, id))
 }
 
 /// A session runs in a project: that needs the right to command it, a free command line another.

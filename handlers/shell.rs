@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use tidings_core::{
-    Action, Channel, Error, Event, Payload, Result, UserId,
+    Action, Channel, Error, Event, Result, UserId,
     command::{Caller, Command, Json, Method, Need},
     contract::EventRow,
     handler::{Handler, Retention, Route},
     projection::{Fold, Projection},
 };
 use tidings_services::{
-    project::contract::{SHELL_SUMMARIES, SHELL_SUMMARY, Summary},
+    project::contract::{SHELL_SUMMARIES, SHELL_SUMMARY},
     session::answer_with,
     shell::{
         Page, ShellReducer, Shells, TerminalId,
@@ -116,13 +116,7 @@ fn route(event: &Event) -> Result<Route> {
 
 /// To the channel of a terminal, which the event's own must agree with.
 fn home(event: &Event, id: &TerminalId) -> Result<Route> {
-    let home = channel(id);
-    match &event.channel {
-        Some(named) if *named != home => {
-            Err(Error::invalid_field("channel", "is not the one that data.terminalId names"))
-        }
-        _ => Ok(Route::to(home)),
-    }
+    Route::named_by("data.terminalId", event, channel(id))
 }
 
 /// By the terminal in the data, else, of a type that only its producer knows, by the channel.
@@ -150,15 +144,7 @@ fn terminal_of(named: &Channel) -> Option<TerminalId> {
 
 /// With a summary for the project's board, where the service gave something to show.
 fn with_summary(route: Route, board: Option<&Board>) -> Route {
-    let Some(board) = board else { return route };
-    let summary = Summary {
-        id: route.home.id().to_owned(),
-        channel: route.home.clone(),
-        status: board.status.as_str().to_owned(),
-        title: Some(board.title.clone()),
-        updated_at: board.at,
-    };
-    route.copy(project::channel(&board.project_id), SHELL_SUMMARY, Payload::of(summary))
+    project::with_summary(route, SHELL_SUMMARY, board)
 }
 
 /// Whoever has a terminal runs what they like: that needs the right to execute.

@@ -7,11 +7,11 @@
 
 use serde::Deserialize;
 use tidings_core::{
-    Channel, Code, Error, Event, Result, UserId,
+    Channel, Code, Error, Event, Payload, Result, UserId,
     contract::EventRow,
     handler::{Handler, Retention, Route, Standing},
 };
-use tidings_services::user::contract::EVENTS;
+use tidings_services::user::contract::{Attention, AttentionKind, EVENTS};
 
 const NAMESPACE: &str = "user";
 const THIRTY_DAYS_MS: u64 = 30 * 24 * 60 * 60 * 1000;
@@ -20,6 +20,20 @@ const THIRTY_DAYS_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 #[must_use]
 pub fn channel(user_id: &UserId) -> Channel {
     Channel::of(NAMESPACE, user_id)
+}
+
+/// With a word to the person whose attention something in the home channel needs, or no longer does. Only
+/// services name one.
+#[must_use]
+pub fn with_attention(
+    route: Route,
+    event_type: &'static str,
+    whose: Option<&UserId>,
+    (kind, id): (AttentionKind, &str),
+) -> Route {
+    let Some(whose) = whose else { return route };
+    let attention = Attention { user_id: whose.clone(), channel: route.home.clone(), kind, id: id.to_owned() };
+    route.copy(channel(whose), event_type, Payload::of(attention))
 }
 
 /// The handler of users' own channels.
@@ -81,10 +95,7 @@ fn home(event: &Event) -> Result<Channel> {
     let in_data = serde_json::from_str::<Carried>(event.payload.json());
     let in_data = in_data.map(|carried| Channel::of(NAMESPACE, &carried.user_id));
     match (in_data, &event.channel) {
-        (Ok(home), Some(named)) if home != *named => {
-            Err(Error::invalid_field("channel", "is not the one that data.userId names"))
-        }
-        (Ok(home), _) => Ok(home),
+        (Ok(home), _) => Route::named_by("data.userId", event, home).map(|route| route.home),
         (Err(_), Some(named)) if named.namespace() == NAMESPACE => Ok(named.clone()),
         (Err(_), _) => Err(Error::invalid_field("data.userId", "names the user")),
     }

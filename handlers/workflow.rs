@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use tidings_core::{
-    Action, Channel, Error, Event, Payload, Result, UserId,
+    Action, Channel, Error, Event, Result, UserId,
     command::{Caller, Command, Json, Method, Need},
     contract::EventRow,
     handler::{Handler, Retention, Route},
@@ -18,10 +18,10 @@ use tidings_core::{
 use tidings_services::{
     project::{
         ProjectId,
-        contract::{Summary, WORKFLOW_RUN_SUMMARY, WORKFLOW_SUMMARIES},
+        contract::{WORKFLOW_RUN_SUMMARY, WORKFLOW_SUMMARIES},
     },
     session::answer_with,
-    user::contract::{ATTENTION_REQUESTED, ATTENTION_RESOLVED, Attention, AttentionKind},
+    user::contract::{ATTENTION_REQUESTED, ATTENTION_RESOLVED, AttentionKind},
     workflow::{
         Page, RunId, RunReducer, Runs, Wanting,
         answer::{Begun, ListedRun, ListedRuns, OfRun},
@@ -161,11 +161,7 @@ fn step_route(event: &Event) -> Result<Route> {
 
 /// To the channel of a run, which the event's own must agree with.
 fn home(event: &Event, id: &RunId) -> Result<Route> {
-    let home = channel(id);
-    match &event.channel {
-        Some(named) if *named != home => Err(Error::invalid_field("channel", "is not the one that data.runId names")),
-        _ => Ok(Route::to(home)),
-    }
+    Route::named_by("data.runId", event, channel(id))
 }
 
 /// By the run in the data, else, of a type that only its producer knows, by the channel.
@@ -193,27 +189,12 @@ fn run_of(named: &Channel) -> Option<RunId> {
 
 /// With a summary for the project's board, where the service gave something to show.
 fn with_summary(route: Route, board: Option<&Board>) -> Route {
-    let Some(board) = board else { return route };
-    let summary = Summary {
-        id: route.home.id().to_owned(),
-        channel: route.home.clone(),
-        status: board.status.as_str().to_owned(),
-        title: Some(board.title.clone()),
-        updated_at: board.at,
-    };
-    route.copy(project::channel(&board.project_id), WORKFLOW_RUN_SUMMARY, Payload::of(summary))
+    project::with_summary(route, WORKFLOW_RUN_SUMMARY, board)
 }
 
 /// With a word to the person whose answer a step waits for, or no longer does. Only the service names one.
-fn with_attention(route: Route, event_type: &'static str, whose: Option<&UserId>, step_id: &str) -> Route {
-    let Some(whose) = whose else { return route };
-    let attention = Attention {
-        user_id: whose.clone(),
-        channel: route.home.clone(),
-        kind: AttentionKind::Approval,
-        id: step_id.to_owned(),
-    };
-    route.copy(user::channel(whose), event_type, Payload::of(attention))
+fn with_attention(route: Route, event_type: &'static str, whose: Option<&UserId>, id: &str) -> Route {
+    user::with_attention(route, event_type, whose, (AttentionKind::Approval, id))
 }
 
 /// Who wants a run in a project, and whether they may run commands there.

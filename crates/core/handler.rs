@@ -9,7 +9,8 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use crate::{
-    Channel, Event, Payload, Result, UserId, command::Command, contract::EventRow, log::Opens, projection::Projection,
+    Channel, Error, Event, Payload, Result, UserId, command::Command, contract::EventRow, log::Opens,
+    projection::Projection,
 };
 
 /// A message of its own that an event makes in a further channel.
@@ -39,6 +40,19 @@ impl Route {
     #[must_use]
     pub fn to(home: Channel) -> Self {
         Self { home, opens: None, copies: Vec::new() }
+    }
+
+    /// To the channel that `field` of an event's data names, which the event's own must agree with.
+    ///
+    /// # Errors
+    /// `invalid_data` where it does not.
+    pub fn named_by(field: &str, event: &Event, home: Channel) -> Result<Self> {
+        match &event.channel {
+            Some(named) if *named != home => {
+                Err(Error::invalid_field("channel", format!("is not the one that {field} names")))
+            }
+            _ => Ok(Self::to(home)),
+        }
     }
 
     /// With the facts of the channel that the event opens.

@@ -1,7 +1,7 @@
 //! The tests of the handler of sessions: tables of what goes in, where it goes, and who may.
 
 use serde_json::{Value, json};
-use tidings_core::{Code, Timestamp};
+use tidings_core::{Code, Payload, Timestamp};
 use tidings_services::{
     programs::{Programs, ProgramsConfig},
     redaction::{Redaction, RedactionConfig},
@@ -89,7 +89,7 @@ fn from_outside(event_type: &str, data: &Value, channel: Option<&str>) -> Event 
 
 fn board(status: Status) -> Option<Board> {
     let project_id = "p1".parse().expect("an id");
-    Some(Board { project_id, status, title: "one".to_owned(), at: Timestamp(5) })
+    Some(Board { project_id, status: status.as_str(), title: "one".to_owned(), at: Timestamp(5) })
 }
 
 /// An end or a start of the service, with what its board is to show.

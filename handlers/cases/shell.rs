@@ -1,7 +1,7 @@
 //! The tests of the handler of terminals: tables of what goes in, where it goes, and who may.
 
 use serde_json::{Value, json};
-use tidings_core::{Code, Timestamp};
+use tidings_core::{Code, Payload, Timestamp};
 use tidings_services::{
     programs::{Programs, ProgramsConfig},
     redaction::{Redaction, RedactionConfig},
@@ -134,9 +134,9 @@ fn what_is_not_of_its_type_is_refused() {
 
 #[test]
 fn a_start_and_each_end_of_the_service_are_copied_to_the_board_of_the_project() {
-    let board = |status| {
+    let board = |status: Status| {
         let project_id = "p1".parse().expect("an id");
-        Some(Board { project_id, status, title: "sh".to_owned(), at: Timestamp(5) })
+        Some(Board { project_id, status: status.as_str(), title: "sh".to_owned(), at: Timestamp(5) })
     };
     let terminal_id: TerminalId = "t1".parse().expect("an id");
     let mut opened: Opened =

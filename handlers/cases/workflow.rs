@@ -112,7 +112,7 @@ fn the_service_writes_to_the_board_and_asks_for_attention() {
     let (run_id, step_id): (RunId, _) = ("r1".parse().expect("an id"), "ask".to_owned());
     let board = Some(Board {
         project_id: "p1".parse().expect("an id"),
-        status: RunStatus::Waiting,
+        status: RunStatus::Waiting.as_str(),
         title: "one".into(),
         at: Timestamp(5),
     });

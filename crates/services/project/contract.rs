@@ -67,6 +67,20 @@ tidings_core::events! {
         r#"{"id":"r1","channel":"workflow:run:r1","status":"waiting","title":"Release","updatedAt":"2026-11-20T20:31:29.123Z"}"#;
 }
 
+/// What a project's board is to show of a thing after an event. It travels beside the payload and is never
+/// on the wire, so that only a service can write to a board.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Board {
+    /// Whose board.
+    pub project_id: ProjectId,
+    /// How the thing is now, in its domain's words.
+    pub status: &'static str,
+    /// What people call it.
+    pub title: String,
+    /// When that was.
+    pub at: Timestamp,
+}
+
 /// `project.registered`: a directory became a project. The first event of its channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -275,7 +275,7 @@ impl Reducer for SessionReducer {
         };
         let board = state.project_id.clone().map(|project_id| Board {
             project_id,
-            status: Status::Error,
+            status: Status::Error.as_str(),
             title: state.title.clone().unwrap_or_default(),
             at: state.updated_at.unwrap_or_default(),
         });

@@ -6,10 +6,10 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidings_core::Timestamp;
 use validator::Validate;
 
 use crate::project::ProjectId;
+pub use crate::project::contract::Board;
 
 tidings_core::id_type! {
     /// A terminal. Ids sort by the time of their start.
@@ -72,20 +72,6 @@ impl Status {
             Self::Error => "error",
         }
     }
-}
-
-/// What the project's board is to show after an event. It travels beside the payload and is never on the
-/// wire, so that only the service can write to a board.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Board {
-    /// Whose board.
-    pub project_id: ProjectId,
-    /// How the terminal is now.
-    pub status: Status,
-    /// What people call it.
-    pub title: String,
-    /// When that was.
-    pub at: Timestamp,
 }
 
 /// `shell.opened`: the first event of a terminal.

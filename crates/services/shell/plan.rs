@@ -73,7 +73,7 @@ impl Plan {
 
     /// What its project's board is to show.
     pub(super) fn board(&self, status: Status, at: Timestamp) -> Board {
-        Board { project_id: self.project_id.clone(), status, title: self.title.clone(), at }
+        Board { project_id: self.project_id.clone(), status: status.as_str(), title: self.title.clone(), at }
     }
 }
 

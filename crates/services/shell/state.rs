@@ -177,7 +177,7 @@ impl Reducer for ShellReducer {
         };
         let board = state.project_id.clone().map(|project_id| Board {
             project_id,
-            status: Status::Error,
+            status: Status::Error.as_str(),
             title: state.name.clone().unwrap_or_default(),
             at: state.updated_at.unwrap_or_default(),
         });

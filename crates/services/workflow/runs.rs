@@ -274,7 +274,7 @@ impl Runs {
         let seat = self.registry.enter(id.clone(), whose, false)?;
         let now = self.ports.clock.now();
         let (project_id, title) = (started.project_id.clone(), started.title.clone());
-        started.board = Some(Board { project_id, status: RunStatus::Running, title, at: now });
+        started.board = Some(Board { project_id, status: RunStatus::Running.as_str(), title, at: now });
         let event = Event::new(STARTED, started).by(Some(user));
         let mut state = RunState::default();
         state.apply(STARTED, &event.payload, now, event.by.as_ref());

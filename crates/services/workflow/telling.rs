@@ -114,7 +114,7 @@ pub(super) struct Teller<'a> {
 impl Teller<'_> {
     fn board(&self, status: RunStatus) -> Option<Board> {
         let project_id = self.state.project_id.clone()?;
-        Some(Board { project_id, status, title: self.state.title.clone(), at: self.now })
+        Some(Board { project_id, status: status.as_str(), title: self.state.title.clone(), at: self.now })
     }
 
     /// Whose attention a step no longer needs when it ends.

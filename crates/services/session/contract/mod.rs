@@ -10,10 +10,10 @@ pub mod agent;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidings_core::Timestamp;
 use validator::Validate;
 
 use crate::project::ProjectId;
+pub use crate::project::contract::Board;
 
 tidings_core::id_type! {
     /// A session. Ids sort by the time of their start (those made of an idempotency key by its hour).
@@ -90,20 +90,6 @@ impl Status {
             Self::Cancelled => "cancelled",
         }
     }
-}
-
-/// What the project's board is to show after an event. It travels beside the payload and is never
-/// on the wire, so that only the service can write to a board.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Board {
-    /// Whose board.
-    pub project_id: ProjectId,
-    /// How the session is now.
-    pub status: Status,
-    /// What people call it.
-    pub title: String,
-    /// When that was.
-    pub at: Timestamp,
 }
 
 /// `session.started`: the first event of a session.

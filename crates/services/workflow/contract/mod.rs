@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tidings_core::Timestamp;
 use validator::Validate;
 
 pub use self::step::{
@@ -21,6 +20,7 @@ pub use self::step::{
 };
 pub use super::definition::StepKind;
 use crate::project::ProjectId;
+pub use crate::project::contract::Board;
 
 tidings_core::id_type! {
     /// A run of a workflow. Ids sort by the time of their start.
@@ -168,20 +168,6 @@ impl Usage {
         self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
         self.cost_usd += other.cost_usd;
     }
-}
-
-/// What the project's board is to show after an event. It travels beside the payload and is never
-/// on the wire, so that only the service can write to a board.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Board {
-    /// Whose board.
-    pub project_id: ProjectId,
-    /// How the run is now.
-    pub status: RunStatus,
-    /// What people call it.
-    pub title: String,
-    /// When that was.
-    pub at: Timestamp,
 }
 
 /// A step of a run as its graph has it.
