@@ -11,7 +11,7 @@ use crate::{project, user};
 use serde::Deserialize;
 use tidings_core::{
     Action, Channel, Error, Event, Result, UserId,
-    command::{Caller, Command, Json, Method, Need},
+    command::{Caller, Command, Json, Method, Need, answer_with},
     contract::EventRow,
     handler::{Handler, Retention, Route},
     projection::{Fold, Projection},
@@ -21,7 +21,6 @@ use tidings_services::{
     session::{
         Page, SessionId, SessionReducer, Sessions,
         answer::{Begun, ListedSession, ListedSessions, OfSession},
-        answer_with,
         contract::{
             Board, CANCELLED, COMPLETED, Cancelled, Completed, ERROR, EVENTS, Failed, HEARTBEAT, Heartbeat, STARTED,
             STREAM_OUTPUT, Started, StreamOutput,

@@ -10,14 +10,13 @@ use std::sync::Arc;
 use serde::Deserialize;
 use tidings_core::{
     Action, Channel, Error, Event, Result, UserId,
-    command::{Caller, Command, Json, Method, Need},
+    command::{Caller, Command, Json, Method, Need, answer_with},
     contract::EventRow,
     handler::{Handler, Retention, Route},
     projection::{Fold, Projection},
 };
 use tidings_services::{
     project::contract::{SHELL_SUMMARIES, SHELL_SUMMARY},
-    session::answer_with,
     shell::{
         Page, ShellReducer, Shells, TerminalId,
         answer::{ListedShell, ListedShells, OfShell, OpenedShell},

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use tidings_core::{
     Action, Channel, Error, Event, Result, UserId,
-    command::{Caller, Command, Json, Method, Need},
+    command::{Caller, Command, Json, Method, Need, answer_with},
     contract::EventRow,
     handler::{Handler, Retention, Route},
     projection::{Fold, Projection},
@@ -20,7 +20,6 @@ use tidings_services::{
         ProjectId,
         contract::{WORKFLOW_RUN_SUMMARY, WORKFLOW_SUMMARIES},
     },
-    session::answer_with,
     user::contract::{ATTENTION_REQUESTED, ATTENTION_RESOLVED, AttentionKind},
     workflow::{
         Page, RunId, RunReducer, Runs, Wanting,

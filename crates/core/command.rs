@@ -105,6 +105,14 @@ impl Reply for String {
     }
 }
 
+/// The answer made of what a call gives, as a row of commands wants it.
+pub fn answer_with<T, R>(
+    call: impl Future<Output = Result<T>> + Send + 'static,
+    make: impl FnOnce(T) -> R + Send + 'static,
+) -> BoxFuture<'static, Result<R>> {
+    Box::pin(async move { call.await.map(make) })
+}
+
 /// Who calls.
 #[derive(Debug, Clone)]
 pub struct Caller {

@@ -1,12 +1,12 @@
 //! Telling: how the events of a long-running thing get onto the bus, each exactly once.
 //!
 //! Guarantees: what was told is durable; when a send fails and nobody knows whether it was kept, the
-//! thing's own state says so, and what is missing is sent again, in its order.
+//! thing's own state says so, or the events' own ids, and what is missing is sent again, in its order.
 //! It is not for ephemeral events: those may be lost.
 
 use std::{fmt::Display, sync::Arc, time::Duration};
 
-use tidings_core::{Code, Error, Event, Result, bus::EventBus, projection::States};
+use tidings_core::{Code, Error, Event, Result, bus::EventBus, id, projection::States};
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
@@ -43,7 +43,7 @@ impl<S: Told> Telling<S> {
         let mut wait = FIRST_WAIT;
         let mut failures = 0;
         loop {
-            let error = match self.send(events.clone()).await {
+            let error = match send(&*self.bus, events.clone()).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
@@ -56,11 +56,6 @@ impl<S: Told> Telling<S> {
                 return Ok(());
             }
         }
-    }
-
-    async fn send(&self, events: Vec<Event>) -> Result<()> {
-        let slot = self.bus.reserve().await?;
-        slot.send_all(events).await.map(drop)
     }
 
     /// The state, as soon as it can be read.
@@ -83,6 +78,35 @@ impl<S: Told> Telling<S> {
             _ => Ok(()),
         }
     }
+}
+
+/// Tells events as one unit, each under an id of its own: a repeat changes nothing if they were kept. Without
+/// `tries`, it goes on until the log works again.
+///
+/// # Errors
+/// Those of the bus that no repeat can mend; after the last of the `tries`, any.
+pub(crate) async fn tell_by_id(bus: &dyn EventBus, mut events: Vec<Event>, tries: Option<u32>) -> Result<()> {
+    for event in &mut events {
+        event.id.get_or_insert_with(id::random);
+    }
+    let (mut wait, mut failures) = (FIRST_WAIT, 0);
+    loop {
+        let error = match send(bus, events.clone()).await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        failures += 1;
+        if !is_passing(&error) || tries.is_some_and(|tries| failures >= tries) {
+            return Err(error);
+        }
+        tracing::warn!(%error, failures, "events were not taken; trying again");
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+async fn send(bus: &dyn EventBus, events: Vec<Event>) -> Result<()> {
+    bus.reserve().await?.send_all(events).await.map(drop)
 }
 
 fn is_passing(error: &Error) -> bool {

@@ -41,5 +41,5 @@ use crate::programs::reader;
 pub use config::{AdapterKind, AgentConfig, Limits, SessionConfig, Stdin};
 pub use contract::{SessionId, Status};
 pub use reading::{Brief, OUTPUT_BYTES, Page};
-pub use sessions::{SessionPorts, Sessions, answer_with};
+pub use sessions::{SessionPorts, Sessions};
 pub use state::{SessionReducer, SessionState};

@@ -27,6 +27,7 @@ use crate::{
         reader::Reader,
     },
     redaction::{Redaction, Redactor},
+    telling::tell_by_id,
 };
 
 /// How many pieces wait, and how many become one unit on the bus.
@@ -152,7 +153,7 @@ pub(super) async fn tell_all(telling: &Telling, mut record: Record, mut source: 
                 Item::Said { events, told } => {
                     deltas.flush(&*telling.bus);
                     // Each has an id of its own, so that a repeat after a failure changes nothing.
-                    let result = telling.tell(events, None, |_| false).await;
+                    let result = tell_by_id(&*telling.bus, events, None).await;
                     if let Some(told) = told {
                         // Whoever asked may have gone.
                         drop(told.send(result.clone()));

@@ -9,7 +9,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use futures_util::FutureExt;
 use tidings_core::{
-    BoxFuture, Code, Error, Result, UserId,
+    Code, Error, Result, UserId,
     bus::EventBus,
     projection::{ListStates, States},
     runtime::{Clock, Tasks},
@@ -70,14 +70,6 @@ impl std::fmt::Debug for Sessions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Sessions")
     }
-}
-
-/// The answer made of what a call gives, as a row of commands wants it.
-pub fn answer_with<T, R>(
-    call: impl Future<Output = Result<T>> + Send + 'static,
-    make: impl FnOnce(T) -> R + Send + 'static,
-) -> BoxFuture<'static, Result<R>> {
-    Box::pin(call.map(|result| result.map(make)))
 }
 
 impl Sessions {

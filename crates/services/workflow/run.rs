@@ -24,8 +24,9 @@ use super::{
     scheduler::{Decision, interrupted, next},
     state::{RunState, StepStatus},
     step::{Attempt, Course},
-    telling::{Done, Outcome, Teller, tell},
+    telling::{Done, Outcome, Teller},
 };
+use crate::telling::tell_by_id;
 
 /// How many ends of steps wait to be told.
 const ENDS: usize = 16;
@@ -112,7 +113,7 @@ impl Run {
         if events.is_empty() {
             return Ok(());
         }
-        tell(&self.runs.ports.bus, events.clone(), None).await?;
+        tell_by_id(&*self.runs.ports.bus, events.clone(), None).await?;
         let now = self.now();
         for event in events {
             self.state.apply(event.event_type.as_str(), &event.payload, now, event.by.as_ref());

@@ -28,11 +28,12 @@ use super::{
     registry::{Asked, Registry, Request, Whose},
     run::Run,
     state::{RunState, StepStatus},
-    telling::{DOMAIN, tell},
+    telling::DOMAIN,
 };
 use crate::{
     programs::Programs,
     project::{ProjectId, ProjectState},
+    telling::tell_by_id,
 };
 
 /// How often a start is tried before its caller is told that the log does not work.
@@ -278,7 +279,7 @@ impl Runs {
         let event = Event::new(STARTED, started).by(Some(user));
         let mut state = RunState::default();
         state.apply(STARTED, &event.payload, now, event.by.as_ref());
-        let told = tell(&self.ports.bus, vec![event], Some(START_TRIES)).await;
+        let told = tell_by_id(&*self.ports.bus, vec![event], Some(START_TRIES)).await;
         let run = Run { runs: self.clone(), seat, plan, state, root, principal: Some(who.principal) };
         let lost = told.is_err();
         self.ports.tasks.spawn("workflow.run", Box::pin(run.go_if(lost)));

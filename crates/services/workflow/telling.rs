@@ -1,12 +1,11 @@
-//! Telling: the events of one run, and how each gets onto the bus exactly once.
+//! Telling: the events of one run.
 //!
-//! Guarantees: what was told is durable; an event has an id of its own, so that a send whose outcome nobody
-//! knows is repeated and changes nothing if it was kept.
-//! It is not the decision what happened.
+//! Guarantees: an event says what the state and what was done come to, and nothing else.
+//! It is not the decision what happened, and not the way onto the bus.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::collections::BTreeMap;
 
-use tidings_core::{Code, Error, Event, Result, Timestamp, UserId, bus::EventBus, id};
+use tidings_core::{Event, Timestamp, UserId};
 
 use super::{
     contract::{
@@ -20,45 +19,11 @@ use super::{
 };
 use crate::programs::decode::shortened;
 
-const FIRST_WAIT: Duration = Duration::from_millis(50);
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// The most bytes of the reason of a failure.
 const MESSAGE_BYTES: usize = 1024;
 
 /// The domain, as states are read back by it.
 pub(super) const DOMAIN: &str = "workflow";
-
-/// Tells events as one unit. Without `tries`, goes on until the log takes them.
-///
-/// # Errors
-/// Those of the bus that no repeat can mend; after the last of the `tries`, any.
-pub(super) async fn tell(bus: &Arc<dyn EventBus>, mut events: Vec<Event>, tries: Option<u32>) -> Result<()> {
-    for event in &mut events {
-        event.id.get_or_insert_with(id::random);
-    }
-    let (mut wait, mut failures) = (FIRST_WAIT, 0);
-    loop {
-        let error = match send(bus, events.clone()).await {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
-        };
-        failures += 1;
-        if !is_passing(&error) || tries.is_some_and(|tries| failures >= tries) {
-            return Err(error);
-        }
-        tracing::warn!(%error, "events of a workflow were not taken; trying again");
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(LONGEST_WAIT);
-    }
-}
-
-async fn send(bus: &Arc<dyn EventBus>, events: Vec<Event>) -> Result<()> {
-    bus.reserve().await?.send_all(events).await.map(drop)
-}
-
-fn is_passing(error: &Error) -> bool {
-    matches!(error.code(), Code::Unavailable | Code::Overloaded | Code::Internal)
-}
 
 /// How an attempt of a step ended.
 #[derive(Debug, Clone, PartialEq)]

@@ -21,7 +21,7 @@ use tokio::{
 use super::{
     super::{
         contract::{Progress, STEP_OUTPUT, STEP_PROGRESS, StepOutput, StepProgress, Stream},
-        telling::{Outcome, tell},
+        telling::Outcome,
     },
     Attempt, Reason,
     report::Report,
@@ -34,6 +34,7 @@ use crate::{
         reader::{PIECE_BYTES, Reader, Watched},
     },
     redaction::Redactor,
+    telling::tell_by_id,
 };
 
 /// How long children that keep a pipe open may go on after the program itself has ended.
@@ -215,7 +216,7 @@ impl Attempt {
                 events.push(self.progress(progress));
             }
             if !events.is_empty() {
-                tell(&self.runs.ports.bus, events, None).await?;
+                tell_by_id(&*self.runs.ports.bus, events, None).await?;
             }
             if ended {
                 return Ok(());

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::{
     super::{
         contract::{Progress, STEP_SESSION, StepSession, Usage},
-        telling::{Done, Outcome, tell},
+        telling::{Done, Outcome},
     },
     Attempt, Reason,
     report::OUTPUTS_BYTES,
@@ -25,6 +25,7 @@ use crate::{
         contract::agent::TurnStatus,
         conversation::{Activity, Conversation},
     },
+    telling::tell_by_id,
 };
 
 /// How long an agent that has answered may take to end by itself.
@@ -52,7 +53,7 @@ impl Attempt {
         let (run_id, step_id) = (self.run_id.clone(), self.step_id.clone());
         let event =
             Event::new(STEP_SESSION, StepSession { run_id, step_id, attempt: self.attempt, session_id: id.clone() });
-        if let Err(error) = tell(&self.runs.ports.bus, vec![event], None).await {
+        if let Err(error) = tell_by_id(&*self.runs.ports.bus, vec![event], None).await {
             tracing::error!(run = %self.run_id, session = %id, %error, "the session of a step could not be told");
         }
         self.follow(principal, &id).await
@@ -89,7 +90,7 @@ impl Attempt {
             if known != progress {
                 progress = known;
                 // What is not told now comes with the end of the step.
-                drop(tell(&self.runs.ports.bus, vec![self.progress(progress)], Some(1)).await);
+                drop(tell_by_id(&*self.runs.ports.bus, vec![self.progress(progress)], Some(1)).await);
             }
             if !state.status.is_open() {
                 let usage = Some(usage_of(&state)).filter(|usage| *usage != Usage::default());
