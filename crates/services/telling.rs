@@ -1,15 +1,23 @@
 //! Telling: how the events of a long-running thing get onto the bus, each exactly once.
 //!
 //! Guarantees: what was told is durable; when a send fails and nobody knows whether it was kept, the
-//! thing's own state says so, or the events' own ids, and what is missing is sent again, in its order.
+//! thing's own state says so, or the events' own ids, and what is missing is sent again, in its order; what a
+//! former life of the server left open is ended once, before the first request.
 //! It is not for ephemeral events: those may be lost.
 
 use std::{fmt::Display, sync::Arc, time::Duration};
 
-use tidings_core::{Code, Error, Event, Result, bus::EventBus, id, projection::States};
+use tidings_core::{
+    Code, Error, Event, Result,
+    bus::EventBus,
+    id,
+    projection::{ListStates, States},
+};
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// How many states are looked through at once when the server starts.
+const RECOVER_PAGE: usize = 200;
 
 /// The state of a thing whose events are told.
 pub(crate) trait Told: Clone + Send + 'static {
@@ -76,6 +84,24 @@ impl<S: Told> Telling<S> {
         match self.find(&mut wait).await {
             Some(state) if state.is_open() => self.tell(vec![end], None, |state| !state.is_open()).await,
             _ => Ok(()),
+        }
+    }
+}
+
+/// Tells the end of everything of a domain that a former life of the server left open.
+///
+/// # Errors
+/// `unavailable` when the log does not work.
+pub(crate) async fn end_abandoned(bus: &dyn EventBus, states: &dyn States, domain: &'static str) -> Result<()> {
+    let mut below = None;
+    loop {
+        let query = ListStates { project: None, below, limit: RECOVER_PAGE };
+        let views = states.list(domain, query).await?;
+        let Some(last) = views.last() else { return Ok(()) };
+        below = Some(last.id.clone());
+        for event in views.iter().flat_map(|view| view.state.abandoned()) {
+            // The receipt is awaited: the server is not ready before the end is durable.
+            bus.emit(event).await?.await?;
         }
     }
 }

@@ -15,7 +15,7 @@ use tidings_core::{
     Code, Error, Result, UserId,
     bus::EventBus,
     command::Json,
-    projection::{ListStates, States},
+    projection::States,
     runtime::{Clock, Tasks},
 };
 use tokio::sync::oneshot;
@@ -33,12 +33,11 @@ use super::{
 use crate::{
     programs::Programs,
     project::{ProjectId, ProjectState},
+    telling::end_abandoned,
 };
 
 /// The domain whose states hold what git tells.
 pub(super) const PROJECT: &str = "project";
-/// How many states are looked through at once when the server starts.
-const RECOVER_PAGE: usize = 200;
 
 /// What the service needs of the house.
 #[derive(Clone)]
@@ -87,17 +86,7 @@ impl Repositories {
     /// # Errors
     /// `unavailable` when the log does not work.
     pub async fn recover(&self) -> Result<()> {
-        let mut below = None;
-        loop {
-            let query = ListStates { project: None, below, limit: RECOVER_PAGE };
-            let views = self.ports.states.list(PROJECT, query).await?;
-            let Some(last) = views.last() else { return Ok(()) };
-            below = Some(last.id.clone());
-            for event in views.iter().flat_map(|view| view.state.abandoned()) {
-                // The receipt is awaited: the server is not ready before the end is durable.
-                self.ports.bus.emit(event).await?.await?;
-            }
-        }
+        end_abandoned(&*self.ports.bus, &*self.ports.states, PROJECT).await
     }
 
     /// Ends every operation, and tells so. New ones are refused. Resolves when none is left.

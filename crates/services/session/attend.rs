@@ -27,12 +27,14 @@ use super::{
     lines::read_lines,
     output::{Item, Meter, Pump, QUEUE, Record, tell_all},
     plan::Plan,
-    reader::{Reader, Watched},
     registry::{Control, Course, Live, Reason},
     sessions::Sessions,
     telling::Telling,
 };
-use crate::programs::process::{Group, Running};
+use crate::programs::{
+    process::{Group, Running},
+    reader::{Reader, Watched},
+};
 
 /// How long children that keep the pipe open may go on after the program itself has ended.
 const DRAIN: Duration = Duration::from_secs(1);

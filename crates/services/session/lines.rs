@@ -6,8 +6,7 @@
 
 use tokio::{io::AsyncRead, sync::mpsc};
 
-use super::reader::Reader;
-use crate::programs::decode::Decoder;
+use crate::programs::{decode::Decoder, reader::Reader};
 
 /// The most bytes of a line: a picture in an agent's message is a few megabytes.
 pub(super) const LINE_BYTES: usize = 8 * 1024 * 1024;

@@ -37,7 +37,6 @@ mod telling;
 #[cfg(test)]
 mod tests;
 
-use crate::programs::reader;
 pub use config::{AdapterKind, AgentConfig, Limits, SessionConfig, Stdin};
 pub use contract::{SessionId, Status};
 pub use reading::{Brief, OUTPUT_BYTES, Page};

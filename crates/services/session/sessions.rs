@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use tidings_core::{
     Code, Error, Result, UserId,
     bus::EventBus,
-    projection::{ListStates, States},
+    projection::States,
     runtime::{Clock, Tasks},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -32,12 +32,11 @@ use super::{
 use crate::{
     programs::Programs,
     project::{ProjectId, ProjectState},
+    telling::end_abandoned,
 };
 
 /// How many requests wait for an agent.
 const REQUESTS: usize = 8;
-/// How many states are looked through at once when the server starts.
-const RECOVER_PAGE: usize = 200;
 
 /// What the service needs of the house.
 #[derive(Clone)]
@@ -93,17 +92,7 @@ impl Sessions {
     /// # Errors
     /// `unavailable` when the log does not work.
     pub async fn recover(&self) -> Result<()> {
-        let mut below = None;
-        loop {
-            let query = ListStates { project: None, below, limit: RECOVER_PAGE };
-            let views = self.ports.states.list(DOMAIN, query).await?;
-            let Some(last) = views.last() else { return Ok(()) };
-            below = Some(last.id.clone());
-            for event in views.iter().flat_map(|view| view.state.abandoned()) {
-                // The receipt is awaited: the server is not ready before the end is durable.
-                self.ports.bus.emit(event).await?.await?;
-            }
-        }
+        end_abandoned(&*self.ports.bus, &*self.ports.states, DOMAIN).await
     }
 
     /// Ends every session: TERM, after the grace KILL, and its end is told. New ones are refused.

@@ -9,7 +9,7 @@ use std::{path::PathBuf, sync::Arc};
 use tidings_core::{
     Code, Error, Result, UserId,
     bus::EventBus,
-    projection::{ListStates, States},
+    projection::States,
     runtime::{Audience, Clock, Tasks},
 };
 use tokio::sync::oneshot;
@@ -27,11 +27,9 @@ use super::{
 use crate::{
     programs::Programs,
     project::{ProjectId, ProjectState},
-    telling::{Telling, Told},
+    telling::{Telling, Told, end_abandoned},
 };
 
-/// How many states are looked through at once when the server starts.
-const RECOVER_PAGE: usize = 200;
 /// What runs where nothing says which shell.
 const SHELL: &str = "/bin/sh";
 
@@ -84,17 +82,7 @@ impl Shells {
     /// # Errors
     /// `unavailable` when the log does not work.
     pub async fn recover(&self) -> Result<()> {
-        let mut below = None;
-        loop {
-            let query = ListStates { project: None, below, limit: RECOVER_PAGE };
-            let views = self.ports.states.list(ShellState::DOMAIN, query).await?;
-            let Some(last) = views.last() else { return Ok(()) };
-            below = Some(last.id.clone());
-            for event in views.iter().flat_map(|view| view.state.abandoned()) {
-                // The receipt is awaited: the server is not ready before the end is durable.
-                self.ports.bus.emit(event).await?.await?;
-            }
-        }
+        end_abandoned(&*self.ports.bus, &*self.ports.states, ShellState::DOMAIN).await
     }
 
     /// Ends every terminal, as [`Shells::close`] does, and its end is told. New ones are refused.

@@ -11,10 +11,10 @@ use tokio::{
 };
 
 use super::house::{Bus, Fault, House};
+use crate::programs::reader::{Reader, Watched};
 use crate::session::{
     contract::{SessionId, Stream},
     output::{Meter, PIECE_BYTES, Pump, QUEUE, Record, tell_all},
-    reader::{Reader, Watched},
     telling::Telling,
 };
 
