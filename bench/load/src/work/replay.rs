@@ -1,6 +1,7 @@
-//! Replay: one subscriber reads a long channel from its beginning, beside live ones of another.
+//! Replay: a subscriber reads a long channel from its beginning, beside live ones of another; then the next.
 //!
-//! Guarantees: the live ones' latencies are taken twice in the same run, before the replay and during it.
+//! Guarantees: the live ones' latencies are taken twice in the same run, before the replays and during them;
+//! one client reads at a time.
 //! Only Tidings has this work: the peers keep nothing.
 
 use std::time::Duration;
@@ -17,10 +18,13 @@ use crate::{
 /// How long the live ones are measured without a replay.
 const WITHOUT: Duration = Duration::from_secs(5);
 
+/// How many read, one after the other: one has read everything before the live ones were sent enough for a p99.
+const READERS: u64 = 3;
+
 const LIVE: usize = 0;
 const READER: usize = 1;
 
-/// Fills a channel, measures the live ones without and with a reader of it.
+/// Fills a channel, measures the live ones without and with readers of it.
 pub(super) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
     let size = &setup.size;
     let (long, live) = (Channels::new("long", 1), Channels::new("load", 1));
@@ -36,16 +40,23 @@ pub(super) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
     report_latencies(&fleet, LIVE, "without_", report);
     fleet.forget(LIVE);
 
-    // The live events go on until the replay has ended; their number is only a bound.
+    // The live events go on until the last replay has ended; their number is only a bound.
     let endless = (size.rate * size.limit.as_secs_f64()) as u64 + 1;
     let job = Job { first: first.accepted, events: endless, ..job };
     let (start, before) = (clock::now(), setup.server.resident()?);
     setup.server.forget_peak()?;
-    fleet.recruit(Recruit { group: READER, channel: long.name(0), since: Since::Beginning })?;
-    let (mut seconds, mut during) = (None, None);
-    let expected = |events| events * subscribers + size.events;
+    let reader = || Recruit { group: READER, channel: long.name(0), since: Since::Beginning };
+    fleet.recruit(reader())?;
+    let (mut readers, mut seconds, mut during) = (1, None, None);
+    let replayed = READERS * size.events;
+    let expected = |events| events * subscribers + replayed;
     let second = flow(setup, &mut fleet, &job, expected, |fleet, progress| {
-        let over = fleet.seen(READER).tally.delivered >= size.events || fleet.seen(READER).problem.is_some();
+        let seen = fleet.seen(READER);
+        let over = seen.tally.delivered >= replayed || seen.problem.is_some();
+        if !over && seen.tally.delivered >= readers * size.events {
+            readers += 1;
+            fleet.recruit(reader())?;
+        }
         if over && seconds.is_none() {
             seconds = Some(clock::since(start).as_secs_f64());
             during = Some(fleet.seen(LIVE).latencies.percentiles());
@@ -59,7 +70,7 @@ pub(super) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
     report.add("p50_ms", during.p50);
     report.add("p99_ms", during.p99);
     report_commits(setup, &second, report);
-    report_deliveries(&fleet, READER, size.events, "replay_", report);
+    report_deliveries(&fleet, READER, replayed, "replay_", report);
     report.add("replay_s", seconds);
     report.add("replay_per_s", fleet.seen(READER).tally.delivered as f64 / seconds);
     report.add("replay_cpu_us", second.cpu_seconds * 1e6 / fleet.seen(READER).tally.delivered.max(1) as f64);
