@@ -22,7 +22,7 @@ pub(crate) fn projects() -> Arc<Projects> {
 pub(crate) fn sessions() -> Arc<Sessions> {
     let nowhere = Arc::new(Nowhere);
     let (bus, states) = (nowhere.clone(), nowhere.clone());
-    let ports = SessionPorts { bus, states, clock: nowhere.clone(), tasks: nowhere };
+    let ports = SessionPorts { bus, states, clock: nowhere.clone(), tasks: nowhere, surroundings: None };
     let redaction = Arc::new(Redaction::new(&RedactionConfig::default()).expect("the built-in rules"));
     let dir = tempfile::tempdir().expect("a directory");
     let programs = Programs::new(ProgramsConfig::new(dir.path().to_owned())).expect("ready");

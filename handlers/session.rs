@@ -174,12 +174,13 @@ fn with_attention(route: Route, event_type: &'static str, whose: Option<&UserId>
     user::with_attention(route, event_type, whose, (AttentionKind::Permission, id))
 }
 
-/// A session runs in a project: that needs the right to command it, a free command line another.
+/// A session runs in a project: that needs the right to command it, a free command line another, and so does
+/// a terminal: whoever types into one runs what they like.
 fn needs_to_start(input: &StartSession) -> Need {
     let project = project::channel(&input.project_id);
     let both = |one, other| Need::Both(Box::new(one), Box::new(other));
     let mut need = Need::On(Action::Command, project.clone());
-    if input.command.is_some() {
+    if input.command.is_some() || input.pty {
         need = both(need, Need::On(Action::Execute, project));
     }
     match &input.resume {

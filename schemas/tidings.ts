@@ -1182,6 +1182,8 @@ export interface ListedSession {
   startedAt: Timestamp | null;
   /** How it is. */
   status: Status;
+  /** The terminal that it runs in. */
+  terminalId?: TerminalId | null;
   /** What people call it. */
   title: string | null;
   /** When its newest message was published. */
@@ -1208,6 +1210,8 @@ export interface ListedShell {
   projectId: ProjectId | null;
   /** How many rows. */
   rows: number;
+  /** The session whose program runs in it. */
+  sessionId?: SessionId | null;
   /** The signal that ended it, if one did. */
   signal: number | null;
   /** How it is. */
@@ -1716,8 +1720,8 @@ export interface SessionCompleted {
 /**
  * `session.error`, an end. Codes of the service: `spawn_failed`, `killed` (by a signal that the
  * server did not send), `timeout`, `silent`, `output_limit`, `output_lost`, `input_stuck`, `no_result` (an
- * agent ended in the middle of a turn), `agent_failed` (its last turn did), `start_lost`,
- * `server_stopped`, `internal`.
+ * agent ended in the middle of a turn), `agent_failed` (its last turn did), `worktree_failed`,
+ * `terminal_failed` (there is none to run in), `start_lost`, `server_stopped`, `internal`.
  */
 export interface SessionError {
   /** Why, for programs. */
@@ -1983,6 +1987,8 @@ export interface SessionStartAnswer {
 export interface SessionStartInput {
   /** A configured agent. */
   agent?: string | null;
+  /** How many columns that has: 1 to 500, 80 by default. */
+  cols?: number | null;
   /** A free command line: a program and its arguments. Needs the right to execute. */
   command?: string[] | null;
   /** The same key of the same user in the same project starts once within 24 hours. */
@@ -1991,10 +1997,22 @@ export interface SessionStartInput {
   projectId: ProjectId;
   /** What to do: in place of `{prompt}` in the agent's command, else a line on standard input. */
   prompt?: string | null;
+  /**
+   * Runs it in a terminal of its own, which people watch and type into: `session.terminal_opened` names it.
+   * Needs the right to execute. An agent runs as its `terminal` is configured.
+   */
+  pty?: boolean;
   /** An earlier session of the same agent in the same project, whose conversation goes on in this one. */
   resume?: SessionId | null;
+  /** How many rows: 1 to 200, 24 by default. */
+  rows?: number | null;
   /** What people call it; by default the prompt's first line, or the program. */
   title?: string | null;
+  /**
+   * Runs it in a working tree of the project's repository instead of the project's directory. With `resume`, by
+   * default the earlier session's.
+   */
+  worktree?: Worktree | null;
 }
 
 /** `session.started`: the first event of a session. */
@@ -2015,6 +2033,8 @@ export interface SessionStarted {
   sessionId: SessionId;
   /** What people call it. */
   title?: string | null;
+  /** The working tree of the project that it runs in, `.worktrees/{worktree}`; none for its root. */
+  worktree?: string | null;
 }
 
 /** The state of a session: the fold of its channel. Its JSON is the snapshot. */
@@ -2053,6 +2073,8 @@ export interface SessionState {
   startedBy: UserId | null;
   /** How it is. */
   status: Status;
+  /** The terminal that it runs in. */
+  terminalId?: TerminalId | null;
   /** What people call it. */
   title: string | null;
   /** The newest part of the output, oldest first. */
@@ -2061,6 +2083,8 @@ export interface SessionState {
   updatedAt: Timestamp | null;
   /** The newest messages of users, oldest first. */
   userMessages: Said[];
+  /** The working tree that it runs in. */
+  worktree?: string | null;
 }
 
 /** `session.stream_output`: a piece of output, at most 16 KiB, cut between characters. */
@@ -2114,6 +2138,17 @@ export interface SessionSummary {
   title?: string | null;
   /** When it changed. */
   updatedAt: Timestamp;
+}
+
+/**
+ * `session.terminal_opened`: the program runs in this terminal. It ends with the session, and the session
+ * with it.
+ */
+export interface SessionTerminalOpened {
+  /** The session. */
+  sessionId: SessionId;
+  /** The terminal. */
+  terminalId: TerminalId;
 }
 
 /**
@@ -2366,6 +2401,8 @@ export interface ShellOpened {
   projectId?: ProjectId | null;
   /** How many rows it has. */
   rows: number;
+  /** The session whose program runs in it; none for one that a person opened. */
+  sessionId?: SessionId | null;
   /** The terminal. */
   terminalId: TerminalId;
   /** What people call it, until the program gives its window a title: the program's name. */
@@ -2447,6 +2484,8 @@ export interface ShellState {
   screen: string;
   /** The newest lines that left the screen at its top, oldest first. */
   scrollback: string[];
+  /** The session whose program runs in it. */
+  sessionId?: SessionId | null;
   /** The signal that ended it, if one did. */
   signal: number | null;
   /** How it is. */
@@ -3138,6 +3177,18 @@ export interface WorkflowValidateInput {
   projectId: ProjectId;
 }
 
+/** A working tree that something is to run in: it is made, as by `git.worktree_add`, unless it is there. */
+export interface Worktree {
+  /** The branch of one that is made; by default a new one of its name. */
+  branch?: string | null;
+  /** Whether that is a new one. */
+  create?: boolean;
+  /** Where a new one begins; `HEAD` by default. */
+  from?: string | null;
+  /** Its name: it lies in `.worktrees/{name}`. */
+  name: string;
+}
+
 /** The messages of channels, by their types. */
 export interface Messages {
   /** Files of a watched project changed. */
@@ -3186,6 +3237,8 @@ export interface Messages {
   "session.paused": Durable<"session.paused", SessionPaused>;
   /** The program goes on. */
   "session.resumed": Durable<"session.resumed", SessionResumed>;
+  /** The program runs in a terminal, which can be watched now. */
+  "session.terminal_opened": Durable<"session.terminal_opened", SessionTerminalOpened>;
   /** The program runs; every 5 seconds. */
   "session.heartbeat": Ephemeral<"session.heartbeat", SessionHeartbeat>;
   /** The program exited by itself. */
@@ -3314,6 +3367,7 @@ const KNOWN: ReadonlySet<string> = new Set<keyof Messages | keyof Notices>([
   "session.message_dequeued",
   "session.paused",
   "session.resumed",
+  "session.terminal_opened",
   "session.heartbeat",
   "session.completed",
   "session.error",
@@ -3374,7 +3428,7 @@ export interface Channels {
   };
   "session:{sessionId}": {
     name: `session:${string}`;
-    message: Messages["session.started" | "session.stream_output" | "session.user_message" | "session.message_queued" | "session.message_dequeued" | "session.paused" | "session.resumed" | "session.heartbeat" | "session.completed" | "session.error" | "session.cancelled" | "session.agent_started" | "session.text_delta" | "session.thinking_delta" | "session.message" | "session.tool_started" | "session.tool_completed" | "session.subagent_started" | "session.subagent_completed" | "session.permission_requested" | "session.permission_resolved" | "session.progress" | "session.usage" | "session.turn_completed" | "session.raw"];
+    message: Messages["session.started" | "session.stream_output" | "session.user_message" | "session.message_queued" | "session.message_dequeued" | "session.paused" | "session.resumed" | "session.terminal_opened" | "session.heartbeat" | "session.completed" | "session.error" | "session.cancelled" | "session.agent_started" | "session.text_delta" | "session.thinking_delta" | "session.message" | "session.tool_started" | "session.tool_completed" | "session.subagent_started" | "session.subagent_completed" | "session.permission_requested" | "session.permission_resolved" | "session.progress" | "session.usage" | "session.turn_completed" | "session.raw"];
     snapshot: SessionState;
   };
   "shell:terminal:{terminalId}": {

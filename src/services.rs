@@ -4,25 +4,44 @@
 //! is ended, or goes on, before anybody is let in; after a stop none has anything open.
 //! It is not the rest of the wiring: that is the application's.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use tidings_core::{
-    Result,
+    BoxFuture, Result, UserId,
     runtime::{self, Clock, Tasks},
 };
 use tidings_engine::{audience::Audience, bus::Bus, gate::GateCalls, hub::Hub, registry::Registry, states::StateStore};
 use tidings_handlers::Services;
 use tidings_services::{
     fs::{Files, FsPorts},
-    git::{GitPorts, Repositories, Sight},
+    git::{GitPorts, Repositories, Sight, input::Worktree},
     programs::Programs,
-    project::Projects,
-    session::{SessionPorts, Sessions},
+    project::{ProjectId, Projects},
+    session::{
+        SessionPorts, Sessions,
+        surroundings::{Surroundings, Terminal, Wanted},
+    },
     shell::{ShellPorts, Shells},
     workflow::{RunPorts, Runs},
 };
 
 use crate::{app::StartError, config::Config, known_users::KnownUsers};
+
+/// What the other domains do for sessions.
+struct Beside {
+    shells: Arc<Shells>,
+    repositories: Arc<Repositories>,
+}
+
+impl Surroundings for Beside {
+    fn terminal(&self, wanted: Wanted) -> BoxFuture<'_, Result<Terminal>> {
+        Box::pin(self.shells.clone().host(wanted))
+    }
+
+    fn worktree(&self, user: UserId, project_id: ProjectId, tree: Worktree) -> BoxFuture<'_, Result<PathBuf>> {
+        Box::pin(self.repositories.clone().worktree(user, project_id, tree))
+    }
+}
 
 /// What services are made of.
 pub(crate) struct Ports {
@@ -67,14 +86,21 @@ pub(crate) fn make(config: &Config, programs: &Arc<Programs>, ports: &Ports) -> 
     let (bus, states, clock, tasks) = (|| bus.clone(), || states.clone(), || clock.clone(), || tasks.clone());
     let redaction = config.redaction()?;
     let projects = Projects::new(bus(), states(), &config.data_dir);
-    let session = SessionPorts { bus: bus(), states: states(), clock: clock(), tasks: tasks() };
-    let sessions = Sessions::new(session, programs.clone(), config.sessions(redaction.clone()))?;
     let git = GitPorts { bus: bus(), states: states(), clock: clock(), tasks: tasks() };
     let repositories = Repositories::new(git, programs.clone(), config.git(redaction.clone()));
     let fs = FsPorts { bus: bus(), states: states(), clock: clock(), tasks: tasks(), audience: audience.clone() };
     let files = Files::new(fs, config.files(), Arc::new(Sight(repositories.clone())));
     let shell = ShellPorts { bus: bus(), states: states(), audience: audience.clone(), clock: clock(), tasks: tasks() };
     let shells = Shells::new(shell, programs.clone(), config.shells(redaction.clone()));
+    let beside = Beside { shells: shells.clone(), repositories: repositories.clone() };
+    let session = SessionPorts {
+        bus: bus(),
+        states: states(),
+        clock: clock(),
+        tasks: tasks(),
+        surroundings: Some(Arc::new(beside)),
+    };
+    let sessions = Sessions::new(session, programs.clone(), config.sessions(redaction.clone()))?;
     let workflow = RunPorts {
         bus: bus(),
         states: states(),

@@ -249,5 +249,6 @@ fn agent_config(agent: &Agent) -> AgentConfig {
     // The schema has refused every other word.
     let stdin = if agent.stdin == "close" { Stdin::Close } else { Stdin::Open };
     let adapter = AdapterKind::named(&agent.adapter).unwrap_or_default();
-    AgentConfig { adapter, command: agent.command.clone(), stdin, resume: agent.resume.clone() }
+    let (resume, terminal) = (agent.resume.clone(), agent.terminal.clone());
+    AgentConfig { adapter, command: agent.command.clone(), stdin, resume, terminal }
 }

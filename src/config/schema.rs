@@ -210,6 +210,11 @@ pub(crate) const KEYS: &[Key] = &[
         "The program and its arguments when an earlier conversation is to go on: `{agentSessionId}` in one is replaced by the agent's own id of it. Absent: it cannot be resumed (`acp` can without).",
     ),
     key(
+        "agents.*.terminal",
+        list(1, "a text", is_any),
+        "The program and its arguments where a session is started with `pty`: what a person would type, without a format for programs. `{prompt}` in one is replaced by the prompt; without it the prompt is typed. Absent: `command` for the adapter `lines`, no terminal for the others.",
+    ),
+    key(
         "run.user",
         Kind::Text,
         "The system user that programs run as. Needs a server that runs as root. Absent: the server's own.",

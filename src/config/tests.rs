@@ -190,6 +190,7 @@ fn the_schema_has_every_key_of_the_sections_and_allows_the_defaults() {
         [agents.a]
         command = ["a"]
         resume = ["a"]
+        terminal = ["a"]
         [retention.session]
         messages = 0
         bytes = 0

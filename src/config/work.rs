@@ -30,6 +30,9 @@ pub(crate) struct Agent {
     /// The program and its arguments when an earlier conversation is to go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<Vec<String>>,
+    /// The program and its arguments in a terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<Vec<String>>,
 }
 
 impl Agent {

@@ -1,12 +1,11 @@
 // Git in projects: what is changed, operations from their start to their one end, and repositories that mean harm.
 import assert from "node:assert/strict";
 import { access, chmod, mkdir, rm, symlink, writeFile } from "node:fs/promises";
-import net from "node:net";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
 import { ask, connect, message } from "./client.js";
-import { CONFIG, bare, children, descriptors, git, processes, project, repository, write } from "./repository.js";
+import { CONFIG, bare, children, descriptors, git, processes, project, repository, silent, write } from "./repository.js";
 import { Server, until } from "./server.js";
 
 const END = /^git\.operation\.(completed|failed|cancelled)$/;
@@ -172,21 +171,6 @@ test("a failure says what to do", async (t) => {
   await writeFile(join(where.root, ".git/index.lock"), "");
   assert.equal((await operate(where, "add", { paths: ["."] })).code, "locked");
 });
-
-/** A server that takes connections and never says a word. */
-async function silent(t) {
-  const ends = new Set();
-  const listening = net.createServer((socket) => {
-    ends.add(socket);
-    socket.on("error", () => {});
-  });
-  await new Promise((resolve) => listening.listen(0, "127.0.0.1", resolve));
-  t.after(() => {
-    for (const end of ends) end.destroy();
-    listening.close();
-  });
-  return { url: `http://127.0.0.1:${listening.address().port}/never.git`, connected: () => ends.size > 0 };
-}
 
 test("an operation is cancelled in its middle, and nothing is left of it", async (t) => {
   const made = await project(server, await server.directory());

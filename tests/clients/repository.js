@@ -5,6 +5,7 @@
 // It is not the server's git: that is what is tested.
 import { execFile } from "node:child_process";
 import { mkdir, readFile, readdir, readlink, writeFile } from "node:fs/promises";
+import net from "node:net";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 
@@ -48,6 +49,21 @@ export async function bare(server, files) {
   await repository(work, files);
   await git(remote, "clone", "-q", "--bare", work, ".");
   return remote;
+}
+
+/** A remote that takes connections and never says a word. */
+export async function silent(t) {
+  const ends = new Set();
+  const listening = net.createServer((socket) => {
+    ends.add(socket);
+    socket.on("error", () => {});
+  });
+  await new Promise((resolve) => listening.listen(0, "127.0.0.1", resolve));
+  t.after(() => {
+    for (const end of ends) end.destroy();
+    listening.close();
+  });
+  return { url: `http://127.0.0.1:${listening.address().port}/never.git`, connected: () => ends.size > 0 };
 }
 
 /** A project around a directory. */

@@ -184,6 +184,11 @@ async fn ask_an_agent(tried: &mut Tried, project: &str) -> BTreeSet<String> {
     let id = id.as_str().expect("an id");
     has_ended(tried, id).await;
     let mut heard = tried.heard(&format!("session:{id}")).await;
+    let start = json!({"projectId": project, "command": ["true"], "pty": true});
+    let shown = tried.run("session.start", start).await["sessionId"].clone();
+    let shown = shown.as_str().expect("an id");
+    has_ended(tried, shown).await;
+    heard.append(&mut tried.heard(&format!("session:{shown}")).await);
     heard.append(&mut tried.heard("user:root").await);
     let of_session = seen.iter().filter(|message| message["channel"] == channel);
     heard.extend(of_session.filter_map(|message| message["type"].as_str().map(str::to_owned)));

@@ -4,10 +4,10 @@
 //! It is not the judgement of who may: that is each row's.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use validator::Validate;
 
-use super::{contract::OperationId, names};
+use super::{contract::OperationId, job::WORKTREES, names};
 use crate::project::ProjectId;
 
 /// Input of `git.status`, `git.branches` and `git.worktrees`.
@@ -265,6 +265,40 @@ pub struct Rebase {
     pub onto: Option<String>,
     /// What to do with an unfinished one.
     pub resume: Option<Resume>,
+}
+
+/// A working tree that something is to run in: it is made, as by `git.worktree_add`, unless it is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Worktree {
+    /// Its name: it lies in `.worktrees/{name}`.
+    #[validate(custom(function = "names::worktree"))]
+    pub name: String,
+    /// The branch of one that is made; by default a new one of its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[validate(custom(function = "names::branch"))]
+    pub branch: Option<String>,
+    /// Whether that is a new one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub create: bool,
+    /// Where a new one begins; `HEAD` by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[validate(custom(function = "names::revision"))]
+    pub from: Option<String>,
+}
+
+impl Worktree {
+    /// The one of this name, on a branch of its name where it is made.
+    #[must_use]
+    pub fn named(name: String) -> Self {
+        Self { name, branch: None, create: false, from: None }
+    }
+
+    /// Its directory, relative to the project's root.
+    #[must_use]
+    pub fn directory(&self) -> String {
+        format!("{WORKTREES}/{}", self.name)
+    }
 }
 
 /// Input of `git.worktree_add`.

@@ -5,7 +5,7 @@
 //! - `names`: what may be a path, a revision, a branch; `job`: an operation as a command line of git.
 //! - `guard`: a repository as it is looked at before anything of it is used; `execute`: a run of git.
 //! - `status`, `listing`: git's own formats, read; `progress`, `failure`: what git says while it works and
-//!   when it does not.
+//!   when it does not. `trees`: working trees for what runs in them.
 //!
 //! Guarantees: an operation that started has exactly one end, whoever dies; one changes a repository at a
 //! time; nothing that a client sends becomes an option of git; no program that the repository itself names
@@ -30,6 +30,7 @@ mod repositories;
 mod status;
 #[cfg(test)]
 mod tests;
+mod trees;
 
 pub use config::GitConfig;
 pub(crate) use names::a_path;

@@ -44,6 +44,8 @@ pub(super) struct Operation {
     pub(super) job: Job,
     pub(super) place: Place,
     pub(super) user: UserId,
+    /// Whoever waits for its end.
+    pub(super) over: Option<oneshot::Sender<Result<()>>>,
 }
 
 /// How it ended.
@@ -58,11 +60,20 @@ impl End {
         let (code, message) = (code.to_owned(), message.into());
         Self::Failed { code, message, output: String::new(), conflicts: Vec::new() }
     }
+
+    /// The same, for whoever waited for it.
+    fn outcome(&self) -> Result<()> {
+        match self {
+            Self::Completed => Ok(()),
+            Self::Cancelled(_) => Err(Error::new(Code::Conflict, "the operation was cancelled")),
+            Self::Failed { code, message, .. } => Err(Error::new(Code::Conflict, format!("{message} ({code})"))),
+        }
+    }
 }
 
 impl Operation {
     /// Runs it from its start to its end. `begun` hears of the start as soon as it is durable.
-    pub(super) async fn go(self, begun: oneshot::Sender<Result<()>>) {
+    pub(super) async fn go(mut self, begun: oneshot::Sender<Result<()>>) {
         let started = OperationStarted {
             project_id: self.job.project_id.clone(),
             operation_id: self.seat.live.id.clone(),
@@ -81,7 +92,14 @@ impl Operation {
         let end = AssertUnwindSafe(self.work()).catch_unwind().await.unwrap_or_else(|panic| after(&*panic));
         self.repositories.git.programs.forget(self.seat.live.id.as_str()).await;
         let status = self.repositories.refresh(&self.job.project_id, &self.place.root).await;
+        let (over, outcome) = (self.over.take(), end.outcome());
         self.tell_end(end, status.ok().flatten()).await;
+        // Others may do something here before whoever waited goes on.
+        drop(self);
+        if let Some(over) = over {
+            // Nobody may wait any more.
+            drop(over.send(outcome));
+        }
     }
 
     async fn tell_end(&self, end: End, status: Option<Status>) {

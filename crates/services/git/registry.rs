@@ -115,6 +115,15 @@ impl Registry {
         self.inner.lock().live.get(project_id).cloned()
     }
 
+    /// Resolves when no operation runs in a project.
+    pub(super) async fn freed(&self, project_id: &ProjectId) {
+        let mut left = self.count.subscribe();
+        while self.get(project_id).is_some() {
+            // The sender lives as long as the registry.
+            drop(left.changed().await);
+        }
+    }
+
     /// Lets nobody in any more, and tells everybody to end.
     pub(super) fn close(&self) {
         let mut inner = self.inner.lock();

@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 
 use super::{
     config::GitConfig,
-    contract::{Begun, Kind},
+    contract::{Begun, Kind, OperationId},
     execute::{Git, Place, Purpose, gone},
     input::Cancel,
     job::Job,
@@ -63,7 +63,7 @@ pub struct Repositories {
     pub(super) ports: GitPorts,
     pub(super) git: Git,
     pub(super) refreshing: Mutex<HashMap<ProjectId, Arc<Refreshing>>>,
-    registry: Arc<Registry>,
+    pub(super) registry: Arc<Registry>,
 }
 
 impl std::fmt::Debug for Repositories {
@@ -102,16 +102,26 @@ impl Repositories {
     /// for a clone something else, or while another operation runs; `invalid_data` for a protocol that is
     /// not allowed; `overloaded`, `draining`, `unavailable`.
     pub async fn begin(self: Arc<Self>, user: UserId, job: Result<Job>) -> Result<Json<Begun>> {
-        let job = job?;
+        let operation_id = self.start(user, job?, None).await?;
+        Ok(Json(Begun { operation_id }))
+    }
+
+    /// Starts an operation; `over` hears of its end.
+    pub(super) async fn start(
+        self: Arc<Self>,
+        user: UserId,
+        job: Job,
+        over: Option<oneshot::Sender<Result<()>>>,
+    ) -> Result<OperationId> {
         let root = self.root(&job.project_id).await?;
         let seat = self.registry.enter(&job.project_id)?;
         let place = self.place(&job, root).await?;
         let operation_id = seat.live.id.clone();
         let (told, begun) = oneshot::channel();
-        let operation = Operation { repositories: self.clone(), seat, job, place, user };
+        let operation = Operation { repositories: self.clone(), seat, job, place, user, over };
         self.ports.tasks.spawn("git.operation", Box::pin(operation.go(told)));
         begun.await.unwrap_or_else(|_| Err(Error::internal()))?;
-        Ok(Json(Begun { operation_id }))
+        Ok(operation_id)
     }
 
     /// Where an operation may work.

@@ -4,9 +4,11 @@
 //! It is not a file browser: the directory itself is read by nobody here.
 
 pub mod contract;
+mod place;
 mod service;
 mod state;
 
 pub use contract::{ProjectId, ProjectState, Summary};
+pub(crate) use place::Place;
 pub use service::Projects;
 pub use state::ProjectReducer;

@@ -186,15 +186,17 @@ impl Work<'_> {
         child.wait().await
     }
 
+    /// Resolves when the session has run for as long as it may.
+    pub(super) async fn wall(&self) {
+        match self.sessions.config.limits.wall_ms {
+            0 => std::future::pending().await,
+            wall => sleep(Duration::from_millis(wall)).await,
+        }
+    }
+
     /// Resolves with the limit that is met first.
     async fn limits(&self, meter: &Meter) -> Reason {
         let config = &self.sessions.config;
-        let wall = async {
-            match config.limits.wall_ms {
-                0 => std::future::pending().await,
-                wall => sleep(Duration::from_millis(wall)).await,
-            }
-        };
         let lingering = async {
             if self.plan.stdin == Stdin::Open || config.linger_ms == 0 {
                 return std::future::pending().await;
@@ -203,7 +205,7 @@ impl Work<'_> {
             sleep(Duration::from_millis(config.linger_ms)).await;
         };
         tokio::select! {
-            () = wall => Reason::Timeout,
+            () = self.wall() => Reason::Timeout,
             () = self.silence(meter) => Reason::Silent,
             () = lingering => Reason::Lingering,
         }
@@ -248,7 +250,7 @@ impl Work<'_> {
     }
 
     /// Says regularly that the session is alive.
-    async fn beat(&self, meter: &Meter) {
+    pub(super) async fn beat(&self, meter: &Meter) {
         let Sessions { config, ports, .. } = &**self.sessions;
         if config.heartbeat_ms == 0 {
             return std::future::pending().await;
@@ -272,7 +274,7 @@ impl Work<'_> {
     }
 }
 
-async fn for_ever(future: impl Future<Output = ()>) {
+pub(super) async fn for_ever(future: impl Future<Output = ()>) {
     future.await;
     std::future::pending().await
 }

@@ -81,6 +81,11 @@ pub struct AgentConfig {
     /// unless its adapter can do so over its input (`acp`).
     #[serde(default)]
     pub resume: Option<Vec<String>>,
+    /// The program and its arguments in a terminal (`pty`), where it speaks no format: `{prompt}` in an argument
+    /// is replaced by the prompt; without one it is typed. Without this an agent of another adapter than `lines`
+    /// has no terminal, and one of `lines` runs as its `command` says.
+    #[serde(default)]
+    pub terminal: Option<Vec<String>>,
 }
 
 /// Limits. Zero means without limit.

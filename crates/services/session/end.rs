@@ -13,7 +13,11 @@ use super::{
     plan::Plan,
     registry::Reason,
     state::server_stopped,
+    surroundings::Ended,
 };
+
+const TIMEOUT: &str = "the program ran longer than a session may";
+const OUTPUT_LOST: &str = "the log took the output no more";
 
 /// How a session ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,9 +44,9 @@ impl End {
         match reason {
             Some(Reason::Cancelled(user)) => Self::Cancelled(user),
             Some(Reason::ServerStopped) => Self::ServerStopped,
-            Some(Reason::Timeout) => failed("timeout", "the program ran longer than a session may"),
+            Some(Reason::Timeout) => failed("timeout", TIMEOUT),
             Some(Reason::OutputLimit) => failed("output_limit", "the program printed more than a session may"),
-            Some(Reason::OutputLost) => failed("output_lost", "the log took the output no more"),
+            Some(Reason::OutputLost) => failed("output_lost", OUTPUT_LOST),
             Some(Reason::Silent) => failed("silent", "the agent worked and told nothing for longer than it may"),
             Some(Reason::InputStuck) => failed("input_stuck", "the agent does not read what it is told"),
             Some(Reason::Lingering) => match verdict.and_then(Verdict::failure) {
@@ -56,6 +60,19 @@ impl End {
                 Some((code, message)) => failed(code, &message),
                 None => Self::Completed(status.code()),
             },
+        }
+    }
+
+    /// The end of a session whose terminal ended so, told to for this reason.
+    pub(super) fn of_terminal(ended: Ended, reason: Option<Reason>) -> Self {
+        match (ended, reason) {
+            (_, Some(Reason::Cancelled(user))) | (Ended::Closed(user), None) => Self::Cancelled(user),
+            (Ended::ServerStopped, _) | (_, Some(Reason::ServerStopped)) => Self::ServerStopped,
+            (Ended::Exited(status), reason) => Self::of(status, reason, None),
+            (_, Some(Reason::Timeout)) => Self::failed("timeout", TIMEOUT),
+            (_, Some(Reason::OutputLost)) => Self::failed("output_lost", OUTPUT_LOST),
+            (Ended::Failed(code, message), _) => Self::failed(code, message),
+            (Ended::Closed(_) | Ended::Never, _) => Self::failed("killed", "the terminal was closed"),
         }
     }
 

@@ -8,7 +8,11 @@ use serde::{Deserialize, Serialize};
 use validator::{Validate, ValidationError};
 
 use super::contract::{SessionId, Status, Stream, agent::PermissionKind};
-use crate::project::ProjectId;
+use crate::{
+    git::input::Worktree,
+    project::ProjectId,
+    shell::contract::{MAX_COLS, MAX_ROWS},
+};
 
 /// The most bytes of a prompt.
 pub const PROMPT_BYTES: usize = 64 * 1024;
@@ -38,6 +42,23 @@ pub struct StartSession {
     /// An earlier session of the same agent in the same project, whose conversation goes on in this one.
     #[serde(default)]
     pub resume: Option<SessionId>,
+    /// Runs it in a terminal of its own, which people watch and type into: `session.terminal_opened` names it.
+    /// Needs the right to execute. An agent runs as its `terminal` is configured.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pty: bool,
+    /// How many columns that has: 1 to 500, 80 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(range(min = 1, max = "MAX_COLS", message = "is 1 to 500"))]
+    pub cols: Option<u16>,
+    /// How many rows: 1 to 200, 24 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(range(min = 1, max = "MAX_ROWS", message = "is 1 to 200"))]
+    pub rows: Option<u16>,
+    /// Runs it in a working tree of the project's repository instead of the project's directory. With `resume`, by
+    /// default the earlier session's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
+    pub worktree: Option<Worktree>,
     /// What people call it; by default the prompt's first line, or the program.
     #[serde(default)]
     #[validate(length(min = 1, max = 200, message = "is 1 to 200 characters"))]

@@ -6,6 +6,7 @@
 //!   its output (`output`), its standard input (`inbox`) and its events (`telling`).
 //! - An agent that speaks a format of its own: its adapter (`adapter`, pure) inside its task (`agent`), and
 //!   what that comes to (`conversation`, `draft`).
+//! - [`surroundings`]: the terminal (`terminal`) or working tree that a program runs in, of another domain.
 //!
 //! Guarantees: a session that started has exactly one end, whoever dies; its output is told in the
 //! order it was read, without loss, and a program that prints faster than the log takes it waits;
@@ -33,7 +34,9 @@ mod registry;
 mod run;
 mod sessions;
 pub mod state;
+pub mod surroundings;
 mod telling;
+mod terminal;
 #[cfg(test)]
 mod tests;
 

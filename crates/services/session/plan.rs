@@ -14,7 +14,12 @@ use super::{
     contract::{Board, SessionId, Started, Status},
     input::StartSession,
 };
-use crate::{programs::decode::shortened, project::ProjectId};
+use crate::{
+    git::input::Worktree,
+    programs::decode::shortened,
+    project::ProjectId,
+    shell::contract::{DEFAULT_COLS, DEFAULT_ROWS},
+};
 
 const PROMPT: &str = "{prompt}";
 const AGENT_SESSION_ID: &str = "{agentSessionId}";
@@ -85,6 +90,10 @@ pub(super) struct Plan {
     pub(super) root: PathBuf,
     /// The program and its arguments.
     pub(super) argv: Vec<String>,
+    /// The size of the terminal that it runs in; none for pipes.
+    pub(super) pty: Option<(u16, u16)>,
+    /// The working tree that it runs in; none for the project's root.
+    pub(super) worktree: Option<Worktree>,
     /// What goes to standard input first.
     pub(super) first: Option<String>,
     pub(super) stdin: Stdin,
@@ -95,7 +104,7 @@ pub(super) struct Plan {
     /// The agent's own id of the conversation that goes on.
     pub(super) resume: Option<String>,
     pub(super) key: Option<Key>,
-    title: String,
+    pub(super) title: String,
     agent: Option<String>,
     command: Option<Vec<String>>,
     prompt: Option<String>,
@@ -107,7 +116,7 @@ impl Plan {
     ///
     /// # Errors
     /// `invalid_data` for no or both of `agent` and `command`, an unknown agent, a missing prompt, or an
-    /// agent that cannot be resumed.
+    /// agent that cannot be resumed or has no terminal.
     pub(super) fn new(
         config: &SessionConfig,
         user: UserId,
@@ -116,9 +125,10 @@ impl Plan {
         resume: Option<String>,
     ) -> Result<Self> {
         let key = Key::of(&user, &request);
+        let pty = size_of(&request)?;
         let prompt = request.prompt;
         let Asked { argv, stdin, adapter, placed } = match (&request.agent, &request.command) {
-            (Some(agent), None) => agent_command(config, agent, prompt.as_deref(), resume.as_deref())?,
+            (Some(agent), None) => agent_command(config, agent, pty.is_some(), prompt.as_deref(), resume.as_deref())?,
             (None, Some(_)) if request.resume.is_some() => {
                 return Err(Error::invalid_field("resume", "is for agents"));
             }
@@ -137,6 +147,8 @@ impl Plan {
             project_id: request.project_id,
             argv,
             root,
+            pty,
+            worktree: request.worktree,
             prompted: prompt.is_some(),
             first: prompt.filter(|_| !placed),
             stdin,
@@ -150,6 +162,11 @@ impl Plan {
         })
     }
 
+    /// The program's directory. Whether it is there is not looked at.
+    pub(super) fn dir(&self) -> PathBuf {
+        self.worktree.as_ref().map_or_else(|| self.root.clone(), |tree| self.root.join(tree.directory()))
+    }
+
     /// The event of its start.
     pub(super) fn started(&self, id: &SessionId, now: Timestamp) -> Started {
         Started {
@@ -159,6 +176,7 @@ impl Plan {
             agent: self.agent.clone(),
             command: self.command.clone(),
             prompt: self.prompt.clone(),
+            worktree: self.worktree.as_ref().map(|tree| tree.name.clone()),
             hosted: true,
             request: self.key.as_ref().map(|key| key.request.clone()),
             board: Some(self.board(Status::Running, now)),
@@ -186,10 +204,33 @@ struct Asked {
     placed: bool,
 }
 
+/// The size of the terminal that a request wants, if it wants one.
+fn size_of(request: &StartSession) -> Result<Option<(u16, u16)>> {
+    if !request.pty {
+        let sized = [("cols", request.cols), ("rows", request.rows)].into_iter().find(|(_, size)| size.is_some());
+        return sized.map_or(Ok(None), |(field, _)| Err(Error::invalid_field(field, "is for a terminal: with pty")));
+    }
+    if request.resume.is_some() {
+        return Err(Error::invalid_field("resume", "is not for a terminal"));
+    }
+    Ok(Some((request.cols.unwrap_or(DEFAULT_COLS), request.rows.unwrap_or(DEFAULT_ROWS))))
+}
+
 /// The command line of an agent, with the prompt and the conversation that goes on in their places.
-fn agent_command(config: &SessionConfig, name: &str, prompt: Option<&str>, resume: Option<&str>) -> Result<Asked> {
+fn agent_command(
+    config: &SessionConfig,
+    name: &str,
+    in_terminal: bool,
+    prompt: Option<&str>,
+    resume: Option<&str>,
+) -> Result<Asked> {
     let agent = config.agents.get(name).ok_or_else(|| Error::invalid_field("agent", "is not a configured agent"))?;
     let command = match resume {
+        None if in_terminal => {
+            let standard = Some(&agent.command).filter(|_| agent.adapter == AdapterKind::Lines);
+            let no_terminal = || Error::invalid_field("pty", "this agent has no terminal configured");
+            agent.terminal.as_ref().or(standard).ok_or_else(no_terminal)?
+        }
         None => &agent.command,
         // It is resumed over its input.
         Some(_) if agent.adapter == AdapterKind::Acp => &agent.command,
@@ -205,7 +246,8 @@ fn agent_command(config: &SessionConfig, name: &str, prompt: Option<&str>, resum
         // The prompt last: what it holds is not looked at again.
         part.replace(AGENT_SESSION_ID, resume.unwrap_or_default()).replace(PROMPT, prompt.unwrap_or_default())
     };
-    Ok(Asked { argv: command.iter().map(fill).collect(), stdin: agent.stdin, adapter: agent.adapter, placed })
+    let adapter = if in_terminal { AdapterKind::Lines } else { agent.adapter };
+    Ok(Asked { argv: command.iter().map(fill).collect(), stdin: agent.stdin, adapter, placed })
 }
 
 /// The first part of a command line, as others see it.
@@ -248,6 +290,7 @@ mod tests {
             command: command.iter().map(|&part| part.to_owned()).collect(),
             stdin: Stdin::Open,
             resume: None,
+            terminal: None,
         };
         config.agents.insert("asks".into(), agent(&["prog", "--", "do: {prompt}"]));
         config.agents.insert("reads".into(), agent(&["prog"]));

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     listing::{self, Listed, Listing},
     project::ProjectId,
+    shell::TerminalId,
 };
 
 /// How many states, or messages, are read at once.
@@ -44,6 +45,9 @@ pub struct Brief {
     pub title: Option<String>,
     /// The agent that runs.
     pub agent: Option<String>,
+    /// The terminal that it runs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub terminal_id: Option<TerminalId>,
     /// When it started.
     pub started_at: Option<Timestamp>,
     /// When it ended.
@@ -137,6 +141,7 @@ impl Listed for Brief {
             status: state.status,
             title: state.title.clone(),
             agent: state.agent.clone(),
+            terminal_id: state.terminal_id.clone(),
             started_at: state.started_at,
             ended_at: state.ended_at,
             updated_at: state.updated_at,

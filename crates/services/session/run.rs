@@ -4,10 +4,10 @@
 //! included; everything that was read is told before it; when the end is told, the process group is gone.
 //! It is not where a start is judged: the plan is made, and the place is given.
 
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
+use std::{any::Any, panic::AssertUnwindSafe, path::PathBuf, sync::Arc};
 
 use futures_util::FutureExt;
-use tidings_core::{Error, Event, Result};
+use tidings_core::{Code, Error, Event, Result};
 use tokio::sync::oneshot;
 
 use crate::programs::process::Running;
@@ -20,6 +20,7 @@ use super::{
     plan::Plan,
     registry::{Course, Live, Reason, Seat},
     sessions::Sessions,
+    surroundings::Surroundings,
     telling::Telling,
 };
 
@@ -104,7 +105,14 @@ impl Work<'_> {
                 _ => End::ServerStopped,
             };
         }
-        let running = match self.start() {
+        let dir = match self.place().await {
+            Ok(dir) => dir,
+            Err(end) => return end,
+        };
+        if self.plan.pty.is_some() {
+            return self.in_terminal(ears).await;
+        }
+        let running = match self.start(dir) {
             Ok(running) => running,
             Err(error) => {
                 return End::failed("spawn_failed", format!("the program could not be started: {error}"));
@@ -114,7 +122,38 @@ impl Work<'_> {
         self.attend(running, record, ears).await
     }
 
-    fn start(&self) -> std::io::Result<Running> {
-        self.sessions.programs.program(self.plan.argv.clone(), self.plan.root.clone()).start()
+    /// The program's directory: a working tree of its own, which may have to be made, or the project's.
+    async fn place(&self) -> Result<PathBuf, End> {
+        let Some(tree) = self.plan.worktree.clone() else { return Ok(self.plan.root.clone()) };
+        let mut course = self.live.course.subscribe();
+        let made = async {
+            let (user, project_id) = (self.plan.user.clone(), self.plan.project_id.clone());
+            self.surroundings()?.worktree(user, project_id, tree).await
+        };
+        let failed = |error: Error| {
+            let message = format!("the working tree could not be made: {}", error.message());
+            if error.code() == Code::Draining { End::ServerStopped } else { End::failed("worktree_failed", message) }
+        };
+        tokio::select! {
+            made = made => made.map_err(failed),
+            turned = course.wait_for(|course| *course != Course::Running) => Err(match turned.as_deref() {
+                Ok(Course::Stopping(Reason::Cancelled(user))) => End::Cancelled(user.clone()),
+                _ => End::ServerStopped,
+            }),
+        }
+    }
+
+    /// What other domains do for sessions.
+    pub(super) fn surroundings(&self) -> Result<&dyn Surroundings> {
+        let none = || Error::new(Code::Conflict, "this server has no terminals and no working trees");
+        self.sessions.ports.surroundings.as_deref().ok_or_else(none)
+    }
+
+    fn start(&self, dir: PathBuf) -> std::io::Result<Running> {
+        let mut program = self.sessions.programs.program(self.plan.argv.clone(), self.plan.root.clone());
+        if dir != self.plan.root {
+            program.enter(dir);
+        }
+        program.start()
     }
 }

@@ -27,9 +27,11 @@ use super::{
     registry::{Ear, Entry, Live, Mouths, Registry, other_request},
     run::Run,
     state::SessionState,
+    surroundings::Surroundings,
     telling::{DOMAIN, Telling},
 };
 use crate::{
+    git::input::Worktree,
     programs::Programs,
     project::{ProjectId, ProjectState},
     telling::end_abandoned,
@@ -49,6 +51,8 @@ pub struct SessionPorts {
     pub clock: Arc<dyn Clock>,
     /// Where sessions run.
     pub tasks: Arc<dyn Tasks>,
+    /// Terminals and working trees. Without them, what asks for one is refused.
+    pub surroundings: Option<Arc<dyn Surroundings>>,
 }
 
 impl std::fmt::Debug for SessionPorts {
@@ -108,9 +112,9 @@ impl Sessions {
     /// `invalid_data` for what is not valid in itself, `not_found` for a project that is not there,
     /// `overloaded` at a limit, `conflict` for a known key with another request, `draining`,
     /// `unavailable`.
-    pub async fn start(self: Arc<Self>, user: UserId, request: StartSession) -> Result<SessionId> {
+    pub async fn start(self: Arc<Self>, user: UserId, mut request: StartSession) -> Result<SessionId> {
         let root = self.root(&request.project_id).await?;
-        let resume = self.conversation_of(&request).await?;
+        let resume = self.conversation_of(&mut request).await?;
         let plan = Plan::new(&self.config, user, root, request, resume)?;
         if let Some(earlier) = self.earlier(&plan).await? {
             return Ok(earlier);
@@ -164,8 +168,8 @@ impl Sessions {
         state.filter(|state| state.is_open()).map(|state| state.root.clone().into()).ok_or_else(Error::not_found)
     }
 
-    /// The agent's own id of the conversation that a start wants to go on with.
-    async fn conversation_of(&self, request: &StartSession) -> Result<Option<String>> {
+    /// The agent's own id of the conversation that a start wants to go on with. It goes on where it was.
+    async fn conversation_of(&self, request: &mut StartSession) -> Result<Option<String>> {
         let Some(id) = &request.resume else { return Ok(None) };
         let refuse = |why: &str| Error::invalid_field("resume", why);
         let state = self.state(id).await?.ok_or_else(|| refuse("there is no such session"))?;
@@ -175,6 +179,7 @@ impl Sessions {
         if state.status.is_open() {
             return Err(refuse("this session has not ended: send it a message"));
         }
+        request.worktree = request.worktree.take().or_else(|| state.worktree.map(Worktree::named));
         let id = state.conversation.agent_session_id;
         id.map(Some).ok_or_else(|| refuse("its agent never told an id by which it could be resumed"))
     }
@@ -205,12 +210,8 @@ impl Sessions {
 /// Where what is asked of a session goes in, and where it comes out.
 fn openings(plan: &Plan, id: &SessionId) -> (Mouths, Ears) {
     let (controls, controlled) = mpsc::channel(1);
-    let context = Context {
-        session_id: id.clone(),
-        root: plan.root.clone(),
-        resume: plan.resume.clone(),
-        argv: plan.argv.clone(),
-    };
+    let context =
+        Context { session_id: id.clone(), root: plan.dir(), resume: plan.resume.clone(), argv: plan.argv.clone() };
     let (ear, asked) = match adapter::make(plan.adapter, context) {
         Some(adapter) => {
             let (ear, requests) = mpsc::channel(REQUESTS);

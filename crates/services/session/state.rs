@@ -17,14 +17,14 @@ use tidings_core::{
 use super::{
     contract::{
         Board, CANCELLED, COMPLETED, Completed, ERROR, Failed, PAUSED, RESUMED, STARTED, STREAM_OUTPUT, SessionId,
-        Started, Status, Stream, StreamOutput, USER_MESSAGE, UserMessage,
+        Started, Status, Stream, StreamOutput, TERMINAL_OPENED, TerminalOpened, USER_MESSAGE, UserMessage,
     },
     conversation::Conversation,
     draft::SessionDraft,
     output::PIECE_BYTES,
     plan::{SHOWN_PROMPT, shown_command},
 };
-use crate::{programs::decode::shortened, project::ProjectId};
+use crate::{programs::decode::shortened, project::ProjectId, shell::TerminalId};
 
 /// The most pieces of output in a state.
 pub const TRANSCRIPT_CHUNKS: usize = 100;
@@ -111,6 +111,12 @@ pub struct SessionState {
     pub command: Option<Vec<String>>,
     /// What it was asked.
     pub prompt: Option<String>,
+    /// The working tree that it runs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worktree: Option<String>,
+    /// The terminal that it runs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub terminal_id: Option<TerminalId>,
     /// Whether this server runs the program.
     pub hosted: bool,
     /// See [`Started::request`].
@@ -158,6 +164,7 @@ impl SessionState {
         self.agent.clone_from(&event.agent);
         self.command = event.command.as_deref().map(|command| shown_command(command, str::to_owned));
         self.prompt = event.prompt.as_deref().map(|prompt| shortened(prompt, SHOWN_PROMPT).to_owned());
+        self.worktree.clone_from(&event.worktree);
         self.hosted = event.hosted;
         self.request.clone_from(&event.request);
     }
@@ -261,6 +268,11 @@ impl Reducer for SessionReducer {
             }
             CANCELLED => {
                 state.end(Status::Cancelled, at);
+            }
+            TERMINAL_OPENED => {
+                if let Ok(event) = payload.typed::<TerminalOpened>() {
+                    state.terminal_id.get_or_insert_with(|| event.terminal_id.clone());
+                }
             }
             PAUSED => state.paused = state.status.is_open(),
             RESUMED => state.paused = false,

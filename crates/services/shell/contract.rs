@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
-use crate::project::ProjectId;
 pub use crate::project::contract::Board;
+use crate::{project::ProjectId, session::SessionId};
 
 tidings_core::id_type! {
     /// A terminal. Ids sort by the time of their start.
@@ -20,6 +20,10 @@ tidings_core::id_type! {
 pub const MAX_COLS: u16 = 500;
 /// The most rows of a terminal.
 pub const MAX_ROWS: u16 = 200;
+/// How many columns it has unless somebody says so.
+pub const DEFAULT_COLS: u16 = 80;
+/// How many rows.
+pub const DEFAULT_ROWS: u16 = 24;
 
 tidings_core::events! {
     /// What the service tells of a terminal.
@@ -99,6 +103,9 @@ pub struct Opened {
     /// How many rows it has.
     #[validate(range(min = 1, max = "MAX_ROWS", message = "is 1 to 200"))]
     pub rows: u16,
+    /// The session whose program runs in it; none for one that a person opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<SessionId>,
     /// Whether this server runs the program itself, and so tells its end when the server died.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hosted: bool,

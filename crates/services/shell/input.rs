@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tidings_core::{Error, Result as Outcome};
 use validator::{Validate, ValidationError};
 
-use super::contract::{MAX_COLS, MAX_ROWS, Status, TerminalId};
+use super::contract::{DEFAULT_COLS, DEFAULT_ROWS, MAX_COLS, MAX_ROWS, Status, TerminalId};
 use crate::project::ProjectId;
 
 /// The most bytes that are typed at once.
@@ -52,11 +52,11 @@ pub struct OpenShell {
 }
 
 fn default_cols() -> u16 {
-    80
+    DEFAULT_COLS
 }
 
 fn default_rows() -> u16 {
-    24
+    DEFAULT_ROWS
 }
 
 /// Input of `shell.list`.

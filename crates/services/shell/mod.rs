@@ -3,7 +3,7 @@
 //! - [`contract`]: events; [`input`] and [`answer`]: what the commands take and give; [`state`]: the projection, whose [`display`] keeps
 //!   the screen; [`config`]: limits.
 //! - [`Shells`]: the service. One task a terminal (`run`), which owns its program ([`crate::programs`]), its
-//!   bytes (`pump`) and its events (`telling`).
+//!   bytes (`pump`) and its events (`telling`). `hosting`: terminals for the programs of sessions.
 //!
 //! Guarantees: a terminal that was opened has exactly one end, whoever dies; its output is told in the order it
 //! was written, without loss, and a program that floods waits; whoever joins gets the screen, not a replay;
@@ -15,6 +15,7 @@ pub mod answer;
 pub mod config;
 pub mod contract;
 pub mod display;
+mod hosting;
 pub mod input;
 mod plan;
 mod pump;

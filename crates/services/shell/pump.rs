@@ -6,7 +6,7 @@
 //! terminal; what is typed goes in although the log is slow; characters are not cut.
 //! It is not an emulator, and it does not redact: a control sequence with a hole draws something else.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use pty_process::{OwnedReadPty, OwnedWritePty, Size};
 use tidings_core::{Event, Result};
@@ -22,7 +22,10 @@ use super::{
     state::ShellState,
 };
 use crate::{
-    programs::decode::{Decoder, pieces},
+    programs::{
+        decode::{Decoder, pieces},
+        meter::Meter,
+    },
     telling::{Telling, Told},
 };
 
@@ -54,6 +57,8 @@ pub(super) struct Pump {
     items: mpsc::Sender<Item>,
     /// Turns true once the processes are gone.
     killed: watch::Receiver<bool>,
+    /// Hears whenever something is read.
+    meter: Option<Arc<Meter>>,
     decoder: Decoder,
     gathered: Vec<u8>,
     since: Option<Instant>,
@@ -65,9 +70,10 @@ impl Pump {
         size: (u16, u16),
         items: mpsc::Sender<Item>,
         killed: watch::Receiver<bool>,
+        meter: Option<Arc<Meter>>,
     ) -> Self {
         let gathered = Vec::with_capacity(PIECE_BYTES);
-        Self { id, size, items, killed, decoder: Decoder::default(), gathered, since: None }
+        Self { id, size, items, killed, meter, decoder: Decoder::default(), gathered, since: None }
     }
 
     /// Moves bytes until the program is gone and what it wrote was read.
@@ -83,7 +89,12 @@ impl Pump {
                 Some(resize) = ears.sizes.recv() => self.resize(resize, &input).await,
                 // Before what is written: a terminal without a program says so here, and may take nothing there.
                 read = output.read_buf(&mut self.gathered), if !self.is_full() => match read {
-                    Ok(count) if count > 0 => { self.since.get_or_insert_with(Instant::now); }
+                    Ok(count) if count > 0 => {
+                        self.since.get_or_insert_with(Instant::now);
+                        if let Some(meter) = &self.meter {
+                            meter.hear();
+                        }
+                    }
                     // The system says so when the last process has closed its end.
                     _ => break,
                 },

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     listing::{self, Listed, Listing},
     project::ProjectId,
+    session::SessionId,
     telling::Told,
 };
 
@@ -35,6 +36,9 @@ pub struct Brief {
     pub project_id: Option<ProjectId>,
     /// How it is.
     pub status: Status,
+    /// The session whose program runs in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<SessionId>,
     /// What people call it.
     pub title: Option<String>,
     /// How many columns.
@@ -98,6 +102,7 @@ impl Listed for Brief {
         Some(Self {
             id: view.id.parse().ok()?,
             project_id: state.project_id.clone(),
+            session_id: state.session_id.clone(),
             status: state.status,
             title: state.title.clone(),
             cols,

@@ -28,6 +28,8 @@ pub(super) enum Reason {
     Closed(UserId),
     /// Nobody watches it.
     Idle,
+    /// It is a session's, which ends.
+    SessionEnded,
     /// The server stops.
     ServerStopped,
     /// The log takes its output no more.
@@ -58,6 +60,8 @@ pub(super) struct Live {
     pub(super) id: TerminalId,
     user: UserId,
     project_id: ProjectId,
+    /// Whether it is a session's: those are counted as sessions.
+    of_session: bool,
     pub(super) course: watch::Sender<Course>,
     pub(super) sizes: mpsc::Sender<Resize>,
     keyboard: Mutex<Keyboard>,
@@ -144,6 +148,15 @@ impl Live {
         Ok(Taken::New)
     }
 
+    /// Types, waiting while the program does not read.
+    ///
+    /// # Errors
+    /// `conflict` once the terminal has ended.
+    pub(super) async fn type_in(&self, bytes: Vec<u8>) -> Result<()> {
+        let out = self.keyboard.lock().out.clone();
+        out.send(bytes).await.map_err(|_| ended())
+    }
+
     /// Whether anything was typed since this was asked last.
     pub(super) fn was_used(&self) -> bool {
         std::mem::take(&mut self.keyboard.lock().used)
@@ -212,6 +225,7 @@ impl Registry {
             id: TerminalId::random(),
             user: plan.user.clone(),
             project_id: plan.project_id.clone(),
+            of_session: plan.session.is_some(),
             course: watch::Sender::new(Course::Running),
             sizes,
             keyboard: Mutex::new(keyboard),
@@ -244,11 +258,15 @@ impl Registry {
 
 impl Inner {
     fn within(&self, limits: &[usize; 3], plan: &Plan) -> Result<()> {
-        let count = |of: &dyn Fn(&Live) -> bool| self.live.values().filter(|live| of(live)).count();
+        if plan.session.is_some() {
+            return Ok(());
+        }
+        let own = || self.live.values().filter(|live| !live.of_session);
+        let count = |of: &dyn Fn(&Live) -> bool| own().filter(|live| of(live)).count();
         let table = [
             (count(&|live| live.user == plan.user), "this user"),
             (count(&|live| live.project_id == plan.project_id), "this project"),
-            (self.live.len(), "the server"),
+            (own().count(), "the server"),
         ];
         for (limit, (open, whose)) in limits.iter().zip(table) {
             if *limit > 0 && open >= *limit {

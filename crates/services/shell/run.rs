@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     programs::{process::Group, terminal::InTerminal},
+    session::surroundings::Ended,
     telling::{Telling, Told},
 };
 
@@ -35,6 +36,7 @@ use crate::{
 const START_TRIES: u32 = 3;
 /// The longest between two looks at who watches.
 const LOOK: Duration = Duration::from_secs(10);
+const OUTPUT_LOST: &str = "the log took the output no more";
 
 /// A terminal on its way.
 pub(super) struct Run {
@@ -42,6 +44,8 @@ pub(super) struct Run {
     pub(super) seat: Seat,
     pub(super) plan: Plan,
     pub(super) ears: Ears,
+    /// Whoever waits for its end.
+    pub(super) over: Option<oneshot::Sender<Ended>>,
 }
 
 /// How a terminal ended.
@@ -55,7 +59,7 @@ enum End {
 impl Run {
     /// Runs it from its start to its end. `begun` hears of the start as soon as it is durable.
     pub(super) async fn go(self, begun: oneshot::Sender<Result<TerminalId>>) {
-        let Self { shells, seat, plan, ears } = self;
+        let Self { shells, seat, plan, ears, over } = self;
         let (live, clock) = (seat.live.clone(), shells.ports.clock.clone());
         let telling = shells.telling(&live.id);
         let opened = Event::new(OPENED, plan.opened(&live.id, clock.now())).by(Some(plan.user.clone()));
@@ -70,8 +74,12 @@ impl Run {
         let end = AssertUnwindSafe(work.run(ears)).catch_unwind().await.unwrap_or_else(|panic| after(&*panic));
         shells.programs.forget(live.id.as_str()).await;
         live.exited();
-        let end = end.event(&live.id, &plan, clock.now());
+        let (ended, end) = (end.outcome(), end.event(&live.id, &plan, clock.now()));
         report(&live.id, telling.tell(vec![end], None, |state| !state.is_open()).await);
+        if let Some(over) = over {
+            // The session's task is gone only when the server ends.
+            drop(over.send(ended));
+        }
     }
 }
 
@@ -95,10 +103,24 @@ fn after(panic: &(dyn Any + Send)) -> End {
 }
 
 impl End {
+    /// The same, for the session whose terminal it was.
+    fn outcome(&self) -> Ended {
+        match self {
+            Self::Failed(code, message) => Ended::Failed(code, message.clone()),
+            Self::Exited(_, Some(Reason::ServerStopped)) | Self::Never(Reason::ServerStopped) => Ended::ServerStopped,
+            Self::Exited(_, Some(Reason::Closed(user))) | Self::Never(Reason::Closed(user)) => {
+                Ended::Closed(user.clone())
+            }
+            Self::Exited(_, Some(Reason::OutputLost)) => Ended::Failed("output_lost", OUTPUT_LOST.to_owned()),
+            Self::Exited(status, _) => Ended::Exited(*status),
+            Self::Never(_) => Ended::Never,
+        }
+    }
+
     fn event(self, id: &TerminalId, plan: &Plan, now: Timestamp) -> Event {
         let terminal_id = id.clone();
         let failed = |code: &str, message: String| {
-            let board = Some(plan.board(Status::Error, now));
+            let board = plan.board(Status::Error, now);
             Event::new(ERROR, Failed { terminal_id: id.clone(), code: code.to_owned(), message, board })
         };
         let (status, reason) = match self {
@@ -108,17 +130,18 @@ impl End {
         };
         let (reason, by) = match reason {
             Some(Reason::ServerStopped) => {
-                return Event::new(ERROR, server_stopped(terminal_id, Some(plan.board(Status::Error, now))));
+                return Event::new(ERROR, server_stopped(terminal_id, plan.board(Status::Error, now)));
             }
             Some(Reason::OutputLost) => {
-                return failed("output_lost", "the log took the output no more".to_owned());
+                return failed("output_lost", OUTPUT_LOST.to_owned());
             }
             Some(Reason::Closed(user)) => (Cause::Closed, Some(user)),
+            Some(Reason::SessionEnded) => (Cause::Closed, None),
             Some(Reason::Idle) => (Cause::Idle, None),
             None => (Cause::Exited, None),
         };
         let (code, signal) = (status.and_then(|status| status.code()), status.and_then(|status| status.signal()));
-        let board = Some(plan.board(Status::Exited, now));
+        let board = plan.board(Status::Exited, now);
         Event::new(EXIT, Exited { terminal_id, code, signal, reason, board }).by(by)
     }
 }
@@ -160,7 +183,9 @@ impl Work<'_> {
         let InTerminal { mut child, group, output, input } = running;
         let (items, queue) = mpsc::channel(QUEUE);
         let killed = watch::Sender::new(false);
-        let pump = Pump::new(self.live.id.clone(), (self.plan.cols, self.plan.rows), items, killed.subscribe());
+        let meter = self.plan.session.as_ref().map(|session| session.meter.clone());
+        let size = (self.plan.cols, self.plan.rows);
+        let pump = Pump::new(self.live.id.clone(), size, items, killed.subscribe(), meter);
         let watching = async {
             let status = self.supervise(&mut child, &group).await;
             let reason = self.live.exited();
@@ -206,7 +231,8 @@ impl Work<'_> {
     /// Resolves once nobody has watched or typed for as long as a terminal may be alone.
     async fn alone(&self) {
         let limit = Duration::from_millis(self.shells.config.idle_ms);
-        if limit.is_zero() {
+        // A session works on whether it is watched or not.
+        if limit.is_zero() || self.plan.session.is_some() {
             return std::future::pending().await;
         }
         let look = (limit / 4).min(LOOK);

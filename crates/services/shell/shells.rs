@@ -19,14 +19,14 @@ use super::{
     config::ShellConfig,
     contract::TerminalId,
     input::{OpenShell, ResizeShell, TypeInput},
-    plan::{Place, Plan},
+    plan::Plan,
     registry::{Live, Reason, Registry, Resize, Taken, ended},
     run::Run,
     state::ShellState,
 };
 use crate::{
     programs::Programs,
-    project::{ProjectId, ProjectState},
+    project::{Place, ProjectId, ProjectState},
     telling::{Telling, Told, end_abandoned},
 };
 
@@ -59,7 +59,7 @@ pub struct Shells {
     pub(super) ports: ShellPorts,
     pub(super) config: ShellConfig,
     pub(super) programs: Arc<Programs>,
-    registry: Arc<Registry>,
+    pub(super) registry: Arc<Registry>,
 }
 
 impl std::fmt::Debug for Shells {
@@ -106,7 +106,7 @@ impl Shells {
         let plan = Plan::new(&self.config, user, place, request, shell);
         let (seat, ears) = self.registry.enter(&plan)?;
         let (told, begun) = oneshot::channel();
-        let run = Run { shells: self.clone(), seat, plan, ears };
+        let run = Run { shells: self.clone(), seat, plan, ears, over: None };
         self.ports.tasks.spawn("shell.run", Box::pin(run.go(told)));
         begun.await.unwrap_or_else(|_| Err(Error::internal()))
     }

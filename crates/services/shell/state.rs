@@ -15,7 +15,7 @@ use super::{
     display::Display,
     plan::shown_command,
 };
-use crate::{project::ProjectId, telling::Told};
+use crate::{project::ProjectId, session::SessionId, telling::Told};
 
 /// Why a terminal ended in an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +44,9 @@ pub struct ShellState {
     pub command: Option<Vec<String>>,
     /// Its directory, relative to the project's root.
     pub cwd: Option<String>,
+    /// The session whose program runs in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<SessionId>,
     /// Whether this server runs the program.
     pub hosted: bool,
     /// Who opened it.
@@ -83,6 +86,7 @@ impl ShellState {
         self.name.clone_from(&event.title);
         self.command = event.command.as_deref().map(|command| shown_command(command, str::to_owned));
         self.cwd.clone_from(&event.cwd);
+        self.session_id.clone_from(&event.session_id);
         self.hosted = event.hosted;
         self.display.resize(event.cols, event.rows);
     }
@@ -175,7 +179,8 @@ impl Reducer for ShellReducer {
         let Some(terminal_id) = state.terminal_id.clone().filter(|_| state.hosted && state.status.is_open()) else {
             return Vec::new();
         };
-        let board = state.project_id.clone().map(|project_id| Board {
+        let boarded = state.project_id.clone().filter(|_| state.session_id.is_none());
+        let board = boarded.map(|project_id| Board {
             project_id,
             status: Status::Error.as_str(),
             title: state.name.clone().unwrap_or_default(),

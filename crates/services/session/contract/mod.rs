@@ -12,8 +12,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
-use crate::project::ProjectId;
 pub use crate::project::contract::Board;
+use crate::{project::ProjectId, shell::TerminalId};
 
 tidings_core::id_type! {
     /// A session. Ids sort by the time of their start (those made of an idempotency key by its hour).
@@ -43,6 +43,8 @@ tidings_core::events! {
     PAUSED = "session.paused": durable Paused, r#"{"sessionId":"s1"}"#;
     /// The program goes on.
     RESUMED = "session.resumed": durable Resumed, r#"{"sessionId":"s1"}"#;
+    /// The program runs in a terminal, which can be watched now.
+    TERMINAL_OPENED = "session.terminal_opened": durable TerminalOpened, r#"{"sessionId":"s1","terminalId":"t1"}"#;
     /// The program runs; every 5 seconds.
     HEARTBEAT = "session.heartbeat": ephemeral Heartbeat,
         r#"{"sessionId":"s1","phase":"working","elapsedMs":15000,"silentMs":400}"#;
@@ -114,6 +116,9 @@ pub struct Started {
     /// What it was asked, redacted, the first 8 KiB of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
+    /// The working tree of the project that it runs in, `.worktrees/{worktree}`; none for its root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worktree: Option<String>,
     /// Whether this server runs the program itself, and so tells its end when the server died.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hosted: bool,
@@ -228,6 +233,17 @@ pub struct Resumed {
     pub session_id: SessionId,
 }
 
+/// `session.terminal_opened`: the program runs in this terminal. It ends with the session, and the session
+/// with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TerminalOpened {
+    /// The session.
+    pub session_id: SessionId,
+    /// The terminal.
+    pub terminal_id: TerminalId,
+}
+
 /// What a running session does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -276,8 +292,8 @@ pub struct Completed {
 
 /// `session.error`, an end. Codes of the service: `spawn_failed`, `killed` (by a signal that the
 /// server did not send), `timeout`, `silent`, `output_limit`, `output_lost`, `input_stuck`, `no_result` (an
-/// agent ended in the middle of a turn), `agent_failed` (its last turn did), `start_lost`,
-/// `server_stopped`, `internal`.
+/// agent ended in the middle of a turn), `agent_failed` (its last turn did), `worktree_failed`,
+/// `terminal_failed` (there is none to run in), `start_lost`, `server_stopped`, `internal`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Failed {

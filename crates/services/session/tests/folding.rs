@@ -32,6 +32,7 @@ fn started(hosted: bool) -> Event {
         agent: None,
         command: None,
         prompt: None,
+        worktree: None,
         hosted,
         request: None,
         board: None,

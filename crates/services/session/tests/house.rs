@@ -378,6 +378,7 @@ fn ports(memory: &Arc<Memory>, clock: &Arc<TestClock>, tasks: &Arc<TestTasks>) -
         states: memory.clone(),
         clock: clock.clone(),
         tasks: tasks.clone(),
+        surroundings: None,
     }
 }
 
@@ -387,5 +388,6 @@ pub(super) fn agent(command: &[&str]) -> AgentConfig {
         command: command.iter().map(|&part| part.to_owned()).collect(),
         stdin: crate::session::Stdin::Open,
         resume: None,
+        terminal: None,
     }
 }

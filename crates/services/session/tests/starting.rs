@@ -93,6 +93,7 @@ async fn what_a_former_life_left_open_is_ended_and_what_runs_elsewhere_is_not() 
         agent: None,
         command: None,
         prompt: None,
+        worktree: None,
         hosted,
         request: None,
         board: None,

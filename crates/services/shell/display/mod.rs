@@ -101,6 +101,12 @@ impl Display {
         self.0.modes.title()
     }
 
+    /// Whether the program has asked that what is pasted comes in brackets.
+    #[must_use]
+    pub fn brackets_what_is_pasted(&self) -> bool {
+        self.0.modes.brackets_what_is_pasted()
+    }
+
     /// Takes the next part of the program's output in.
     pub fn write(&mut self, text: &str) {
         self.change(|body, terminal| {

@@ -57,6 +57,11 @@ impl Modes {
         self.title.as_deref()
     }
 
+    /// Whether what is pasted comes in brackets.
+    pub(super) fn brackets_what_is_pasted(&self) -> bool {
+        self.flags.contains(&2004)
+    }
+
     /// Takes the next part of the output in.
     pub(super) fn write(&mut self, text: &str) {
         let mut rest = text;
