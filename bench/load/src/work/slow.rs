@@ -35,6 +35,7 @@ pub(super) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
     let without = phase(setup, &mut fleet, 0, size.events, 0..0)?;
     report_deliveries(&fleet, OTHERS, without.accepted * others as u64, "without_", report);
     report_latencies(&fleet, OTHERS, "without_", report);
+    let before = fleet.seen(OTHERS).latencies.percentiles().p99;
     fleet.forget(OTHERS);
 
     let recruit = |_| Recruit { group: STALLED, channel: channels.name(0), since: Since::Now };
@@ -48,6 +49,8 @@ pub(super) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
     report.add("events", with.accepted as f64);
     report_deliveries(&fleet, OTHERS, with.accepted * others as u64, "", report);
     report_latencies(&fleet, OTHERS, "", report);
+    // Of the same round: the machine is another a minute later.
+    report.add("p99_times", fleet.seen(OTHERS).latencies.percentiles().p99 / before);
     report_commits(setup, &with, report);
     rest(&mut fleet, size.settle)?;
     let each = |bytes: f64| bytes / 1024.0 / size.stalled.max(1) as f64;
