@@ -5,6 +5,7 @@
 //! Guarantees: a service emits facts and takes calls; it names no channel, knows no socket and no
 //! other service.
 
+mod count;
 pub mod fs;
 pub mod git;
 mod listing;

@@ -96,6 +96,8 @@ test("an agent runs in a terminal that people watch, type into and send messages
   await joined.shows("heard said");
   await assertSame(watching, joined);
 
+  const { body: metrics } = await server.http("GET", "/metrics", { token });
+  for (const of of ["session", "terminal"]) assert.match(metrics, new RegExp(`^tidings_running{of="${of}"} 1$`, "m"));
   for (const command of ["session.interrupt", "session.pause"]) {
     assert.equal((await ask(socket, command, { sessionId: started.sessionId })).error?.code, "conflict", command);
   }

@@ -279,6 +279,11 @@ async fn health_and_metrics_tell_operators_what_they_need_and_no_names() {
         "tidings_refusals_total",
         "tidings_http_requests_total",
         "tidings_log_healthy",
+        r#"tidings_running{of="session"} 0"#,
+        r#"tidings_running{of="terminal"} 0"#,
+        r#"tidings_running{of="run"} 0"#,
+        r#"tidings_running{of="operation"} 0"#,
+        r#"tidings_running{of="watch"} 0"#,
     ];
     for family in families {
         assert!(text.lines().any(|line| line.starts_with(family)), "{family}\n{text}");

@@ -40,7 +40,10 @@ use super::{
     tree::Tree,
     watch::Watching,
 };
-use crate::project::{ProjectId, ProjectState};
+use crate::{
+    count::Count,
+    project::{ProjectId, ProjectState},
+};
 
 /// What the service needs of the house.
 #[derive(Clone)]
@@ -72,7 +75,7 @@ pub struct Files {
     opening: tokio::sync::Mutex<()>,
     watched: Mutex<HashMap<ProjectId, Watched>>,
     numbers: AtomicU64,
-    running: watch::Sender<usize>,
+    running: Count,
     closed: watch::Sender<bool>,
 }
 
@@ -108,7 +111,7 @@ impl Drop for Seat {
             watched.remove(&self.project_id);
         }
         drop(watched);
-        self.files.running.send_modify(|running| *running -= 1);
+        self.files.running.change(|running| *running -= 1);
     }
 }
 
@@ -135,7 +138,7 @@ impl Files {
             opening: tokio::sync::Mutex::default(),
             watched: Mutex::default(),
             numbers: AtomicU64::new(0),
-            running: watch::Sender::new(0),
+            running: Count::of("watch"),
             closed: watch::Sender::new(false),
         })
     }
@@ -143,8 +146,7 @@ impl Files {
     /// Ends every watch. New ones are refused. Resolves when none is left.
     pub async fn stop(&self) {
         self.closed.send_replace(true);
-        // The sender lives as long as the service, so the wait ends only with the condition.
-        drop(self.running.subscribe().wait_for(|running| *running == 0).await);
+        self.running.none().await;
     }
 
     /// `fs.read`.
@@ -182,7 +184,7 @@ impl Files {
         if let Some(known) = self.want(&input.project_id) {
             return Ok(self.answer(known));
         }
-        if *self.running.borrow() >= self.config.max_watched {
+        if self.running.now() >= self.config.max_watched {
             let message =
                 format!("{} projects are watched, the most allowed by fs.max_watched", self.config.max_watched);
             return Err(Error::overloaded(message));
@@ -207,7 +209,7 @@ impl Files {
 
     fn seat(self: Arc<Self>, project_id: &ProjectId, root: PathBuf, begun: Watched) -> Seat {
         self.watched.lock().insert(project_id.clone(), begun);
-        self.running.send_modify(|running| *running += 1);
+        self.running.change(|running| *running += 1);
         Seat { number: begun.number, project_id: project_id.clone(), root, files: self }
     }
 

@@ -10,7 +10,7 @@ use tidings_core::{Code, Error, Result, UserId};
 use tokio::sync::watch;
 
 use super::contract::OperationId;
-use crate::project::ProjectId;
+use crate::{count::Count, project::ProjectId};
 
 /// Why an operation is ended before git does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Live {
 pub(super) struct Registry {
     most: usize,
     inner: Mutex<Inner>,
-    count: watch::Sender<usize>,
+    count: Count,
 }
 
 #[derive(Debug, Default)]
@@ -78,13 +78,13 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut inner = self.registry.inner.lock();
         inner.live.remove(&self.project_id);
-        self.registry.count.send_replace(inner.live.len());
+        self.registry.count.set(inner.live.len());
     }
 }
 
 impl Registry {
     pub(super) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, inner: Mutex::default(), count: watch::Sender::new(0) })
+        Arc::new(Self { most, inner: Mutex::default(), count: Count::of("operation") })
     }
 
     /// Gives a new operation its place.
@@ -106,7 +106,7 @@ impl Registry {
         }
         let live = Arc::new(Live { id: OperationId::random(), reason: watch::Sender::new(None) });
         inner.live.insert(project_id.clone(), live.clone());
-        self.count.send_replace(inner.live.len());
+        self.count.set(inner.live.len());
         Ok(Seat { live, project_id: project_id.clone(), registry: self.clone() })
     }
 
@@ -133,7 +133,6 @@ impl Registry {
 
     /// Resolves when nobody is here.
     pub(super) async fn emptied(&self) {
-        // The sender lives as long as the registry, so the wait ends only with the condition.
-        drop(self.count.subscribe().wait_for(|count| *count == 0).await);
+        self.count.none().await;
     }
 }

@@ -19,7 +19,7 @@ use super::{
     plan::{Key, Plan},
     pulse::Pulse,
 };
-use crate::project::ProjectId;
+use crate::{count::Count, project::ProjectId};
 
 /// Resolves once the start of a session is durable: to its id, which is an earlier one's if its key was used.
 pub(super) type Begun = Shared<BoxFuture<'static, Result<SessionId>>>;
@@ -138,7 +138,7 @@ pub(super) enum Entry {
 pub(super) struct Registry {
     limits: Limits,
     inner: Mutex<Inner>,
-    count: watch::Sender<usize>,
+    count: Count,
 }
 
 #[derive(Default)]
@@ -157,13 +157,13 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut inner = self.registry.inner.lock();
         inner.live.remove(&self.live.id);
-        self.registry.count.send_replace(inner.live.len());
+        self.registry.count.set(inner.live.len());
     }
 }
 
 impl Registry {
     pub(super) fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { limits, inner: Mutex::default(), count: watch::Sender::new(0) })
+        Arc::new(Self { limits, inner: Mutex::default(), count: Count::of("session") })
     }
 
     /// Gives a session its place.
@@ -199,7 +199,7 @@ impl Registry {
             begun,
         });
         inner.live.insert(id, live.clone());
-        self.count.send_replace(inner.live.len());
+        self.count.set(inner.live.len());
         Ok(Entry::New(Seat { live, registry: self.clone() }))
     }
 
@@ -219,8 +219,7 @@ impl Registry {
 
     /// Resolves when nobody is here.
     pub(super) async fn emptied(&self) {
-        // The sender lives as long as the registry, so the wait ends only with the condition.
-        drop(self.count.subscribe().wait_for(|count| *count == 0).await);
+        self.count.none().await;
     }
 }
 

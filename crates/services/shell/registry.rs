@@ -14,7 +14,7 @@ use tidings_core::{Code, Error, Result, UserId};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{config::ShellConfig, contract::TerminalId, plan::Plan};
-use crate::project::ProjectId;
+use crate::{count::Count, project::ProjectId};
 
 /// How many inputs wait for the program to read them.
 pub(super) const INPUTS: usize = 16;
@@ -180,7 +180,7 @@ impl Keyboard {
 pub(super) struct Registry {
     limits: [usize; 3],
     inner: Mutex<Inner>,
-    count: watch::Sender<usize>,
+    count: Count,
 }
 
 #[derive(Default)]
@@ -199,14 +199,14 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut inner = self.registry.inner.lock();
         inner.live.remove(&self.live.id);
-        self.registry.count.send_replace(inner.live.len());
+        self.registry.count.set(inner.live.len());
     }
 }
 
 impl Registry {
     pub(super) fn new(config: &ShellConfig) -> Arc<Self> {
         let limits = [config.per_user, config.per_project, config.total];
-        Arc::new(Self { limits, inner: Mutex::default(), count: watch::Sender::new(0) })
+        Arc::new(Self { limits, inner: Mutex::default(), count: Count::of("terminal") })
     }
 
     /// Gives a terminal its place.
@@ -231,7 +231,7 @@ impl Registry {
             keyboard: Mutex::new(keyboard),
         });
         inner.live.insert(live.id.clone(), live.clone());
-        self.count.send_replace(inner.live.len());
+        self.count.set(inner.live.len());
         Ok((Seat { live, registry: self.clone() }, Ears { typed, sizes: wishes }))
     }
 
@@ -251,8 +251,7 @@ impl Registry {
 
     /// Resolves when nobody is here.
     pub(super) async fn emptied(&self) {
-        // The sender lives as long as the registry, so the wait ends only with the condition.
-        drop(self.count.subscribe().wait_for(|count| *count == 0).await);
+        self.count.none().await;
     }
 }
 

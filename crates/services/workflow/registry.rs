@@ -13,7 +13,7 @@ use super::{
     config::Limits,
     contract::{Decision, RunId},
 };
-use crate::project::ProjectId;
+use crate::{count::Count, project::ProjectId};
 
 /// What is asked of a run.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ struct Live {
 pub(super) struct Registry {
     limits: Limits,
     inner: Mutex<Inner>,
-    count: watch::Sender<usize>,
+    count: Count,
     /// Whether the server stops.
     stopping: watch::Sender<bool>,
 }
@@ -67,7 +67,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut inner = self.registry.inner.lock();
         inner.live.remove(&self.id);
-        self.registry.count.send_replace(inner.live.len());
+        self.registry.count.set(inner.live.len());
     }
 }
 
@@ -83,7 +83,7 @@ const REQUESTS: usize = 8;
 
 impl Registry {
     pub(super) fn new(limits: Limits) -> Arc<Self> {
-        let (count, stopping) = (watch::Sender::new(0), watch::Sender::new(false));
+        let (count, stopping) = (Count::of("run"), watch::Sender::new(false));
         Arc::new(Self { limits, inner: Mutex::default(), count, stopping })
     }
 
@@ -101,7 +101,7 @@ impl Registry {
         }
         let (requests, asked) = mpsc::channel(REQUESTS);
         inner.live.insert(id.clone(), Live { user: whose.user, project_id: whose.project_id, requests });
-        self.count.send_replace(inner.live.len());
+        self.count.set(inner.live.len());
         Ok(Seat { id, requests: asked, registry: self.clone() })
     }
 
@@ -129,8 +129,7 @@ impl Registry {
 
     /// Resolves when nobody is here.
     pub(super) async fn emptied(&self) {
-        // The sender lives as long as the registry, so the wait ends only with the condition.
-        drop(self.count.subscribe().wait_for(|count| *count == 0).await);
+        self.count.none().await;
     }
 }
 
