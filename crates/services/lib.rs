@@ -6,6 +6,7 @@
 //! other service.
 
 mod count;
+mod course;
 pub mod fs;
 pub mod git;
 mod listing;

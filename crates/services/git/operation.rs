@@ -185,7 +185,7 @@ impl Operation {
         let bounds = Bounds { grace: git.programs.grace(), timeout: git.config.operation_timeout };
         let mut pace = Pace::default();
         let mut hear = |progress: Progress| self.say(&mut pace, progress);
-        match bounds.attend(running, Printed::Say, live.asked(), &mut hear).await {
+        match bounds.attend(running, Printed::Say, live.course.turned(), &mut hear).await {
             Ok(finished) => self.judge(finished).await,
             Err(error) => End::failed("git_failed", format!("git cannot be attended: {error}")),
         }
@@ -198,7 +198,7 @@ impl Operation {
         let argv = ["sh", "-c", WORKTREES_SCRIPT].map(str::to_owned).to_vec();
         let bounds = Bounds { grace: git.programs.grace(), timeout: git.config.read_timeout };
         let done = match git.programs.program(argv, self.place.root.clone()).start() {
-            Ok(running) => bounds.attend(running, Printed::Say, self.seat.live.asked(), &mut |_| ()).await,
+            Ok(running) => bounds.attend(running, Printed::Say, self.seat.live.course.turned(), &mut |_| ()).await,
             Err(error) => Err(error),
         };
         let failed =
@@ -228,7 +228,7 @@ impl Operation {
         if finished.status.success() {
             return End::Completed;
         }
-        match (finished.stopped, self.seat.live.reason()) {
+        match (finished.stopped, self.seat.live.course.why()) {
             (Some(Stop::Timeout), _) => {
                 return End::failed("timeout", "the operation took longer than git.operation_timeout allows");
             }

@@ -7,10 +7,9 @@ use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
 use tidings_core::{Code, Error, Result, UserId};
-use tokio::sync::watch;
 
 use super::contract::OperationId;
-use crate::{count::Count, project::ProjectId};
+use crate::{count::Count, course::Course, project::ProjectId};
 
 /// Why an operation is ended before git does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,31 +24,7 @@ pub(super) enum Reason {
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) id: OperationId,
-    reason: watch::Sender<Option<Reason>>,
-}
-
-impl Live {
-    /// Asks it to end. The first reason counts.
-    pub(super) fn ask_to_end(&self, reason: Reason) {
-        self.reason.send_if_modified(|known| {
-            let first = known.is_none();
-            if first {
-                *known = Some(reason);
-            }
-            first
-        });
-    }
-
-    /// Why it was asked to end, if it was.
-    pub(super) fn reason(&self) -> Option<Reason> {
-        self.reason.borrow().clone()
-    }
-
-    /// Resolves when it is asked to end.
-    pub(super) async fn asked(&self) {
-        // The sender lives as long as this value, so the wait ends only with the condition.
-        drop(self.reason.subscribe().wait_for(Option::is_some).await);
-    }
+    pub(super) course: Course<Reason>,
 }
 
 /// The operations.
@@ -104,7 +79,7 @@ impl Registry {
             let message = format!("{} operations run, the most allowed: wait for an end", self.most);
             return Err(Error::overloaded(message));
         }
-        let live = Arc::new(Live { id: OperationId::random(), reason: watch::Sender::new(None) });
+        let live = Arc::new(Live { id: OperationId::random(), course: Course::default() });
         inner.live.insert(project_id.clone(), live.clone());
         self.count.set(inner.live.len());
         Ok(Seat { live, project_id: project_id.clone(), registry: self.clone() })
@@ -128,7 +103,9 @@ impl Registry {
     pub(super) fn close(&self) {
         let mut inner = self.inner.lock();
         inner.closed = true;
-        inner.live.values().for_each(|live| live.ask_to_end(Reason::ServerStopped));
+        for live in inner.live.values() {
+            live.course.ask_to_end(Reason::ServerStopped);
+        }
     }
 
     /// Resolves when nobody is here.

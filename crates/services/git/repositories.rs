@@ -149,7 +149,7 @@ impl Repositories {
     pub async fn cancel(self: Arc<Self>, user: UserId, input: Cancel) -> Result<Json<Begun>> {
         let live = self.registry.get(&input.project_id).filter(|live| live.id == input.operation_id);
         let live = live.ok_or_else(|| Error::new(Code::Conflict, "the operation does not run here, or has ended"))?;
-        live.ask_to_end(Reason::Cancelled(user));
+        live.course.ask_to_end(Reason::Cancelled(user));
         Ok(Json(Begun { operation_id: input.operation_id }))
     }
 

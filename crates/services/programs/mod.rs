@@ -7,6 +7,7 @@
 
 pub(crate) mod decode;
 mod environment;
+pub(crate) mod line;
 pub(crate) mod meter;
 pub(crate) mod process;
 pub(crate) mod reader;

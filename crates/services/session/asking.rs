@@ -86,7 +86,7 @@ impl Sessions {
     /// `not_found`; `conflict` when it has ended or its program is not run by this server.
     pub async fn cancel(self: Arc<Self>, user: UserId, id: SessionId) -> Result<()> {
         let live = self.live(&id).await?;
-        if live.ask_to_end(Reason::Cancelled(user)) { Ok(()) } else { Err(ended()) }
+        if live.course.ask_to_end(Reason::Cancelled(user)) { Ok(()) } else { Err(ended()) }
     }
 }
 

@@ -27,7 +27,7 @@ use super::{
     lines::read_lines,
     output::{Item, Meter, Pump, QUEUE, Record, tell_all},
     plan::Plan,
-    registry::{Control, Course, Live, Reason},
+    registry::{Control, Live, Reason},
     sessions::Sessions,
     telling::Telling,
 };
@@ -89,7 +89,7 @@ impl Work<'_> {
         });
         let watching = async {
             let status = self.supervise(&mut child, &group, &meter, &mut controls).await;
-            let reason = self.live.exited();
+            let reason = self.live.course.exited();
             drop(timeout(DRAIN, read_all.notified()).await);
             group.finish();
             killed.send_replace(true);
@@ -99,7 +99,7 @@ impl Work<'_> {
             let told = tell_all(self.telling, record, queue).await;
             if let Err(error) = &told {
                 tracing::error!(session = %self.live.id, %error, "the output of a session is lost");
-                self.live.ask_to_end(Reason::OutputLost);
+                self.live.course.ask_to_end(Reason::OutputLost);
             }
             told
         };
@@ -144,7 +144,7 @@ impl Work<'_> {
     fn watched(&self, meter: &Arc<Meter>, killed: &watch::Sender<bool>) -> Watched {
         let live = self.live.clone();
         let over = Arc::new(move || {
-            live.ask_to_end(Reason::OutputLimit);
+            live.course.ask_to_end(Reason::OutputLimit);
         });
         Watched { meter: meter.clone(), killed: killed.subscribe(), over }
     }
@@ -161,14 +161,13 @@ impl Work<'_> {
         meter: &Meter,
         controls: &mut mpsc::Receiver<Control>,
     ) -> std::io::Result<ExitStatus> {
-        let mut course = self.live.course.subscribe();
         let stopping = self.sessions.ports.tasks.stopping();
-        let (limits, told) = (self.limits(meter), course.wait_for(|course| *course != Course::Running));
+        let (limits, told) = (self.limits(meter), self.live.course.turned());
         let mut ending = std::pin::pin!(async {
             tokio::select! {
-                _ = told => {}
-                reason = limits => { self.live.ask_to_end(reason); }
-                () = stopping => { self.live.ask_to_end(Reason::ServerStopped); }
+                () = told => {}
+                reason = limits => { self.live.course.ask_to_end(reason); }
+                () = stopping => { self.live.course.ask_to_end(Reason::ServerStopped); }
             }
         });
         loop {
@@ -259,7 +258,7 @@ impl Work<'_> {
         loop {
             sleep(Duration::from_millis(config.heartbeat_ms)).await;
             let elapsed = ports.clock.monotonic().saturating_sub(from);
-            let running = *self.live.course.borrow() == Course::Running;
+            let running = self.live.course.is_running();
             let data = Heartbeat {
                 session_id: self.live.id.clone(),
                 phase: if running { self.live.pulse.phase() } else { Phase::Stopping },

@@ -33,6 +33,14 @@ impl End {
         Self::Failed { code, message: message.into(), exit_code: None, signal: None }
     }
 
+    /// The end of a session that was told to end before its program started.
+    pub(super) fn before_it_began(reason: Reason) -> Self {
+        match reason {
+            Reason::Cancelled(user) => Self::Cancelled(user),
+            _ => Self::ServerStopped,
+        }
+    }
+
     /// The end of a program that ended so, told to for this reason; of an agent, what its turns came to.
     pub(super) fn of(status: ExitStatus, reason: Option<Reason>, verdict: Option<&Verdict>) -> Self {
         let failed = |code, message: &str| Self::Failed {

@@ -10,6 +10,7 @@ use validator::{Validate, ValidationError};
 use super::contract::{SessionId, Status, Stream, agent::PermissionKind};
 use crate::{
     git::input::Worktree,
+    programs::line,
     project::ProjectId,
     shell::contract::{MAX_COLS, MAX_ROWS},
 };
@@ -18,8 +19,6 @@ use crate::{
 pub const PROMPT_BYTES: usize = 64 * 1024;
 /// The most bytes of a message to a program.
 pub const MESSAGE_BYTES: usize = 32 * 1024;
-/// The most bytes of a free command line.
-pub const COMMAND_BYTES: usize = 64 * 1024;
 
 /// Input of `session.start`: an `agent` or a `command`, not both.
 #[derive(Debug, Clone, Serialize, Deserialize, Validate, JsonSchema)]
@@ -33,7 +32,7 @@ pub struct StartSession {
     pub agent: Option<String>,
     /// A free command line: a program and its arguments. Needs the right to execute.
     #[serde(default)]
-    #[validate(custom(function = "a_command"))]
+    #[validate(custom(function = "line::a_command"))]
     pub command: Option<Vec<String>>,
     /// What to do: in place of `{prompt}` in the agent's command, else a line on standard input.
     #[serde(default)]
@@ -179,18 +178,6 @@ fn a_message(content: &str) -> Result<(), ValidationError> {
     match content {
         "" => refused("is not empty"),
         _ if content.len() > MESSAGE_BYTES => refused("is at most 32 KiB"),
-        _ => Ok(()),
-    }
-}
-
-fn a_command(command: &[String]) -> Result<(), ValidationError> {
-    let bytes: usize = command.iter().map(|part| part.len() + 1).sum();
-    match command {
-        [] => refused("names a program"),
-        [program, ..] if program.is_empty() => refused("names a program"),
-        _ if command.len() > 256 => refused("has at most 256 parts"),
-        _ if bytes > COMMAND_BYTES => refused("is at most 64 KiB"),
-        _ if command.iter().any(|part| part.contains('\0')) => refused("holds no NUL"),
         _ => Ok(()),
     }
 }

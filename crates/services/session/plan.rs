@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     git::input::Worktree,
-    programs::decode::shortened,
+    programs::{decode::shortened, line},
     project::ProjectId,
     shell::contract::{DEFAULT_COLS, DEFAULT_ROWS},
 };
@@ -25,8 +25,6 @@ const PROMPT: &str = "{prompt}";
 const AGENT_SESSION_ID: &str = "{agentSessionId}";
 /// The most bytes that are shown of a prompt.
 pub(super) const SHOWN_PROMPT: usize = 8 * 1024;
-/// The most bytes that are shown of a command line.
-pub(super) const SHOWN_COMMAND: usize = 4 * 1024;
 /// The most characters of a title that the server makes.
 const TITLE_CHARS: usize = 80;
 
@@ -139,7 +137,7 @@ impl Plan {
         };
         let redact = |text: &str| config.redaction.redact(text).into_owned();
         let shown_prompt = prompt.as_deref().map(|text| shortened(&redact(text), SHOWN_PROMPT).to_owned());
-        let shown_command = request.command.as_deref().map(|command| shown_command(command, redact));
+        let shown_command = request.command.as_deref().map(|command| line::shown(command, redact));
         let name = request.agent.as_deref().or(argv.first().map(String::as_str)).unwrap_or_default();
         let title = request.title.as_deref().map_or_else(|| made_title(shown_prompt.as_deref(), name), redact);
         Ok(Self {
@@ -248,22 +246,6 @@ fn agent_command(
     };
     let adapter = if in_terminal { AdapterKind::Lines } else { agent.adapter };
     Ok(Asked { argv: command.iter().map(fill).collect(), stdin: agent.stdin, adapter, placed })
-}
-
-/// The first part of a command line, as others see it.
-pub(super) fn shown_command(command: &[String], redact: impl Fn(&str) -> String) -> Vec<String> {
-    let mut left = SHOWN_COMMAND;
-    let mut shown = Vec::new();
-    for part in command {
-        if left == 0 {
-            break;
-        }
-        let part = redact(part);
-        let part = shortened(&part, left);
-        left -= part.len();
-        shown.push(part.to_owned());
-    }
-    shown
 }
 
 fn made_title(prompt: Option<&str>, name: &str) -> String {

@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc};
 use futures_util::future::Shared;
 use parking_lot::Mutex;
 use tidings_core::{BoxFuture, Code, Error, Result, UserId};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
     agent::Request,
@@ -19,7 +19,7 @@ use super::{
     plan::{Key, Plan},
     pulse::Pulse,
 };
-use crate::{count::Count, project::ProjectId};
+use crate::{count::Count, course::Course, project::ProjectId};
 
 /// Resolves once the start of a session is durable: to its id, which is an earlier one's if its key was used.
 pub(super) type Begun = Shared<BoxFuture<'static, Result<SessionId>>>;
@@ -45,24 +45,13 @@ pub(super) enum Reason {
     OutputLost,
 }
 
-/// The course of a session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Course {
-    /// It runs, or is about to.
-    Running,
-    /// It was told to end.
-    Stopping(Reason),
-    /// Its program has ended; by itself, if nobody had told it to.
-    Exited(Option<Reason>),
-}
-
 /// A session that runs here.
 pub(super) struct Live {
     pub(super) id: SessionId,
     pub(super) user: UserId,
     pub(super) project_id: ProjectId,
     pub(super) key: Option<Key>,
-    pub(super) course: watch::Sender<Course>,
+    pub(super) course: Course<Reason>,
     /// What it does.
     pub(super) pulse: Pulse,
     /// Where requests to pause and to go on arrive.
@@ -88,35 +77,11 @@ pub(super) struct Control {
 }
 
 impl Live {
-    /// Tells the program to end. Says whether it is ending now, for this reason or an earlier one.
-    pub(super) fn ask_to_end(&self, reason: Reason) -> bool {
-        self.course.send_if_modified(|course| {
-            let running = *course == Course::Running;
-            if running {
-                *course = Course::Stopping(reason);
-            }
-            running
-        });
-        matches!(*self.course.borrow(), Course::Stopping(_))
-    }
-
     /// Takes no messages any more.
     pub(super) fn close(&self) {
         if let Ear::Lines(inbox) = &self.ear {
             inbox.close();
         }
-    }
-
-    /// Notes that the program has ended; says why it was told to, if it was.
-    pub(super) fn exited(&self) -> Option<Reason> {
-        let mut why = None;
-        self.course.send_modify(|course| {
-            if let Course::Stopping(reason) = course {
-                why = Some(reason.clone());
-            }
-            *course = Course::Exited(why.clone());
-        });
-        why
     }
 }
 
@@ -192,7 +157,7 @@ impl Registry {
             user: plan.user.clone(),
             project_id: plan.project_id.clone(),
             key: plan.key.clone(),
-            course: watch::Sender::new(Course::Running),
+            course: Course::default(),
             pulse: Pulse::default(),
             controls: mouths.controls,
             ear: mouths.ear,
@@ -213,7 +178,7 @@ impl Registry {
         let mut inner = self.inner.lock();
         inner.closed = true;
         for live in inner.live.values() {
-            live.ask_to_end(Reason::ServerStopped);
+            live.course.ask_to_end(Reason::ServerStopped);
         }
     }
 

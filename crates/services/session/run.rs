@@ -18,7 +18,7 @@ use super::{
     end::End,
     output::{Piece, Record},
     plan::Plan,
-    registry::{Course, Live, Reason, Seat},
+    registry::{Live, Reason, Seat},
     sessions::Sessions,
     surroundings::Surroundings,
     telling::Telling,
@@ -60,7 +60,7 @@ impl Run {
         let work = Work { sessions: &sessions, live: &live, plan: &plan, telling: &telling };
         let end = AssertUnwindSafe(work.run(record, ears)).catch_unwind().await.unwrap_or_else(|panic| after(&*panic));
         sessions.programs.forget(live.id.as_str()).await;
-        live.exited();
+        live.course.exited();
         live.close();
         let end = end.event(live.id.clone(), &plan, sessions.ports.clock.now());
         report(&live.id, telling.tell(vec![end], None, |state| !state.status.is_open()).await);
@@ -99,11 +99,8 @@ async fn begin(sessions: &Sessions, live: &Live, plan: &Plan, telling: &Telling)
 
 impl Work<'_> {
     async fn run(&self, record: Record, ears: Ears) -> End {
-        if let Course::Stopping(reason) = &*self.live.course.borrow() {
-            return match reason {
-                Reason::Cancelled(user) => End::Cancelled(user.clone()),
-                _ => End::ServerStopped,
-            };
+        if let Some(reason) = self.live.course.why() {
+            return End::before_it_began(reason);
         }
         let dir = match self.place().await {
             Ok(dir) => dir,
@@ -125,7 +122,6 @@ impl Work<'_> {
     /// The program's directory: a working tree of its own, which may have to be made, or the project's.
     async fn place(&self) -> Result<PathBuf, End> {
         let Some(tree) = self.plan.worktree.clone() else { return Ok(self.plan.root.clone()) };
-        let mut course = self.live.course.subscribe();
         let made = async {
             let (user, project_id) = (self.plan.user.clone(), self.plan.project_id.clone());
             self.surroundings()?.worktree(user, project_id, tree).await
@@ -136,10 +132,9 @@ impl Work<'_> {
         };
         tokio::select! {
             made = made => made.map_err(failed),
-            turned = course.wait_for(|course| *course != Course::Running) => Err(match turned.as_deref() {
-                Ok(Course::Stopping(Reason::Cancelled(user))) => End::Cancelled(user.clone()),
-                _ => End::ServerStopped,
-            }),
+            () = self.live.course.turned() => {
+                Err(End::before_it_began(self.live.course.why().unwrap_or(Reason::ServerStopped)))
+            }
         }
     }
 

@@ -22,9 +22,13 @@ use super::{
     conversation::Conversation,
     draft::SessionDraft,
     output::PIECE_BYTES,
-    plan::{SHOWN_PROMPT, shown_command},
+    plan::SHOWN_PROMPT,
 };
-use crate::{programs::decode::shortened, project::ProjectId, shell::TerminalId};
+use crate::{
+    programs::{decode::shortened, line},
+    project::ProjectId,
+    shell::TerminalId,
+};
 
 /// The most pieces of output in a state.
 pub const TRANSCRIPT_CHUNKS: usize = 100;
@@ -162,7 +166,7 @@ impl SessionState {
         self.project_id.clone_from(&event.project_id);
         self.title.clone_from(&event.title);
         self.agent.clone_from(&event.agent);
-        self.command = event.command.as_deref().map(|command| shown_command(command, str::to_owned));
+        self.command = event.command.as_deref().map(|command| line::shown(command, str::to_owned));
         self.prompt = event.prompt.as_deref().map(|prompt| shortened(prompt, SHOWN_PROMPT).to_owned());
         self.worktree.clone_from(&event.worktree);
         self.hosted = event.hosted;

@@ -15,7 +15,7 @@ use super::{
     end::End,
     inbox::Line,
     output::Meter,
-    registry::{Control, Course, Reason},
+    registry::{Control, Reason},
     surroundings::{Keys, Terminal, Wanted},
 };
 
@@ -36,7 +36,7 @@ impl Work<'_> {
             self.telling.tell(vec![Event::new(TERMINAL_OPENED, data)], None, |state| state.terminal_id.is_some());
         if let Err(error) = told.await {
             tracing::error!(session = %self.live.id, %error, "the terminal of a session could not be told");
-            self.live.ask_to_end(Reason::OutputLost);
+            self.live.course.ask_to_end(Reason::OutputLost);
         }
         let ended = tokio::select! {
             ended = &mut ended => ended,
@@ -45,7 +45,7 @@ impl Work<'_> {
             () = for_ever(refuse(controls)) => unreachable!("it never ends"),
             () = self.beat(&meter) => unreachable!("it never ends"),
         };
-        End::of_terminal(ended, self.live.exited())
+        End::of_terminal(ended, self.live.course.exited())
     }
 
     async fn open(&self, meter: Arc<Meter>) -> Result<Terminal> {
@@ -68,12 +68,10 @@ impl Work<'_> {
 
     /// Closes the terminal once the session is told to end.
     async fn hang_up(&self, keys: &dyn Keys) {
-        let mut course = self.live.course.subscribe();
         tokio::select! {
-            // The sender lives as long as the session.
-            _ = course.wait_for(|course| *course != Course::Running) => {}
-            () = self.wall() => { self.live.ask_to_end(Reason::Timeout); }
-            () = self.sessions.ports.tasks.stopping() => { self.live.ask_to_end(Reason::ServerStopped); }
+            () = self.live.course.turned() => {}
+            () = self.wall() => { self.live.course.ask_to_end(Reason::Timeout); }
+            () = self.sessions.ports.tasks.stopping() => { self.live.course.ask_to_end(Reason::ServerStopped); }
         }
         keys.hang_up();
     }

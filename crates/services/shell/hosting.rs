@@ -69,7 +69,7 @@ impl Keys for Keyboard {
     }
 
     fn hang_up(&self) {
-        self.live.ask_to_end(Reason::SessionEnded);
+        self.live.course.ask_to_end(Reason::SessionEnded);
     }
 }
 

@@ -12,12 +12,10 @@ use tidings_core::{Error, Result as Outcome};
 use validator::{Validate, ValidationError};
 
 use super::contract::{DEFAULT_COLS, DEFAULT_ROWS, MAX_COLS, MAX_ROWS, Status, TerminalId};
-use crate::project::ProjectId;
+use crate::{programs::line, project::ProjectId};
 
 /// The most bytes that are typed at once.
 pub const INPUT_BYTES: usize = 64 * 1024;
-/// The most bytes of a command line.
-const COMMAND_BYTES: usize = 64 * 1024;
 /// The most variables that a terminal may be opened with, and their bytes together.
 const VARIABLES: usize = 64;
 const VARIABLES_BYTES: usize = 64 * 1024;
@@ -30,7 +28,7 @@ pub struct OpenShell {
     pub project_id: ProjectId,
     /// A program and its arguments; the configured shell by default.
     #[serde(default)]
-    #[validate(custom(function = "a_command"))]
+    #[validate(custom(function = "line::a_command"))]
     pub command: Option<Vec<String>>,
     /// Its directory, relative to the project's root or absolute, and inside it once symbolic links are
     /// followed; the root by default.
@@ -154,18 +152,6 @@ pub struct ResizeShell {
 
 fn refused(why: &'static str) -> Result<(), ValidationError> {
     Err(ValidationError::new("text").with_message(why.into()))
-}
-
-fn a_command(command: &[String]) -> Result<(), ValidationError> {
-    let bytes: usize = command.iter().map(|part| part.len() + 1).sum();
-    match command {
-        [] => refused("names a program"),
-        [program, ..] if program.is_empty() => refused("names a program"),
-        _ if command.len() > 256 => refused("has at most 256 parts"),
-        _ if bytes > COMMAND_BYTES => refused("is at most 64 KiB"),
-        _ if command.iter().any(|part| part.contains('\0')) => refused("holds no NUL"),
-        _ => Ok(()),
-    }
 }
 
 fn a_directory(path: &str) -> Result<(), ValidationError> {

@@ -14,13 +14,11 @@ use super::{
     input::OpenShell,
 };
 use crate::{
-    programs::{decode::shortened, meter::Meter},
+    programs::{line, meter::Meter},
     project::{Place, ProjectId},
     session::{SessionId, surroundings::Wanted},
 };
 
-/// The most bytes that are shown of a command line.
-const SHOWN_COMMAND: usize = 4 * 1024;
 /// The most characters of a title that the server makes.
 const TITLE_CHARS: usize = 80;
 
@@ -55,7 +53,7 @@ impl Plan {
     /// Decides what a request means. `shell` runs where none is named and none is configured.
     pub(super) fn new(config: &ShellConfig, user: UserId, place: Place, request: OpenShell, shell: &str) -> Self {
         let redact = |text: &str| config.redaction.redact(text).into_owned();
-        let command = request.command.as_deref().map(|command| shown_command(command, redact));
+        let command = request.command.as_deref().map(|command| line::shown(command, redact));
         let argv = request.command.unwrap_or_else(|| match &config.command[..] {
             [] => vec![shell.to_owned()],
             configured => configured.to_vec(),
@@ -70,7 +68,7 @@ impl Plan {
     /// The terminal that a session wants. How many there may be, and for how long, is the session's.
     pub(super) fn of_session(config: &ShellConfig, wanted: Wanted, place: Place) -> Self {
         let Wanted { session_id, user, project_id, argv, title, cols, rows, meter, .. } = wanted;
-        let command = Some(shown_command(&argv, |text| config.redaction.redact(text).into_owned()));
+        let command = Some(line::shown(&argv, |text| config.redaction.redact(text).into_owned()));
         let session = Some(OfSession { id: session_id, meter });
         Self { user, project_id, argv, place, env: BTreeMap::new(), cols, rows, session, title, command }
     }
@@ -97,20 +95,4 @@ impl Plan {
             || Board { project_id: self.project_id.clone(), status: status.as_str(), title: self.title.clone(), at };
         self.session.is_none().then(board)
     }
-}
-
-/// A command line as people see it: as much of it as fits.
-pub(super) fn shown_command(command: &[String], redact: impl Fn(&str) -> String) -> Vec<String> {
-    let mut left = SHOWN_COMMAND;
-    let mut shown = Vec::new();
-    for part in command {
-        let part = redact(part);
-        let cut = shortened(&part, left);
-        shown.push(cut.to_owned());
-        if cut.len() < part.len() {
-            break;
-        }
-        left -= cut.len();
-    }
-    shown
 }

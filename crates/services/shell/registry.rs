@@ -11,10 +11,10 @@ use std::{
 
 use parking_lot::Mutex;
 use tidings_core::{Code, Error, Result, UserId};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{config::ShellConfig, contract::TerminalId, plan::Plan};
-use crate::{count::Count, project::ProjectId};
+use crate::{count::Count, course::Course, project::ProjectId};
 
 /// How many inputs wait for the program to read them.
 pub(super) const INPUTS: usize = 16;
@@ -36,17 +36,6 @@ pub(super) enum Reason {
     OutputLost,
 }
 
-/// The course of a terminal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Course {
-    /// It is open, or is about to be.
-    Running,
-    /// It was told to end.
-    Stopping(Reason),
-    /// Its program has ended; by itself, if nobody had told it to.
-    Exited(Option<Reason>),
-}
-
 /// A wish for another size.
 pub(super) struct Resize {
     pub(super) user: UserId,
@@ -62,7 +51,7 @@ pub(super) struct Live {
     project_id: ProjectId,
     /// Whether it is a session's: those are counted as sessions.
     of_session: bool,
-    pub(super) course: watch::Sender<Course>,
+    pub(super) course: Course<Reason>,
     pub(super) sizes: mpsc::Sender<Resize>,
     keyboard: Mutex<Keyboard>,
 }
@@ -94,31 +83,6 @@ pub(super) enum Taken {
 }
 
 impl Live {
-    /// Tells the terminal to end. Says whether it is ending now, for this reason or an earlier one.
-    pub(super) fn ask_to_end(&self, reason: Reason) -> bool {
-        self.course.send_if_modified(|course| {
-            let running = *course == Course::Running;
-            if running {
-                *course = Course::Stopping(reason);
-            }
-            running
-        });
-        matches!(*self.course.borrow(), Course::Stopping(_))
-    }
-
-    /// Notes that the program has ended; says why it was told to, if it was.
-    pub(super) fn exited(&self) -> Option<Reason> {
-        let mut why = None;
-        self.course.send_modify(|course| {
-            match course {
-                Course::Stopping(reason) | Course::Exited(Some(reason)) => why = Some(reason.clone()),
-                Course::Running | Course::Exited(None) => {}
-            }
-            *course = Course::Exited(why.clone());
-        });
-        why
-    }
-
     /// Takes an input, if it is the next of its writer.
     ///
     /// # Errors
@@ -226,7 +190,7 @@ impl Registry {
             user: plan.user.clone(),
             project_id: plan.project_id.clone(),
             of_session: plan.session.is_some(),
-            course: watch::Sender::new(Course::Running),
+            course: Course::default(),
             sizes,
             keyboard: Mutex::new(keyboard),
         });
@@ -245,7 +209,7 @@ impl Registry {
         let mut inner = self.inner.lock();
         inner.closed = true;
         for live in inner.live.values() {
-            live.ask_to_end(Reason::ServerStopped);
+            live.course.ask_to_end(Reason::ServerStopped);
         }
     }
 

@@ -22,7 +22,7 @@ use super::{
     contract::{Cause, ERROR, EXIT, Exited, Failed, OPENED, Status, TerminalId},
     plan::Plan,
     pump::{Pump, QUEUE, tell_all},
-    registry::{Course, Ears, Live, Reason, Seat},
+    registry::{Ears, Live, Reason, Seat},
     shells::Shells,
     state::{ShellState, server_stopped},
 };
@@ -73,7 +73,7 @@ impl Run {
         let work = Work { shells: &shells, live: &live, plan: &plan, telling: &telling };
         let end = AssertUnwindSafe(work.run(ears)).catch_unwind().await.unwrap_or_else(|panic| after(&*panic));
         shells.programs.forget(live.id.as_str()).await;
-        live.exited();
+        live.course.exited();
         let (ended, end) = (end.outcome(), end.event(&live.id, &plan, clock.now()));
         report(&live.id, telling.tell(vec![end], None, |state| !state.is_open()).await);
         if let Some(over) = over {
@@ -156,8 +156,8 @@ struct Work<'a> {
 
 impl Work<'_> {
     async fn run(&self, ears: Ears) -> End {
-        if let Course::Stopping(reason) = &*self.live.course.borrow() {
-            return End::Never(reason.clone());
+        if let Some(reason) = self.live.course.why() {
+            return End::Never(reason);
         }
         let running = match self.start() {
             Ok(running) => running,
@@ -188,7 +188,7 @@ impl Work<'_> {
         let pump = Pump::new(self.live.id.clone(), size, items, killed.subscribe(), meter);
         let watching = async {
             let status = self.supervise(&mut child, &group).await;
-            let reason = self.live.exited();
+            let reason = self.live.course.exited();
             // What still runs in the terminal ends with it. The list of processes is read from files.
             drop(tokio::task::spawn_blocking(move || group.finish()).await);
             killed.send_replace(true);
@@ -198,7 +198,7 @@ impl Work<'_> {
             let told = tell_all(self.telling, queue).await;
             if let Err(error) = &told {
                 tracing::error!(terminal = %self.live.id, %error, "the output of a terminal is lost");
-                self.live.ask_to_end(Reason::OutputLost);
+                self.live.course.ask_to_end(Reason::OutputLost);
             }
             told
         };
@@ -212,13 +212,11 @@ impl Work<'_> {
 
     /// Waits for the program to end, and makes it end when it is told to.
     async fn supervise(&self, child: &mut Child, group: &Group) -> io::Result<ExitStatus> {
-        let mut course = self.live.course.subscribe();
-        let told = course.wait_for(|course| *course != Course::Running);
         tokio::select! {
             status = child.wait() => return status,
-            _ = told => {}
-            () = self.alone() => { self.live.ask_to_end(Reason::Idle); }
-            () = self.shells.ports.tasks.stopping() => { self.live.ask_to_end(Reason::ServerStopped); }
+            () = self.live.course.turned() => {}
+            () = self.alone() => { self.live.course.ask_to_end(Reason::Idle); }
+            () = self.shells.ports.tasks.stopping() => { self.live.course.ask_to_end(Reason::ServerStopped); }
         }
         group.hang_up();
         if let Ok(status) = timeout(self.shells.programs.grace(), child.wait()).await {

@@ -144,7 +144,7 @@ impl Shells {
     /// `not_found`; `conflict` when it has ended.
     pub async fn close(self: Arc<Self>, user: UserId, id: TerminalId) -> Result<()> {
         let live = self.live(&id).await?;
-        if live.ask_to_end(Reason::Closed(user)) { Ok(()) } else { Err(ended()) }
+        if live.course.ask_to_end(Reason::Closed(user)) { Ok(()) } else { Err(ended()) }
     }
 
     /// Whether a terminal is open here.

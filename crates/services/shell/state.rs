@@ -13,9 +13,8 @@ use super::{
         Board, Cause, ERROR, EXIT, Exited, Failed, OPENED, OUTPUT, Opened, Output, RESIZED, Resized, Status, TerminalId,
     },
     display::Display,
-    plan::shown_command,
 };
-use crate::{project::ProjectId, session::SessionId, telling::Told};
+use crate::{programs::line, project::ProjectId, session::SessionId, telling::Told};
 
 /// Why a terminal ended in an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -84,7 +83,7 @@ impl ShellState {
         }
         self.project_id.clone_from(&event.project_id);
         self.name.clone_from(&event.title);
-        self.command = event.command.as_deref().map(|command| shown_command(command, str::to_owned));
+        self.command = event.command.as_deref().map(|command| line::shown(command, str::to_owned));
         self.cwd.clone_from(&event.cwd);
         self.session_id.clone_from(&event.session_id);
         self.hosted = event.hosted;

@@ -276,7 +276,7 @@ impl Agent {
     fn write(&self, line: Line) {
         let Some(stdin) = &self.stdin else { return };
         if let Err(mpsc::error::TrySendError::Full(_)) = stdin.try_send(line) {
-            self.live.ask_to_end(Reason::InputStuck);
+            self.live.course.ask_to_end(Reason::InputStuck);
         }
     }
 }
