@@ -5,7 +5,7 @@
 //! former life of the server left open is ended once, before the first request.
 //! It is not for ephemeral events: those may be lost.
 
-use std::{fmt::Display, sync::Arc, time::Duration};
+use std::{any::Any, fmt::Display, sync::Arc, time::Duration};
 
 use tidings_core::{
     Code, Error, Event, Result,
@@ -129,6 +129,14 @@ pub(crate) async fn tell_by_id(bus: &dyn EventBus, mut events: Vec<Event>, tries
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);
     }
+}
+
+/// What is told of a task that panicked: an error that says nothing, whose id is in the log with what it said.
+pub(crate) fn after_panic(whose: &str, panic: &(dyn Any + Send)) -> Error {
+    let error = Error::internal();
+    let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(%error, whose, panic = said.unwrap_or_default(), "a task panicked");
+    error
 }
 
 async fn send(bus: &dyn EventBus, events: Vec<Event>) -> Result<()> {

@@ -21,6 +21,7 @@ use super::{
     registry::{Reason, Seat},
     repositories::Repositories,
 };
+use crate::telling::{after_panic, tell_by_id};
 
 /// The time between two events of progress of one phase.
 const PACE: Duration = Duration::from_secs(1);
@@ -130,25 +131,7 @@ impl Operation {
     /// Tells an event once, however often that takes: repeats under the same id are one.
     async fn tell(&self, what: &str, event: Event, tries: Option<u32>) -> Result<()> {
         let event = Event { id: Some(format!("git-{}-{what}", self.seat.live.id).into()), ..event };
-        let mut wait = FIRST_WAIT;
-        for failures in 1.. {
-            let error = match self.emit(event.clone()).await {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            let passes = matches!(error.code(), Code::Unavailable | Code::Overloaded | Code::Internal);
-            if !passes || tries.is_some_and(|tries| failures >= tries) {
-                return Err(error);
-            }
-            tracing::warn!(operation = %self.seat.live.id, %error, failures, "an event was not taken; trying again");
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(LONGEST_WAIT);
-        }
-        Ok(())
-    }
-
-    async fn emit(&self, event: Event) -> Result<()> {
-        self.repositories.ports.bus.emit(event).await?.await.map(drop)
+        tell_by_id(&*self.repositories.ports.bus, vec![event], tries).await
     }
 
     async fn end_if_open(&self) {
@@ -262,10 +245,7 @@ fn server_stopped() -> End {
 }
 
 fn after(panic: &(dyn Any + Send)) -> End {
-    let error = Error::internal();
-    let what = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-    tracing::error!(%error, panic = %what, "an operation's task panicked");
+    let error = after_panic("operation", panic);
     End::failed("internal", error.message())
 }
 

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use tidings_core::{Code, Error, Event, Result};
 use tokio::sync::oneshot;
 
-use crate::programs::process::Running;
+use crate::{programs::process::Running, telling::after_panic};
 
 use super::{
     attend::{Ears, Work},
@@ -79,10 +79,7 @@ fn report(id: &SessionId, told: Result<()>) {
 }
 
 fn after(panic: &(dyn Any + Send)) -> End {
-    let error = Error::internal();
-    let what = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-    tracing::error!(%error, panic = %what, "a session's task panicked");
+    let error = after_panic("session", panic);
     End::failed("internal", error.message())
 }
 

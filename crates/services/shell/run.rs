@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::join3};
-use tidings_core::{Error, Event, Result, Timestamp};
+use tidings_core::{Event, Result, Timestamp};
 use tokio::{
     process::Child,
     sync::{mpsc, oneshot, watch},
@@ -29,7 +29,7 @@ use super::{
 use crate::{
     programs::{process::Group, terminal::InTerminal},
     session::surroundings::Ended,
-    telling::{Telling, Told},
+    telling::{Telling, Told, after_panic},
 };
 
 /// How often a start is tried before its caller is told that the log does not work.
@@ -95,10 +95,7 @@ fn report(id: &TerminalId, told: Result<()>) {
 }
 
 fn after(panic: &(dyn Any + Send)) -> End {
-    let error = Error::internal();
-    let what = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-    tracing::error!(%error, panic = %what, "a terminal's task panicked");
+    let error = after_panic("terminal", panic);
     End::Failed("internal", error.message().to_owned())
 }
 
