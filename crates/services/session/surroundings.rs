@@ -58,7 +58,7 @@ impl std::fmt::Debug for Terminal {
     }
 }
 
-/// What a session does with its terminal.
+/// What a session does with its terminal. Dropping it closes the terminal.
 pub(crate) trait Keys: Send + Sync {
     /// Types a text as if somebody pasted it, and Enter. Waits while the program does not read.
     ///

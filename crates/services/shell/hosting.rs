@@ -50,10 +50,17 @@ impl Shells {
     }
 }
 
-/// What types into a terminal, and closes it.
+/// What types into a terminal, and closes it; so does dropping it.
 struct Keyboard {
     live: Arc<Live>,
     states: Arc<dyn States>,
+}
+
+impl Drop for Keyboard {
+    fn drop(&mut self) {
+        // Where the session's task is gone before its time, nobody else would end it.
+        self.hang_up();
+    }
 }
 
 impl Keys for Keyboard {
