@@ -7,7 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
-use super::{contract::OperationId, job::WORKTREES, names};
+use super::{
+    contract::OperationId,
+    names::{self, WORKTREES},
+};
 use crate::project::ProjectId;
 
 /// Input of `git.status`, `git.branches` and `git.worktrees`.

@@ -12,12 +12,9 @@ use super::{
         Checkout, CloneFrom, Commit, Fetch, Merge, Paths, Pull, PullMode, Push, Rebase, Resume, Stash, StashAction,
         WorktreeAdd, WorktreeRemove,
     },
-    names,
+    names::{self, WORKTREES},
 };
 use crate::project::ProjectId;
-
-/// The folder that further working trees lie in.
-pub(super) const WORKTREES: &str = ".worktrees";
 
 /// An operation: whose, what, and how git is called.
 #[derive(Debug, PartialEq, Eq)]

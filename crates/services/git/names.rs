@@ -96,6 +96,9 @@ pub(super) fn remote(text: &str) -> Result<(), ValidationError> {
     Ok(())
 }
 
+/// The folder that further working trees lie in.
+pub(super) const WORKTREES: &str = ".worktrees";
+
 /// The name of a working tree: one segment of a path.
 pub(super) fn worktree(text: &str) -> Result<(), ValidationError> {
     if !is_plain(text) || !tidings_core::id::is_segment(text) || text.len() > 64 {

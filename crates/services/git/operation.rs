@@ -17,7 +17,8 @@ use super::{
     },
     execute::{Bounds, Finished, Place, Printed, Purpose, Stop},
     failure,
-    job::{Job, WORKTREES},
+    job::Job,
+    names::WORKTREES,
     registry::{Reason, Seat},
     repositories::Repositories,
 };
