@@ -218,7 +218,7 @@ fn acting(sessions: &Arc<Sessions>) -> Vec<Command> {
         Command::new(
             "session.cancel",
             (Method::Post, "/api/sessions/{sessionId}/cancel"),
-            "Ends the program: TERM, and after a grace KILL. The session ends once it is gone.",
+            "Ends the program: TERM (HUP in a terminal), and after a grace KILL. The session ends once it is gone.",
             |input: &OneSession| Need::On(Action::Command, channel(&input.session_id)),
             move |caller: Caller, input: OneSession| {
                 let id = input.session_id;

@@ -1188,6 +1188,8 @@ export interface ListedSession {
   title: string | null;
   /** When its newest message was published. */
   updatedAt: Timestamp | null;
+  /** The working tree that it runs in. */
+  worktree?: string | null;
 }
 
 /** A terminal of a list. */
@@ -3179,7 +3181,7 @@ export interface WorkflowValidateInput {
 
 /** A working tree that something is to run in: it is made, as by `git.worktree_add`, unless it is there. */
 export interface Worktree {
-  /** The branch of one that is made; by default a new one of its name. */
+  /** The branch of one that is made; by default one of its name, a new one unless it is there. */
   branch?: string | null;
   /** Whether that is a new one. */
   create?: boolean;
@@ -3512,7 +3514,7 @@ export interface Commands {
   "session.start": { input: SessionStartInput; answer: SessionStartAnswer };
   /** Passes a message to the program; to a busy agent when it is free. */
   "session.send_message": { input: SessionSendMessageInput; answer: SessionSendMessageAnswer };
-  /** Ends the program: TERM, and after a grace KILL. The session ends once it is gone. */
+  /** Ends the program: TERM (HUP in a terminal), and after a grace KILL. The session ends once it is gone. */
   "session.cancel": { input: SessionCancelInput; answer: SessionCancelAnswer };
   /** Takes a message back that waits for a busy agent. */
   "session.cancel_message": { input: SessionCancelMessageInput; answer: SessionCancelMessageAnswer };

@@ -129,6 +129,6 @@ pub(crate) async fn recover(services: &Services) -> Result<()> {
 /// Ends everything that runs. Resolves when nothing is left.
 pub(crate) async fn stop(services: &Services) {
     let Services { sessions, shells, repositories, files, runs, .. } = services;
-    // All at once: steps that follow a session hear of its end.
-    tokio::join!(runs.stop(), sessions.stop(), shells.stop(), repositories.stop(), files.stop());
+    // All at once: steps that follow a session hear of its end. Terminals know why before their sessions close them.
+    tokio::join!(runs.stop(), shells.stop(), sessions.stop(), repositories.stop(), files.stop());
 }

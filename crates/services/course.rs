@@ -69,6 +69,12 @@ impl<R: Clone> Course<R> {
         self.0.borrow().why()
     }
 
+    /// Resolves once it has ended.
+    pub(crate) async fn over(&self) {
+        // As below.
+        drop(self.0.subscribe().wait_for(|stage| matches!(stage, Stage::Exited(_))).await);
+    }
+
     /// Resolves once it was told to end, or has ended.
     pub(crate) async fn turned(&self) {
         // The sender lives as long as this value, so the wait ends only with the condition.

@@ -329,9 +329,17 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Time(0, 365 * DAY),
         "How long a terminal may be without a viewer and without input before it is ended. `0s`: for ever.",
     ),
-    key("shell.max_per_user", Kind::Whole(0, 100_000), "Terminals of one user at once. 0: without limit."),
-    key("shell.max_per_project", Kind::Whole(0, 100_000), "Terminals of one project at once. 0: without limit."),
-    key("shell.max_total", Kind::Whole(0, 100_000), "Terminals at once. 0: without limit."),
+    key(
+        "shell.max_per_user",
+        Kind::Whole(0, 100_000),
+        "Terminals of one user at once, without those of sessions. 0: without limit.",
+    ),
+    key(
+        "shell.max_per_project",
+        Kind::Whole(0, 100_000),
+        "Terminals of one project at once, without those of sessions. 0: without limit.",
+    ),
+    key("shell.max_total", Kind::Whole(0, 100_000), "Terminals at once, without those of sessions. 0: without limit."),
     key(
         "redaction.enabled",
         Kind::Flag,

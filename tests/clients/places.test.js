@@ -1,6 +1,6 @@
 // Where a session's program runs: in a terminal of its own, in a working tree of its own, or in both.
 import assert from "node:assert/strict";
-import { access, readFile } from "node:fs/promises";
+import { access, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
@@ -37,7 +37,7 @@ before(async () => {
   ];
   const talks = ["sh", "-c", `printf '%s\\n' ${said.map((line) => `'${JSON.stringify(line)}'`).join(" ")}`];
   agents.push(`[agents.talks]\nadapter = "claude-code"\nstdin = "close"\ncommand = ${JSON.stringify(talks)}\nresume = ["pwd"]\n`);
-  const config = CONFIG.replace("[run]\n", `[run]\nenv = ["PATH"]\n`) + `[shell]\nidle = "1s"\n${agents.join("")}`;
+  const config = CONFIG.replace("[run]\n", `[run]\nheartbeat_ms = 100\nenv = ["PATH"]\n`) + `[shell]\nidle = "1s"\n${agents.join("")}`;
   server = await Server.start({ config });
   token = await server.admin();
   where = await project(server, await repository(await server.directory(), { "agent.sh": SCRIPT, "a.txt": "one\n" }));
@@ -82,6 +82,7 @@ test("an agent runs in a terminal that people watch, type into and send messages
   await watching.shows("prompt: fix 'it'");
   const opened = await message(socket, "shell.opened", (seen) => seen.channel === channel);
   assert.deepEqual([opened.data.sessionId, opened.data.cols, opened.data.rows], [started.sessionId, 100, 30]);
+  assert.equal(opened.data.command, undefined, "how an agent is configured is told nobody");
   assert.equal((await shell(terminalId)).title, "agent at work");
 
   const typed = await ask(socket, "shell.input", { terminalId, data: "typed\r" });
@@ -215,21 +216,60 @@ test("a conversation goes on in the tree where it was", async (t) => {
   await next.ended();
   assert.equal(next.printed(), `${join(where.root, ".worktrees/talk")}\n`);
   assert.equal((await session(next.sessionId)).worktree, "talk");
+  await git(where.root, "worktree", "remove", "--force", ".worktrees/talk");
+  const gone = { projectId: where.projectId, agent: "talks", prompt: "go on", resume: first.sessionId };
+  const refused = await ask(socket, "session.start", gone);
+  assert.match(refused.error?.fields?.resume ?? "", /gone/, JSON.stringify(refused));
+});
+
+test("nobody gets a tree that is still being made, and one that was removed comes back with its branch", async (t) => {
+  const socket = await connect(t, server.url, token);
+  const files = Object.fromEntries(Array.from({ length: 5000 }, (_, n) => [`d${n % 50}/f${n}`, `${n}\n`]));
+  const { projectId, root } = await project(server, await repository(await server.directory(), files));
+  const command = ["sh", "-c", "find . -type f -name 'f*' | wc -l; git status --porcelain | wc -l; git branch --show-current"];
+  const worktree = { name: "large" };
+  const first = await start(socket, { projectId, command, worktree });
+  await until(() => access(join(root, ".worktrees/large")).then(() => true, () => false), "the beginning of the tree");
+  const second = await start(socket, { projectId, command, worktree });
+  for (const started of [first, second]) {
+    assert.equal((await started.ended()).type, "session.completed");
+    assert.deepEqual(started.printed().split(/\s+/).filter(Boolean), ["5000", "0", "large"]);
+  }
+  await git(join(root, ".worktrees/large"), "commit", "-q", "--allow-empty", "-m", "kept");
+  await git(root, "worktree", "remove", "--force", ".worktrees/large");
+  const again = await start(socket, { projectId, command: ["git", "log", "-1", "--format=%s"], worktree });
+  await again.ended();
+  assert.equal(again.printed(), "kept\n");
+
+  // What git leaves when it is killed while it makes a tree.
+  const data = await git(join(root, ".worktrees/large"), "rev-parse", "--absolute-git-dir");
+  await rm(join(root, ".worktrees/large/d1"), { recursive: true });
+  for (const [name, text] of [["locked", "initializing"], ["index.lock", ""]]) await writeFile(join(data, name), text);
+  const mended = await start(socket, { projectId, command, worktree });
+  await mended.ended();
+  assert.deepEqual(mended.printed().split(/\s+/).filter(Boolean), ["5000", "0", "large"]);
+
+  await mkdir(join(root, ".worktrees/other"));
+  const other = await start(socket, { projectId, command: ["true"], worktree: { name: "other" } });
+  const end = await other.ended();
+  assert.deepEqual([end.data.code, /remove it/.test(end.data.message)], ["worktree_failed", true], end.data.message);
 });
 
 test("a tree that cannot be made ends the session with the reason, and a cancel does not wait for it", async (t) => {
   const socket = await connect(t, server.url, token);
-  await git(where.root, "branch", "taken");
-  const started = await start(socket, { command: ["true"], worktree: { name: "taken" } });
+  const started = await start(socket, { command: ["true"], worktree: { name: "never", from: "nowhere" } });
   const end = await started.ended();
   assert.deepEqual([end.type, end.data.code], ["session.error", "worktree_failed"]);
-  assert.match(end.data.message, /already exists|exists/);
+  assert.match(end.data.message, /could not be made: .*not_found/);
   const remote = await silent(t);
   await git(where.root, "remote", "add", "origin", remote.url);
   const fetching = await ask(socket, "git.fetch", { projectId: where.projectId });
   await until(remote.connected, "git to connect");
   const waiting = await start(socket, { command: ["true"], worktree: { name: "later" } });
-  const also = await start(socket, { command: ["true"], worktree: { name: "later" } });
+  const also = await start(socket, { agent: "talks", prompt: "look", worktree: { name: "later" } });
+  const early = await ask(socket, "session.send_message", { sessionId: also.sessionId, content: "early" });
+  assert.deepEqual([early.error?.code, early.error?.retryable], ["unavailable", true], JSON.stringify(early));
+  await message(socket, "session.heartbeat", (seen) => seen.channel === also.channel);
   await ask(socket, "session.cancel", { sessionId: waiting.sessionId });
   assert.equal((await waiting.ended()).type, "session.cancelled");
   const { operationId } = fetching.data;

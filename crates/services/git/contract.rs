@@ -86,6 +86,13 @@ pub enum Kind {
     WorktreeRemove,
 }
 
+impl Kind {
+    /// Whether it makes or removes working trees.
+    pub(super) fn changes_trees(self) -> bool {
+        matches!(self, Self::WorktreeAdd | Self::WorktreeRemove)
+    }
+}
+
 /// `git.operation.started`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -277,7 +277,7 @@ pub struct Worktree {
     /// Its name: it lies in `.worktrees/{name}`.
     #[validate(custom(function = "names::worktree"))]
     pub name: String,
-    /// The branch of one that is made; by default a new one of its name.
+    /// The branch of one that is made; by default one of its name, a new one unless it is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[validate(custom(function = "names::branch"))]
     pub branch: Option<String>,
@@ -291,10 +291,10 @@ pub struct Worktree {
 }
 
 impl Worktree {
-    /// The one of this name, on a branch of its name where it is made.
+    /// The one of this name, on a branch of its name where it is made; none for what is no name of one.
     #[must_use]
-    pub fn named(name: String) -> Self {
-        Self { name, branch: None, create: false, from: None }
+    pub fn named(name: String) -> Option<Self> {
+        names::worktree(&name).is_ok().then_some(Self { name, branch: None, create: false, from: None })
     }
 
     /// Its directory, relative to the project's root.

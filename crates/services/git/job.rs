@@ -187,6 +187,15 @@ impl Job {
     }
 }
 
+impl Job {
+    /// Removes what is left of a working tree that git was killed over while it made it: twice forced, since git
+    /// keeps it locked until then.
+    pub(super) fn clear_half(project_id: ProjectId, name: &str) -> Self {
+        let force = ["worktree", "remove", "--force", "--force", "--"];
+        Self::of(project_id, Kind::WorktreeRemove, &force).words([format!("{WORKTREES}/{name}")])
+    }
+}
+
 impl From<WorktreeAdd> for Job {
     fn from(input: WorktreeAdd) -> Self {
         let place = format!("{WORKTREES}/{}", input.name);

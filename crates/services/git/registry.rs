@@ -6,9 +6,10 @@
 use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
-use tidings_core::{Code, Error, Result, UserId};
+use tidings_core::{Code, Error, UserId};
+use tokio::sync::watch;
 
-use super::contract::OperationId;
+use super::contract::{Kind, OperationId};
 use crate::{count::Count, course::Course, project::ProjectId};
 
 /// Why an operation is ended before git does.
@@ -24,6 +25,7 @@ pub(super) enum Reason {
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) id: OperationId,
+    pub(super) kind: Kind,
     pub(super) course: Course<Reason>,
 }
 
@@ -57,6 +59,39 @@ impl Drop for Seat {
     }
 }
 
+impl Seat {
+    /// Where the operation works.
+    pub(super) fn project_id(&self) -> &ProjectId {
+        &self.project_id
+    }
+}
+
+/// Why an operation has no place now.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// This one runs in the project.
+    Busy(OperationId),
+    /// So many run, the most allowed.
+    Full(usize),
+    /// The server stops.
+    Stopping,
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Busy(id) => {
+                let message = format!("the operation {id} runs in this repository: wait for its end, or cancel it");
+                Self::new(Code::Conflict, message)
+            }
+            Refused::Full(most) => {
+                Self::overloaded(format!("{most} operations run, the most allowed: wait for an end"))
+            }
+            Refused::Stopping => Self::new(Code::Draining, "the server is stopping"),
+        }
+    }
+}
+
 impl Registry {
     pub(super) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most, inner: Mutex::default(), count: Count::of("operation") })
@@ -65,21 +100,19 @@ impl Registry {
     /// Gives a new operation its place.
     ///
     /// # Errors
-    /// `conflict` while another one runs in the project, `overloaded` at the limit, `draining` once closed.
-    pub(super) fn enter(self: &Arc<Self>, project_id: &ProjectId) -> Result<Seat> {
+    /// While another one runs in the project, at the limit, and once closed.
+    pub(super) fn enter(self: &Arc<Self>, project_id: &ProjectId, kind: Kind) -> Result<Seat, Refused> {
         let mut inner = self.inner.lock();
         if inner.closed {
-            return Err(Error::new(Code::Draining, "the server is stopping"));
+            return Err(Refused::Stopping);
         }
         if let Some(live) = inner.live.get(project_id) {
-            let message = format!("the operation {} runs in this repository: wait for its end, or cancel it", live.id);
-            return Err(Error::new(Code::Conflict, message));
+            return Err(Refused::Busy(live.id.clone()));
         }
         if inner.live.len() >= self.most {
-            let message = format!("{} operations run, the most allowed: wait for an end", self.most);
-            return Err(Error::overloaded(message));
+            return Err(Refused::Full(self.most));
         }
-        let live = Arc::new(Live { id: OperationId::random(), course: Course::default() });
+        let live = Arc::new(Live { id: OperationId::random(), kind, course: Course::default() });
         inner.live.insert(project_id.clone(), live.clone());
         self.count.set(inner.live.len());
         Ok(Seat { live, project_id: project_id.clone(), registry: self.clone() })
@@ -90,13 +123,9 @@ impl Registry {
         self.inner.lock().live.get(project_id).cloned()
     }
 
-    /// Resolves when no operation runs in a project.
-    pub(super) async fn freed(&self, project_id: &ProjectId) {
-        let mut left = self.count.subscribe();
-        while self.get(project_id).is_some() {
-            // The sender lives as long as the registry.
-            drop(left.changed().await);
-        }
+    /// Hears whenever an operation came or went.
+    pub(super) fn left(&self) -> watch::Receiver<usize> {
+        self.count.subscribe()
     }
 
     /// Lets nobody in any more, and tells everybody to end.

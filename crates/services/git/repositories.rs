@@ -28,7 +28,7 @@ use super::{
     job::Job,
     operation::Operation,
     refresh::Refreshing,
-    registry::{Reason, Registry},
+    registry::{Reason, Registry, Seat},
 };
 use crate::{
     programs::Programs,
@@ -102,19 +102,23 @@ impl Repositories {
     /// for a clone something else, or while another operation runs; `invalid_data` for a protocol that is
     /// not allowed; `overloaded`, `draining`, `unavailable`.
     pub async fn begin(self: Arc<Self>, user: UserId, job: Result<Job>) -> Result<Json<Begun>> {
-        let operation_id = self.start(user, job?, None).await?;
+        let job = job?;
+        // A project that is not there is told before what runs in it.
+        self.root(&job.project_id).await?;
+        let seat = self.registry.enter(&job.project_id, job.kind)?;
+        let operation_id = self.start(seat, user, job, None).await?;
         Ok(Json(Begun { operation_id }))
     }
 
-    /// Starts an operation; `over` hears of its end.
+    /// Starts an operation in its place; `over` hears of its end.
     pub(super) async fn start(
         self: Arc<Self>,
+        seat: Seat,
         user: UserId,
         job: Job,
         over: Option<oneshot::Sender<Result<()>>>,
     ) -> Result<OperationId> {
         let root = self.root(&job.project_id).await?;
-        let seat = self.registry.enter(&job.project_id)?;
         let place = self.place(&job, root).await?;
         let operation_id = seat.live.id.clone();
         let (told, begun) = oneshot::channel();

@@ -1,46 +1,114 @@
 //! Working trees for what runs in a project: made where they are not there yet.
 //!
-//! Guarantees: a tree is made by an operation like any other, which is told; whoever wants one waits until the
-//! repository is free, and two who want the same one get it.
+//! Guarantees: a tree is made by an operation like any other, which is told; nobody gets one that is still being
+//! made or removed, or that a killed server left half made; whoever wants one waits until the repository is
+//! free, and two who want the same one get it.
 //! It is not the removal: what was done in a tree is somebody's work.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tidings_core::{Code, Error, Result, UserId};
 use tokio::sync::oneshot;
 
 use super::{
+    contract::Kind,
+    execute::Purpose,
     input::{Worktree, WorktreeAdd},
     job::Job,
+    registry::{Refused, Seat},
     repositories::Repositories,
 };
 use crate::project::{Place, ProjectId};
+
+/// What git writes into the lock of a tree that it is making.
+const BEING_MADE: &str = "initializing";
+/// The most bytes of a file in which git notes something of a tree.
+const NOTE_BYTES: u64 = 16 * 1024;
+
+/// What is in the place of a tree.
+enum Found {
+    Nothing,
+    /// Its directory.
+    Tree(PathBuf),
+    /// What is left where git was killed while it made it.
+    Half,
+}
 
 impl Repositories {
     /// The directory of a working tree, for a user who may change the project. It is made unless it is there.
     ///
     /// # Errors
-    /// `conflict` with what git said, or where there is no repository; `not_found` for a project that is not
-    /// there; `invalid_data` for a tree that leads out of it; `overloaded`, `draining`, `unavailable`.
+    /// `conflict` with what git said, where something else is in its place, or where there is no repository;
+    /// `not_found` for a project that is not there; `draining`, `unavailable`.
     pub async fn worktree(self: Arc<Self>, user: UserId, project_id: ProjectId, tree: Worktree) -> Result<PathBuf> {
         let root = self.root(&project_id).await?;
         loop {
-            if root.join(tree.directory()).symlink_metadata().is_ok() {
-                let cwd = tree.directory();
-                let find = tokio::task::spawn_blocking(move || Place::find(&root, Some(&cwd)));
-                return Ok(find.await.map_err(|_| Error::internal())??.dir);
+            let mut left = self.registry.left();
+            let settled = self.registry.get(&project_id).is_none_or(|live| !live.kind.changes_trees());
+            if settled && let Found::Tree(dir) = look(&root, &tree).await? {
+                return Ok(dir);
             }
-            let Worktree { name, branch, create, from } = tree.clone();
-            let job = Job::from(WorktreeAdd { project_id: project_id.clone(), name, branch, create, from });
-            let (over, outcome) = oneshot::channel();
-            match self.clone().start(user.clone(), job, Some(over)).await {
-                Ok(_) => outcome.await.unwrap_or_else(|_| Err(Error::internal()))?,
-                // Another operation runs: its end is waited for.
-                Err(error) if error.code() == Code::Conflict && self.registry.get(&project_id).is_some() => {
-                    self.registry.freed(&project_id).await;
-                }
-                Err(error) => return Err(error),
+            match self.registry.enter(&project_id, Kind::WorktreeAdd) {
+                Ok(seat) => self.clone().make(seat, &user, &root, &tree).await?,
+                // Its end is waited for. The sender lives as long as the registry.
+                Err(Refused::Busy(_) | Refused::Full(_)) => drop(left.changed().await),
+                Err(refused @ Refused::Stopping) => return Err(refused.into()),
             }
         }
     }
+
+    /// Makes it, alone in the project, unless somebody did meanwhile.
+    async fn make(self: Arc<Self>, seat: Seat, user: &UserId, root: &Path, tree: &Worktree) -> Result<()> {
+        let project_id = seat.project_id().clone();
+        let job = match look(root, tree).await? {
+            Found::Tree(_) => return Ok(()),
+            Found::Half => Job::clear_half(project_id, &tree.name),
+            Found::Nothing => {
+                let Worktree { name, mut branch, create, from } = tree.clone();
+                // An earlier tree of this name is gone, and its branch is there.
+                if branch.is_none() && from.is_none() && self.has_branch(root, &name).await? {
+                    branch = Some(name.clone());
+                }
+                Job::from(WorktreeAdd { project_id, name, branch, create, from })
+            }
+        };
+        let (over, outcome) = oneshot::channel();
+        self.start(seat, user.clone(), job, Some(over)).await?;
+        outcome.await.unwrap_or_else(|_| Err(Error::internal()))
+    }
+
+    async fn has_branch(&self, root: &Path, name: &str) -> Result<bool> {
+        let place = self.git.repository(root, Purpose::Read).await?;
+        let reference = format!("refs/heads/{name}");
+        let finished = self.git.read(&place, &["show-ref", "--verify", "--quiet", "--", &reference], 0).await?;
+        Ok(finished.status.success())
+    }
+}
+
+async fn look(root: &Path, tree: &Worktree) -> Result<Found> {
+    let (root, cwd) = (root.to_owned(), tree.directory());
+    tokio::task::spawn_blocking(move || find(&root, &cwd)).await.map_err(|_| Error::internal())?
+}
+
+/// What is in the place of a tree. Blocks on small reads.
+fn find(root: &Path, cwd: &str) -> Result<Found> {
+    if root.join(cwd).symlink_metadata().is_err() {
+        return Ok(Found::Nothing);
+    }
+    let other = || Error::new(Code::Conflict, format!("{cwd} is something else than a working tree: remove it"));
+    let dir = Place::find(root, Some(cwd)).map_err(|_| other())?.dir;
+    let note = note(&dir.join(".git")).ok_or_else(other)?;
+    let data = note.strip_prefix("gitdir:").map(str::trim).ok_or_else(other)?;
+    let half = self::note(&dir.join(data).join("locked")).is_some_and(|why| why.trim() == BEING_MADE);
+    Ok(if half { Found::Half } else { Found::Tree(dir) })
+}
+
+/// A small file as text.
+fn note(path: &Path) -> Option<String> {
+    let meta = path.symlink_metadata().ok()?;
+    (meta.is_file() && meta.len() <= NOTE_BYTES).then(|| fs::read_to_string(path).ok())?
 }

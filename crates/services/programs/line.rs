@@ -13,7 +13,7 @@ const COMMAND_BYTES: usize = 64 * 1024;
 /// The most parts.
 const PARTS: usize = 256;
 /// The most bytes that are shown of one.
-pub(crate) const SHOWN_BYTES: usize = 4 * 1024;
+const SHOWN_BYTES: usize = 4 * 1024;
 
 /// Whether it can be one: for `validator`.
 ///

@@ -10,7 +10,7 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, join, join3},
 };
-use tidings_core::{Event, Result};
+use tidings_core::{Error, Event, Result};
 use tokio::{
     process::{Child, ChildStdin, ChildStdout},
     sync::{Notify, mpsc, watch},
@@ -45,6 +45,27 @@ const LINES: usize = 64;
 pub(super) struct Ears {
     pub(super) asked: Asked,
     pub(super) controls: mpsc::Receiver<Control>,
+}
+
+impl Ears {
+    /// Refuses what cannot wait, for now, until this is dropped. Lines for a program wait.
+    pub(super) async fn refuse(&mut self, why: &str) {
+        let refused = || Error::unavailable(format!("{why}: try again"));
+        loop {
+            let request = async {
+                match &mut self.asked {
+                    Asked::Agent { requests, .. } => requests.recv().await,
+                    Asked::Lines(_) => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(request) = request => request.refuse(refused()),
+                // Whoever asked may have gone.
+                Some(Control { reply, .. }) = self.controls.recv() => drop(reply.send(Err(refused()))),
+                else => return,
+            }
+        }
+    }
 }
 
 /// What people say, as the session takes it.

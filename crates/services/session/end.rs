@@ -16,7 +16,7 @@ use super::{
     surroundings::Ended,
 };
 
-const TIMEOUT: &str = "the program ran longer than a session may";
+pub(super) const TIMEOUT: &str = "the program ran longer than a session may";
 const OUTPUT_LOST: &str = "the log took the output no more";
 
 /// How a session ended.

@@ -104,7 +104,7 @@ pub(super) struct Plan {
     pub(super) key: Option<Key>,
     pub(super) title: String,
     agent: Option<String>,
-    command: Option<Vec<String>>,
+    pub(super) command: Option<Vec<String>>,
     prompt: Option<String>,
 }
 

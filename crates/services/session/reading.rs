@@ -45,6 +45,9 @@ pub struct Brief {
     pub title: Option<String>,
     /// The agent that runs.
     pub agent: Option<String>,
+    /// The working tree that it runs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worktree: Option<String>,
     /// The terminal that it runs in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub terminal_id: Option<TerminalId>,
@@ -141,6 +144,7 @@ impl Listed for Brief {
             status: state.status,
             title: state.title.clone(),
             agent: state.agent.clone(),
+            worktree: state.worktree.clone(),
             terminal_id: state.terminal_id.clone(),
             started_at: state.started_at,
             ended_at: state.ended_at,

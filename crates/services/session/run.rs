@@ -1,7 +1,8 @@
 //! One session from its start to its end: the task that owns its process, its pipes and its events.
 //!
 //! Guarantees: after the start is told, exactly one end is, whatever happens in between, a panic
-//! included; everything that was read is told before it; when the end is told, the process group is gone.
+//! included; everything that was read is told before it; when the end is told, the process group is gone
+//! (of a session in a terminal whose task panics, after the terminal's grace).
 //! It is not where a start is judged: the plan is made, and the place is given.
 
 use std::{any::Any, panic::AssertUnwindSafe, path::PathBuf, sync::Arc};
@@ -13,10 +14,10 @@ use tokio::sync::oneshot;
 use crate::{programs::process::Running, telling::after_panic};
 
 use super::{
-    attend::{Ears, Work},
+    attend::{Ears, Work, for_ever},
     contract::{STARTED, SessionId, Stream},
-    end::End,
-    output::{Piece, Record},
+    end::{End, TIMEOUT},
+    output::{Meter, Piece, Record},
     plan::Plan,
     registry::{Live, Reason, Seat},
     sessions::Sessions,
@@ -87,7 +88,8 @@ fn after(panic: &(dyn Any + Send)) -> End {
 async fn begin(sessions: &Sessions, live: &Live, plan: &Plan, telling: &Telling) -> Result<Record> {
     let mut record = Record::default();
     let started = Event::new(STARTED, plan.started(&live.id, sessions.ports.clock.now())).by(Some(plan.user.clone()));
-    let line = Piece { stream: Stream::System, content: format!("Starting {}…\n", plan.name()) };
+    let place = plan.worktree.as_ref().map(|tree| format!(" in the working tree {}", tree.name)).unwrap_or_default();
+    let line = Piece { stream: Stream::System, content: format!("Starting {}{place}…\n", plan.name()) };
     let mut events = vec![started];
     events.extend(record.events(&live.id, [line]));
     telling.tell(events, Some(START_TRIES), |state| state.started_at.is_some()).await?;
@@ -99,7 +101,8 @@ impl Work<'_> {
         if let Some(reason) = self.live.course.why() {
             return End::before_it_began(reason);
         }
-        let dir = match self.place().await {
+        let mut ears = ears;
+        let dir = match self.place(&mut ears).await {
             Ok(dir) => dir,
             Err(end) => return end,
         };
@@ -117,7 +120,7 @@ impl Work<'_> {
     }
 
     /// The program's directory: a working tree of its own, which may have to be made, or the project's.
-    async fn place(&self) -> Result<PathBuf, End> {
+    async fn place(&self, ears: &mut Ears) -> Result<PathBuf, End> {
         let Some(tree) = self.plan.worktree.clone() else { return Ok(self.plan.root.clone()) };
         let made = async {
             let (user, project_id) = (self.plan.user.clone(), self.plan.project_id.clone());
@@ -127,8 +130,12 @@ impl Work<'_> {
             let message = format!("the working tree could not be made: {}", error.message());
             if error.code() == Code::Draining { End::ServerStopped } else { End::failed("worktree_failed", message) }
         };
+        let meter = Meter::new(0, self.sessions.ports.clock.clone());
         tokio::select! {
             made = made => made.map_err(failed),
+            () = self.wall() => Err(End::failed("timeout", TIMEOUT)),
+            () = for_ever(ears.refuse("the working tree of this session is being made")) => unreachable!("it never ends"),
+            () = self.beat(&meter) => unreachable!("it never ends"),
             () = self.live.course.turned() => {
                 Err(End::before_it_began(self.live.course.why().unwrap_or(Reason::ServerStopped)))
             }

@@ -5,7 +5,10 @@
 //! a former life is open, after [`Sessions::stop`] none at all.
 //! It is not the judgement of who may: that is the gate's.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use futures_util::FutureExt;
 use tidings_core::{
@@ -114,7 +117,7 @@ impl Sessions {
     /// `unavailable`.
     pub async fn start(self: Arc<Self>, user: UserId, mut request: StartSession) -> Result<SessionId> {
         let root = self.root(&request.project_id).await?;
-        let resume = self.conversation_of(&mut request).await?;
+        let resume = self.conversation_of(&root, &mut request).await?;
         let plan = Plan::new(&self.config, user, root, request, resume)?;
         if let Some(earlier) = self.earlier(&plan).await? {
             return Ok(earlier);
@@ -169,7 +172,7 @@ impl Sessions {
     }
 
     /// The agent's own id of the conversation that a start wants to go on with. It goes on where it was.
-    async fn conversation_of(&self, request: &mut StartSession) -> Result<Option<String>> {
+    async fn conversation_of(&self, root: &Path, request: &mut StartSession) -> Result<Option<String>> {
         let Some(id) = &request.resume else { return Ok(None) };
         let refuse = |why: &str| Error::invalid_field("resume", why);
         let state = self.state(id).await?.ok_or_else(|| refuse("there is no such session"))?;
@@ -179,7 +182,13 @@ impl Sessions {
         if state.status.is_open() {
             return Err(refuse("this session has not ended: send it a message"));
         }
-        request.worktree = request.worktree.take().or_else(|| state.worktree.map(Worktree::named));
+        if request.worktree.is_none() {
+            request.worktree = state.worktree.and_then(Worktree::named);
+            let there = |tree: &Worktree| root.join(tree.directory()).is_dir();
+            if request.worktree.as_ref().is_some_and(|tree| !there(tree)) {
+                return Err(refuse("the working tree of this session is gone: name one"));
+            }
+        }
         let id = state.conversation.agent_session_id;
         id.map(Some).ok_or_else(|| refuse("its agent never told an id by which it could be resumed"))
     }

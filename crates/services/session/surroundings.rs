@@ -15,13 +15,14 @@ pub trait Surroundings: Send + Sync {
     /// Opens a terminal, and starts a session's program in it. Resolves when the start is durable.
     ///
     /// # Errors
-    /// `conflict` when the project's directory is gone, `draining`, `unavailable`.
+    /// `conflict` when the project's directory is gone, `invalid_data` for a directory that is not inside it,
+    /// `draining`, `unavailable`.
     fn terminal(&self, wanted: Wanted) -> BoxFuture<'_, Result<Terminal>>;
 
     /// The directory of a working tree, which is made unless it is there.
     ///
     /// # Errors
-    /// `conflict` with what git said; `not_found`, `invalid_data`, `overloaded`, `draining`, `unavailable`.
+    /// `conflict` with what git said; `not_found`, `draining`, `unavailable`.
     fn worktree(&self, user: UserId, project_id: ProjectId, tree: Worktree) -> BoxFuture<'_, Result<PathBuf>>;
 }
 
@@ -36,6 +37,8 @@ pub struct Wanted {
     /// The program's, relative to it; none for the same.
     pub(crate) cwd: Option<String>,
     pub(crate) argv: Vec<String>,
+    /// What others see of a free command line; none of an agent's.
+    pub(crate) command: Option<Vec<String>>,
     /// What people call it.
     pub(crate) title: String,
     pub(crate) cols: u16,
@@ -65,6 +68,9 @@ pub(crate) trait Keys: Send + Sync {
     /// # Errors
     /// `conflict` when the terminal has ended.
     fn paste(&self, text: String) -> BoxFuture<'_, Result<()>>;
+
+    /// Resolves once its program has exited, or never starts.
+    fn exited(&self) -> BoxFuture<'_, ()>;
 
     /// Closes it: its program is told that it hangs up, and killed after the grace.
     fn hang_up(&self);

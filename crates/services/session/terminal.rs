@@ -18,6 +18,7 @@ use super::{
     registry::{Control, Reason},
     surroundings::{Keys, Terminal, Wanted},
 };
+use crate::shell::TerminalId;
 
 impl Work<'_> {
     /// Everything that goes on while the program runs in a terminal, in this one task.
@@ -27,25 +28,41 @@ impl Work<'_> {
             return End::failed("internal", "an agent that speaks a format of its own has no terminal");
         };
         let meter = Arc::new(Meter::new(0, self.sessions.ports.clock.clone()));
-        let Terminal { id, keys, mut ended } = match self.open(meter.clone()).await {
+        let Terminal { id, keys, ended } = match self.open(meter.clone()).await {
             Ok(terminal) => terminal,
-            Err(error) => return End::failed("terminal_failed", error.message().to_owned()),
+            Err(error) => return self.not_opened(&error),
         };
-        let data = TerminalOpened { session_id: self.live.id.clone(), terminal_id: id };
-        let told =
-            self.telling.tell(vec![Event::new(TERMINAL_OPENED, data)], None, |state| state.terminal_id.is_some());
-        if let Err(error) = told.await {
+        let speaking = async {
+            self.tell_opened(id).await;
+            self.type_in(&*keys, lines).await;
+        };
+        tokio::select! {
+            () = keys.exited() => {}
+            () = for_ever(self.hang_up(&*keys)) => unreachable!("it never ends"),
+            () = for_ever(speaking) => unreachable!("it never ends"),
+            () = for_ever(refuse(controls)) => unreachable!("it never ends"),
+            () = self.beat(&meter) => unreachable!("it never ends"),
+        }
+        // Who cancels it after this is too late, also where the log is slow to take the terminal's end.
+        let reason = self.live.course.exited();
+        End::of_terminal(ended.await, reason)
+    }
+
+    fn not_opened(&self, error: &Error) -> End {
+        match self.live.course.why() {
+            Some(reason) => End::before_it_began(reason),
+            None if error.code() == Code::Draining => End::ServerStopped,
+            None => End::failed("terminal_failed", error.to_string()),
+        }
+    }
+
+    async fn tell_opened(&self, terminal_id: TerminalId) {
+        let data = TerminalOpened { session_id: self.live.id.clone(), terminal_id };
+        let told = vec![Event::new(TERMINAL_OPENED, data)];
+        if let Err(error) = self.telling.tell(told, None, |state| state.terminal_id.is_some()).await {
             tracing::error!(session = %self.live.id, %error, "the terminal of a session could not be told");
             self.live.course.ask_to_end(Reason::OutputLost);
         }
-        let ended = tokio::select! {
-            ended = &mut ended => ended,
-            () = for_ever(self.hang_up(&*keys)) => unreachable!("it never ends"),
-            () = for_ever(self.type_in(&*keys, lines)) => unreachable!("it never ends"),
-            () = for_ever(refuse(controls)) => unreachable!("it never ends"),
-            () = self.beat(&meter) => unreachable!("it never ends"),
-        };
-        End::of_terminal(ended, self.live.course.exited())
     }
 
     async fn open(&self, meter: Arc<Meter>) -> Result<Terminal> {
@@ -58,6 +75,7 @@ impl Work<'_> {
             root: plan.root.clone(),
             cwd: plan.worktree.as_ref().map(|tree| tree.directory()),
             argv: plan.argv.clone(),
+            command: plan.command.clone(),
             title: plan.title.clone(),
             cols,
             rows,

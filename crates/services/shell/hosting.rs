@@ -37,9 +37,9 @@ impl Shells {
         let (root, cwd) = (wanted.root.clone(), wanted.cwd.clone());
         let place = tokio::task::spawn_blocking(move || Place::find(&root, cwd.as_deref()));
         let place = place.await.map_err(|_| Error::internal())??;
-        let plan = Plan::of_session(&self.config, wanted, place);
+        let plan = Plan::of_session(wanted, place);
         let (seat, ears) = self.registry.enter(&plan)?;
-        let keys = Box::new(Keyboard { live: seat.live.clone(), states: self.ports.states.clone() });
+        let keys = Box::new(Typist { live: seat.live.clone(), states: self.ports.states.clone() });
         let (told, begun) = oneshot::channel();
         let (over, ended) = oneshot::channel();
         let run = Run { shells: self.clone(), seat, plan, ears, over: Some(over) };
@@ -50,20 +50,20 @@ impl Shells {
     }
 }
 
-/// What types into a terminal, and closes it; so does dropping it.
-struct Keyboard {
+/// Types into a terminal for its session, and closes it; so does dropping it.
+struct Typist {
     live: Arc<Live>,
     states: Arc<dyn States>,
 }
 
-impl Drop for Keyboard {
+impl Drop for Typist {
     fn drop(&mut self) {
         // Where the session's task is gone before its time, nobody else would end it.
         self.hang_up();
     }
 }
 
-impl Keys for Keyboard {
+impl Keys for Typist {
     fn paste(&self, text: String) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             // What cannot be read now is as if the program had not asked.
@@ -73,6 +73,10 @@ impl Keys for Keyboard {
             self.live.type_in(pasted(&text, brackets)).await?;
             self.live.type_in(ENTER.to_vec()).await
         })
+    }
+
+    fn exited(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.live.course.over())
     }
 
     fn hang_up(&self) {

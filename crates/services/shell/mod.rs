@@ -8,7 +8,7 @@
 //! Guarantees: a terminal that was opened has exactly one end, whoever dies; its output is told in the order it
 //! was written, without loss, and a program that floods waits; whoever joins gets the screen, not a replay;
 //! viewers come and go, and the terminal stays until its program exits, somebody closes it, or nobody has
-//! watched it for longer than configured.
+//! watched it for longer than configured (a session's stays until that ends).
 //! It is not a sandbox: what separates programs from the server is `[run] user` or a wrapper.
 
 pub mod answer;

@@ -66,9 +66,9 @@ impl Plan {
     }
 
     /// The terminal that a session wants. How many there may be, and for how long, is the session's.
-    pub(super) fn of_session(config: &ShellConfig, wanted: Wanted, place: Place) -> Self {
-        let Wanted { session_id, user, project_id, argv, title, cols, rows, meter, .. } = wanted;
-        let command = Some(line::shown(&argv, |text| config.redaction.redact(text).into_owned()));
+    pub(super) fn of_session(wanted: Wanted, place: Place) -> Self {
+        let Wanted { session_id, user, project_id, argv, command, title, cols, rows, meter, .. } = wanted;
+        let title = title.chars().filter(|character| !character.is_control()).collect();
         let session = Some(OfSession { id: session_id, meter });
         Self { user, project_id, argv, place, env: BTreeMap::new(), cols, rows, session, title, command }
     }

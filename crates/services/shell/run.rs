@@ -77,7 +77,7 @@ impl Run {
         let (ended, end) = (end.outcome(), end.event(&live.id, &plan, clock.now()));
         report(&live.id, telling.tell(vec![end], None, |state| !state.is_open()).await);
         if let Some(over) = over {
-            // The session's task is gone only when the server ends.
+            // The session's task may be gone; then nobody wants to know.
             drop(over.send(ended));
         }
     }

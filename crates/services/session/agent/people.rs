@@ -40,6 +40,18 @@ pub(in super::super) enum Request {
     Interrupt { user: UserId, reply: Reply<()> },
 }
 
+impl Request {
+    /// Refuses it. Whoever asked may have gone.
+    pub(in super::super) fn refuse(self, error: Error) {
+        match self {
+            Self::Message { reply, .. } => drop(reply.send(Err(error))),
+            Self::TakeBack { reply, .. } | Self::Resolve { reply, .. } | Self::Interrupt { reply, .. } => {
+                drop(reply.send(Err(error)));
+            }
+        }
+    }
+}
+
 /// What is remembered of people.
 #[derive(Default)]
 pub(super) struct People {
