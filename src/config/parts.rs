@@ -115,6 +115,7 @@ impl Config {
             env: Environment::new(&run.env, environment, &set).without(&data_dir.to_string_lossy()),
             user: run.user.clone(),
             wrapper: run.wrapper.clone(),
+            nice: i32::from(run.nice),
             grace_ms: run.grace_ms,
             data_dir: self.data_dir.clone(),
         }

@@ -230,6 +230,11 @@ pub(crate) const KEYS: &[Key] = &[
         "What programs get of the server's environment.",
     ),
     secret("run.set.*", Kind::Checked { what: "a text", passes: is_any }, "A further variable for programs."),
+    key(
+        "run.nice",
+        Kind::Whole(0, 19),
+        "How far programs step back behind the server where both want the same processor: with 15 a program gets a thirtieth of what the server gets. 0: not at all.",
+    ),
     key("run.grace_ms", Kind::Whole(0, 600 * MS), "The time from TERM to KILL."),
     key("run.heartbeat_ms", Kind::Whole(0, 600 * MS), "The time between heartbeats of a session. 0: none."),
     key("run.max_per_user", Kind::Whole(0, 100_000), "Sessions of one user that run at once. 0: without limit."),

@@ -58,6 +58,8 @@ pub(crate) struct Run {
     /// Further variables and their values, which may be secrets.
     #[serde(serialize_with = "hidden_map")]
     pub set: BTreeMap<String, Secret>,
+    /// How far programs step back behind the server.
+    pub nice: u8,
     /// From TERM to KILL.
     pub grace_ms: u64,
     /// Between heartbeats.
@@ -86,6 +88,7 @@ impl Default for Run {
             wrapper: Vec::new(),
             env: env.map(str::to_owned).to_vec(),
             set: BTreeMap::new(),
+            nice: 15,
             grace_ms: 5000,
             heartbeat_ms: 5000,
             max_per_user: 8,

@@ -124,7 +124,7 @@ fn build(arguments: &Arguments, peers: &[Peer]) -> Result<Programs, String> {
 
 /// Starts a server, puts the load on it, and returns what the load generator found.
 fn measure(work: Work, kind: Kind, programs: &Programs, machine: &Machine, quick: bool) -> Result<Figures, String> {
-    let server = Running::start(kind, programs, machine)?;
+    let server = Running::start(work, kind, programs, machine)?;
     let mut command = Command::new(programs.bench.join("tidings-load"));
     command.args(["--json", "--work", work.name(), "--host", &server.host(), "--token", server.token()]);
     command.args(["--pid", &server.id().to_string()]);
@@ -161,7 +161,7 @@ pub(crate) fn test() -> Outcome {
     // The peers that pull in a stack of their own are left out: a run of the bench builds them.
     let binary = outside::check(&["tidings-load", "tidings-floor"])?;
     run(&Arguments {
-        only: vec![Work::Paced, Work::Slow, Work::Replay],
+        only: vec![Work::Paced, Work::Slow, Work::Replay, Work::Runs],
         peers: vec![Peer::Floor],
         binary: Some(binary),
         markdown: None,

@@ -50,6 +50,12 @@ struct Arguments {
     /// Subscribers that stop reading.
     #[arg(long)]
     stalled: Option<usize>,
+    /// Runs of a workflow at once.
+    #[arg(long)]
+    runs: Option<usize>,
+    /// Steps of a run.
+    #[arg(long)]
+    steps: Option<usize>,
     /// Seconds between connecting and measuring.
     #[arg(long)]
     settle: Option<f64>,
@@ -80,14 +86,16 @@ impl Arguments {
             batch: self.batch.unwrap_or(usual.batch),
             content: self.content.unwrap_or(usual.content),
             stalled: self.stalled.unwrap_or(usual.stalled),
+            runs: self.runs.unwrap_or(usual.runs),
+            steps: self.steps.unwrap_or(usual.steps),
             settle: seconds(self.settle, usual.settle)?,
             limit: seconds(self.limit, usual.limit)?,
         };
         if size.stalled > size.subscribers {
             return Err("more may not stop reading than there are".to_owned());
         }
-        if self.work == Work::Replay && size.rate.is_infinite() {
-            return Err("the live events of a replay need a rate".to_owned());
+        if matches!(self.work, Work::Replay | Work::Runs) && size.rate.is_infinite() {
+            return Err("the live events of this work need a rate".to_owned());
         }
         Ok(size)
     }

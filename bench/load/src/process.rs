@@ -3,7 +3,7 @@
 //! Guarantees: both are of the whole process, kernel time included, however busy the machine is.
 //! It sees nothing of the memory that the kernel holds for sockets: see [`crate::sockets`].
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 /// A running process.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +49,14 @@ impl Process {
     /// If the system does not allow it: the process must be the same user's.
     pub fn forget_peak(self) -> Result<(), String> {
         fs::write(self.place("clear_refs"), "5").map_err(|error| format!("the peak cannot be reset: {error}"))
+    }
+
+    /// The folder that it works in.
+    ///
+    /// # Errors
+    /// If the process is gone, or another user's.
+    pub fn folder(self) -> Result<PathBuf, String> {
+        fs::read_link(self.place("cwd")).map_err(|error| format!("process {} cannot be read: {error}", self.id))
     }
 
     fn status(self, key: &str) -> Result<f64, String> {

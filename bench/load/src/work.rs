@@ -6,6 +6,7 @@
 
 mod hold;
 mod replay;
+mod runs;
 mod slow;
 mod stream;
 
@@ -45,6 +46,8 @@ pub enum Work {
     Slow,
     /// One subscriber reads a long channel from its beginning beside live ones.
     Replay,
+    /// Many runs of a workflow at once, beside a channel with many subscribers.
+    Runs,
 }
 
 /// What a work is done with. The server's own figures are only read of one that is Tidings.
@@ -77,6 +80,10 @@ pub struct Size {
     pub content: usize,
     /// Those of the subscribers that stop reading.
     pub stalled: usize,
+    /// Runs of a workflow at once.
+    pub runs: usize,
+    /// Steps of a run.
+    pub steps: usize,
     /// The pause after connecting, and how long idle connections are watched.
     pub settle: Duration,
     /// The longest that publishing may take.
@@ -95,6 +102,7 @@ impl Work {
             Self::Connect => "connect",
             Self::Slow => "slow",
             Self::Replay => "replay",
+            Self::Runs => "runs",
         }
     }
 
@@ -109,9 +117,12 @@ impl Work {
             Self::Idle | Self::Connect => (10_000, 0, fast, 1, 0, 0),
             Self::Slow => (2_000, 20_000, 500.0, 25, 1_024, 200),
             Self::Replay => (100, 1_000_000, 100.0, 1_000, 96, 0),
+            Self::Runs => (1_000, 0, 100.0, 1, 128, 0),
         };
         let settle = Duration::from_secs(if self == Self::Idle { 5 } else { 2 });
-        Size { subscribers, events, rate, batch, content, stalled, settle, limit: Duration::from_secs(60) }
+        let (runs, steps) = if self == Self::Runs { (200, 20) } else { (0, 0) };
+        let limit = Duration::from_secs(if self == Self::Runs { 150 } else { 60 });
+        Size { subscribers, events, rate, batch, content, stalled, runs, steps, settle, limit }
     }
 
     /// Does it.
@@ -127,6 +138,7 @@ impl Work {
             Self::Connect => hold::run(setup, false, &mut report)?,
             Self::Slow => slow::run(setup, &mut report)?,
             Self::Replay => replay::run(setup, &mut report)?,
+            Self::Runs => runs::run(setup, &mut report)?,
         }
         Ok(report)
     }

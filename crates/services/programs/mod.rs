@@ -1,37 +1,57 @@
 //! Programs that the server runs for its domains: how, as whom, with which environment, and what becomes
 //! of those that outlive it.
 //!
-//! Guarantees: no program sees a `TIDINGS_*` variable or the path of the data directory; one that a killed
-//! server left behind is killed by [`Programs::recover`].
+//! Guarantees: no program sees a `TIDINGS_*` variable or the path of the data directory; what programs do yields
+//! to what the server does; one that a killed server left behind is killed by [`Programs::recover`].
 //! It is not a domain: what a program means, and how its end is told, is its service's.
 
 pub(crate) mod decode;
 mod environment;
 pub(crate) mod line;
+mod lookup;
 pub(crate) mod meter;
 pub(crate) mod process;
 pub(crate) mod reader;
+mod starter;
 mod survivors;
 mod table;
 pub(crate) mod terminal;
 
 use std::{
+    io,
+    num::NonZero,
     path::{Path, PathBuf},
     sync::Arc,
+    thread::available_parallelism,
     time::Duration,
 };
 
+use rustix::process::getpriority_process;
 use sha2::{Digest, Sha256};
 use tidings_core::{Error, Result};
+use tokio::{
+    net::unix::pipe,
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::{Instant, sleep},
+};
 
 pub use self::environment::Environment;
 use self::{
-    process::{Program, SystemUser, wrapped},
+    process::{Program, Running, SystemUser, wrapped},
+    starter::Starter,
     survivors::Survivors,
 };
 
 /// The variable by which a program that outlived its server is known.
 const MARK: &str = "SERVER_MARK";
+
+/// How long a program that was started in its turn is young: so many times as long as its start took. That is a
+/// few milliseconds, and more where others want the processors.
+const YOUTH: u32 = 4;
+
+/// The lowest priority that the system knows.
+const LOWEST: i32 = 19;
 
 /// How programs are run.
 #[derive(Debug, Clone)]
@@ -43,6 +63,9 @@ pub struct ProgramsConfig {
     /// A program and arguments put before every command, such as a sandbox. `{root}` in an argument
     /// is replaced by the project's root. Empty by default.
     pub wrapper: Vec<String>,
+    /// How far programs step back behind the server where both want the same processor, from 0 for not at all
+    /// to 19; 15 by default: a program then gets a thirtieth of what the server gets.
+    pub nice: i32,
     /// From TERM to KILL, in milliseconds; 5,000 by default.
     pub grace_ms: u64,
     /// The data directory: its folder `run` remembers process groups for the next start. No program
@@ -54,8 +77,25 @@ impl ProgramsConfig {
     /// The defaults: an empty environment.
     #[must_use]
     pub fn new(data_dir: PathBuf) -> Self {
-        Self { env: Environment::default(), user: None, wrapper: Vec::new(), grace_ms: 5_000, data_dir }
+        Self { env: Environment::default(), user: None, wrapper: Vec::new(), nice: 15, grace_ms: 5_000, data_dir }
     }
+}
+
+/// A program that was started in its turn.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) running: Running,
+    /// What it reports on.
+    pub(crate) reports: pipe::Receiver,
+    pub(crate) youth: Youth,
+}
+
+/// The time in which a program that was started in its turn holds back the next: until it has ended, or this
+/// is dropped.
+#[derive(Debug)]
+pub(crate) struct Youth {
+    _permit: OwnedSemaphorePermit,
+    left: Duration,
 }
 
 /// What runs programs, shared by the domains.
@@ -64,7 +104,13 @@ pub struct Programs {
     env: Environment,
     user: Option<SystemUser>,
     wrapper: Vec<String>,
+    /// The priority of programs; none is the server's own.
+    nice: Option<i32>,
     grace: Duration,
+    starter: Starter,
+    /// For those that have just started in their turn, one for each processor. Each program has a weight of its
+    /// own: a crowd that starts at once would outweigh the server, however far each of them steps back.
+    young: Arc<Semaphore>,
     survivors: Survivors,
     /// Which server a program belongs to: of each data directory another one.
     mark: String,
@@ -81,7 +127,7 @@ impl Programs {
     ///
     /// # Errors
     /// `invalid_data` for a system user that is not there or that the server may not become;
-    /// `unavailable` when the data directory cannot be written.
+    /// `unavailable` when the data directory cannot be written, or the system has no thread left.
     pub fn new(config: ProgramsConfig) -> Result<Arc<Self>> {
         let user = config.user.as_deref().map(SystemUser::find).transpose()?;
         let unusable = |error| Error::unavailable(format!("the data directory cannot be used: {error}"));
@@ -90,7 +136,10 @@ impl Programs {
         let mark = mark_of(&data_dir);
         let env = config.env.without(&data_dir.to_string_lossy());
         let grace = Duration::from_millis(config.grace_ms);
-        Ok(Arc::new(Self { env, user, wrapper: config.wrapper, grace, survivors, mark }))
+        let nice = priority(config.nice);
+        let starter = Starter::new(nice).map_err(|error| Error::unavailable(format!("no thread is left: {error}")))?;
+        let young = Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZero::get)));
+        Ok(Arc::new(Self { env, user, wrapper: config.wrapper, nice, grace, starter, young, survivors, mark }))
     }
 
     /// Kills what a former life of the server left running. To be called once, before anything is started.
@@ -133,18 +182,54 @@ impl Programs {
             environment.set("USER", &user.name);
             environment.set("LOGNAME", &user.name);
         }
-        Program { argv: wrapped(&self.wrapper, &root, argv), root, environment, user: self.user.clone() }
+        let (argv, user, nice) = (wrapped(&self.wrapper, &root, argv), self.user.clone(), self.nice);
+        Program { argv, root, environment, user, nice }
+    }
+
+    /// Starts a program in its turn, with a pipe to report on whose name it finds in `variable`, and remembers
+    /// its group under an id, as [`Programs::remember`] does. To be forgotten with [`Programs::forget_in_turn`].
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) async fn start_reporting(
+        &self,
+        program: Program,
+        variable: &'static str,
+        id: &str,
+    ) -> io::Result<Begun> {
+        let permit = self.young.clone().acquire_owned().await.map_err(io::Error::other)?;
+        let (reply, started) = oneshot::channel();
+        let (runtime, survivors, id) = (Handle::current(), self.survivors.clone(), id.to_owned());
+        let start = move || {
+            // The child and its pipes belong to the runtime of whoever asked.
+            let _inside = runtime.enter();
+            let start = Instant::now();
+            let begun = program.start_reporting(variable).map(|(running, reports)| {
+                remember(&survivors, &id, running.group.id());
+                Begun { running, reports, youth: Youth { _permit: permit, left: start.elapsed() * YOUTH } }
+            });
+            // Whoever asked may be gone; then its program goes, too.
+            if reply.send(begun).is_err() {
+                survivors.forget(&id);
+            }
+        };
+        self.starter.put(start).await;
+        started.await.unwrap_or_else(|_| Err(io::Error::other("the server could not start it")))
+    }
+
+    /// Forgets what runs under an id, after all that was asked before. Does not wait for it: a group that has
+    /// ended and is still remembered is known as such.
+    pub(crate) async fn forget_in_turn(&self, id: &str) {
+        let (survivors, id) = (self.survivors.clone(), id.to_owned());
+        self.starter.put(move || survivors.forget(&id)).await;
     }
 
     /// Remembers a process group under the id of what runs in it, so that the next start ends it if this
     /// server is killed.
     pub(crate) async fn remember(&self, id: &str, group: i32) {
         let (survivors, name) = (self.survivors.clone(), id.to_owned());
-        let done = tokio::task::spawn_blocking(move || survivors.remember(&name, group)).await;
-        if let Ok(Err(error)) = done {
-            // A program that has ended already is not in the process list; nobody will miss it.
-            tracing::debug!(id, %error, "the process group is not remembered");
-        }
+        // It fails only when the runtime ends; then the program is known by its mark.
+        drop(tokio::task::spawn_blocking(move || remember(&survivors, &name, group)).await);
     }
 
     /// Forgets it.
@@ -153,4 +238,24 @@ impl Programs {
         // It fails only when the runtime ends, and then the next start forgets it.
         drop(tokio::task::spawn_blocking(move || survivors.forget(&name)).await);
     }
+}
+
+impl Youth {
+    /// Lets it pass, and the next start.
+    pub(crate) async fn pass(self) {
+        sleep(self.left).await;
+    }
+}
+
+fn remember(survivors: &Survivors, id: &str, group: i32) {
+    if let Err(error) = survivors.remember(id, group) {
+        // A program that has ended already is not in the process list; nobody will miss it.
+        tracing::debug!(id, %error, "the process group is not remembered");
+    }
+}
+
+/// The priority of what steps back so far behind this process; none if it does not.
+fn priority(back: i32) -> Option<i32> {
+    let own = getpriority_process(None).unwrap_or(0);
+    (back > 0).then(|| own.saturating_add(back).min(LOWEST))
 }

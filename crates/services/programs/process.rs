@@ -1,21 +1,28 @@
 //! A program that runs: started in a group of its own, and ended with the whole of it.
 //!
-//! Guarantees: a child sees the environment it is given and nothing else; when a [`Group`] goes out
-//! of scope, its processes are killed. Descendants that make a group of their own escape it: a
-//! wrapper that separates programs holds them, too.
+//! Guarantees: a child sees the environment it is given and nothing else; it never runs before what the server
+//! does itself; when a [`Group`] goes out of scope, its processes are killed. Descendants that make a group of
+//! their own escape it: a wrapper that separates programs holds them, too.
 //! It is not a judge of what may run.
+//!
+//! A start must not copy the server: of a process with many connections that takes longer than most programs
+//! run, and the server pays again for each page that it then writes to. The standard library starts a program
+//! without a copy, unless it runs as another user, is to be looked for on a `PATH` of its own, or something is
+//! to be done between copy and start. So the program is looked for here, and a pipe is handed over without
+//! doing anything there.
 
 use std::{
     io,
+    os::fd::AsRawFd,
     path::{Path, PathBuf},
     process::Stdio,
 };
 
-use command_fds::{CommandFdExt, FdMapping};
 use parking_lot::RwLock;
 use rustix::{
     fs::{Mode, fchmod},
-    process::{Pid, Signal, getuid, kill_process_group},
+    io::{Errno, FdFlags, fcntl_setfd},
+    process::{Pid, Signal, getuid, kill_process_group, setpriority_pgrp},
 };
 use tidings_core::{Error, Result};
 use tokio::{
@@ -23,16 +30,14 @@ use tokio::{
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
 };
 
-use super::{environment::Environment, table::Family};
+use super::{environment::Environment, lookup, table::Family};
 
-/// A terminal that is being opened is inherited by whatever starts meanwhile, until it is marked: so starts
-/// share this lock, and an opening has it alone.
+/// A terminal that is being opened is inherited by whatever starts meanwhile, until it is marked; a pipe that is
+/// handed over, until its program has started. So starts share this lock, and these two have it alone.
 pub(super) static STARTING: RwLock<()> = RwLock::new(());
 
-/// The descriptor of the pipe that a program reports on.
-const REPORT_FD: i32 = 3;
-/// The name under which a program finds that pipe: a file that it appends lines to.
-pub(crate) const REPORT: &str = "/dev/fd/3";
+/// What starts a program that is a text without a first line that names its interpreter, as for `execvp`.
+const SHELL: &str = "/bin/sh";
 
 /// The system user that programs run as.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +83,8 @@ pub(crate) struct Program {
     pub(crate) root: PathBuf,
     pub(crate) environment: Environment,
     pub(crate) user: Option<SystemUser>,
+    /// Its priority, in the system's measure; none is the server's own.
+    pub(crate) nice: Option<i32>,
 }
 
 /// A running program and the ends of its pipes.
@@ -102,65 +109,104 @@ impl Program {
     /// # Errors
     /// The system's.
     pub(crate) fn start(&self) -> io::Result<Running> {
-        spawn(self.piped()?)
+        let _inherits_nothing = STARTING.read();
+        self.spawn()
     }
 
-    /// Starts it with a pipe of its own to report on, which it finds under the name in [`REPORT`].
+    /// Starts it with a pipe of its own to report on, whose name it finds in `variable`: a file that it appends
+    /// lines to. Blocks until it has started.
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn start_reporting(&self) -> io::Result<(Running, Receiver)> {
+    pub(super) fn start_reporting(mut self, variable: &str) -> io::Result<(Running, Receiver)> {
         let (reader, writer) = io::pipe()?;
         if self.user.is_some() {
             // Another user opens it by its name, too.
             fchmod(&writer, Mode::from_raw_mode(0o622))?;
         }
-        let mut command = self.piped()?;
-        let mapping = FdMapping { parent_fd: writer.into(), child_fd: REPORT_FD };
-        command.fd_mappings(vec![mapping]).map_err(|error| io::Error::other(error.to_string()))?;
+        self.environment.set(variable, &format!("/dev/fd/{}", writer.as_raw_fd()));
         let receiver = Receiver::from_owned_fd(reader.into())?;
-        Ok((spawn(command)?, receiver))
+        let _nothing_else_inherits_it = STARTING.write();
+        fcntl_setfd(&writer, FdFlags::empty())?;
+        let running = self.spawn();
+        // Before anything else starts.
+        drop(writer);
+        Ok((running?, receiver))
+    }
+
+    /// Starts it; what it inherits is the callers' to see to.
+    fn spawn(&self) -> io::Result<Running> {
+        let mut child = match self.piped(&self.argv)?.spawn() {
+            Err(error) if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => self.through_shell()?.spawn(),
+            started => started,
+        }?;
+        let group = Group::of(&child)?;
+        self.step_back(&group);
+        let missing = || io::Error::other("a pipe is missing");
+        let stdin = child.stdin.take().ok_or_else(missing)?;
+        let stdout = child.stdout.take().ok_or_else(missing)?;
+        let stderr = child.stderr.take().ok_or_else(missing)?;
+        Ok(Running { child, group, stdin, stdout, stderr })
+    }
+
+    /// Lets it step back behind the server.
+    pub(super) fn step_back(&self, group: &Group) {
+        let Some(nice) = self.nice else { return };
+        if let Err(error) = setpriority_pgrp(Some(group.leader), nice) {
+            tracing::debug!(group = group.id(), %error, "a program that has just started keeps the server's priority");
+        }
+    }
+
+    /// The command line of a text without an interpreter.
+    fn through_shell(&self) -> io::Result<Command> {
+        let name = self.argv.first().map(String::as_str).unwrap_or_default();
+        let found = self.found(name).map_or_else(|| name.to_owned(), |path| path.to_string_lossy().into_owned());
+        let rest = self.argv.iter().skip(1).cloned();
+        let argv: Vec<String> = [SHELL.to_owned(), found].into_iter().chain(rest).collect();
+        self.piped(&argv)
     }
 
     /// The command in a group of its own, with pipes.
-    fn piped(&self) -> io::Result<Command> {
-        let mut command = self.command()?;
+    fn piped(&self, argv: &[String]) -> io::Result<Command> {
+        let mut command = self.command(argv)?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         Ok(command)
     }
 
-    /// The command line in its directory, with its environment, as its user.
-    pub(super) fn command(&self) -> io::Result<Command> {
-        let (program, arguments) =
-            self.argv.split_first().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    /// A command line in its directory, with its environment, as its user.
+    pub(super) fn command(&self, argv: &[String]) -> io::Result<Command> {
+        let (program, arguments) = argv.split_first().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         if !self.root.is_dir() {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the project's directory is not there"));
         }
-        let mut command = Command::new(program);
-        command.args(arguments).current_dir(&self.root).env_clear().envs(self.environment.iter()).kill_on_drop(true);
+        let mut command = match self.found(program) {
+            Some(path) => Command::new(path),
+            None => Command::new(program),
+        };
+        command
+            .arg0(program)
+            .args(arguments)
+            .current_dir(&self.root)
+            .env_clear()
+            .envs(self.environment.iter())
+            .kill_on_drop(true);
         if let Some((uid, gid)) = self.runs_as() {
             command.uid(uid).gid(gid);
         }
         Ok(command)
     }
 
+    /// Where a program that is named without a folder is; none where that is the system's to find out.
+    fn found(&self, name: &str) -> Option<PathBuf> {
+        // Another user may run other files.
+        let as_the_server = self.runs_as().is_none() && !name.contains('/');
+        as_the_server.then(|| lookup::find(name, self.environment.get("PATH"), &self.root)).flatten()
+    }
+
     /// The user and the group that it runs as, if they are not the server's own.
     pub(super) fn runs_as(&self) -> Option<(u32, u32)> {
         self.user.as_ref().filter(|user| user.uid != getuid().as_raw()).map(|user| (user.uid, user.gid))
     }
-}
-
-fn spawn(mut command: Command) -> io::Result<Running> {
-    let mut child = {
-        let _inherits_no_terminal = STARTING.read();
-        command.spawn()?
-    };
-    let group = Group::of(&child)?;
-    let missing = || io::Error::other("a pipe is missing");
-    let stdin = child.stdin.take().ok_or_else(missing)?;
-    let stdout = child.stdout.take().ok_or_else(missing)?;
-    let stderr = child.stderr.take().ok_or_else(missing)?;
-    Ok(Running { child, group, stdin, stdout, stderr })
 }
 
 /// A process group that ends with this value; of a program in a terminal, its whole session.

@@ -16,6 +16,9 @@ use super::meter::Meter;
 /// The most bytes that are read at once, and of one piece of output.
 pub(crate) const PIECE_BYTES: usize = 16 * 1024;
 
+/// And at first: most programs print little.
+const FIRST_BYTES: usize = 1024;
+
 /// Once the process group is killed, a pipe that is silent for so long is left to whoever holds it.
 const SILENCE: Duration = Duration::from_millis(100);
 /// And so much is read of it at most: more than any pipe holds.
@@ -36,17 +39,22 @@ pub(crate) struct Reader<S> {
     source: S,
     watched: Watched,
     buffer: Vec<u8>,
+    /// Whether the last read filled the buffer.
+    full: bool,
     leftover: u64,
 }
 
 impl<S: AsyncRead + Unpin + Send> Reader<S> {
     /// A reader at the start of a stream.
     pub(crate) fn new(source: S, watched: Watched) -> Self {
-        Self { source, watched, buffer: vec![0; PIECE_BYTES], leftover: 0 }
+        Self { source, watched, buffer: vec![0; FIRST_BYTES], full: false, leftover: 0 }
     }
 
     /// The next bytes; none at the end. Nothing is lost when it is dropped while it waits.
     pub(crate) async fn read(&mut self) -> Option<&[u8]> {
+        if std::mem::take(&mut self.full) {
+            self.buffer.resize((self.buffer.len() * 4).min(PIECE_BYTES), 0);
+        }
         let count = loop {
             if self.leftover >= LEFTOVER_BYTES {
                 return None;
@@ -65,6 +73,7 @@ impl<S: AsyncRead + Unpin + Send> Reader<S> {
                 () = tokio::time::sleep(SILENCE), if killed => return None,
             }
         };
+        self.full = count == self.buffer.len();
         let admitted = self.watched.meter.pass(count);
         if admitted < count {
             (self.watched.over)();

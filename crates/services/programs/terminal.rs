@@ -29,7 +29,7 @@ impl Program {
     /// # Errors
     /// The system's.
     pub(crate) fn start_in_terminal(&self, cols: u16, rows: u16) -> io::Result<InTerminal> {
-        let command = self.command()?;
+        let command = self.command(&self.argv)?;
         let (terminal, inner) = {
             let _nothing_starts = STARTING.write();
             pty_process::open().map_err(io::Error::other)?
@@ -41,10 +41,11 @@ impl Program {
             fchmod(&inner, Mode::from_raw_mode(0o620))?;
         }
         let child = {
-            let _inherits_no_terminal = STARTING.read();
+            let _inherits_nothing = STARTING.read();
             pty_process::Command::from(command).spawn(inner).map_err(io::Error::other)?
         };
         let group = Group::of_session(&child)?;
+        self.step_back(&group);
         let (output, input) = terminal.into_split();
         Ok(InTerminal { child, group, output, input })
     }

@@ -1,9 +1,10 @@
 //! One run from its start, or from where a former life of the server left it, to its end: the task that
 //! tells what the scheduler decides and starts what it says.
 //!
-//! Guarantees: what is told is folded here in the same order, so that the next decision is made on what is
-//! durable; the end of every attempt is told before anything follows from it; a run ends once. When the
-//! server stops, its attempts end and the run stays open for the next start.
+//! Guarantees: what is told is folded here in the same order; the end of every attempt is told before anything
+//! follows from it; nothing is done, and nobody is answered, before what led to it is durable; a run ends once.
+//! When the server stops, its attempts end and the run stays open for the next start.
+//! What follows at once from one thing is told as one unit: an end, what is decided then, and the starts.
 //! It is not the decision what to do: that is the scheduler's; nor the doing: that is the step's.
 
 use std::{collections::BTreeMap, panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration};
@@ -38,14 +39,23 @@ pub(super) struct Run {
     pub(super) runs: Arc<Runs>,
     pub(super) seat: Seat,
     pub(super) plan: Plan,
-    /// As far as it is durable.
+    /// With what is still to be told.
     pub(super) state: RunState,
+    /// What is folded and not told yet.
+    pub(super) untold: Vec<Event>,
     pub(super) root: PathBuf,
     /// In whose name agents are asked; none once nobody knows.
     pub(super) principal: Option<Principal>,
 }
 
 type Ends = mpsc::Receiver<(usize, Done)>;
+
+/// An attempt that is to start once its start is durable.
+struct Start {
+    place: usize,
+    prepared: Prepared,
+    permit: OwnedSemaphorePermit,
+}
 
 /// What a run's task holds besides its state.
 struct Work {
@@ -95,9 +105,10 @@ impl Run {
             };
             events.push(Teller { state: &state, ..self.teller() }.ended(place, outcome.into(), None));
         }
-        self.tell(events).await?;
+        self.say(events);
         let over = self.teller().broken(code, message);
-        self.tell(vec![over]).await
+        self.say([over]);
+        self.tell().await
     }
 
     fn now(&self) -> Timestamp {
@@ -108,17 +119,21 @@ impl Run {
         Teller { id: &self.seat.id, plan: &self.plan, state: &self.state, now: self.now() }
     }
 
-    /// Tells events as one unit and folds them.
-    async fn tell(&mut self, events: Vec<Event>) -> Result<()> {
-        if events.is_empty() {
-            return Ok(());
-        }
-        tell_by_id(&*self.runs.ports.bus, events.clone(), None).await?;
+    /// Folds events, to be told with what follows from them.
+    fn say(&mut self, events: impl IntoIterator<Item = Event>) {
         let now = self.now();
         for event in events {
             self.state.apply(event.event_type.as_str(), &event.payload, now, event.by.as_ref());
+            self.untold.push(event);
         }
-        Ok(())
+    }
+
+    /// Tells what was said as one unit. Then it is durable.
+    async fn tell(&mut self) -> Result<()> {
+        match std::mem::take(&mut self.untold) {
+            none if none.is_empty() => Ok(()),
+            events => tell_by_id(&*self.runs.ports.bus, events, None).await,
+        }
     }
 
     async fn work(&mut self) -> Result<()> {
@@ -129,7 +144,7 @@ impl Run {
         });
         let told = (self.state.status, self.state.progress.current);
         let mut work = Work { ended, course, permits: BTreeMap::new(), spare: None, told };
-        self.take_up().await?;
+        self.take_up();
         loop {
             if self.runs.registry.is_closed() {
                 return self.stop(&work, &mut ends).await;
@@ -143,30 +158,32 @@ impl Run {
     }
 
     /// Tells the end of what a former life of the server left under way.
-    async fn take_up(&mut self) -> Result<()> {
+    fn take_up(&mut self) {
         let left = interrupted(&self.plan, &self.state);
         let teller = self.teller();
         let events = left.into_iter().map(|place| teller.ended(place, Outcome::server_stopped().into(), None));
-        let events = events.collect();
-        self.tell(events).await
+        let events: Vec<Event> = events.collect();
+        self.say(events);
     }
 
-    /// Tells what follows from the state, and starts what can start. Says whether the run is over, whether
-    /// steps wait for room, and when to look again.
+    /// Tells what has happened with what follows from it, and starts what can start. Says whether the run is
+    /// over, whether steps wait for room, and when to look again.
     async fn settle(&mut self, work: &mut Work) -> Result<(bool, bool, Option<Timestamp>)> {
+        let mut starts = Vec::new();
         let (held_back, round) = loop {
             let mut round = next(&self.plan, &self.state, self.now());
             let (teller, decisions) = (self.teller(), std::mem::take(&mut round.decisions));
             let decided: Vec<Event> = decisions.into_iter().map(|decision| teller.decided(decision)).collect();
-            self.tell(decided).await?;
+            self.say(decided);
             if !round.status.is_open() {
                 let over = self.teller().over(round.status);
-                self.tell(vec![over]).await?;
+                self.say([over]);
+                self.tell().await?;
                 return Ok((true, false, None));
             }
             let (mut started, mut held_back) = (false, false);
             for place in std::mem::take(&mut round.starts) {
-                let has_started = self.start(place, work).await?;
+                let has_started = self.begin(place, work, &mut starts);
                 started |= has_started;
                 held_back |= !has_started;
             }
@@ -178,33 +195,43 @@ impl Run {
         let known = (round.status, self.state.progress.current);
         if known != work.told {
             let event = self.teller().updated(round.status, round.status != work.told.0);
-            self.tell(vec![event]).await?;
+            self.say([event]);
             work.told = known;
         }
+        self.tell().await?;
         work.spare = None;
+        for start in starts {
+            self.start(start, work)?;
+        }
         Ok((false, held_back, round.wake_at))
     }
 
-    /// Starts an attempt, if there is room for it.
-    async fn start(&mut self, place: usize, work: &mut Work) -> Result<bool> {
+    /// Says that an attempt begins, if there is room for it.
+    fn begin(&mut self, place: usize, work: &mut Work, starts: &mut Vec<Start>) -> bool {
         let prepared = match self.plan.prepare(&self.state, place) {
             Ok(prepared) => prepared,
             Err(why) => {
                 let failed = self.teller().decided(Decision::Fail(place, why));
-                self.tell(vec![failed]).await?;
-                return Ok(true);
+                self.say([failed]);
+                return true;
             }
         };
         let started = self.teller().started(place);
         if let Prepared::Approval { message } = prepared {
             let waiting = self.teller().waiting(place, self.runs.config.redaction.redact(&message).into_owned());
-            self.tell(vec![started, waiting]).await?;
-            return Ok(true);
+            self.say([started, waiting]);
+            return true;
         }
         let Some(permit) = work.spare.take().or_else(|| self.runs.room.clone().try_acquire_owned().ok()) else {
-            return Ok(false);
+            return false;
         };
-        self.tell(vec![started]).await?;
+        self.say([started]);
+        starts.push(Start { place, prepared, permit });
+        true
+    }
+
+    /// Starts an attempt.
+    fn start(&self, Start { place, prepared, permit }: Start, work: &mut Work) -> Result<()> {
         work.permits.insert(place, permit);
         let step = &self.state.steps[place];
         let standard = Some(self.runs.config.limits.step_ms).filter(|ms| *ms > 0);
@@ -227,10 +254,10 @@ impl Run {
             drop(ended.send((place, done)).await);
         };
         self.runs.ports.tasks.spawn("workflow.step", Box::pin(going));
-        Ok(true)
+        Ok(())
     }
 
-    /// Waits for something to happen, and tells it.
+    /// Waits for something to happen, and says it.
     async fn wait(
         &mut self,
         work: &mut Work,
@@ -248,13 +275,23 @@ impl Run {
         };
         let (room, registry) = (self.runs.room.clone(), self.runs.registry.clone());
         tokio::select! {
-            Some((place, done)) = ends.recv() => self.end(place, done, work).await,
+            Some((place, done)) = ends.recv() => {
+                self.end(place, done, work);
+                // What has ended meanwhile goes with it.
+                while let Ok((place, done)) = ends.try_recv() {
+                    self.end(place, done, work);
+                }
+                Ok(())
+            }
             Some(asked) = self.seat.requests.recv() => self.answer(asked, work).await,
             permit = room.acquire_owned(), if held_back => {
                 work.spare = permit.ok();
                 Ok(())
             }
-            () = asleep => self.expire().await,
+            () = asleep => {
+                self.expire();
+                Ok(())
+            }
             () = registry.closed() => Ok(()),
         }
     }
@@ -269,19 +306,20 @@ impl Run {
     }
 
     /// Ends the approvals that have waited long enough.
-    async fn expire(&mut self) -> Result<()> {
+    fn expire(&mut self) {
         let (now, teller) = (self.now(), self.teller());
         let late = self.deadlines().filter(|(_, at)| *at <= now);
         let why = "nobody answered in time";
-        let events = late.map(|(place, _)| teller.ended(place, Outcome::failed("timeout", why).into(), None)).collect();
-        self.tell(events).await
+        let ended = |(place, _)| teller.ended(place, Outcome::failed("timeout", why).into(), None);
+        let events: Vec<Event> = late.map(ended).collect();
+        self.say(events);
     }
 
-    async fn end(&mut self, place: usize, done: Done, work: &mut Work) -> Result<()> {
+    fn end(&mut self, place: usize, done: Done, work: &mut Work) {
         work.permits.remove(&place);
         let by = self.state.cancelled_by.clone().filter(|_| done.outcome == Outcome::Cancelled);
         let event = self.teller().ended(place, done, by);
-        self.tell(vec![event]).await
+        self.say([event]);
     }
 
     /// Does what somebody asked for, and says whether it was done.
@@ -298,7 +336,8 @@ impl Run {
                 return Ok(());
             }
         };
-        self.tell(events).await?;
+        self.say(events);
+        self.tell().await?;
         if self.state.status == RunStatus::Cancelling {
             work.course.send_replace(Course::Cancelling);
             work.told.0 = RunStatus::Cancelling;
@@ -345,8 +384,9 @@ impl Run {
         while self.state.steps.iter().any(|step| step.status == StepStatus::Running) {
             let Some((place, done)) = ends.recv().await else { break };
             let event = self.teller().ended(place, done, None);
-            self.tell(vec![event]).await?;
+            self.say([event]);
+            self.tell().await?;
         }
-        Ok(())
+        self.tell().await
     }
 }

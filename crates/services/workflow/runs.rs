@@ -155,7 +155,8 @@ impl Runs {
         let plan = definition.ok().map(|definition| Plan::new(definition, self.config.limits.concurrency));
         let fits = plan.as_ref().is_some_and(|plan| plan.fits(&state));
         let plan = plan.unwrap_or_else(|| Plan::new(Definition::default(), 1));
-        let mut run = Run { runs: self.clone(), seat, plan, state, root: root.clone().unwrap_or_default(), principal };
+        let (runs, folder) = (self.clone(), root.clone().unwrap_or_default());
+        let mut run = Run { runs, seat, plan, state, untold: Vec::new(), root: folder, principal };
         let going = async move {
             let broken = match root {
                 _ if !fits => ("definition_unreadable", "this version of the server cannot read the definition"),
@@ -280,7 +281,8 @@ impl Runs {
         let mut state = RunState::default();
         state.apply(STARTED, &event.payload, now, event.by.as_ref());
         let told = tell_by_id(&*self.ports.bus, vec![event], Some(START_TRIES)).await;
-        let run = Run { runs: self.clone(), seat, plan, state, root, principal: Some(who.principal) };
+        let principal = Some(who.principal);
+        let run = Run { runs: self.clone(), seat, plan, state, untold: Vec::new(), root, principal };
         let lost = told.is_err();
         self.ports.tasks.spawn("workflow.run", Box::pin(run.go_if(lost)));
         told.map(|()| id)

@@ -22,6 +22,8 @@ pub(crate) enum Work {
     Slow,
     /// One client reads 1,000,000 messages.
     Replay,
+    /// 200 runs of 20 quick steps at once.
+    Runs,
 }
 
 /// Somebody to compare with. In this order they run, so that the closest run just before Tidings.
@@ -36,8 +38,8 @@ pub(crate) enum Peer {
 }
 
 impl Work {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Paced, Self::Burst, Self::Spread, Self::Idle, Self::Connect, Self::Slow, Self::Replay];
+    pub(crate) const ALL: [Self; 8] =
+        [Self::Paced, Self::Burst, Self::Spread, Self::Idle, Self::Connect, Self::Slow, Self::Replay, Self::Runs];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -48,6 +50,7 @@ impl Work {
             Self::Connect => "connect",
             Self::Slow => "slow",
             Self::Replay => "replay",
+            Self::Runs => "runs",
         }
     }
 }
@@ -77,7 +80,7 @@ impl Peer {
         match work {
             Work::Paced | Work::Burst => true,
             Work::Spread | Work::Idle | Work::Connect => self != Self::Floor,
-            Work::Slow | Work::Replay => false,
+            Work::Slow | Work::Replay | Work::Runs => false,
         }
     }
 }
@@ -92,7 +95,7 @@ impl fmt::Display for Work {
 /// for some seconds, so what decides by a ratio of short works is taken more than once.
 pub(crate) fn rounds(work: Work) -> usize {
     match work {
-        Work::Paced | Work::Spread | Work::Slow => 3,
+        Work::Paced | Work::Spread | Work::Slow | Work::Runs => 3,
         Work::Burst | Work::Idle | Work::Connect | Work::Replay => 1,
     }
 }
@@ -101,7 +104,16 @@ pub(crate) fn rounds(work: Work) -> usize {
 pub(crate) fn shorter_for_peers(work: Work) -> &'static [&'static str] {
     match work {
         Work::Burst => &["--limit", "8"],
-        Work::Paced | Work::Spread | Work::Idle | Work::Connect | Work::Slow | Work::Replay => &[],
+        Work::Paced | Work::Spread | Work::Idle | Work::Connect | Work::Slow | Work::Replay | Work::Runs => &[],
+    }
+}
+
+/// The settings of Tidings that a work needs. By default one user may have fewer runs open than this work
+/// starts, so that one user alone cannot fill a server that others share; whoever wants more says so, as here.
+pub(crate) fn settings(work: Work) -> &'static [(&'static str, &'static str)] {
+    match work {
+        Work::Runs => &[("TIDINGS_WORKFLOW__MAX_PER_USER", "200"), ("TIDINGS_WORKFLOW__MAX_PER_PROJECT", "200")],
+        Work::Paced | Work::Burst | Work::Spread | Work::Idle | Work::Connect | Work::Slow | Work::Replay => &[],
     }
 }
 
@@ -114,5 +126,6 @@ pub(crate) fn quick(work: Work) -> &'static [&'static str] {
         Work::Idle | Work::Connect => &["--subscribers", "50", "--settle", "0.2"],
         Work::Slow => &["--subscribers", "20", "--stalled", "5", "--events", "200", "--batch", "10", "--settle", "0.1"],
         Work::Replay => &["--subscribers", "5", "--events", "5000", "--settle", "0.1"],
+        Work::Runs => &["--subscribers", "5", "--runs", "10", "--steps", "6", "--settle", "0.1"],
     }
 }

@@ -34,6 +34,7 @@ fn rows(source: &Source<'_>) -> Vec<Row> {
         Work::Connect => connect(source),
         Work::Slow => slow(source),
         Work::Replay => replay(source),
+        Work::Runs => runs(source),
     }
 }
 
@@ -154,6 +155,29 @@ fn replay(source: &Source<'_>) -> Vec<Row> {
         source.wrong("lost, doubled, late of the reader", "replay_"),
         source.wrong("lost, doubled, late of the others", ""),
         source.row("memory above before, MB", "above_idle_mb"),
+    ]
+}
+
+fn runs(source: &Source<'_>) -> Vec<Row> {
+    vec![
+        source
+            .row("CPU for a delivery, of what it is without", "delivery_cpu_ratio")
+            .must(Target::most("2", Some(2.0))),
+        source.row("CPU for a delivery, us", "delivery_cpu_us"),
+        source.row("CPU for a delivery without, us", "without_delivery_cpu_us"),
+        source.row("p99 from POST to client, of what it is without", "p99_ratio").must(Target::most("2", Some(2.0))),
+        source.row("p99 from POST to client, ms", "p99_ms"),
+        source.row("p99 from POST to client without, ms", "without_p99_ms"),
+        source.row("p50 from POST to client, ms", "p50_ms"),
+        source.row("p50 from POST to client without, ms", "without_p50_ms"),
+        source.wrong("lost, doubled, late", ""),
+        source.row("runs completed", "runs_completed").must(Target::least("200", Some(200.0))),
+        source.row("runs not completed", "runs_not_completed").must(Target::most("0", Some(0.0))),
+        source.row("runs whose events are out of order", "runs_disordered").must(Target::most("0", Some(0.0))),
+        source.row("seconds for all runs", "runs_s"),
+        source.row("CPU of the server for a step, us", "step_cpu_us"),
+        source.row("memory above before, MB", "above_idle_mb"),
+        source.row("commit p99, ms", "commit_p99_ms"),
     ]
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Guarantees: it runs on a free port of loopback, in a fresh directory, with nothing of this process's
 //! environment that could configure it; it is killed and its directory removed when it is dropped.
-//! It is started as it is shipped: no setting but address and data directory.
+//! It is started as it is shipped: no setting but address and data directory, and what the plan says that a
+//! work needs.
 
 use std::{
     fmt, fs,
@@ -16,7 +17,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{machine::Machine, plan::Peer};
+use super::{
+    machine::Machine,
+    plan::{self, Peer, Work},
+};
 use crate::outside::{self, Programs};
 
 /// How long a server may take to be ready, and the time between two looks.
@@ -48,14 +52,17 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts one and waits until it is ready.
-    pub(crate) fn start(kind: Kind, programs: &Programs, machine: &Machine) -> Result<Self, String> {
+    /// Starts one for a work and waits until it is ready.
+    pub(crate) fn start(work: Work, kind: Kind, programs: &Programs, machine: &Machine) -> Result<Self, String> {
         let home = tempfile::Builder::new().prefix("server-").tempdir_in(&programs.scratch);
         let home = home.map_err(|error| format!("no directory for the server: {error}"))?;
         let port = free_port()?;
         let said = fs::File::create(home.path().join("output")).and_then(|out| Ok((out.try_clone()?, out)));
         let (out, err) = said.map_err(|error| format!("no file for the server's output: {error}"))?;
         let mut command = command(kind, programs, machine, port);
+        if kind == Kind::Tidings {
+            command.envs(plan::settings(work).iter().copied());
+        }
         command.current_dir(home.path()).stdin(Stdio::null()).stdout(out).stderr(err);
         let child = machine.start_server(&mut command)?;
         let mut server = Self { child, port, token: PEER_TOKEN.to_owned(), home };

@@ -6,7 +6,7 @@
 //! always the newest.
 //! It is not the rendering of its command line.
 
-use std::{os::unix::process::ExitStatusExt, process::ExitStatus, sync::Arc, time::Duration};
+use std::{os::unix::process::ExitStatusExt, pin::pin, process::ExitStatus, sync::Arc, time::Duration};
 
 use futures_util::future::join3;
 use parking_lot::Mutex;
@@ -28,9 +28,10 @@ use super::{
 };
 use crate::{
     programs::{
+        Begun,
         decode::{Decoder, pieces},
         meter::Meter,
-        process::{Group, REPORT, Running},
+        process::{Group, Running},
         reader::{PIECE_BYTES, Reader, Watched},
     },
     redaction::Redactor,
@@ -69,17 +70,20 @@ impl Attempt {
         program.environment.set("WORKFLOW_RUN_ID", self.run_id.as_str());
         program.environment.set("WORKFLOW_STEP_ID", &self.step_id);
         program.environment.set("WORKFLOW_ATTEMPT", &self.attempt.to_string());
-        program.environment.set("WORKFLOW_REPORT", REPORT);
-        let (running, reports) = match program.start_reporting() {
+        let name = format!("{}-{}", self.run_id, self.place);
+        let Begun { running, reports, youth } = match programs.start_reporting(program, "WORKFLOW_REPORT", &name).await
+        {
             Ok(started) => started,
             Err(error) => {
                 return Outcome::failed("spawn_failed", format!("the program could not be started: {error}"));
             }
         };
-        let name = format!("{}-{}", self.run_id, self.place);
-        programs.remember(&name, running.group.id()).await;
-        let outcome = self.attend(running, reports).await;
-        programs.forget(&name).await;
+        let mut attending = pin!(self.attend(running, reports));
+        let outcome = tokio::select! {
+            outcome = &mut attending => outcome,
+            () = youth.pass() => attending.await,
+        };
+        programs.forget_in_turn(&name).await;
         outcome
     }
 

@@ -1,0 +1,55 @@
+//! Where a program is that is named without a folder.
+//!
+//! Guarantees: the file that `execvp` would run, as far as the server may look: the first of that name on the
+//! path that may be executed.
+//! It is not the last word: what is not found here is left to the system, which says why.
+
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access};
+
+/// The path of whoever has none, as of the C library.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+/// Finds a program on a path. What is relative there is so to `dir`, in which the program begins.
+pub(super) fn find(name: &str, path: Option<&str>, dir: &Path) -> Option<PathBuf> {
+    if name.is_empty() {
+        return None;
+    }
+    let folders = path.unwrap_or(DEFAULT_PATH).split(':');
+    folders
+        .map(|folder| dir.join(folder).join(name))
+        .find(|file| file.is_file() && access(file, Access::EXEC_OK).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        os::unix::fs::{OpenOptionsExt, symlink},
+    };
+
+    use super::*;
+
+    #[test]
+    fn the_first_file_that_may_be_run_is_found() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let place = |folder: &str, name: &str, mode: u32| {
+            fs::create_dir_all(dir.path().join(folder)).expect("a folder");
+            let file = dir.path().join(folder).join(name);
+            fs::OpenOptions::new().write(true).create(true).truncate(false).mode(mode).open(&file).expect("a file");
+            file
+        };
+        place("a", "tool", 0o644);
+        fs::create_dir_all(dir.path().join("b/tool")).expect("a folder of that name");
+        let (right, later) = (place("c", "tool", 0o755), place("d", "tool", 0o755));
+        symlink(&later, dir.path().join("c/link")).expect("a link");
+        let path = format!("{}:b:missing:c:{}", dir.path().join("a").display(), dir.path().join("d").display());
+        assert_eq!(find("tool", Some(&path), dir.path()), Some(right.clone()));
+        assert_eq!(find("link", Some(&path), dir.path()), Some(dir.path().join("c/link")));
+        assert_eq!(find("tool", Some(""), &dir.path().join("c")), Some(right), "an empty folder is the program's own");
+        assert_eq!(find("nothing", Some(&path), dir.path()), None);
+        assert_eq!(find("", Some(&path), dir.path()), None);
+        assert!(find("sh", None, dir.path()).is_some());
+    }
+}
