@@ -16,6 +16,8 @@ mod starter;
 mod survivors;
 mod table;
 pub(crate) mod terminal;
+#[cfg(test)]
+mod tests;
 
 use std::{
     io,
