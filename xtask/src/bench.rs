@@ -60,7 +60,12 @@ pub(crate) struct Arguments {
 /// What one work found on one server, by name.
 pub(crate) type Figures = BTreeMap<String, f64>;
 /// What all works found on all servers.
-type Found = BTreeMap<(Work, Kind), Figures>;
+#[derive(Debug, Default)]
+struct Found {
+    all: BTreeMap<(Work, Kind), Figures>,
+    /// Of the peers, as they are compared with ours: see [`rounds::beside`].
+    beside: BTreeMap<(Work, Peer), Figures>,
+}
 
 /// Builds, measures and prints.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
@@ -69,7 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let programs = build(arguments, &peers)?;
     let machine = Machine::prepare()?;
     println!("\n{}", machine.description());
-    let (mut found, mut failed) = (Found::new(), 0);
+    let (mut found, mut failed) = (Found::default(), 0);
     for work in works {
         let others = Peer::ALL.into_iter().filter(|peer| peers.contains(peer) && peer.takes_part_in(work));
         let kinds: Vec<Kind> = others.map(Kind::Peer).chain([Kind::Tidings]).collect();
@@ -85,8 +90,14 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
                 }
             }
         }
-        found
-            .extend(kinds.iter().map(|kind| ((work, *kind), rounds::together(taken.remove(kind).unwrap_or_default()))));
+        let own = taken.get(&Kind::Tidings).cloned().unwrap_or_default();
+        for kind in kinds {
+            let figures = taken.remove(&kind).unwrap_or_default();
+            if let Kind::Peer(peer) = kind {
+                found.beside.insert((work, peer), rounds::beside(&own, &figures));
+            }
+            found.all.insert((work, kind), rounds::together(figures));
+        }
     }
     let mut rows = rows::of(&found);
     if arguments.quick {

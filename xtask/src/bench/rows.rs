@@ -21,7 +21,7 @@ struct Source<'a> {
 
 /// All rows of the works that were done.
 pub(crate) fn of(found: &Found) -> Vec<Row> {
-    let done = |work: &Work| found.contains_key(&(*work, Kind::Tidings));
+    let done = |work: &Work| found.all.contains_key(&(*work, Kind::Tidings));
     Work::ALL.into_iter().filter(done).flat_map(|work| rows(&Source { found, work })).collect()
 }
 
@@ -183,20 +183,21 @@ fn runs(source: &Source<'_>) -> Vec<Row> {
 
 impl Source<'_> {
     fn figure(&self, kind: Kind, name: &str) -> Option<f64> {
-        self.found.get(&(self.work, kind))?.get(name).copied()
+        self.found.all.get(&(self.work, kind))?.get(name).copied()
     }
 
     fn own(&self, name: &str) -> Option<f64> {
         self.figure(Kind::Tidings, name)
     }
 
+    /// What ours is compared with.
     fn peer(&self, peer: Peer, name: &str) -> Option<f64> {
-        self.figure(Kind::Peer(peer), name)
+        self.found.beside.get(&(self.work, peer))?.get(name).copied()
     }
 
     /// A figure of everybody who has it.
     fn row(&self, what: &str, name: &str) -> Row {
-        let peers = Row::PEERS.map(|peer| self.peer(peer, name));
+        let peers = Row::PEERS.map(|peer| self.figure(Kind::Peer(peer), name));
         Row::new(self.work.name(), what, self.own(name), peers)
     }
 
@@ -222,11 +223,16 @@ mod tests {
         of.iter().map(|(name, figure)| ((*name).to_owned(), *figure)).collect()
     }
 
+    fn own(work: Work, of: &[(&str, f64)]) -> Found {
+        let mut found = Found::default();
+        found.all.insert((work, Kind::Tidings), figures(of));
+        found
+    }
+
     #[test]
     fn a_ratio_is_taken_inside_the_run() {
-        let mut found = Found::new();
-        found.insert((Work::Paced, Kind::Peer(Peer::Floor)), figures(&[("delivery_cpu_us", 5.0)]));
-        found.insert((Work::Paced, Kind::Tidings), figures(&[("delivery_cpu_us", 6.6), ("p99_ms", 3.0)]));
+        let mut found = own(Work::Paced, &[("delivery_cpu_us", 6.6), ("p99_ms", 3.0)]);
+        found.beside.insert((Work::Paced, Peer::Floor), figures(&[("delivery_cpu_us", 5.0)]));
         let rows = of(&found);
         assert!(rows[0].is_missed(), "1.32 is more than 1.3");
         assert!(!rows[1].is_missed(), "a peer that did not run judges nothing");
@@ -235,7 +241,7 @@ mod tests {
     #[test]
     fn a_single_lost_message_is_a_missed_target() {
         let wrongs = [("lost", 1.0), ("doubles", 0.0), ("late", 0.0), ("seq_breaks", 0.0)];
-        let found = Found::from([((Work::Burst, Kind::Tidings), figures(&wrongs))]);
+        let found = own(Work::Burst, &wrongs);
         let missed: Vec<_> = of(&found).into_iter().filter(Row::is_missed).collect();
         assert_eq!(missed.len(), 1);
     }
@@ -243,7 +249,7 @@ mod tests {
     #[test]
     fn every_work_has_something_that_it_must() {
         for work in Work::ALL {
-            let found = Found::from([((work, Kind::Tidings), Figures::new())]);
+            let found = own(work, &[]);
             assert!(of(&found).iter().any(Row::has_to), "{work}");
         }
     }

@@ -45,9 +45,6 @@ pub(super) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
     let channels = Channels::new("load", 1);
     let mut fleet = Fleet::new(setup.host, &setup.token, setup.tidings, 1)?;
     connect(setup, &mut fleet, &channels, 0..size.subscribers, report)?;
-    let mut asking = Connection::open(setup.host, &setup.token)?;
-    let project = project(setup, &mut asking)?;
-
     let subscribers = size.subscribers as u64;
     let without = (size.rate * WITHOUT.as_secs_f64().min(size.limit.as_secs_f64())) as u64;
     let job = Job { channels, first: 0, events: without, rate: size.rate, batch: 1, content: size.content };
@@ -57,6 +54,9 @@ pub(super) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
     let alone = fleet.seen(SUBSCRIBERS).latencies.percentiles();
     fleet.forget(SUBSCRIBERS);
 
+    // Not before: the server closes a connection that asks nothing for a while.
+    let mut asking = Connection::open(setup.host, &setup.token)?;
+    let project = project(setup, &mut asking)?;
     // The events go on until the last run has ended; their number is only a bound.
     let endless = (size.rate * size.limit.as_secs_f64()) as u64 + 1;
     let job = Job { first: first.accepted, events: endless, ..job };
