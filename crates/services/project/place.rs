@@ -20,6 +20,15 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// The same as [`Place::find`], beside the tasks.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn look(root: PathBuf, cwd: Option<String>) -> Result<Self> {
+        let find = move || Self::find(&root, cwd.as_deref());
+        tokio::task::spawn_blocking(find).await.map_err(|_| Error::internal())?
+    }
+
     /// The directory `cwd` of a project. Blocks on small reads.
     ///
     /// # Errors

@@ -7,13 +7,12 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use tidings_core::{BoxFuture, Error, Result, projection::States};
+use tidings_core::{BoxFuture, Result, projection::States};
 use tokio::sync::oneshot;
 
 use super::{
     plan::Plan,
     registry::{Live, Reason},
-    run::Run,
     shells::Shells,
     state::ShellState,
 };
@@ -34,17 +33,12 @@ impl Shells {
     /// `conflict` when the project's directory is gone, `invalid_data` for a directory that is not inside it,
     /// `draining`, `unavailable`.
     pub async fn host(self: Arc<Self>, wanted: Wanted) -> Result<Terminal> {
-        let (root, cwd) = (wanted.root.clone(), wanted.cwd.clone());
-        let place = tokio::task::spawn_blocking(move || Place::find(&root, cwd.as_deref()));
-        let place = place.await.map_err(|_| Error::internal())??;
-        let plan = Plan::of_session(wanted, place);
-        let (seat, ears) = self.registry.enter(&plan)?;
-        let keys = Box::new(Typist { live: seat.live.clone(), states: self.ports.states.clone() });
-        let (told, begun) = oneshot::channel();
+        let place = Place::look(wanted.root.clone(), wanted.cwd.clone()).await?;
+        let states = self.ports.states.clone();
         let (over, ended) = oneshot::channel();
-        let run = Run { shells: self.clone(), seat, plan, ears, over: Some(over) };
-        self.ports.tasks.spawn("shell.run", Box::pin(run.go(told)));
-        let id = begun.await.unwrap_or_else(|_| Err(Error::internal()))?;
+        let (live, begun) = self.begin(Plan::of_session(wanted, place), Some(over))?;
+        let keys = Box::new(Typist { live, states });
+        let id = begun.await?;
         let lost = |_| Ended::Failed("internal", "the terminal was lost sight of".to_owned());
         Ok(Terminal { id, keys, ended: ended.map(move |ended| ended.unwrap_or_else(lost)).boxed() })
     }

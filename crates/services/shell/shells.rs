@@ -27,6 +27,7 @@ use super::{
 use crate::{
     programs::Programs,
     project::{Place, ProjectId, ProjectState},
+    session::surroundings::Ended,
     telling::{Telling, Told, end_abandoned},
 };
 
@@ -59,7 +60,7 @@ pub struct Shells {
     pub(super) ports: ShellPorts,
     pub(super) config: ShellConfig,
     pub(super) programs: Arc<Programs>,
-    pub(super) registry: Arc<Registry>,
+    registry: Arc<Registry>,
 }
 
 impl std::fmt::Debug for Shells {
@@ -99,16 +100,28 @@ impl Shells {
     /// `not_found` for a project that is not there, `overloaded` at a limit, `draining`, `unavailable`.
     pub async fn open(self: Arc<Self>, user: UserId, request: OpenShell) -> Result<TerminalId> {
         let root = self.root(&request.project_id).await?;
-        let cwd = request.cwd.clone();
-        let place = tokio::task::spawn_blocking(move || Place::find(&root, cwd.as_deref()));
-        let place = place.await.map_err(|_| Error::internal())??;
+        let place = Place::look(root, request.cwd.clone()).await?;
         let shell = self.programs.shell().unwrap_or(SHELL);
         let plan = Plan::new(&self.config, user, place, request, shell);
+        self.begin(plan, None)?.1.await
+    }
+
+    /// Gives a terminal its place and lets it run; `over` hears of its end. What is returned besides resolves when
+    /// the start is durable.
+    ///
+    /// # Errors
+    /// `overloaded` at a limit, `draining`.
+    pub(super) fn begin(
+        self: Arc<Self>,
+        plan: Plan,
+        over: Option<oneshot::Sender<Ended>>,
+    ) -> Result<(Arc<Live>, impl Future<Output = Result<TerminalId>>)> {
         let (seat, ears) = self.registry.enter(&plan)?;
+        let live = seat.live.clone();
         let (told, begun) = oneshot::channel();
-        let run = Run { shells: self.clone(), seat, plan, ears, over: None };
+        let run = Run { shells: self.clone(), seat, plan, ears, over };
         self.ports.tasks.spawn("shell.run", Box::pin(run.go(told)));
-        begun.await.unwrap_or_else(|_| Err(Error::internal()))
+        Ok((live, async { begun.await.unwrap_or_else(|_| Err(Error::internal())) }))
     }
 
     /// Types. What was taken goes to the program, in its order; resolves when it was taken.
