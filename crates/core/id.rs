@@ -75,7 +75,10 @@ macro_rules! id_type {
         impl<'de> $crate::id::serde::Deserialize<'de> for $name {
             fn deserialize<D: $crate::id::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = <$crate::id::Text as $crate::id::serde::Deserialize>::deserialize(deserializer)?;
-                text.parse().map_err($crate::id::serde::de::Error::custom)
+                if !$crate::id::is_segment(&text) {
+                    return Err($crate::id::serde::de::Error::custom($crate::id::InvalidId));
+                }
+                Ok(Self(text))
             }
         }
 

@@ -64,12 +64,15 @@ pub enum RegistryError {
 #[derive(Default)]
 pub struct Registry(OnceLock<Tables>);
 
+/// By a name. The names are the handlers' own, so nobody can choose them to collide.
+type ByName<T> = HashMap<&'static str, T, foldhash::fast::RandomState>;
+
 #[derive(Default)]
 struct Tables {
-    domains: HashMap<&'static str, Arc<dyn Handler>>,
-    namespaces: HashMap<&'static str, Arc<dyn Handler>>,
-    events: HashMap<&'static str, EventRow>,
-    projections: HashMap<&'static str, Arc<dyn Projection>>,
+    domains: ByName<Arc<dyn Handler>>,
+    namespaces: ByName<Arc<dyn Handler>>,
+    events: ByName<EventRow>,
+    projections: ByName<Arc<dyn Projection>>,
     commands: Vec<Command>,
 }
 
@@ -151,7 +154,7 @@ impl Tables {
 
 impl Registry {
     /// Where an event goes, by its domain's handler. Data of a known type is read and checked first, and
-    /// stays beside its JSON where a state is folded of it: nobody reads it again.
+    /// stays beside its JSON where a draft is folded of it: nobody reads it again.
     ///
     /// # Errors
     /// `invalid_data` with the fields for data that is not of its type; `invalid_event` when nobody
@@ -177,8 +180,8 @@ impl Registry {
         for copy in &route.copies {
             self.owner(&copy.channel)?;
         }
-        if self.projection(&route.home).is_none() {
-            // No state will be folded of it: what was read has served.
+        if self.is_durable(&event.event_type) || self.projection(&route.home).is_none() {
+            // States are folded of what the log has, drafts of what is ephemeral: what was read has served.
             event.payload.forget();
         }
         Ok(route)

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
 use tidings_core::{
     Channel, Code, Epoch, Error, Message, Position, Seq, Timestamp, UserId,
@@ -57,10 +57,15 @@ pub(super) struct Numbering {
 }
 
 /// What a send became.
-#[derive(Default)]
 pub(super) struct Done {
     pub(super) placed: Vec<Placed>,
     pub(super) committed: Vec<Committed>,
+}
+
+impl Done {
+    fn with_room(count: usize) -> Self {
+        Self { placed: Vec::with_capacity(count), committed: Vec::with_capacity(count) }
+    }
 }
 
 impl Numbering {
@@ -149,11 +154,18 @@ impl Numbering {
     }
 
     fn place_all(&mut self, sql: &Connection, send: Vec<Publication>, now: Now) -> Result<Done, Failed> {
-        let mut done = Done::default();
+        let mut done = Done::with_room(send.len());
+        let mut insert = None;
+        if send.iter().all(|publication| publication.event.id.is_none()) {
+            for publication in send {
+                self.place(sql, &mut insert, publication, &mut done)?;
+            }
+            return Ok(done);
+        }
         for group in groups(send) {
             let Some((user, id)) = key(&group[0]) else {
                 for publication in group {
-                    self.place(sql, publication, &mut done)?;
+                    self.place(sql, &mut insert, publication, &mut done)?;
                 }
                 continue;
             };
@@ -168,7 +180,7 @@ impl Numbering {
             let channel = group[0].channel.clone();
             let start = done.placed.len();
             for publication in group {
-                self.place(sql, publication, &mut done)?;
+                self.place(sql, &mut insert, publication, &mut done)?;
             }
             let places: Vec<Option<Seq>> =
                 done.placed[start..].iter().map(|placed| placed.position.as_ref().map(|at| at.seq)).collect();
@@ -177,7 +189,14 @@ impl Numbering {
         Ok(done)
     }
 
-    fn place(&mut self, sql: &Connection, publication: Publication, done: &mut Done) -> rusqlite::Result<()> {
+    /// Puts one publication where it belongs. `insert` is prepared for the first durable one of a send.
+    fn place<'sql>(
+        &mut self,
+        sql: &'sql Connection,
+        insert: &mut Option<CachedStatement<'sql>>,
+        publication: Publication,
+        done: &mut Done,
+    ) -> rusqlite::Result<()> {
         let Publication { channel, event, durable, opens } = publication;
         let time = Timestamp(self.time);
         if !durable {
@@ -195,7 +214,10 @@ impl Numbering {
         self.global += 1;
         self.fresh.push((id, Place { seq, global: self.global, bytes: bytes as u64, time: time.0 }));
         let message = Message::new(channel.clone(), Some(seq), time, event);
-        let mut insert = sql.prepare_cached("INSERT INTO message VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
+        let insert = match insert {
+            Some(prepared) => prepared,
+            None => insert.insert(sql.prepare_cached("INSERT INTO message VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?),
+        };
         insert.execute(params![
             self.global as i64,
             id,

@@ -232,6 +232,17 @@ mod tests {
     }
 
     #[test]
+    fn sqlite_is_compiled_to_wait_for_a_commits_data_and_not_for_the_times_of_its_file() {
+        // SQLite does not tell of this option itself; the project's .cargo/config.toml sets it.
+        let flags = option_env!("LIBSQLITE3_FLAGS").unwrap_or_default();
+        assert!(flags.contains("-DHAVE_FDATASYNC=1"), "{flags:?}");
+        let sql = Connection::open_in_memory().unwrap();
+        let used =
+            |option| sql.query_row("SELECT sqlite_compileoption_used(?1)", [option], |row| row.get::<_, bool>(0));
+        assert!(used("DEFAULT_MEMSTATUS=0").unwrap(), "the flags of the environment were used");
+    }
+
+    #[test]
     fn a_file_of_a_newer_program_is_refused_untouched() {
         let dir = tempfile::tempdir().unwrap();
         let connection = prepare(dir.path()).unwrap();

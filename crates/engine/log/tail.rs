@@ -68,8 +68,8 @@ struct Inner {
     /// The index has everything up to here.
     indexed: u64,
     count: usize,
-    /// By the channel's row; rising.
-    places: HashMap<i64, Vec<Place>>,
+    /// By the channel's row; rising. A channel keeps its room until the index is written once more.
+    places: HashMap<i64, Vec<Place>, foldhash::fast::RandomState>,
 }
 
 impl Inner {
@@ -122,7 +122,9 @@ impl Tail {
 
     /// The places of each channel, for whoever knows the channels' rows.
     pub(super) fn by_channel(&self) -> Vec<(i64, Vec<Place>)> {
-        self.0.read().places.iter().map(|(&channel, places)| (channel, places.clone())).collect()
+        let inner = self.0.read();
+        let some = inner.places.iter().filter(|(_, places)| !places.is_empty());
+        some.map(|(&channel, places)| (channel, places.clone())).collect()
     }
 
     /// Whether the index has everything.
@@ -149,7 +151,10 @@ impl Tail {
 
     /// The index has everything up to this number.
     pub(super) fn settled(&self, global: u64) {
-        *self.0.write() = Inner { indexed: global, ..Inner::default() };
+        let mut inner = self.0.write();
+        (inner.indexed, inner.count) = (global, 0);
+        inner.places.retain(|_, places| !places.is_empty());
+        inner.places.values_mut().for_each(Vec::clear);
     }
 
     /// All places in the order of the index.
