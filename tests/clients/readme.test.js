@@ -18,6 +18,17 @@ import { Server, until } from "./server.js";
 const README = fileURLToPath(new URL("../../README.md", import.meta.url));
 const CLIENT = fileURLToPath(new URL("node_modules/sio-4.8", import.meta.url));
 
+// A server, and with its end also that of the folder that the printed code makes for its project.
+async function serving(t, options) {
+  const server = await Server.start(options);
+  t.after(async () => {
+    const { body } = await server.http("GET", "/api/projects", { token: await server.admin() });
+    await server.stop();
+    for (const { root } of body.projects) await rm(root, { recursive: true });
+  });
+  return server;
+}
+
 async function folder(t) {
   const dir = await mkdtemp(join(tmpdir(), "tidings-readme-"));
   t.after(() => rm(dir, { recursive: true, force: true }));
@@ -29,8 +40,7 @@ async function folder(t) {
 }
 
 test("the README's first subscription shows a real program's output to its end", { timeout: 60_000 }, async (t) => {
-  const server = await Server.start();
-  t.after(() => server.stop());
+  const server = await serving(t);
   const dir = await folder(t);
   const env = { ...process.env, SERVER: server.url };
   const { stdout } = await promisify(execFile)("node", ["watch.mjs", server.password], { cwd: dir, env });
@@ -39,8 +49,7 @@ test("the README's first subscription shows a real program's output to its end",
 });
 
 test("the README's watcher outlives a killed server and learns how its session ended", { timeout: 60_000 }, async (t) => {
-  const server = await Server.start();
-  t.after(() => server.stop());
+  const server = await serving(t);
   const dir = await folder(t);
   const watcher = spawn("node", ["watch.mjs", server.password], { cwd: dir, env: { ...process.env, SERVER: server.url } });
   t.after(() => watcher.kill());
@@ -56,8 +65,7 @@ test("the README's watcher outlives a killed server and learns how its session e
 });
 
 test("the README's watcher misses nothing through cuts, a dead cable and a stop of its own", { timeout: 60_000 }, async (t) => {
-  const server = await Server.start({ config: "[socket]\nping_interval_ms = 1000\nping_timeout_ms = 1000\n" });
-  t.after(() => server.stop());
+  const server = await serving(t, { config: "[socket]\nping_interval_ms = 1000\nping_timeout_ms = 1000\n" });
   const [dir, cable] = [await folder(t), await Cable.to(t, server.port)];
   const watcher = spawn("node", ["watch.mjs", server.password], { cwd: dir, env: { ...process.env, SERVER: cable.url } });
   t.after(() => watcher.kill("SIGKILL"));
