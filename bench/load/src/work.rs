@@ -115,13 +115,18 @@ impl Work {
             Self::Burst => (2_000, 4_000, fast, 50, 512, 0),
             Self::Spread => (2_000, 100_000, fast, 100, 128, 0),
             Self::Idle | Self::Connect => (10_000, 0, fast, 1, 0, 0),
-            Self::Slow => (2_000, 20_000, 500.0, 25, 1_024, 200),
+            // Half of what a core can write: near its limit a latency tells of the machine's speed.
+            Self::Slow => (2_000, 20_000, 300.0, 25, 1_024, 200),
             Self::Replay => (100, 1_000_000, 100.0, 1_000, 96, 0),
             Self::Runs => (1_000, 0, 100.0, 1, 128, 0),
         };
         let settle = Duration::from_secs(if self == Self::Idle { 5 } else { 2 });
         let (runs, steps) = if self == Self::Runs { (200, 20) } else { (0, 0) };
-        let limit = Duration::from_secs(if self == Self::Runs { 150 } else { 60 });
+        let limit = Duration::from_secs(match self {
+            Self::Runs => 150,
+            Self::Slow => 120,
+            _ => 60,
+        });
         Size { subscribers, events, rate, batch, content, stalled, runs, steps, settle, limit }
     }
 

@@ -17,7 +17,6 @@ use crate::{
     subscriber::Since,
 };
 
-/// The share of the events that the first phase, without slow ones, makes do with.
 /// The time between two words of those who do not read; shorter than any server's patience.
 const WORD: Duration = Duration::from_secs(5);
 
