@@ -95,7 +95,8 @@ impl fmt::Display for Work {
 /// for some seconds, so what decides by a ratio of short works is taken more than once.
 pub(crate) fn rounds(work: Work) -> usize {
     match work {
-        Work::Paced | Work::Spread => 5,
+        Work::Paced => 9,
+        Work::Spread => 5,
         Work::Slow | Work::Runs => 3,
         Work::Burst | Work::Idle | Work::Connect | Work::Replay => 1,
     }

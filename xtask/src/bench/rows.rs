@@ -175,7 +175,6 @@ fn runs(source: &Source<'_>) -> Vec<Row> {
         source.row("runs not completed", "runs_not_completed").must(Target::most("0", Some(0.0))),
         source.row("runs whose events are out of order", "runs_disordered").must(Target::most("0", Some(0.0))),
         source.row("seconds for all runs", "runs_s"),
-        source.row("CPU of the server for a step, us", "step_cpu_us"),
         source.row("memory above before, MB", "above_idle_mb"),
         source.row("commit p99, ms", "commit_p99_ms"),
     ]

@@ -138,7 +138,7 @@ fn definition(steps: usize) -> String {
     json!({"name": "load", "steps": (0..steps).map(step).collect::<serde_json::Map<_, _>>()}).to_string()
 }
 
-/// What the runs made of the subscribers' figures, and what a step cost the server itself.
+/// What the runs made of the subscribers' figures.
 fn compare(setup: &Setup, without: (&Flow, &Percentiles), with: (&Flow, &Percentiles), report: &mut Report) {
     let size = &setup.size;
     let deliveries = |flow: &Flow| (flow.accepted * size.subscribers as u64).max(1) as f64;
@@ -147,8 +147,6 @@ fn compare(setup: &Setup, without: (&Flow, &Percentiles), with: (&Flow, &Percent
     report.add("delivery_cpu_us", each(with.0));
     report.add("delivery_cpu_ratio", each(with.0) / each(without.0));
     report.add("p99_ratio", with.1.p99 / without.1.p99);
-    let spent = with.0.cpu_seconds * 1e6 - each(without.0) * deliveries(with.0);
-    report.add("step_cpu_us", spent / (size.runs * size.steps).max(1) as f64);
 }
 
 /// Whether the messages of a run are numbered without a hole, its start is the first and its end the last, and
