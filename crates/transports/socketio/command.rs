@@ -4,11 +4,7 @@
 //! an error; the answer of a subscribe leaves before the first message of its subscription.
 //! It is not the gate: what is allowed and what a command does is decided there.
 
-use std::{
-    future::Future,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -192,7 +188,7 @@ impl Asked {
         }
         let expires_at = principal.expires_at;
         connection.set_principal(principal);
-        self.session.warned.store(false, Ordering::SeqCst);
+        self.session.renewed();
         self.transport.parts.gate.rejudge(connection, connection.channels(), |_| true).await;
         self.answer(&Ok { ok: true, rest: Refreshed { expires_at } });
         Result::Ok(())

@@ -34,6 +34,8 @@ pub(super) struct Session {
     pub(super) warned: AtomicBool,
     /// When the last request came, while it polls; in milliseconds of the monotonic clock.
     heard_ms: AtomicU64,
+    /// Until when the sweep passes it over; in milliseconds of the monotonic clock.
+    rests_ms: AtomicU64,
     /// Since when the connection is not read, if it is not.
     pub(super) unread_since: Mutex<Option<Duration>>,
     pub(super) transport: Weak<SocketIoTransport>,
@@ -67,6 +69,7 @@ impl Session {
             opened: AtomicBool::new(false),
             warned: AtomicBool::new(false),
             heard_ms: AtomicU64::new(now.as_millis() as u64),
+            rests_ms: AtomicU64::new(0),
             unread_since: Mutex::default(),
             transport: Arc::downgrade(transport),
         })
@@ -96,6 +99,22 @@ impl Session {
             let parts = &transport.parts;
             self.connection.notify(&hello(&self.connection.principal(), &parts.config, parts.clock.now()));
         }
+    }
+
+    /// Nothing is due of it for so long, unless its token becomes another.
+    pub(super) fn rest(&self, now: Duration, time: Duration) {
+        self.rests_ms.store((now + time).as_millis() as u64, Ordering::SeqCst);
+    }
+
+    /// Whether nothing is due of it yet.
+    pub(super) fn is_resting(&self, now: Duration) -> bool {
+        (now.as_millis() as u64) < self.rests_ms.load(Ordering::SeqCst)
+    }
+
+    /// Its token is another: what is due of it is to be seen anew.
+    pub(super) fn renewed(&self) {
+        self.warned.store(false, Ordering::SeqCst);
+        self.rests_ms.store(0, Ordering::SeqCst);
     }
 
     /// A request of the client came.

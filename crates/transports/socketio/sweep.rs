@@ -1,7 +1,9 @@
 //! The sweep: once in a while, whatever of a session is due by time.
 //!
 //! Guarantees: a silent client is let go within its ping interval, timeout and one turn of the
-//! sweep, whatever socketioxide's tasks are stuck in; a token's end is told before and kept.
+//! sweep, whatever socketioxide's tasks are stuck in; a token's end is told before and kept. A session
+//! for which nothing can be due for some turns is passed over: a look at one is a dozen places in memory,
+//! and there are tens of thousands.
 //! It is not what pings: socketioxide does.
 
 use std::{
@@ -21,6 +23,8 @@ pub(super) const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How many times in a ping interval a client is pinged that reads slowly.
 const NUDGES: u32 = 3;
+/// How many times in a ping interval a session is looked at to which nothing happens.
+const LOOKS: u32 = 12;
 
 /// Starts the sweep; it ends with the server.
 pub(super) fn start(transport: &Arc<SocketIoTransport>) {
@@ -51,10 +55,11 @@ fn look_at(transport: &Arc<SocketIoTransport>, session: &Arc<Session>, now: Dura
         end_transport(transport, session);
         return;
     }
-    if session.connection.is_closed() {
+    if session.is_resting(now) || session.connection.is_closed() {
         return;
     }
-    if session.silence(now) > config.ping_interval + config.ping_timeout {
+    let (silence, limit) = (session.silence(now), config.ping_interval + config.ping_timeout);
+    if silence > limit {
         session.connection.release_silent();
         end_transport(transport, session);
         return;
@@ -69,11 +74,15 @@ fn look_at(transport: &Arc<SocketIoTransport>, session: &Arc<Session>, now: Dura
     if unread.is_some_and(|since| now.saturating_sub(since) >= config.unread) {
         session.connection.end(&command::flooding());
     }
-    watch_token(transport, session);
+    let token = watch_token(transport, session);
+    if unread.is_none() {
+        session.rest(now, token.min(limit - silence).min(config.ping_interval / LOOKS));
+    }
 }
 
-fn watch_token(transport: &SocketIoTransport, session: &Session) {
-    let Some(expires_at) = session.connection.principal().expires_at else { return };
+/// Warns of a token's end, and keeps it. For how long there is nothing more to do.
+fn watch_token(transport: &SocketIoTransport, session: &Session) -> Duration {
+    let Some(expires_at) = session.connection.principal().expires_at else { return Duration::MAX };
     let left = expires_at.0 - transport.parts.clock.now().0;
     let warning = transport.parts.config.expiry_warning.as_millis() as i64;
     if left <= 0 {
@@ -81,6 +90,8 @@ fn watch_token(transport: &SocketIoTransport, session: &Session) {
     } else if left <= warning && !session.warned.swap(true, Ordering::SeqCst) {
         session.connection.notify(&Notice::Expiring { expires_at });
     }
+    let next = if left > warning { left - warning } else { left };
+    Duration::from_millis(u64::try_from(next).unwrap_or(0))
 }
 
 /// Ends what the connection runs on, and everything of it, whatever anybody waits for.
