@@ -1,7 +1,7 @@
 //! An event: a fact of a domain, on its way from a service or a producer to a channel.
 //!
-//! Guarantees: the payload's bytes are passed on as they came; its typed value, where a service
-//! made one, travels beside them, so that nothing is parsed twice.
+//! Guarantees: the payload's bytes are passed on as they came; its typed value, where one was made,
+//! travels beside them to its route, and on where a draft is folded of it, so that nothing is parsed twice.
 //! It is not a message yet: it has no channel, no number and no time.
 
 use std::{any::Any, fmt, sync::Arc};

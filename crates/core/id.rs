@@ -21,15 +21,26 @@ pub fn random() -> SmolStr {
 /// Whether `text` is one segment of a channel's name.
 #[must_use]
 pub fn is_segment(text: &str) -> bool {
-    !text.is_empty()
-        && text.len() <= MAX_BYTES
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    text.len() <= MAX_BYTES && is_word(text.as_bytes())
+}
+
+/// Whether this is of the letters of a channel's segments.
+pub(crate) fn is_word(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_' || *b == b'-')
 }
 
 /// Why a text is no id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an id is 1 to 128 letters, digits, '_' or '-'")]
 pub struct InvalidId;
+
+/// Refuses a text that is no id.
+///
+/// # Errors
+/// [`InvalidId`].
+pub fn check(text: &str) -> Result<(), InvalidId> {
+    if is_segment(text) { Ok(()) } else { Err(InvalidId) }
+}
 
 /// Declares an id type: a text that is one channel segment, checked wherever it enters.
 #[macro_export]
@@ -56,7 +67,8 @@ macro_rules! id_type {
         impl std::str::FromStr for $name {
             type Err = $crate::id::InvalidId;
             fn from_str(text: &str) -> Result<Self, Self::Err> {
-                if $crate::id::is_segment(text) { Ok(Self(text.into())) } else { Err($crate::id::InvalidId) }
+                $crate::id::check(text)?;
+                Ok(Self(text.into()))
             }
         }
 
@@ -75,9 +87,7 @@ macro_rules! id_type {
         impl<'de> $crate::id::serde::Deserialize<'de> for $name {
             fn deserialize<D: $crate::id::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = <$crate::id::Text as $crate::id::serde::Deserialize>::deserialize(deserializer)?;
-                if !$crate::id::is_segment(&text) {
-                    return Err($crate::id::serde::de::Error::custom($crate::id::InvalidId));
-                }
+                $crate::id::check(&text).map_err($crate::id::serde::de::Error::custom)?;
                 Ok(Self(text))
             }
         }

@@ -9,7 +9,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smol_str::{SmolStr, format_smolstr};
 
-use crate::{Code, Error};
+use crate::{Code, Error, id::is_word};
 
 /// The most bytes an event type may have.
 pub const MAX_EVENT_TYPE_BYTES: usize = 128;
@@ -21,10 +21,6 @@ pub const MAX_CHANNEL_BYTES: usize = 255;
 fn is_lower_word(segment: &[u8], dash: bool) -> bool {
     segment.first().is_some_and(u8::is_ascii_lowercase)
         && segment.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'_' || (dash && *b == b'-'))
-}
-
-fn is_channel_segment(segment: &[u8]) -> bool {
-    !segment.is_empty() && segment.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_' || *b == b'-')
 }
 
 fn segments(text: &str, separator: u8) -> impl Iterator<Item = &[u8]> {
@@ -182,7 +178,7 @@ impl Channel {
         if !(2..=4).contains(&segments(text, b':').count()) {
             return refuse("one to three segments after the first, as in session:123");
         }
-        if !segments(text, b':').skip(1).all(is_channel_segment) {
+        if !segments(text, b':').skip(1).all(is_word) {
             return refuse("each segment is [A-Za-z0-9_-]+");
         }
         Ok(())
@@ -245,7 +241,7 @@ impl Pattern {
             return refuse("a pattern is over channels (colons) or over event types (dots), not both");
         }
         let separator = if text.contains('.') { b'.' } else { b':' };
-        if !segments(text, separator).all(|segment| segment == b"*" || is_channel_segment(segment)) {
+        if !segments(text, separator).all(|segment| segment == b"*" || is_word(segment)) {
             return refuse("each segment is a word or a single *");
         }
         if segments(text, separator).count() > 5 {

@@ -167,7 +167,8 @@ impl Registry {
                 format!("event type '{}': no domain of that name; there are {known}", event.event_type),
             )
         })?;
-        if let Some(row) = self.tables().events.get(event.event_type.as_str()) {
+        let row = self.tables().events.get(event.event_type.as_str());
+        if let Some(row) = row {
             row.data.read(&mut event.payload)?;
         }
         let route = handler.route(event)?;
@@ -180,7 +181,7 @@ impl Registry {
         for copy in &route.copies {
             self.owner(&copy.channel)?;
         }
-        if self.is_durable(&event.event_type) || self.projection(&route.home).is_none() {
+        if row.is_none_or(|row| row.durable) || self.projection(&route.home).is_none() {
             // States are folded of what the log has, drafts of what is ephemeral: what was read has served.
             event.payload.forget();
         }

@@ -14,11 +14,11 @@ use tidings_client::{
 use tidings_testkit::Dice;
 use tokio::{
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval, timeout},
 };
 
 use crate::{
-    server::{PATIENCE, Server, eventually, note, notes},
+    server::{PATIENCE, Server, eventually, found, note, notes},
     watcher::{Said, Watcher, answer, frame, raw, said},
 };
 
@@ -48,20 +48,14 @@ async fn publish_all(url: &str, bearer: &str, filling: &str, sent: &Cell<u64>) -
     for first in (1..=ALL).step_by(usize::try_from(BATCH).expect("is small")) {
         pace.tick().await;
         let events: Value = (first..first + BATCH).map(|n| numbered(n, filling)).collect();
-        let deadline = Instant::now() + PATIENCE;
-        loop {
+        let post = async || {
             let body = Some(("application/json", events.to_string().into()));
             let response = http::request(Method::POST, url, "/api/events", Some(bearer), body).await;
-            if let Ok(response) = &response
-                && response.status == 200
-            {
-                let results = response.json()["results"].as_array().expect("results").clone();
-                places.extend(results.iter().map(|place| place["seq"].as_u64().expect("a number")));
-                break;
-            }
-            assert!(Instant::now() < deadline, "event {first} was never accepted: {response:?}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+            response.ok().filter(|response| response.status == 200)
+        };
+        let accepted = found(&format!("event {first}, accepted"), post).await.json();
+        let results = accepted["results"].as_array().expect("results");
+        places.extend(results.iter().map(|place| place["seq"].as_u64().expect("a number")));
         sent.set(first + BATCH - 1);
     }
     places

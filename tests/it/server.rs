@@ -214,13 +214,22 @@ fn launch(home: &Path, listen: &str, environment: &[(String, String)]) -> Proces
 
 /// Waits until this is so; asks again and again.
 pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, so: impl Fn() -> F) {
+    found(what, async || so().await.then_some(())).await;
+}
+
+/// Waits until there is something to give; asks again and again.
+pub(crate) async fn found<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
     let turn = Duration::from_millis(20);
     let waiting = async {
-        while !so().await {
+        loop {
+            if let Some(found) = ask().await {
+                return found;
+            }
             tokio::time::sleep(turn).await;
         }
     };
-    assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "it never came: {what}");
+    let found = tokio::time::timeout(PATIENCE, waiting).await;
+    found.unwrap_or_else(|_| panic!("it never came: {what}"))
 }
 
 /// An event of a type that no service emits, in the channel of a session.

@@ -155,20 +155,18 @@ impl Numbering {
 
     fn place_all(&mut self, sql: &Connection, send: Vec<Publication>, now: Now) -> Result<Done, Failed> {
         let mut done = Done::with_room(send.len());
-        let mut insert = None;
-        if send.iter().all(|publication| publication.event.id.is_none()) {
-            for publication in send {
-                self.place(sql, &mut insert, publication, &mut done)?;
-            }
-            return Ok(done);
-        }
-        for group in groups(send) {
-            let Some((user, id)) = key(&group[0]) else {
-                for publication in group {
-                    self.place(sql, &mut insert, publication, &mut done)?;
-                }
+        let (mut insert, mut left) = (None, send.into_iter().peekable());
+        while let Some(first) = left.next() {
+            let Some((user, id)) = key(&first) else {
+                self.place(sql, &mut insert, first, &mut done)?;
                 continue;
             };
+            // Those without an id that follow it are repeated with it, so that a retry makes no second copy in
+            // another channel.
+            let mut group = vec![first];
+            while let Some(next) = left.next_if(|publication| key(publication).is_none()) {
+                group.push(next);
+            }
             let digest = digest(&group);
             if let Some(known) = self.known(sql, &group[0].channel, (&user, &id), now)? {
                 if known.digest != digest {
@@ -303,19 +301,6 @@ fn alone(failed: Failed) -> Failed {
     let answer = Error::internal();
     tracing::error!(%error, %answer, "a send could not be written; it fails alone");
     Failed::Refused(answer)
-}
-
-/// A publication with an idempotency id and those without one that follow it in its send: they are
-/// repeated together, so that a retry makes no second copy in another channel.
-fn groups(send: Vec<Publication>) -> Vec<Vec<Publication>> {
-    let mut groups: Vec<Vec<Publication>> = Vec::new();
-    for publication in send {
-        match groups.last_mut() {
-            Some(group) if key(&publication).is_none() => group.push(publication),
-            _ => groups.push(vec![publication]),
-        }
-    }
-    groups
 }
 
 /// The user and the id that a publication is known by.

@@ -122,9 +122,7 @@ impl Tail {
 
     /// The places of each channel, for whoever knows the channels' rows.
     pub(super) fn by_channel(&self) -> Vec<(i64, Vec<Place>)> {
-        let inner = self.0.read();
-        let some = inner.places.iter().filter(|(_, places)| !places.is_empty());
-        some.map(|(&channel, places)| (channel, places.clone())).collect()
+        self.0.read().places.iter().map(|(&channel, places)| (channel, places.clone())).collect()
     }
 
     /// Whether the index has everything.

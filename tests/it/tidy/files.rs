@@ -14,7 +14,6 @@ const LONGER: &[(&str, &str)] = &[];
 /// Files of tests that may pause once, and why.
 const PAUSES: &[(&str, &str)] = &[
     ("tests/it/server.rs", "asks again until a condition holds"),
-    ("tests/it/recovery.rs", "a producer that tries again while the server is gone"),
     ("tests/it/slow.rs", "the pace of a slow client is what is tested"),
 ];
 const SOURCES: &[&str] = &[".rs", ".js", ".py", ".sh"];
