@@ -56,6 +56,7 @@ use tokio::sync::{oneshot, watch};
 pub use config::{Durability, LogConfig};
 pub use directory::{DataDir, Holder};
 pub use error::OpenError;
+pub use reserve::has_no_room;
 
 use append::Numbering;
 use epoch::Machine;
@@ -94,10 +95,17 @@ impl SqliteLog {
         most_pages: Option<u32>,
     ) -> std::result::Result<Arc<Self>, OpenError> {
         let failed = schema::of_file(&config.dir);
-        let mut sql = schema::prepare(&config.dir)?;
-        let epoch = epoch::settle(&mut sql, &config.dir, config.durability, machine)?;
         let place = Place { dir: config.dir.clone(), durability: config.durability, most_pages };
-        place.set_up(&sql).map_err(&failed)?;
+        let reserve = Reserve::new(&config.dir, config.reserve_bytes);
+        let (opened, full) = match place.open(machine) {
+            Err(error) if error.is_full_disk() && reserve.release() => (place.open(machine), true),
+            opened => (opened, false),
+        };
+        let (sql, epoch) = opened?;
+        let mut space = Space::new(config.total_bytes, reserve);
+        if full {
+            space.disk_full(clock.monotonic());
+        }
         let shared = Arc::new(Shared {
             queue: Queue::new(config.queue, config.queue_bytes),
             sink: OnceLock::new(),
@@ -115,7 +123,7 @@ impl SqliteLog {
             numbering: Numbering::load(&sql, epoch.clone(), tail.clone()).map_err(&failed)?,
             sql: Some(sql),
             trimmer: Trimmer::default(),
-            space: Space::new(config.total_bytes, Reserve::new(&config.dir, config.reserve_bytes)),
+            space,
             steady: Steady::new(&*clock),
             tally: Tally::default(),
             clock,
@@ -143,6 +151,9 @@ impl SqliteLog {
     /// Says that something else than the log found the disk full: the log gives up its reserve and trims its oldest
     /// messages, so that there is room.
     pub fn make_room(&self) {
+        if !reserve::is_there(&self.dir) {
+            return;
+        }
         self.shared.full_elsewhere.store(true, Ordering::Relaxed);
         self.shared.queue.wake();
     }

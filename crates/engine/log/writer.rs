@@ -27,7 +27,7 @@ use super::{
     Durability, OpenError,
     append::{Now, Numbering},
     batch::Batch,
-    epoch,
+    epoch::{self, Machine},
     news::{self, News},
     queue::{Entry, Queue},
     schedule::next_batch,
@@ -71,6 +71,14 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Makes or opens the log, and judges its epoch.
+    pub(super) fn open(&self, machine: &Machine) -> Result<(Connection, Epoch), OpenError> {
+        let mut sql = schema::prepare(&self.dir)?;
+        let epoch = epoch::settle(&mut sql, &self.dir, self.durability, machine)?;
+        self.set_up(&sql).map_err(schema::of_file(&self.dir))?;
+        Ok((sql, epoch))
+    }
+
     /// Sets a connection up for this log.
     pub(super) fn set_up(&self, sql: &Connection) -> rusqlite::Result<()> {
         if let Some(pages) = self.most_pages {

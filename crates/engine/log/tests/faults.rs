@@ -22,7 +22,7 @@ use super::{
 };
 
 fn open(config: LogConfig, most_pages: Option<u32>) -> (Arc<SqliteLog>, Arc<RecordingSink>) {
-    let machine = Machine { boot: Some("boot".to_owned()) };
+    let machine = Machine { boot: Some("boot".to_owned()), ..Machine::here() };
     let log = SqliteLog::open_on(config, TestClock::new(), &machine, most_pages).unwrap();
     let sink = RecordingSink::new();
     log.attach(sink.clone());
