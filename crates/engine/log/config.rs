@@ -5,7 +5,7 @@
 
 use std::{collections::HashSet, fmt, path::PathBuf, sync::Arc};
 
-use tidings_core::handler::Retention;
+use tidings_core::{handler::Retention, log::Allowances};
 
 /// What a commit survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,8 +38,10 @@ pub struct LogConfig {
     pub retention: Arc<dyn Fn(&str) -> Retention + Send + Sync>,
     /// The namespaces whose channels have a projection: trimmed only below a saved state.
     pub projected: HashSet<String>,
-    /// Beyond so many bytes of the file the oldest messages go. 20 GB; 0 means no limit.
+    /// Beyond so many bytes of messages and their rows the oldest messages go. 20 GB; 0 means no limit.
     pub total_bytes: u64,
+    /// What users may have in the log besides messages.
+    pub allowed: Allowances,
     /// So many bytes of the disk are kept for trimming on a full disk. 64 MiB; 0 means none. Less than
     /// 24 MiB may be too little: the write-ahead log has to fit in.
     pub reserve_bytes: u64,
@@ -60,6 +62,7 @@ impl LogConfig {
             retention: Arc::new(move |_| everything),
             projected: HashSet::new(),
             total_bytes: 20_000_000_000,
+            allowed: Allowances::default(),
             reserve_bytes: 64 * 1024 * 1024,
             queue: 8192,
             queue_bytes: 64 * 1024 * 1024,

@@ -192,7 +192,7 @@ impl Writer {
     fn slice(&mut self, now: Instants) -> rusqlite::Result<(bool, Vec<News>)> {
         let mut news = Vec::new();
         let Some(sql) = self.sql.as_mut() else { return Ok((false, news)) };
-        let needed = self.trimmer.needs_index(now) || self.space.will_trim(sql, now)?;
+        let needed = self.trimmer.needs_index(now) || self.space.will_trim(sql, self.numbering.weight, now)?;
         if needed && !self.numbering.tail.is_empty() {
             self.numbering.settle(sql)?;
         }
@@ -227,7 +227,7 @@ impl Writer {
             Ok((sql, numbering)) => {
                 tracing::info!("the log is open again");
                 self.sql = Some(sql);
-                self.numbering = numbering.not_before(&self.numbering);
+                self.numbering = numbering.in_place_of(&self.numbering);
                 self.retry = RETRY.0;
                 self.shared.healthy.store(true, Ordering::Relaxed);
                 self.tell(vec![News::Uncertain]);

@@ -3,6 +3,7 @@
 //! Guarantees: each promise in the header of the port has a case here that fails without it.
 //! It is not about files, speed or crashes: an implementation that has them tests them itself.
 
+mod allowances;
 mod append;
 mod channels;
 mod commands;
@@ -17,7 +18,7 @@ use tidings_core::{
     BoxFuture, Channel, Event, Message, Payload, Result, Seq,
     bus::Placed,
     handler::Retention,
-    log::{EventLog, Page, Publication, Read},
+    log::{Allowances, EventLog, Page, Publication, Read},
 };
 
 use crate::{RecordingSink, TestClock};
@@ -33,6 +34,8 @@ pub struct Setup {
     pub projected: HashSet<String>,
     /// How many sends may wait.
     pub queue: usize,
+    /// What users may have besides messages.
+    pub allowed: Allowances,
 }
 
 impl fmt::Debug for Setup {
@@ -65,6 +68,7 @@ where
     trimming::cases(&make).await;
     commands::cases(&make).await;
     queue::cases(&make).await;
+    allowances::cases(&make).await;
 }
 
 /// Makes logs under test.
@@ -92,8 +96,13 @@ impl Case {
 
     fn with(make: Make<'_>, change: impl FnOnce(Setup) -> Setup) -> Self {
         let clock = TestClock::new();
-        let setup =
-            Setup { clock: clock.clone(), retention: Arc::new(|_| KEEP_ALL), projected: HashSet::new(), queue: 8192 };
+        let setup = Setup {
+            clock: clock.clone(),
+            retention: Arc::new(|_| KEEP_ALL),
+            projected: HashSet::new(),
+            queue: 8192,
+            allowed: Allowances::default(),
+        };
         let subject = make(change(setup));
         let sink = RecordingSink::new();
         subject.log().attach(sink.clone());
@@ -202,8 +211,9 @@ mod tests {
     }
 
     fn in_memory(setup: Setup) -> Box<dyn Subject> {
-        let config = MemoryConfig { retention: setup.retention, projected: setup.projected, queue: setup.queue };
-        Box::new(InMemory(MemoryLog::with(config, setup.clock)))
+        let Setup { clock, retention, projected, queue, allowed } = setup;
+        let config = MemoryConfig { retention, projected, queue, allowed };
+        Box::new(InMemory(MemoryLog::with(config, clock)))
     }
 
     #[tokio::test]

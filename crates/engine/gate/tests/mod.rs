@@ -22,7 +22,7 @@ use serde_json::json;
 use smol_str::SmolStr;
 use tidings_core::{
     Action, Code, Error, Principal, Result, UserId,
-    command::{Answer, Command, Json, Method, Need, Reply},
+    command::{Answer, Command, Json, Method, Need, Repeated, Reply},
 };
 use tidings_testkit::PATIENCE;
 use tokio::sync::{Semaphore, watch};
@@ -196,6 +196,7 @@ async fn run(house: &House, who: &Principal, name: &str, json: &str, id: Option<
     match house.gate.run_json(who, command, json, id).await? {
         Answer::Json(json) => Ok(serde_json::from_str(json.get()).expect("JSON")),
         Answer::Text(text) => Ok(text.into()),
+        Answer::Repeated => Ok(serde_json::to_value(Repeated::TOLD).expect("JSON")),
     }
 }
 

@@ -8,6 +8,7 @@ mod epochs;
 mod faults;
 mod places;
 mod retention;
+mod room;
 
 use std::sync::Arc;
 
@@ -47,6 +48,7 @@ fn in_file(setup: Setup) -> Box<dyn Subject> {
         retention: setup.retention,
         projected: setup.projected,
         queue: setup.queue,
+        allowed: setup.allowed,
         reserve_bytes: 0,
         ..LogConfig::new(dir.path())
     };
