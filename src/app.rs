@@ -14,7 +14,7 @@ use tidings_core::{
     bus::{EventBus, Listening},
     handler::Handler,
     identity::Identity,
-    log::{EventLog, LogRule, LogRules},
+    log::{Allowances, EventLog, LogRule, LogRules},
     outlet::Ending,
     runtime::{Clock, Tasks},
 };
@@ -222,6 +222,13 @@ fn open_log(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<SqliteLog>, St
         durability,
         total_bytes: config.log.total_bytes.0,
         reserve_bytes: config.log.reserve_bytes.0,
+        allowed: Allowances {
+            answers_per_user: config.log.answers_per_user_bytes.0,
+            answers: config.log.answers_bytes.0,
+            commands_per_user: config.log.commands_per_user,
+            ids_per_user: config.log.ids_per_user,
+            channels_per_user: config.log.channels_per_user,
+        },
         ..LogConfig::new(&config.data_dir)
     };
     Ok(SqliteLog::open(log, clock)?)

@@ -4,7 +4,7 @@
 //! It describes the content; the packets around it are Socket.IO's.
 
 use serde_json::{Map, Value, json};
-use tidings_core::contract::Source;
+use tidings_core::{command::Method, contract::Source};
 
 use crate::{
     Catalogue,
@@ -148,7 +148,10 @@ impl Parts {
             names.push(name);
         }
         self.message("Refused", "refused", "What is answered to whatever is refused.", &reference("Refused"));
-        names.push("Refused".to_owned());
+        let doc = "What is answered to a repeat of a command whose answer is not kept any more.";
+        let repeated = json!({ "allOf": [reference("Repeated"), { "properties": { "ok": { "const": true } }, "required": ["ok"] }] });
+        self.message("Repeated", "repeated", doc, &repeated);
+        names.extend(["Refused".to_owned(), "Repeated".to_owned()]);
         let doc = "What the server says of connections and subscriptions.";
         let at = json!({ "$ref": "#/channels/connection" });
         self.operations.insert(
@@ -166,7 +169,13 @@ impl Parts {
                 "properties": { "ok": { "const": true }, "data": data },
                 "required": ["ok", "data"],
             });
-            names.extend(self.question(asked.command.name, asked.command.doc, &reference(&asked.input), &answer));
+            let name = asked.command.name;
+            names.extend(self.question(name, asked.command.doc, &reference(&asked.input), &answer));
+            let replies = self.operations.get_mut(name).and_then(|asked| asked.pointer_mut("/reply/messages"));
+            if let Some(replies) = replies.and_then(Value::as_array_mut).filter(|_| asked.command.method != Method::Get)
+            {
+                replies.push(in_channel(key, "Repeated"));
+            }
         }
         let messages: Map<String, Value> = names.iter().map(|name| (name.clone(), to_message(name))).collect();
         let doc = "One connection of Socket.IO: questions with their acknowledgements, and notices.";

@@ -158,7 +158,7 @@ fn of_command(vocabulary: &Vocabulary, asked: &Asked) -> Value {
         }
         let key = json!({
             "type": "string", "minLength": 1, "maxLength": 128,
-            "description": "The `commandId`: a repeat within 24 hours gets the first answer and nothing happens.",
+            "description": "The `commandId`: a repeat within 24 hours gets the first answer, or `repeated` with 200 where that is not kept any more, and nothing happens.",
         });
         parameters.push(parameter("Idempotency-Key", "header", &key, false));
     }
@@ -168,5 +168,20 @@ fn of_command(vocabulary: &Vocabulary, asked: &Asked) -> Value {
         Some(name) => success(row.status, Some(("application/json", reference(name)))),
         None => success(row.status, Some(("text/plain", json!({ "type": "string" })))),
     };
+    if !in_query && row.status != 204 {
+        or_repeated(&mut operation["responses"]);
+    }
     operation
+}
+
+/// Adds what a repeat is told whose answer is not kept any more: with 200, whatever the first was answered with.
+fn or_repeated(responses: &mut Value) {
+    let repeated = reference("Repeated");
+    match responses.pointer_mut("/200/content/application~1json/schema") {
+        Some(schema) => *schema = json!({ "anyOf": [schema, repeated] }),
+        None => {
+            responses["200"]["description"] = "It was done before, and the answer is not kept any more.".into();
+            responses["200"]["content"]["application/json"] = json!({ "schema": repeated });
+        }
+    }
 }

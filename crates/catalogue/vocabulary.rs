@@ -10,7 +10,7 @@ use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Value, json};
 use tidings_core::{
     Error, Message,
-    command::{Command, Method},
+    command::{Command, Method, Repeated},
     contract::EventRow,
     document::{Reply, RequestRow, RouteRow},
 };
@@ -208,6 +208,7 @@ impl Vocabulary {
         let wire = catalogue.wire;
         sides.outgoing.subschema_for::<Message>();
         sides.outgoing.subschema_for::<Error>();
+        sides.outgoing.subschema_for::<Repeated>();
         for (name, shape) in [("Problem", wire.problem), ("Refused", wire.refused)] {
             let schema = shape(&mut sides.outgoing);
             sides.put(name.to_owned(), schema);

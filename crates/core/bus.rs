@@ -10,7 +10,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, task};
 
 use futures_util::future::BoxFuture;
 
-use crate::{Channel, Event, Message, Pattern, Position, Result};
+use crate::{Channel, Event, Message, Pattern, Position, Result, UserId};
 
 /// Where an event was put.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +62,11 @@ pub struct Slot(Box<dyn SendSlot>);
 pub trait SendSlot: Send {
     /// Sends the events as one unit: all of them become durable, or none.
     fn send(self: Box<Self>, events: Vec<Event>) -> Receipt;
+
+    /// The same for a user, whose allowances of the log it counts against.
+    fn send_for(self: Box<Self>, _user: UserId, events: Vec<Event>) -> Receipt {
+        self.send(events)
+    }
 }
 
 impl Slot {
@@ -74,6 +79,12 @@ impl Slot {
     /// Sends an event. Never waits.
     pub fn send(self, event: Event) -> Receipt {
         self.0.send(vec![event])
+    }
+
+    /// Sends an event with an id that a user chose: the id counts against what the log allows the user,
+    /// and beyond that the receipt is `overloaded`. Never waits.
+    pub fn send_for(self, user: UserId, event: Event) -> Receipt {
+        self.0.send_for(user, vec![event])
     }
 
     /// Sends events as one unit: all of them become durable, or none. Never waits.

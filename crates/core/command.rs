@@ -51,6 +51,21 @@ pub enum Answer {
     Json(Box<RawValue>),
     /// Plain text in UTF-8. Over Socket.IO: a JSON string.
     Text(String),
+    /// The command ran before, all went well, and what it answered is not kept: [`Repeated`].
+    Repeated,
+}
+
+/// What a repeat of a command is told whose answer is not kept any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Repeated {
+    /// That the command with this `commandId` ran before and all went well. Its answer is not kept.
+    #[schemars(extend("const" = true))]
+    repeated: bool,
+}
+
+impl Repeated {
+    /// As it is told.
+    pub const TOLD: Self = Self { repeated: true };
 }
 
 impl Answer {

@@ -9,6 +9,8 @@
 //!   another body is `conflict`.
 //! - `time` never goes back. Nothing is trimmed whose effect is not in a saved state, where the
 //!   channel's namespace has a projection. A channel's head, owner and state are never trimmed.
+//! - What a user has in the log besides messages is bounded by [`Allowances`]: what is beyond them is
+//!   refused with `overloaded`, and nobody else loses anything for it. No command runs twice for it.
 //!
 //! It is not a broker: who hears of a message is the hub's.
 
@@ -17,7 +19,7 @@ use std::{collections::HashMap, fmt, future::Future, pin::Pin, sync::Arc, task};
 use futures_util::future::BoxFuture;
 use smol_str::SmolStr;
 
-use crate::{Channel, Epoch, Event, Message, Result, Seq, Timestamp, UserId, bus::Placed, handler::Retention};
+use crate::{Channel, Code, Epoch, Event, Message, Result, Seq, Timestamp, UserId, bus::Placed, handler::Retention};
 
 /// What a channel gets to know of itself when the event that opens it is published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +71,12 @@ impl fmt::Debug for Appended {
 pub trait LogSlot: Send {
     /// Sends the publications as one transaction. Never waits.
     fn send(self: Box<Self>, publications: Vec<Publication>) -> Appended;
+
+    /// The same for a user: its new ids and new channels count against what the user is allowed, and
+    /// beyond that the send is refused with `overloaded`.
+    fn send_for(self: Box<Self>, _user: UserId, publications: Vec<Publication>) -> Appended {
+        self.send(publications)
+    }
 }
 
 /// A message that is in the log now, or an ephemeral one in its place of the order.
@@ -178,12 +186,21 @@ pub struct ListChannels {
     pub limit: usize,
 }
 
-/// What a command answered, for its repeats.
+/// What is known of a command, for its repeats.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remembered {
     /// A digest of the command's name and input; a repeat with another one is a conflict.
     pub digest: String,
-    /// The answer, as JSON; none while the outcome is not known.
+    /// How it ended; none while the outcome is not known.
+    pub ended: Option<Ended>,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// The code of its error; none when all went well.
+    pub code: Option<Code>,
+    /// The whole answer, as JSON; none when it is not kept (any more).
     pub answer: Option<String>,
 }
 
@@ -221,6 +238,41 @@ impl IntoIterator for LogRules {
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter()
+    }
+}
+
+/// What users may have in a log besides messages. 0 means without limit.
+///
+/// Each is counted for 24 hours. Ids and channels of what is published are counted where they are sent
+/// [for a user](LogSlot::send_for); a channel also for the owner that the event names that opens it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowances {
+    /// The bytes of the answers of a user's commands; beyond them the oldest go. 4 MiB.
+    pub answers_per_user: u64,
+    /// The bytes of the answers of all commands; beyond them the oldest go. 256 MiB.
+    pub answers: u64,
+    /// The commands with an id of a user. 100,000.
+    pub commands_per_user: u64,
+    /// The publications with an id of a user. 10,000,000.
+    pub ids_per_user: u64,
+    /// The new channels of a user, in each day of UTC. 100,000.
+    pub channels_per_user: u64,
+}
+
+impl Allowances {
+    /// A longer answer is not kept, in bytes.
+    pub const LONGEST_ANSWER: usize = 64 * 1024;
+}
+
+impl Default for Allowances {
+    fn default() -> Self {
+        Self {
+            answers_per_user: 4 * 1024 * 1024,
+            answers: 256 * 1024 * 1024,
+            commands_per_user: 100_000,
+            ids_per_user: 10_000_000,
+            channels_per_user: 100_000,
+        }
     }
 }
 
@@ -294,15 +346,17 @@ pub trait EventLog: Send + Sync + 'static {
     /// Notes that a user's command begins, unless it is known already: then what is remembered.
     ///
     /// # Errors
-    /// `unavailable` when it cannot be written.
+    /// `overloaded` when the user has more commands than [`Allowances`] has; `unavailable` when it cannot
+    /// be written.
     fn begin_command(&self, user: &UserId, command_id: &str, digest: &str)
     -> BoxFuture<'_, Result<Option<Remembered>>>;
 
-    /// Keeps a command's answer for 24 h; without an answer, forgets that it began.
+    /// Keeps how a command ended for 24 h, and its answer as far as [`Allowances`] has room for it;
+    /// without an end, forgets that it began.
     ///
     /// # Errors
     /// `unavailable` when it cannot be written.
-    fn end_command(&self, user: &UserId, command_id: &str, answer: Option<&str>) -> BoxFuture<'_, Result<()>>;
+    fn end_command(&self, user: &UserId, command_id: &str, ended: Option<Ended>) -> BoxFuture<'_, Result<()>>;
 
     /// How the log is.
     fn status(&self) -> LogStatus;

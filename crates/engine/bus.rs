@@ -9,10 +9,10 @@ use std::{collections::VecDeque, panic::AssertUnwindSafe, sync::Arc, time::Durat
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tidings_core::{
-    BoxFuture, Event, Message, Pattern, Result,
+    BoxFuture, Event, Message, Pattern, Result, UserId,
     bus::{EventBus, Listener, Listening, Receipt, SendSlot, Slot},
     handler::Route,
-    log::{Committed, EventLog, LogSlot, Publication},
+    log::{Appended, Committed, EventLog, LogSlot, Publication},
     runtime::Tasks,
 };
 use tokio::sync::Notify;
@@ -132,8 +132,9 @@ impl std::fmt::Debug for RoutedSlot {
 }
 
 impl RoutedSlot {
-    /// Sends events whose routes are known, as one unit.
-    pub fn send_routed(self, events: Vec<(Event, Route)>) -> Receipt {
+    /// Sends events whose routes are known, as one unit. Their ids and channels count against what the
+    /// log allows the user, if there is one.
+    pub fn send_routed(self, user: Option<UserId>, events: Vec<(Event, Route)>) -> Receipt {
         let mut homes = Vec::with_capacity(events.len());
         let mut publications = Vec::with_capacity(events.len());
         for (event, route) in events {
@@ -141,7 +142,10 @@ impl RoutedSlot {
             self.publications(event, route, &mut publications);
         }
         metrics::counter!("tidings_events_in_total").increment(homes.len() as u64);
-        let appended = self.slot.send(publications);
+        let appended: Appended = match user {
+            Some(user) => self.slot.send_for(user, publications),
+            None => self.slot.send(publications),
+        };
         Receipt::new(async move {
             let placed = appended.await?;
             Ok(homes.into_iter().filter_map(|index| placed.get(index).cloned()).collect())
@@ -167,6 +171,16 @@ impl RoutedSlot {
 
 impl SendSlot for RoutedSlot {
     fn send(self: Box<Self>, events: Vec<Event>) -> Receipt {
+        self.route_and_send(None, events)
+    }
+
+    fn send_for(self: Box<Self>, user: UserId, events: Vec<Event>) -> Receipt {
+        self.route_and_send(Some(user), events)
+    }
+}
+
+impl RoutedSlot {
+    fn route_and_send(self, user: Option<UserId>, events: Vec<Event>) -> Receipt {
         let routed: Result<Vec<(Event, Route)>> = events
             .into_iter()
             .map(|mut event| {
@@ -178,7 +192,7 @@ impl SendSlot for RoutedSlot {
             })
             .collect();
         match routed {
-            Ok(routed) => self.send_routed(routed),
+            Ok(routed) => self.send_routed(user, routed),
             Err(error) => Receipt::new(std::future::ready(Err(error))),
         }
     }

@@ -91,6 +91,7 @@ async fn run(gate: &Arc<Gate>, who: &Principal, name: &str, input: Value) -> Val
     match gate.run_json(who, &command, &input.to_string(), None).await.expect("an answer") {
         Answer::Json(json) => serde_json::from_str(json.get()).expect("JSON"),
         Answer::Text(text) => text.into(),
+        Answer::Repeated => panic!("it has no commandId"),
     }
 }
 

@@ -96,9 +96,34 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "log.total_bytes",
         Kind::Size(0, PIB),
-        "The most that all messages together take; beyond it the oldest go. 0: without limit.",
+        "The most that all messages together take, with their rows; beyond it the oldest go. Nothing else in the log counts. 0: without limit.",
     ),
     key("log.reserve_bytes", Kind::Size(0, 100 * GIB), "Disk space held back so that trimming works on a full disk."),
+    key(
+        "log.answers_bytes",
+        Kind::Size(0, PIB),
+        "The most that the answers of all commands take that are kept for repeats; beyond it the oldest go. 0: without limit.",
+    ),
+    key(
+        "log.answers_per_user_bytes",
+        Kind::Size(0, PIB),
+        "The same of one user. Of an answer longer than 64 KiB only its outcome is kept. 0: without limit.",
+    ),
+    key(
+        "log.commands_per_user",
+        Kind::Whole(0, 1 << 53),
+        "Commands with a `commandId` of one user in 24 hours, without reads; more are `overloaded`. 0: without limit.",
+    ),
+    key(
+        "log.ids_per_user",
+        Kind::Whole(0, 1 << 53),
+        "Publications with an `id` of one user in 24 hours; more are `overloaded`, and without an `id` they pass. Administrators are not counted. 0: without limit.",
+    ),
+    key(
+        "log.channels_per_user",
+        Kind::Whole(0, 1 << 53),
+        "New channels of one user in a day of UTC, by what it publishes and starts; more are `overloaded`. What administrators publish is not counted. 0: without limit.",
+    ),
     key(
         "retention.*.messages",
         Kind::Whole(0, 1 << 53),

@@ -114,11 +114,30 @@ pub(crate) struct Log {
     pub total_bytes: Size,
     /// Kept free for trimming on a full disk.
     pub reserve_bytes: Size,
+    /// The most that the answers of all commands take.
+    pub answers_bytes: Size,
+    /// The most that the answers of a user's commands take.
+    pub answers_per_user_bytes: Size,
+    /// Commands with an id of a user in 24 hours.
+    pub commands_per_user: u64,
+    /// Publications with an id of a user in 24 hours.
+    pub ids_per_user: u64,
+    /// New channels of a user in a day.
+    pub channels_per_user: u64,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { durability: Durability::Power, total_bytes: Size(20_000_000_000), reserve_bytes: Size(64 << 20) }
+        Self {
+            durability: Durability::Power,
+            total_bytes: Size(20_000_000_000),
+            reserve_bytes: Size(64 << 20),
+            answers_bytes: Size(256 << 20),
+            answers_per_user_bytes: Size(4 << 20),
+            commands_per_user: 100_000,
+            ids_per_user: 10_000_000,
+            channels_per_user: 100_000,
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 mod schema;
 
 use serde_json::Value;
+use tidings_core::command::Method;
 
 pub(crate) use self::schema::type_of;
 use self::schema::{comment, key};
@@ -103,8 +104,11 @@ export type ChannelOf<N extends string> = {
   [K in keyof Channels]: N extends Channels[K]["name"] ? Channels[K] : never;
 }[keyof Channels];
 
-/** The answer to a command, as Socket.IO acknowledges it. */
-export type Acknowledged<C extends keyof Commands> = { ok: true; data: Commands[C]["answer"] } | Refused;
+/** The answer to a command, as Socket.IO acknowledges it. What only reads is never `repeated`. */
+export type Acknowledged<C extends keyof Commands> =
+  | { ok: true; data: Commands[C]["answer"]; repeated?: undefined }
+  | (C extends Reads ? never : { ok: true; data?: undefined } & Repeated)
+  | Refused;
 "#;
 
 /// The whole file.
@@ -192,7 +196,13 @@ fn asked(vocabulary: &Vocabulary) -> String {
         let answer = asked.answer.as_deref().unwrap_or("string");
         text += &format!("  \"{}\": {{ input: {}; answer: {answer} }};\n", asked.command.name, asked.input);
     }
-    text += "}\n\n/** What a connection may ask for beside commands: the argument and the acknowledgement of each. */\nexport interface Requests {\n";
+    let reads = vocabulary.commands.iter().filter(|asked| asked.command.method == Method::Get);
+    let reads: Vec<String> = reads.map(|asked| format!("\"{}\"", asked.command.name)).collect();
+    let reads = if reads.is_empty() { "never".to_owned() } else { reads.join(" | ") };
+    text += &format!(
+        "}}\n\n/** The commands that only read. They have no memory of a `commandId`. */\nexport type Reads = {reads};\n"
+    );
+    text += "\n/** What a connection may ask for beside commands: the argument and the acknowledgement of each. */\nexport interface Requests {\n";
     for request in &vocabulary.requests {
         text += &comment(request.row.doc, 1);
         text += &format!(

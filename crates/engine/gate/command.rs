@@ -1,7 +1,8 @@
 //! Commands through the gate: parse, judge, run, remember.
 //!
-//! Guarantees: what is refused has had no effect; with a `commandId` the same user gets the first
-//! answer again, also after a restart and while the first still runs.
+//! Guarantees: what is refused has had no effect; a command with a `commandId` that is no read runs once for
+//! its user, also over a restart; a repeat gets the first answer, also while the first still runs, and once
+//! that is not kept any more it is told how the first ended. What only reads simply runs again.
 //! It is not the work: that is behind the row's call.
 
 use std::{
@@ -15,7 +16,8 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use tidings_core::{
     Code, Error, Principal, Result, UserId,
-    command::{Answer, Caller, Calls, Command, Input},
+    command::{Answer, Caller, Calls, Command, Input, Method},
+    log::{Ended, Remembered},
 };
 use tokio::sync::oneshot;
 
@@ -43,6 +45,9 @@ impl Gate {
         if command_id.is_empty() || command_id.len() > MAX_COMMAND_ID_BYTES {
             return Err(Error::invalid_field("commandId", "1 to 128 bytes"));
         }
+        if command.method == Method::Get {
+            return self.run(principal, command, input).await;
+        }
         let digest = digest(command.name, json);
         self.run_once(principal, command, input, command_id, digest).await
     }
@@ -67,7 +72,7 @@ impl Gate {
     }
 
     async fn allow(&self, principal: &Principal, command: &Command, input: &Input) -> Result<()> {
-        if self.is_draining() && command.method != tidings_core::command::Method::Get {
+        if self.is_draining() && command.method != Method::Get {
             return Err(Error::new(Code::Draining, "the server is stopping"));
         }
         let need = command.needs(input)?;
@@ -150,21 +155,10 @@ impl Gate {
         let work = async move {
             let log = gate.parts.log.clone();
             if let Some(known) = log.begin_command(&principal.user, &command_id, &digest).await? {
-                if known.digest != digest {
-                    return Err(other_command());
-                }
-                let answer = known.answer.ok_or_else(|| {
-                    Error::unavailable("the server stopped while this command ran; its outcome is not known")
-                })?;
-                return read_answer(&answer);
+                return if known.digest == digest { repeat(known) } else { Err(other_command()) };
             }
             let result = gate.start(&principal, &command, input).await;
-            let keep = match &result {
-                Ok(answer) => Some(write_answer(&Ok(answer.clone()))),
-                Err(error) if error.code().retryable() => None,
-                Err(error) => Some(write_answer(&Err(error.clone()))),
-            };
-            if let Err(error) = log.end_command(&principal.user, &command_id, keep.as_deref()).await {
+            if let Err(error) = log.end_command(&principal.user, &command_id, ended(&result)).await {
                 tracing::warn!(command = command.name, %error, "an answer was not kept for its repeats");
             }
             result
@@ -206,23 +200,48 @@ fn digest(name: &str, json: &str) -> String {
 enum Kept {
     Json(Box<RawValue>),
     Text(String),
-    Error { code: Code, message: String },
+    Error {
+        code: Code,
+        message: String,
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        fields: BTreeMap<String, String>,
+    },
 }
 
-fn write_answer(answer: &Result<Answer>) -> String {
-    let kept = match answer {
-        Ok(Answer::Json(json)) => Kept::Json(json.clone()),
-        Ok(Answer::Text(text)) => Kept::Text(text.clone()),
-        Err(error) => Kept::Error { code: error.code(), message: error.message().to_owned() },
+/// What of a command is kept for its repeats; none if it may be tried again.
+fn ended(result: &Result<Answer>) -> Option<Ended> {
+    let (code, kept) = match result {
+        Ok(Answer::Json(json)) => (None, Some(Kept::Json(json.clone()))),
+        Ok(Answer::Text(text)) => (None, Some(Kept::Text(text.clone()))),
+        Ok(Answer::Repeated) => (None, None),
+        Err(error) if error.code().retryable() => return None,
+        Err(error) => {
+            let (message, fields) = (error.message().to_owned(), error.fields().clone());
+            (Some(error.code()), Some(Kept::Error { code: error.code(), message, fields }))
+        }
     };
-    serde_json::to_string(&kept).expect("an answer serialises")
+    Some(Ended { code, answer: kept.map(|kept| serde_json::to_string(&kept).expect("an answer serialises")) })
+}
+
+/// What a repeat is told.
+fn repeat(known: Remembered) -> Result<Answer> {
+    let unknown = || Error::unavailable("the server stopped while this command ran; its outcome is not known");
+    match known.ended.ok_or_else(unknown)? {
+        Ended { answer: Some(answer), .. } => read_answer(&answer),
+        Ended { code: None, .. } => Ok(Answer::Repeated),
+        Ended { code: Some(code), .. } => {
+            Err(Error::new(code, "this command was refused before; why in particular is not kept any more"))
+        }
+    }
 }
 
 fn read_answer(text: &str) -> Result<Answer> {
     match serde_json::from_str(text) {
         Ok(Kept::Json(json)) => Ok(Answer::Json(json)),
         Ok(Kept::Text(text)) => Ok(Answer::Text(text)),
-        Ok(Kept::Error { code, message }) => Err(Error::new(code, message)),
+        Ok(Kept::Error { code, message, fields }) => {
+            Err(fields.into_iter().fold(Error::new(code, message), |error, (field, why)| error.with_field(field, why)))
+        }
         Err(_) => Err(Error::internal()),
     }
 }

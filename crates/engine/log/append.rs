@@ -11,11 +11,13 @@ use sha2::{Digest, Sha256};
 use tidings_core::{
     Channel, Code, Epoch, Error, Message, Position, Seq, Timestamp, UserId,
     bus::Placed,
-    log::{Committed, Publication},
+    log::{Allowances, Committed, Publication},
 };
 
 use super::{
+    allowance,
     channels::Channels,
+    space::Weight,
     tail::{Place, SharedTail},
 };
 
@@ -30,6 +32,16 @@ pub(super) struct Now {
     /// The clock that windows and ages are measured by.
     pub(super) steady_ms: i64,
 }
+
+impl Now {
+    /// Whether what was remembered then is forgotten by now.
+    pub(super) fn has_forgotten(self, at: i64) -> bool {
+        at <= self.steady_ms - DAY_MS
+    }
+}
+
+/// A send, and the user against whose allowances it counts, if it counts against any.
+pub(super) type Send<'a> = (Option<&'a UserId>, Vec<Publication>);
 
 /// Why a send is not in the transaction.
 pub(super) enum Failed {
@@ -50,6 +62,10 @@ pub(super) struct Numbering {
     pub(super) epoch: Epoch,
     pub(super) channels: Channels,
     pub(super) tail: SharedTail,
+    /// What users may have besides messages.
+    pub(super) allowed: Allowances,
+    /// What the messages take.
+    pub(super) weight: Weight,
     global: u64,
     time: i64,
     /// Where the messages of this transaction are, by their channel's row.
@@ -72,22 +88,29 @@ impl Numbering {
     /// The numbering as the file has it.
     pub(super) fn load(sql: &Connection, epoch: Epoch, tail: SharedTail) -> rusqlite::Result<Self> {
         // The row is written when messages go into the index, and before any go for good; what came
-        // since is in the newest message.
-        let (global, time) = sql.query_row(
-            "SELECT max(global, coalesce(id, 0)), max(head.time, coalesce(message.time, 0))
+        // since is in the newest message, and in the tail.
+        let (global, time, mut weight) = sql.query_row(
+            "SELECT max(global, coalesce(id, 0)), max(head.time, coalesce(message.time, 0)), messages, bytes
              FROM head LEFT JOIN message ON id = (SELECT max(id) FROM message)",
             [],
-            |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)),
+            |row| Ok((row.get::<_, i64>(0)?, row.get(1)?, Weight::in_row(row, 2)?)),
         )?;
-        tail.load(sql)?;
+        weight += tail.load(sql)?;
         let channels = Channels::load(sql, &tail)?;
-        Ok(Self { epoch, channels, tail, global: global as u64, time, fresh: Vec::new() })
+        let allowed = Allowances::default();
+        Ok(Self { epoch, channels, tail, allowed, weight, global: global as u64, time, fresh: Vec::new() })
     }
 
-    /// The same, with a time that does not go back behind what was announced before a failure.
-    pub(super) fn not_before(mut self, former: &Self) -> Self {
-        self.time = self.time.max(former.time);
+    /// The same, with what users may have.
+    pub(super) fn allowing(mut self, allowed: Allowances) -> Self {
+        self.allowed = allowed;
         self
+    }
+
+    /// The same, in place of one that a failure ended: its time does not go back behind what was announced.
+    pub(super) fn in_place_of(mut self, former: &Self) -> Self {
+        self.time = self.time.max(former.time);
+        self.allowing(former.allowed)
     }
 
     /// Writes what the transaction changed of the numbering, and gives the channels that it changed.
@@ -103,7 +126,7 @@ impl Numbering {
     pub(super) fn settle(&mut self, sql: &mut Connection) -> rusqlite::Result<()> {
         let transaction = sql.transaction_with_behavior(TransactionBehavior::Immediate)?;
         self.channels.write_numbers(&transaction)?;
-        self.tail.write(&transaction, self.global, self.time)?;
+        self.tail.write(&transaction, (self.global, self.time), self.weight)?;
         transaction.commit()?;
         self.tail.settled(self.global);
         Ok(())
@@ -111,26 +134,40 @@ impl Numbering {
 
     /// Puts a send that is alone in its transaction into it. When it is refused, the transaction is
     /// to be taken back, and [`Numbering::undo_alone`] called.
-    pub(super) fn append_alone(&mut self, sql: &Connection, send: Vec<Publication>, now: Now) -> Result<Done, Failed> {
+    pub(super) fn append_alone(&mut self, sql: &Connection, send: Send<'_>, now: Now) -> Result<Done, Failed> {
         self.time = self.time.max(now.wall.0);
         self.place_all(sql, send, now).map_err(alone)
+    }
+
+    /// So many messages of so many bytes, which the index had, are no longer in the file.
+    pub(super) fn lighten(&mut self, sql: &Connection, gone: Weight) -> rusqlite::Result<()> {
+        self.weight -= gone;
+        sql.prepare_cached("UPDATE head SET messages = messages - ?1, bytes = bytes - ?2")?
+            .execute(params![gone.messages as i64, gone.bytes as i64])
+            .map(drop)
     }
 
     /// Takes back in memory what the transaction's only send did.
     pub(super) fn undo_alone(&mut self) {
         self.channels.undo();
-        self.global -= self.fresh.len() as u64;
-        self.fresh.clear();
+        self.forget_fresh(0);
+    }
+
+    fn forget_fresh(&mut self, from: usize) {
+        for (_, place) in self.fresh.drain(from..) {
+            self.global -= 1;
+            self.weight -= Weight::of(place.bytes);
+        }
     }
 
     /// Puts a send into the transaction that is open.
-    pub(super) fn append(&mut self, sql: &Connection, send: Vec<Publication>, now: Now) -> Result<Done, Failed> {
+    pub(super) fn append(&mut self, sql: &Connection, send: Send<'_>, now: Now) -> Result<Done, Failed> {
         self.time = self.time.max(now.wall.0);
-        let durable = send.iter().any(|publication| publication.durable);
+        let durable = send.1.iter().any(|publication| publication.durable);
         if !durable {
             return self.place_all(sql, send, now);
         }
-        let (global, fresh) = (self.global, self.fresh.len());
+        let fresh = self.fresh.len();
         sql.prepare_cached("SAVEPOINT send")?.execute([])?;
         match self.place_all(sql, send, now) {
             Ok(done) => {
@@ -146,19 +183,18 @@ impl Numbering {
                 sql.prepare_cached("ROLLBACK TO send")?.execute([])?;
                 sql.prepare_cached("RELEASE send")?.execute([])?;
                 self.channels.undo();
-                self.global = global;
-                self.fresh.truncate(fresh);
+                self.forget_fresh(fresh);
                 Err(alone(failed))
             }
         }
     }
 
-    fn place_all(&mut self, sql: &Connection, send: Vec<Publication>, now: Now) -> Result<Done, Failed> {
+    fn place_all(&mut self, sql: &Connection, (payer, send): Send<'_>, now: Now) -> Result<Done, Failed> {
         let mut done = Done::with_room(send.len());
         let (mut insert, mut left) = (None, send.into_iter().peekable());
         while let Some(first) = left.next() {
             let Some((user, id)) = key(&first) else {
-                self.place(sql, &mut insert, first, &mut done)?;
+                self.place(sql, &mut insert, (payer, first, now), &mut done)?;
                 continue;
             };
             // Those without an id that follow it are repeated with it, so that a retry makes no second copy in
@@ -178,11 +214,11 @@ impl Numbering {
             let channel = group[0].channel.clone();
             let start = done.placed.len();
             for publication in group {
-                self.place(sql, &mut insert, publication, &mut done)?;
+                self.place(sql, &mut insert, (payer, publication, now), &mut done)?;
             }
             let places: Vec<Option<Seq>> =
                 done.placed[start..].iter().map(|placed| placed.position.as_ref().map(|at| at.seq)).collect();
-            self.remember(sql, &channel, (&user, &id), &Known { digest, places }, now)?;
+            self.remember(sql, (payer, &channel), (&user, &id), &Known { digest, places }, now)?;
         }
         Ok(done)
     }
@@ -192,9 +228,9 @@ impl Numbering {
         &mut self,
         sql: &'sql Connection,
         insert: &mut Option<CachedStatement<'sql>>,
-        publication: Publication,
+        (payer, publication, now): (Option<&UserId>, Publication, Now),
         done: &mut Done,
-    ) -> rusqlite::Result<()> {
+    ) -> Result<(), Failed> {
         let Publication { channel, event, durable, opens } = publication;
         let time = Timestamp(self.time);
         if !durable {
@@ -205,11 +241,20 @@ impl Numbering {
         }
         let bytes = event.payload.json().len();
         let row = self.channels.open(sql, &channel, time.0)?;
-        let (seq, id) = (row.next(bytes, time.0), row.id);
+        let (is_new, seq, id) = (row.head == 0, row.next(bytes, time.0), row.id);
+        if is_new {
+            let owner = opens.as_ref().and_then(|opens| opens.owner.as_ref());
+            let paid =
+                payer.or(owner).map_or(Ok(true), |user| allowance::take_channel(sql, user, &self.allowed, now))?;
+            if !paid {
+                return Err(Failed::Refused(allowance::refused("channel")));
+            }
+        }
         if let Some(opens) = opens {
             self.channels.set(&channel, opens);
         }
         self.global += 1;
+        self.weight += Weight::of(bytes as u64);
         self.fresh.push((id, Place { seq, global: self.global, bytes: bytes as u64, time: time.0 }));
         let message = Message::new(channel.clone(), Some(seq), time, event);
         let insert = match insert {
@@ -246,15 +291,16 @@ impl Numbering {
         now: Now,
     ) -> Result<Option<Known>, Failed> {
         let Some(row) = self.channels.get(sql, channel)? else { return Ok(None) };
-        let mut select = sql.prepare_cached(
-            "SELECT digest, places FROM sent WHERE channel = ?1 AND user = ?2 AND id = ?3 AND at > ?4",
-        )?;
+        let mut select =
+            sql.prepare_cached("SELECT digest, places, at FROM sent WHERE channel = ?1 AND user = ?2 AND id = ?3")?;
         let found = select
-            .query_row(params![row.id, user, id, now.steady_ms - DAY_MS], |row| {
-                Ok((row.get(0)?, row.get::<_, String>(1)?))
-            })
+            .query_row(params![row.id, user, id], |row| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?)))
             .optional()?;
-        let Some((digest, places)) = found else { return Ok(None) };
+        let Some((digest, places, at)) = found else { return Ok(None) };
+        if now.has_forgotten(at) {
+            allowance::forget_id(sql, row.id, (user, id))?;
+            return Ok(None);
+        }
         let places = serde_json::from_str(&places).map_err(|_| Failed::Refused(Error::internal()))?;
         Ok(Some(Known { digest, places }))
     }
@@ -262,20 +308,24 @@ impl Numbering {
     fn remember(
         &mut self,
         sql: &Connection,
-        channel: &Channel,
+        (payer, channel): (Option<&UserId>, &Channel),
         (user, id): (&str, &str),
         known: &Known,
         now: Now,
     ) -> Result<(), Failed> {
+        if !payer.map_or(Ok(true), |payer| allowance::take_id(sql, payer, &self.allowed, now))? {
+            return Err(Failed::Refused(allowance::refused("id")));
+        }
         let Some(row) = self.channels.get(sql, channel)? else { return Ok(()) };
         let places = serde_json::to_string(&known.places).map_err(|_| Failed::Refused(Error::internal()))?;
-        sql.prepare_cached("INSERT OR REPLACE INTO sent VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
+        sql.prepare_cached("INSERT INTO sent VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(params![
             row.id,
             user,
             id,
             known.digest,
             places,
-            now.steady_ms
+            now.steady_ms,
+            payer.map(UserId::as_str)
         ])?;
         Ok(())
     }

@@ -82,11 +82,11 @@ impl Batch {
     fn apply(&mut self, sql: &Connection, numbering: &mut Numbering, entry: Entry, now: Now) -> rusqlite::Result<()> {
         let (work, room) = entry.open();
         match work {
-            Work::Send { publications, to } => {
+            Work::Send { publications, user, to } => {
                 let done = if self.alone {
-                    numbering.append_alone(sql, publications, now)
+                    numbering.append_alone(sql, (user.as_ref(), publications), now)
                 } else {
-                    numbering.append(sql, publications, now)
+                    numbering.append(sql, (user.as_ref(), publications), now)
                 };
                 let (answer, broken) = match done {
                     Ok(done) => {
@@ -115,11 +115,11 @@ impl Batch {
                 self.settle(to, deleted, |there| if there { Ok(()) } else { Err(Error::not_found()) }, room)
             }
             Work::BeginCommand { user, id, digest, to } => {
-                let known = jobs::begin_command(sql, (&user, &id), &digest, now);
-                self.settle(to, known, Ok, room)
+                let begun = jobs::begin_command(sql, (&user, &id), &digest, (&numbering.allowed, now));
+                self.settle(to, begun, |begun| begun, room)
             }
-            Work::EndCommand { user, id, answer, to } => {
-                let ended = jobs::end_command(sql, (&user, &id), answer.as_deref());
+            Work::EndCommand { user, id, ended, to } => {
+                let ended = jobs::end_command(sql, (&user, &id), ended, &numbering.allowed);
                 self.settle(to, ended, Ok, room)
             }
         }

@@ -6,6 +6,8 @@
 
 use std::{fmt, path::PathBuf};
 
+use tidings_core::log::Allowances;
+
 /// What a commit survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
@@ -33,8 +35,10 @@ pub struct LogConfig {
     pub dir: PathBuf,
     /// What a commit survives.
     pub durability: Durability,
-    /// Beyond so many bytes of the file the oldest messages go. 20 GB; 0 means no limit.
+    /// Beyond so many bytes of messages and their rows the oldest messages go. 20 GB; 0 means no limit.
     pub total_bytes: u64,
+    /// What users may have in the log besides messages.
+    pub allowed: Allowances,
     /// So many bytes of the disk are kept for trimming on a full disk. 64 MiB; 0 means none. Less than
     /// 24 MiB may be too little: the write-ahead log has to fit in.
     pub reserve_bytes: u64,
@@ -52,6 +56,7 @@ impl LogConfig {
             dir: dir.into(),
             durability: Durability::default(),
             total_bytes: 20_000_000_000,
+            allowed: Allowances::default(),
             reserve_bytes: 64 * 1024 * 1024,
             queue: 8192,
             queue_bytes: 64 * 1024 * 1024,

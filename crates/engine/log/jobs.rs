@@ -5,12 +5,13 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 use tidings_core::{
-    Channel, UserId,
-    log::{Remembered, SavedState},
+    Channel, Code, Result, UserId,
+    log::{Allowances, Ended, Remembered, SavedState},
 };
 
 use super::{
-    append::{DAY_MS, Now, Numbering},
+    allowance,
+    append::{Now, Numbering},
     rows::number,
 };
 
@@ -42,36 +43,59 @@ pub(super) fn delete(sql: &Connection, numbering: &mut Numbering, channel: &Chan
     Ok(true)
 }
 
-/// Notes that a command begins, unless it is known already: then what is remembered.
+/// Notes that a command begins, unless it is known already: then what is remembered. The error is a
+/// refusal.
 pub(super) fn begin_command(
     sql: &Connection,
     (user, id): (&UserId, &str),
     digest: &str,
-    now: Now,
-) -> rusqlite::Result<Option<Remembered>> {
-    let mut select =
-        sql.prepare_cached("SELECT digest, answer FROM command WHERE user = ?1 AND id = ?2 AND at > ?3")?;
+    (allowed, now): (&Allowances, Now),
+) -> rusqlite::Result<Result<Option<Remembered>>> {
+    let mut select = sql.prepare_cached("SELECT digest, ended, answer, at FROM command WHERE user = ?1 AND id = ?2")?;
     let known = select
-        .query_row(params![user.as_str(), id, now.steady_ms - DAY_MS], |row| {
-            Ok(Remembered { digest: row.get(0)?, answer: row.get(1)? })
+        .query_row(params![user.as_str(), id], |row| {
+            let ended: Option<String> = row.get(1)?;
+            let answer = row.get(2)?;
+            let ended = ended.map(|code| Ended { code: code_of(&code), answer });
+            Ok((Remembered { digest: row.get(0)?, ended }, row.get(3)?))
         })
         .optional()?;
-    if known.is_none() {
-        let mut insert = sql.prepare_cached("INSERT OR REPLACE INTO command VALUES (?1, ?2, ?3, NULL, ?4)")?;
-        insert.execute(params![user.as_str(), id, digest, now.steady_ms])?;
+    match known {
+        Some((known, at)) if !now.has_forgotten(at) => return Ok(Ok(Some(known))),
+        Some(_) => allowance::forget_command(sql, (user, id))?,
+        None => {}
     }
-    Ok(known)
+    if !allowance::take_command(sql, user, allowed, now)? {
+        return Ok(Err(allowance::refused("command")));
+    }
+    sql.prepare_cached("INSERT INTO command (user, id, digest, at) VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+        user.as_str(),
+        id,
+        digest,
+        now.steady_ms
+    ])?;
+    Ok(Ok(None))
 }
 
-/// Keeps a command's answer, or forgets that it began.
-pub(super) fn end_command(sql: &Connection, (user, id): (&UserId, &str), answer: Option<&str>) -> rusqlite::Result<()> {
-    match answer {
-        Some(answer) => sql
-            .prepare_cached("UPDATE command SET answer = ?3 WHERE user = ?1 AND id = ?2")?
-            .execute(params![user.as_str(), id, answer]),
-        None => {
-            sql.prepare_cached("DELETE FROM command WHERE user = ?1 AND id = ?2")?.execute(params![user.as_str(), id])
-        }
-    }
-    .map(drop)
+/// Keeps how a command ended, or forgets that it began.
+pub(super) fn end_command(
+    sql: &Connection,
+    (user, id): (&UserId, &str),
+    ended: Option<Ended>,
+    allowed: &Allowances,
+) -> rusqlite::Result<()> {
+    let Some(Ended { code, answer }) = ended else { return allowance::forget_command(sql, (user, id)) };
+    let kept = allowance::keep_answer(sql, (user, id), answer.as_deref(), allowed)?;
+    let answer = answer.filter(|_| kept);
+    let code = code.map_or("", Code::as_str);
+    sql.prepare_cached("UPDATE command SET ended = ?3, answer = ?4 WHERE user = ?1 AND id = ?2")?
+        .execute(params![user.as_str(), id, code, answer])
+        .map(drop)
+}
+
+/// The code in a row; none for a good end.
+fn code_of(text: &str) -> Option<Code> {
+    let known = || Code::ALL.iter().copied().find(|code| code.as_str() == text);
+    // A code that this program does not know is an error all the same.
+    (!text.is_empty()).then(|| known().unwrap_or(Code::Internal))
 }

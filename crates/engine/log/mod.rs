@@ -4,6 +4,7 @@
 //! for the disk. One writer thread gives the numbers, so the order on the disk is the order announced.
 //! It is not the owner of its directory: [`DataDir`] is, and whoever opens a log holds one.
 
+mod allowance;
 mod append;
 mod batch;
 mod channels;
@@ -46,7 +47,7 @@ use rusqlite::Connection;
 use tidings_core::{
     BoxFuture, Channel, Epoch, Result, UserId,
     log::{
-        Appended, ChannelFacts, Committed, EventLog, ListChannels, LogRules, LogSink, LogSlot, LogStatus, Page,
+        Appended, ChannelFacts, Committed, Ended, EventLog, ListChannels, LogRules, LogSink, LogSlot, LogStatus, Page,
         Publication, Read, Remembered, SavedState,
     },
     runtime::Clock,
@@ -60,7 +61,7 @@ pub use reserve::has_no_room;
 
 use append::Numbering;
 use epoch::Machine;
-use queue::{Queue, Room, To, Work, closed};
+use queue::{Queue, Room, To, Work, answer_bytes, closed};
 use readers::Readers;
 use reserve::Reserve;
 use space::Space;
@@ -120,7 +121,7 @@ impl SqliteLog {
         let writer = Writer {
             place,
             shared: shared.clone(),
-            numbering: Numbering::load(&sql, epoch.clone(), tail.clone()).map_err(&failed)?,
+            numbering: Numbering::load(&sql, epoch.clone(), tail.clone()).map_err(&failed)?.allowing(config.allowed),
             sql: Some(sql),
             trimmer: Trimmer::default(),
             space,
@@ -211,11 +212,21 @@ struct Slot {
     room: Room,
 }
 
+impl Slot {
+    fn push(self, user: Option<UserId>, publications: Vec<Publication>) -> Appended {
+        let (to, answer) = oneshot::channel();
+        self.shared.queue.push(Work::Send { publications, user, to }, self.room);
+        Appended::new(async move { answer.await.unwrap_or_else(|_| Err(closed())) })
+    }
+}
+
 impl LogSlot for Slot {
     fn send(self: Box<Self>, publications: Vec<Publication>) -> Appended {
-        let (to, answer) = oneshot::channel();
-        self.shared.queue.push(Work::Send { publications, to }, self.room);
-        Appended::new(async move { answer.await.unwrap_or_else(|_| Err(closed())) })
+        self.push(None, publications)
+    }
+
+    fn send_for(self: Box<Self>, user: UserId, publications: Vec<Publication>) -> Appended {
+        self.push(Some(user), publications)
     }
 }
 
@@ -277,10 +288,12 @@ impl EventLog for SqliteLog {
         Box::pin(self.ask(id.len(), |to| Work::BeginCommand { user, id, digest, to }))
     }
 
-    fn end_command(&self, user: &UserId, command_id: &str, answer: Option<&str>) -> BoxFuture<'_, Result<()>> {
-        let (user, id, answer) = (user.clone(), command_id.to_owned(), answer.map(str::to_owned));
-        let bytes = answer.as_ref().map_or(0, String::len);
-        Box::pin(self.ask(bytes, |to| Work::EndCommand { user, id, answer, to }))
+    fn end_command(&self, user: &UserId, command_id: &str, mut ended: Option<Ended>) -> BoxFuture<'_, Result<()>> {
+        let (user, id) = (user.clone(), command_id.to_owned());
+        // What is too long to be kept takes no room in the queue either.
+        allowance::shorten(ended.as_mut());
+        let bytes = answer_bytes(ended.as_ref());
+        Box::pin(self.ask(bytes, |to| Work::EndCommand { user, id, ended, to }))
     }
 
     fn status(&self) -> LogStatus {

@@ -17,7 +17,7 @@ use parking_lot::{Condvar, Mutex};
 use tidings_core::{
     Channel, Error, Result, UserId,
     bus::Placed,
-    log::{Publication, Remembered, SavedState},
+    log::{Ended, Publication, Remembered, SavedState},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 
@@ -26,11 +26,33 @@ pub(super) type To<T> = oneshot::Sender<Result<T>>;
 
 /// Something for the writer to do.
 pub(super) enum Work {
-    Send { publications: Vec<Publication>, to: To<Vec<Placed>> },
-    SaveState { channel: Channel, state: SavedState, to: To<()> },
-    Delete { channel: Channel, to: To<()> },
-    BeginCommand { user: UserId, id: String, digest: String, to: To<Option<Remembered>> },
-    EndCommand { user: UserId, id: String, answer: Option<String>, to: To<()> },
+    /// For a user, if it counts against what one may have.
+    Send {
+        publications: Vec<Publication>,
+        user: Option<UserId>,
+        to: To<Vec<Placed>>,
+    },
+    SaveState {
+        channel: Channel,
+        state: SavedState,
+        to: To<()>,
+    },
+    Delete {
+        channel: Channel,
+        to: To<()>,
+    },
+    BeginCommand {
+        user: UserId,
+        id: String,
+        digest: String,
+        to: To<Option<Remembered>>,
+    },
+    EndCommand {
+        user: UserId,
+        id: String,
+        ended: Option<Ended>,
+        to: To<()>,
+    },
 }
 
 /// Room in the queue, given back when dropped.
@@ -88,7 +110,7 @@ impl Work {
                 publications.iter().map(|one| one.event.payload.json().len() + 128).sum()
             }
             Self::SaveState { state, .. } => state.bytes.len(),
-            Self::EndCommand { answer, .. } => answer.as_ref().map_or(0, String::len),
+            Self::EndCommand { ended, .. } => answer_bytes(ended.as_ref()),
             Self::Delete { .. } | Self::BeginCommand { .. } => 0,
         }
     }
@@ -104,6 +126,11 @@ impl Work {
             Self::BeginCommand { to, .. } => drop(to.send(Err(error))),
         }
     }
+}
+
+/// How long the answer of a command is.
+pub(super) fn answer_bytes(ended: Option<&Ended>) -> usize {
+    ended.and_then(|ended| ended.answer.as_ref()).map_or(0, String::len)
 }
 
 pub(super) fn closed() -> Error {

@@ -114,7 +114,7 @@ mod tests {
             })
             .collect();
         let (to, _) = oneshot::channel();
-        queue.push(Work::Send { publications, to }, queue.try_reserve(1).unwrap());
+        queue.push(Work::Send { publications, user: None, to }, queue.try_reserve(1).unwrap());
     }
 
     fn number(entry: &Entry) -> u64 {

@@ -18,7 +18,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 use super::{Durability, OpenError};
 
 /// Each takes the schema one version up. Never edited once released, only added to.
-const MIGRATIONS: &[&str] = &[V1, V2, V3];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
 
 pub(super) const V1: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -116,6 +116,36 @@ const V2: &str = "
 /// No other tables, but a channel's row is only as of its `head`: who does not know that messages may
 /// follow would give their numbers again.
 const V3: &str = "";
+
+/// What is in the file is counted, each by whose it is: messages and their bytes in `head`, as of `indexed`;
+/// what users have besides in `account`. `ended` is the code of a command's error, empty when all went well,
+/// and null while nobody knows; an answer may be gone. `payer` is whom an id counts for.
+const V4: &str = r#"
+    ALTER TABLE head ADD COLUMN messages INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE head ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE head ADD COLUMN answers INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE sent ADD COLUMN payer TEXT;
+    ALTER TABLE command ADD COLUMN ended TEXT;
+    UPDATE command SET
+        ended = iif(answer LIKE '{"error":{"code":"%', substr(answer, 19, instr(substr(answer, 19), '"') - 1), ''),
+        answer = iif(octet_length(answer) > 65536, NULL, answer)
+        WHERE answer IS NOT NULL;
+    CREATE INDEX command_answers ON command (at) WHERE answer IS NOT NULL;
+    CREATE INDEX command_answers_of ON command (user, at) WHERE answer IS NOT NULL;
+    CREATE TABLE account (
+        user TEXT PRIMARY KEY,
+        commands INTEGER NOT NULL DEFAULT 0,
+        answers INTEGER NOT NULL DEFAULT 0,
+        ids INTEGER NOT NULL DEFAULT 0,
+        channels INTEGER NOT NULL DEFAULT 0,
+        day INTEGER NOT NULL DEFAULT 0
+    ) WITHOUT ROWID;
+    INSERT INTO account (user, commands, answers)
+        SELECT user, count(*), coalesce(sum(octet_length(answer)), 0) FROM command GROUP BY user;
+    UPDATE head SET
+        (messages, bytes) = (SELECT count(*), coalesce(sum(octet_length(data)), 0) FROM message WHERE id <= indexed),
+        answers = (SELECT coalesce(sum(answers), 0) FROM account);
+"#;
 
 /// Long enough for a reader's recovery of the file after a crash, short enough to answer senders.
 const BUSY: Duration = Duration::from_secs(1);

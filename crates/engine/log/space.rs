@@ -1,16 +1,22 @@
 //! The log's size as a whole: a limit over all channels, a full disk, and giving space back.
 //!
 //! Guarantees: beyond the limit the oldest messages of all channels go first, and never one whose
-//! effect is in no saved state. When the disk is full the reserve is given up, and the log makes
-//! room in its own file by the same rule until there is a reserve again.
+//! effect is in no saved state. The limit is for messages and compared with what they take: nothing else
+//! makes one go. When the disk is full the reserve is given up, and the log makes room in its own file until
+//! there is a reserve again: answers of commands go first, then messages by the same rule.
 //! It is not the retention of a channel.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    ops::{Add, AddAssign, SubAssign},
+    time::Duration,
+};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 use tidings_core::{Channel, Seq};
 
 use super::{
+    allowance,
     reserve::Reserve,
     rows::number,
     tally::Why,
@@ -27,6 +33,51 @@ const WEIGH_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// How long after a full disk no space is given back.
 const KEPT_AFTER_FULL: Duration = Duration::from_secs(60 * 60);
+
+/// What messages take: their number, and the bytes of their data.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Weight {
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+}
+
+impl Weight {
+    /// One message with data of so many bytes.
+    pub(super) fn of(bytes: u64) -> Self {
+        Self { messages: 1, bytes }
+    }
+
+    /// The weight in two columns of a row.
+    pub(super) fn in_row(row: &Row<'_>, column: usize) -> rusqlite::Result<Self> {
+        let (messages, bytes): (i64, i64) = (row.get(column)?, row.get(column + 1)?);
+        Ok(Self { messages: messages as u64, bytes: bytes as u64 })
+    }
+
+    /// The bytes of data and rows, about.
+    fn total(self) -> u64 {
+        self.bytes + self.messages * ROW_BYTES
+    }
+}
+
+impl Add for Weight {
+    type Output = Self;
+    fn add(self, more: Self) -> Self {
+        Self { messages: self.messages + more.messages, bytes: self.bytes + more.bytes }
+    }
+}
+
+impl AddAssign for Weight {
+    fn add_assign(&mut self, more: Self) {
+        *self = *self + more;
+    }
+}
+
+impl SubAssign for Weight {
+    fn sub_assign(&mut self, less: Self) {
+        self.messages = self.messages.saturating_sub(less.messages);
+        self.bytes = self.bytes.saturating_sub(less.bytes);
+    }
+}
 
 /// Pages of the file.
 struct Pages {
@@ -55,6 +106,11 @@ impl Pages {
     fn is_hollow(&self) -> bool {
         self.free > 4 * u64::from(VACUUM_SLICE) && self.free > self.count / 4
     }
+}
+
+/// How much is beyond a limit, and a little more, so that the next commit does not need it again.
+fn beyond(used: u64, limit: u64) -> u64 {
+    if used <= limit { 0 } else { used - limit + limit / 64 }
 }
 
 /// The size of the log.
@@ -144,11 +200,16 @@ impl Space {
             return Ok(false);
         }
         self.weighed_at = Some(now.monotonic);
-        let excess = self.excess(slice.sql)?;
+        metrics::gauge!("tidings_log_message_bytes").set(slice.numbering.weight.total() as f64);
+        let excess = self.excess(slice.sql, slice.numbering.weight)?;
         if excess == 0 {
             self.weigh = false;
             self.reserved = self.reserved || self.reserve.ensure();
             self.full = self.full && !self.reserved;
+            return Ok(true);
+        }
+        // On a full disk what can be done without goes first.
+        if self.full && allowance::let_go(slice.sql, None, excess)? > 0 {
             return Ok(true);
         }
         self.weigh = self.walk(slice, trimmer, excess)?;
@@ -162,19 +223,18 @@ impl Space {
     }
 
     /// Whether the next slice would trim.
-    pub(super) fn will_trim(&self, sql: &Connection, now: Instants) -> rusqlite::Result<bool> {
-        Ok((self.weigh || self.is_weighing_due(now)) && self.excess(sql)? > 0)
+    pub(super) fn will_trim(&self, sql: &Connection, weight: Weight, now: Instants) -> rusqlite::Result<bool> {
+        Ok((self.weigh || self.is_weighing_due(now)) && self.excess(sql, weight)? > 0)
     }
 
-    /// How many bytes are to go: a little more than needed, so that the next commit does not need it again.
-    fn excess(&self, sql: &Connection) -> rusqlite::Result<u64> {
-        let pages = Pages::of(sql)?;
-        let mut limit = if self.limit == 0 { u64::MAX } else { self.limit };
-        if self.full {
-            limit = limit.min(pages.with_room_for(self.reserve.bytes()));
+    /// How many bytes are to go: of messages beyond the limit, and on a full disk of pages.
+    fn excess(&self, sql: &Connection, weight: Weight) -> rusqlite::Result<u64> {
+        let of_messages = if self.limit == 0 { 0 } else { beyond(weight.total(), self.limit) };
+        if !self.full {
+            return Ok(of_messages);
         }
-        let used = pages.used_bytes();
-        Ok(if used <= limit { 0 } else { used - limit + limit / 64 })
+        let pages = Pages::of(sql)?;
+        Ok(of_messages.max(beyond(pages.used_bytes(), pages.with_room_for(self.reserve.bytes()))))
     }
 
     /// Trims the oldest messages of all channels. Says whether there may be more to trim.

@@ -14,6 +14,8 @@ use parking_lot::RwLock;
 use rusqlite::{Connection, Row, params};
 use tidings_core::Seq;
 
+use super::space::Weight;
+
 /// So many places are put into the index at once.
 const MOST: usize = 8192;
 
@@ -80,8 +82,9 @@ impl Inner {
 }
 
 impl Tail {
-    /// Forgets everything and reads again what the index of the file lacks.
-    pub(super) fn load(&self, sql: &Connection) -> rusqlite::Result<()> {
+    /// Forgets everything and reads again what the index of the file lacks. Gives the weight of that.
+    pub(super) fn load(&self, sql: &Connection) -> rusqlite::Result<Weight> {
+        let mut weight = Weight::default();
         let indexed = sql.query_row("SELECT indexed FROM head", [], |row| row.get::<_, i64>(0))?;
         let mut inner = Inner { indexed: indexed as u64, ..Inner::default() };
         let mut select =
@@ -94,10 +97,11 @@ impl Tail {
                 bytes: row.get::<_, i64>(3)? as u64,
                 time: row.get(4)?,
             };
+            weight += Weight::of(place.bytes);
             inner.add(row.get(0)?, place);
         }
         *self.0.write() = inner;
-        Ok(())
+        Ok(weight)
     }
 
     /// Takes in what is about to be committed.
@@ -135,15 +139,15 @@ impl Tail {
         self.0.read().count >= MOST
     }
 
-    /// Puts all places into the index, with the newest number and time of the log. Once that is
-    /// committed, [`Tail::settled`] is to be called.
-    pub(super) fn write(&self, sql: &Connection, global: u64, time: i64) -> rusqlite::Result<()> {
+    /// Puts all places into the index, with the newest number and time of the log and its weight. Once that
+    /// is committed, [`Tail::settled`] is to be called.
+    pub(super) fn write(&self, sql: &Connection, (global, time): (u64, i64), weight: Weight) -> rusqlite::Result<()> {
         let mut insert = sql.prepare_cached("INSERT INTO place VALUES (?1, ?2, ?3)")?;
         for (channel, place) in self.sorted() {
             insert.execute(params![channel, place.seq as i64, place.global as i64])?;
         }
-        sql.prepare_cached("UPDATE head SET global = ?1, indexed = ?1, time = ?2")?
-            .execute(params![global as i64, time])
+        sql.prepare_cached("UPDATE head SET global = ?1, indexed = ?1, time = ?2, messages = ?3, bytes = ?4")?
+            .execute(params![global as i64, time, weight.messages as i64, weight.bytes as i64])
             .map(drop)
     }
 

@@ -14,9 +14,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tidings_core::{Channel, Seq, handler::Retention, log::LogRules};
 
 use super::{
-    append::{DAY_MS, Numbering},
+    allowance,
+    append::Numbering,
     channels::Row,
     news::News,
+    space::Weight,
     tally::{Tally, Why},
 };
 
@@ -143,7 +145,7 @@ impl Trimmer {
         } else if self.deleted {
             self.deleted = remove_deleted(slice)?;
         } else if self.expired {
-            self.expired = expire(slice.sql, now)?;
+            self.expired = allowance::expire(slice.sql, now.steady_ms)?;
         } else if let Some(from) = self.sweep {
             self.sweep = self.look_on(slice.sql, from, now)?;
             self.ended = self.sweep.is_none();
@@ -309,6 +311,7 @@ fn cut(slice: &mut Slice<'_>, channel: &Channel, first: Seq) -> rusqlite::Result
         )?
         .query_row(params![row.id, first as i64], |row| row.get(0))
         .optional()?;
+    slice.numbering.lighten(sql, Weight { messages: count, bytes })?;
     metrics::counter!("tidings_log_trimmed_total").increment(count);
     slice.news.push(News::Trimmed(channel.clone(), first));
     Ok(count)
@@ -325,27 +328,15 @@ fn remove_deleted(slice: &mut Slice<'_>) -> rusqlite::Result<bool> {
     let Some(row) = slice.numbering.channels.change(sql, &channel)? else { return Ok(false) };
     let to = row.first.min(row.lowest + SLICE as u64);
     let up_to = params![row.id, to as i64];
-    sql.prepare_cached("DELETE FROM message WHERE id IN (SELECT message FROM place WHERE channel = ?1 AND seq < ?2)")?
-        .execute(up_to)?;
+    let gone = sql
+        .prepare_cached(
+            "DELETE FROM message WHERE id IN (SELECT message FROM place WHERE channel = ?1 AND seq < ?2)
+             RETURNING octet_length(data)",
+        )?
+        .query_map(up_to, |row| Ok(Weight::of(row.get::<_, i64>(0)? as u64)))?
+        .try_fold(Weight::default(), |gone, one| one.map(|one| gone + one))?;
     sql.prepare_cached("DELETE FROM place WHERE channel = ?1 AND seq < ?2")?.execute(up_to)?;
     row.lowest = to;
+    slice.numbering.lighten(sql, gone)?;
     Ok(true)
-}
-
-/// Forgets ids and answers older than a day. Says whether there may be more.
-fn expire(sql: &Connection, now: Instants) -> rusqlite::Result<bool> {
-    let before = now.steady_ms - DAY_MS;
-    let sent = sql
-        .prepare_cached(
-            "DELETE FROM sent WHERE (channel, user, id) IN
-             (SELECT channel, user, id FROM sent WHERE at <= ?1 ORDER BY at LIMIT ?2)",
-        )?
-        .execute(params![before, SLICE as i64])?;
-    let commands = sql
-        .prepare_cached(
-            "DELETE FROM command WHERE (user, id) IN
-             (SELECT user, id FROM command WHERE at <= ?1 ORDER BY at LIMIT ?2)",
-        )?
-        .execute(params![before, SLICE as i64])?;
-    Ok(sent == SLICE || commands == SLICE)
 }

@@ -234,7 +234,8 @@ impl Writer {
         let (mut news, mut tally) = (Vec::new(), Tally::default());
         let Some(sql) = self.sql.as_mut() else { return Ok((false, news)) };
         let ruled = self.trimmer.has_rules();
-        let needed = self.trimmer.needs_index(now) || (ruled && self.space.will_trim(sql, now)?);
+        let weight = self.numbering.weight;
+        let needed = self.trimmer.needs_index(now) || (ruled && self.space.will_trim(sql, weight, now)?);
         if needed && !self.numbering.tail.is_empty() {
             self.numbering.settle(sql)?;
         }
@@ -275,7 +276,7 @@ impl Writer {
             Ok((sql, numbering)) => {
                 tracing::info!("the log is open again");
                 self.sql = Some(sql);
-                self.numbering = numbering.not_before(&self.numbering);
+                self.numbering = numbering.in_place_of(&self.numbering);
                 self.retry = RETRY.0;
                 self.shared.full.store(false, Ordering::Relaxed);
                 self.shared.healthy.store(true, Ordering::Relaxed);

@@ -160,7 +160,7 @@ impl Inbox {
             mpsc::error::TrySendError::Full(()) => Error::overloaded("too many messages wait for the program to read"),
             mpsc::error::TrySendError::Closed(()) => closed(),
         })?;
-        let receipt = slot.send(letter.event());
+        let receipt = slot.send_for(letter.user.clone(), letter.event());
         let told = async move { receipt.await.map(drop) }.boxed().shared();
         let (key, content) = (letter.key(), letter.digest());
         place.send(Line { content: letter.content, told: told.clone() });

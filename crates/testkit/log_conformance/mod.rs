@@ -3,6 +3,7 @@
 //! Guarantees: each promise in the header of the port has a case here that fails without it.
 //! It is not about files, speed or crashes: an implementation that has them tests them itself.
 
+mod allowances;
 mod append;
 mod channels;
 mod commands;
@@ -17,7 +18,7 @@ use tidings_core::{
     BoxFuture, Channel, Event, Message, Payload, Result, Seq,
     bus::Placed,
     handler::Retention,
-    log::{EventLog, LogRule, LogRules, Page, Publication, Read},
+    log::{Allowances, EventLog, LogRule, LogRules, Page, Publication, Read},
 };
 
 use crate::{RecordingSink, TestClock};
@@ -31,6 +32,8 @@ pub struct Setup {
     pub rules: LogRules,
     /// How many sends may wait.
     pub queue: usize,
+    /// What users may have besides messages.
+    pub allowed: Allowances,
 }
 
 impl fmt::Debug for Setup {
@@ -63,6 +66,7 @@ where
     trimming::cases(&make).await;
     commands::cases(&make).await;
     queue::cases(&make).await;
+    allowances::cases(&make).await;
 }
 
 /// Makes logs under test.
@@ -91,7 +95,8 @@ impl Case {
 
     fn with(make: Make<'_>, change: impl FnOnce(Setup) -> Setup) -> Self {
         let clock = TestClock::new();
-        let setup = Setup { clock: clock.clone(), rules: LogRules::default(), queue: 8192 };
+        let (rules, allowed) = (LogRules::default(), Allowances::default());
+        let setup = Setup { clock: clock.clone(), rules, queue: 8192, allowed };
         let subject = make(change(setup));
         let sink = RecordingSink::new();
         subject.log().attach(sink.clone());
@@ -200,13 +205,15 @@ mod tests {
     }
 
     fn in_memory(setup: Setup) -> Box<dyn Subject> {
-        let projected = setup.rules.clone().into_iter().filter(|(_, rule)| rule.projected);
+        let Setup { clock, rules, queue, allowed } = setup;
+        let projected = rules.clone().into_iter().filter(|(_, rule)| rule.projected);
         let config = MemoryConfig {
             projected: projected.map(|(namespace, _)| namespace).collect(),
-            retention: Arc::new(move |namespace| setup.rules.of(namespace).map_or(KEEP_ALL, |rule| rule.retention)),
-            queue: setup.queue,
+            retention: Arc::new(move |namespace| rules.of(namespace).map_or(KEEP_ALL, |rule| rule.retention)),
+            queue,
+            allowed,
         };
-        Box::new(InMemory(MemoryLog::with(config, setup.clock)))
+        Box::new(InMemory(MemoryLog::with(config, clock)))
     }
 
     #[tokio::test]

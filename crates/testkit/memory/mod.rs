@@ -18,8 +18,8 @@ use tidings_core::{
     bus::Placed,
     handler::Retention,
     log::{
-        Appended, ChannelFacts, Committed, EventLog, ListChannels, LogSink, LogSlot, LogStatus, Page, Publication,
-        Read, Remembered, SavedState,
+        Allowances, Appended, ChannelFacts, Committed, Ended, EventLog, ListChannels, LogSink, LogSlot, LogStatus,
+        Page, Publication, Read, Remembered, SavedState,
     },
     runtime::Clock,
 };
@@ -36,12 +36,19 @@ pub struct MemoryConfig {
     pub projected: HashSet<String>,
     /// How many sends may be under way. Default: 8192.
     pub queue: usize,
+    /// What users may have besides messages.
+    pub allowed: Allowances,
 }
 
 impl Default for MemoryConfig {
     fn default() -> Self {
         let everything = Retention { messages: 0, bytes: 0, age_ms: 0 };
-        Self { retention: Arc::new(move |_| everything), projected: HashSet::new(), queue: 8192 }
+        Self {
+            retention: Arc::new(move |_| everything),
+            projected: HashSet::new(),
+            queue: 8192,
+            allowed: Allowances::default(),
+        }
     }
 }
 
@@ -243,7 +250,7 @@ struct Slot {
 }
 
 impl Slot {
-    fn append(&self, publications: Vec<Publication>) -> oneshot::Receiver<Result<Vec<Placed>>> {
+    fn append(&self, user: Option<UserId>, publications: Vec<Publication>) -> oneshot::Receiver<Result<Vec<Placed>>> {
         let (to, answer) = oneshot::channel();
         let now = self.clock.now();
         let mut state = self.state.lock();
@@ -257,7 +264,7 @@ impl Slot {
             state.lose -= usize::from(lost);
             let store = state.store.clone();
             let mut store = store.lock();
-            let appended = store.append(publications, now);
+            let appended = store.append((user, publications), now, &self.config.allowed);
             let trimmed = store.trim(&self.config, now);
             finish(appended, trimmed, lost, to)
         };
@@ -288,7 +295,12 @@ fn finish(
 
 impl LogSlot for Slot {
     fn send(self: Box<Self>, publications: Vec<Publication>) -> Appended {
-        let answer = self.append(publications);
+        let answer = self.append(None, publications);
+        Appended::new(async move { answer.await.unwrap_or_else(|_| Err(closed())) })
+    }
+
+    fn send_for(self: Box<Self>, user: UserId, publications: Vec<Publication>) -> Appended {
+        let answer = self.append(Some(user), publications);
         Appended::new(async move { answer.await.unwrap_or_else(|_| Err(closed())) })
     }
 }
@@ -375,16 +387,16 @@ impl EventLog for MemoryLog {
         Box::pin(async move {
             self.reading(|_| ())?;
             let store = self.state.lock().store.clone();
-            Ok(store.lock().begin_command(&user, &id, &digest, self.clock.now()))
+            store.lock().begin_command((&user, &id), &digest, self.clock.now(), &self.config.allowed)
         })
     }
 
-    fn end_command(&self, user: &UserId, command_id: &str, answer: Option<&str>) -> BoxFuture<'_, Result<()>> {
-        let (user, id, answer) = (user.clone(), command_id.to_owned(), answer.map(str::to_owned));
+    fn end_command(&self, user: &UserId, command_id: &str, ended: Option<Ended>) -> BoxFuture<'_, Result<()>> {
+        let (user, id) = (user.clone(), command_id.to_owned());
         Box::pin(async move {
             self.reading(|_| ())?;
             let store = self.state.lock().store.clone();
-            store.lock().end_command(&user, &id, answer.as_deref());
+            store.lock().end_command(&user, &id, ended, &self.config.allowed);
             Ok(())
         })
     }

@@ -4,7 +4,7 @@
 //! It announces nothing: it hands back what is to be announced.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -12,7 +12,7 @@ use smol_str::SmolStr;
 use tidings_core::{
     Channel, Code, Epoch, Error, Message, Position, Result, Seq, Timestamp, UserId,
     bus::Placed,
-    log::{ChannelFacts, Committed, ListChannels, Page, Publication, Read, Remembered, SavedState},
+    log::{Allowances, ChannelFacts, Committed, Ended, ListChannels, Page, Publication, Read, Remembered, SavedState},
 };
 
 use super::MemoryConfig;
@@ -77,6 +77,8 @@ struct Sent {
     body: String,
     places: Vec<Placed>,
     at: Timestamp,
+    /// For whom it counts.
+    payer: Option<UserId>,
 }
 
 type SentKey = (Channel, Option<UserId>, SmolStr);
@@ -89,6 +91,8 @@ pub(crate) struct Store {
     channels: BTreeMap<Channel, Kept>,
     sent: HashMap<SentKey, Sent>,
     commands: HashMap<(UserId, String), (Remembered, Timestamp)>,
+    /// The day of a user's newest channels, and how many they are.
+    made: HashMap<UserId, (i64, u64)>,
 }
 
 impl Store {
@@ -100,19 +104,22 @@ impl Store {
             channels: BTreeMap::new(),
             sent: HashMap::new(),
             commands: HashMap::new(),
+            made: HashMap::new(),
         }
     }
 
     /// One send: where its publications stand, and what is to be announced.
     pub(crate) fn append(
         &mut self,
-        publications: Vec<Publication>,
+        (payer, publications): (Option<UserId>, Vec<Publication>),
         now: Timestamp,
+        allowed: &Allowances,
     ) -> Result<(Vec<Placed>, Vec<Committed>)> {
         self.time = self.time.max(now);
         let (mut placed, mut news) = (Vec::new(), Vec::new());
         let groups = groups(publications);
         self.refuse_conflicts(&groups, now)?;
+        self.pay(payer.as_ref(), &groups, now, allowed)?;
         for group in groups {
             let key = key(&group[0]);
             if let Some(sent) = key.as_ref().and_then(|key| self.known(key, now)) {
@@ -123,7 +130,7 @@ impl Store {
             let places: Vec<Placed> = group.into_iter().map(|one| self.place(one, &mut news)).collect();
             placed.extend(places.iter().cloned());
             if let Some(key) = key {
-                self.sent.insert(key, Sent { body, places, at: now });
+                self.sent.insert(key, Sent { body, places, at: now, payer: payer.clone() });
             }
         }
         Ok((placed, news))
@@ -313,34 +320,111 @@ impl Store {
         Ok(News::Deleted(channel.clone()))
     }
 
-    pub(crate) fn begin_command(
+    /// Refuses a send whose new ids or channels are beyond what its users may have; else the channels count.
+    fn pay(
         &mut self,
-        user: &UserId,
-        id: &str,
-        digest: &str,
+        payer: Option<&UserId>,
+        groups: &[Vec<Publication>],
         now: Timestamp,
-    ) -> Option<Remembered> {
-        let key = (user.clone(), id.to_owned());
-        if let Some((remembered, at)) = self.commands.get(&key)
-            && at.plus_ms(DAY_MS) > now
-        {
-            return Some(remembered.clone());
+        allowed: &Allowances,
+    ) -> Result<()> {
+        if let Some(user) = payer {
+            let kept = self.sent.values().filter(|sent| sent.at.plus_ms(DAY_MS) > now);
+            let held = kept.filter(|sent| sent.payer.as_ref() == Some(user)).count();
+            let keys: HashSet<SentKey> = groups.iter().filter_map(|group| key(&group[0])).collect();
+            let fresh = keys.iter().filter(|key| self.known(key, now).is_none()).count();
+            if fresh > 0 && beyond(held + fresh, allowed.ids_per_user) {
+                return Err(Error::overloaded("too many ids"));
+            }
         }
-        self.commands.insert(key, (Remembered { digest: digest.to_owned(), answer: None }, now));
-        None
-    }
-
-    pub(crate) fn end_command(&mut self, user: &UserId, id: &str, answer: Option<&str>) {
-        let key = (user.clone(), id.to_owned());
-        match answer {
-            Some(answer) => {
-                if let Some((remembered, _)) = self.commands.get_mut(&key) {
-                    remembered.answer = Some(answer.to_owned());
+        let day = now.0.div_euclid(DAY_MS);
+        let (mut made, mut seen) = (self.made.clone(), HashSet::new());
+        for group in groups {
+            if key(&group[0]).is_some_and(|key| self.known(&key, now).is_some()) {
+                continue;
+            }
+            for one in group.iter().filter(|one| one.durable && !self.channels.contains_key(&one.channel)) {
+                let owner = one.opens.as_ref().and_then(|opens| opens.owner.as_ref());
+                let Some(user) = payer.or(owner).filter(|_| seen.insert(&one.channel)) else { continue };
+                let count = made.entry(user.clone()).or_insert((day, 0));
+                *count = if count.0 == day { (day, count.1 + 1) } else { (day, 1) };
+                if beyond(count.1 as usize, allowed.channels_per_user) {
+                    return Err(Error::overloaded("too many channels"));
                 }
             }
-            None => drop(self.commands.remove(&key)),
+        }
+        self.made = made;
+        Ok(())
+    }
+
+    pub(crate) fn begin_command(
+        &mut self,
+        (user, id): (&UserId, &str),
+        digest: &str,
+        now: Timestamp,
+        allowed: &Allowances,
+    ) -> Result<Option<Remembered>> {
+        self.commands.retain(|_, (_, at)| at.plus_ms(DAY_MS) > now);
+        let key = (user.clone(), id.to_owned());
+        if let Some((remembered, _)) = self.commands.get(&key) {
+            return Ok(Some(remembered.clone()));
+        }
+        let held = self.commands.keys().filter(|(whose, _)| whose == user).count();
+        if beyond(held + 1, allowed.commands_per_user) {
+            return Err(Error::overloaded("too many commands"));
+        }
+        self.commands.insert(key, (Remembered { digest: digest.to_owned(), ended: None }, now));
+        Ok(None)
+    }
+
+    pub(crate) fn end_command(&mut self, user: &UserId, id: &str, ended: Option<Ended>, allowed: &Allowances) {
+        let key = (user.clone(), id.to_owned());
+        let Some(mut ended) = ended else { return drop(self.commands.remove(&key)) };
+        match self.commands.get_mut(&key) {
+            Some((remembered, _)) => remembered.ended = None,
+            None => return,
+        }
+        let size = ended.answer.as_ref().map_or(0, String::len);
+        let fits = size <= Allowances::LONGEST_ANSWER
+            && self.let_go(Some(user), size, allowed.answers_per_user)
+            && self.let_go(None, size, allowed.answers);
+        ended.answer = ended.answer.filter(|_| fits);
+        if let Some((remembered, _)) = self.commands.get_mut(&key) {
+            remembered.ended = Some(ended);
         }
     }
+
+    /// Lets the oldest answers go, of a user or of all, until so many bytes more are within the bound.
+    fn let_go(&mut self, user: Option<&UserId>, size: usize, most: u64) -> bool {
+        if beyond(size, most) {
+            return false;
+        }
+        let of = |key: &(UserId, String)| user.is_none_or(|user| key.0 == *user);
+        let length = |remembered: &Remembered| Some(remembered.ended.as_ref()?.answer.as_ref()?.len());
+        let mut held: Vec<(Timestamp, (UserId, String), usize)> = self
+            .commands
+            .iter()
+            .filter(|(key, _)| of(key))
+            .filter_map(|(key, (remembered, at))| Some((*at, key.clone(), length(remembered)?)))
+            .collect();
+        held.sort();
+        let mut total = size + held.iter().map(|(_, _, length)| length).sum::<usize>();
+        for (_, key, length) in held {
+            if !beyond(total, most) {
+                break;
+            }
+            total -= length;
+            if let Some(ended) = self.commands.get_mut(&key).and_then(|(remembered, _)| remembered.ended.as_mut()) {
+                ended.answer = None;
+            }
+        }
+        true
+    }
+}
+
+/// Whether it is more than this, where 0 is no limit.
+fn beyond(count: usize, most: u64) -> bool {
+    most > 0 && count as u64 > most
 }
 
 /// A publication with an id and those without one that follow it: they are repeated together.

@@ -16,7 +16,7 @@ use serde::{
 use serde_json::value::RawValue;
 use tidings_core::{
     Error, Principal, Result,
-    command::{Answer, Command},
+    command::{Answer, Command, Repeated},
 };
 
 use super::{
@@ -111,7 +111,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
     Ok(Some(text.to_owned()))
 }
 
-/// The answer of a row as a response.
+/// The answer of a row as a response. A repeat whose answer is not kept made and accepted nothing: 200.
 fn respond(status: u16, answer: Answer) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
     if status == StatusCode::NO_CONTENT {
@@ -120,6 +120,7 @@ fn respond(status: u16, answer: Answer) -> Response {
     let (content_type, text) = match answer {
         Answer::Json(json) => ("application/json", Box::<str>::from(json).into_string()),
         Answer::Text(text) => ("text/plain; charset=utf-8", text),
+        Answer::Repeated => return axum::Json(Repeated::TOLD).into_response(),
     };
     (status, [(header::CONTENT_TYPE, content_type)], text).into_response()
 }
@@ -233,6 +234,7 @@ mod tests {
             (201, Answer::json(&7), Some("application/json")),
             (200, Answer::Text("x".to_owned()), Some("text/plain; charset=utf-8")),
             (204, Answer::json(&()), None),
+            (204, Answer::Repeated, None),
         ];
         for (status, answer, content_type) in table {
             let response = respond(status, answer);
@@ -240,6 +242,9 @@ mod tests {
             let told = response.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().expect("ASCII"));
             assert_eq!(told, content_type);
         }
+        let repeated = respond(201, Answer::Repeated);
+        assert_eq!(repeated.status(), StatusCode::OK, "nothing was made");
+        assert_eq!(repeated.headers()[header::CONTENT_TYPE], "application/json");
     }
 
     #[test]

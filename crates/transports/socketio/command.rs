@@ -12,7 +12,7 @@ use serde_json::{Value, value::RawValue};
 use tidings_core::{
     Channel, Code, Error, EventType, Payload, Result, Seq,
     bus::Placed,
-    command::Answer,
+    command::{Answer, Repeated},
     message::Epoch,
     outlet::{Ending, Said},
 };
@@ -243,6 +243,9 @@ impl Asked {
             match gate.run_json(&principal, &command, &json, None).await? {
                 Answer::Json(data) => Result::Ok(serde_json::json!({ "ok": true, "data": data })),
                 Answer::Text(text) => Result::Ok(serde_json::json!({ "ok": true, "data": text })),
+                Answer::Repeated => {
+                    serde_json::to_value(Ok { ok: true, rest: Repeated::TOLD }).map_err(|_| Error::internal())
+                }
             }
         });
         match tokio::time::timeout(PATIENCE, &mut work).await {

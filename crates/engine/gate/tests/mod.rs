@@ -22,7 +22,7 @@ use serde_json::json;
 use smol_str::SmolStr;
 use tidings_core::{
     Action, Code, Error, Principal, Result, UserId,
-    command::{Answer, Command, Json, Method, Need, Reply},
+    command::{Answer, Command, Json, Method, Need, Repeated, Reply},
 };
 use tidings_testkit::PATIENCE;
 use tokio::sync::{Semaphore, watch};
@@ -182,6 +182,9 @@ fn rows(effects: &Arc<Effects>) -> Vec<Command> {
         at_once(effects, "thing.admin", (Method::Post, "/api/things/admin"), |_: &Nothing| Need::Admin),
         at_once(effects, "thing.own", (Method::Patch, "/api/things/own"), own),
         at_once(effects, "thing.list", (Method::Get, "/api/things"), |_: &Nothing| Need::Login),
+        Command::new("thing.refuse", (Method::Post, "/api/things/refuse"), "", |_: &Nothing| Need::Login, |_, _| {
+            ready(Err::<String, _>(Error::invalid_field("place", "is not there")))
+        }),
         Command::new("thing.panic", panics_route, "", |_: &Nothing| Need::Login, panics),
     ]
 }
@@ -196,6 +199,7 @@ async fn run(house: &House, who: &Principal, name: &str, json: &str, id: Option<
     match house.gate.run_json(who, command, json, id).await? {
         Answer::Json(json) => Ok(serde_json::from_str(json.get()).expect("JSON")),
         Answer::Text(text) => Ok(text.into()),
+        Answer::Repeated => Ok(serde_json::to_value(Repeated::TOLD).expect("JSON")),
     }
 }
 

@@ -2,7 +2,13 @@
 
 use serde_json::{json, value::RawValue};
 use smol_str::SmolStr;
-use tidings_core::{Code, Payload, Result, Seq, bus::Placed, log::EventLog, principal::Role};
+use tidings_core::{
+    Code, Payload, Result, Seq,
+    bus::Placed,
+    log::{Allowances, EventLog},
+    principal::Role,
+};
+use tidings_testkit::MemoryConfig;
 
 use super::{super::NewEvent, code};
 use crate::{
@@ -160,5 +166,23 @@ async fn only_admins_delete_a_channel() {
     assert_eq!(house.messages("thing:1").await.len(), 0);
     let unknown = crate::house::channel("thing:404");
     assert_eq!(code(house.gate.delete_channel(&admin, &unknown).await), Some(Code::NotFound));
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn ids_and_channels_of_a_user_are_bounded_and_an_administrator_is_not_held_to_it() {
+    let allowed = Allowances { ids_per_user: 2, channels_per_user: 2, ..Allowances::default() };
+    let house = House::with(Things::default(), MemoryConfig { allowed, ..MemoryConfig::default() });
+    let (one, two) = (somebody("u", &["thing:*=publish"]), somebody("v", &["thing:*=publish"]));
+    let in_channel = |id: &str| new("thing.note", &json!({"id": id, "n": 1}).to_string());
+    assert_eq!(seqs(&house.gate.publish(&one, vec![with_id("x", 1), with_id("y", 2)]).await), [1, 2]);
+    assert_eq!(code(house.gate.publish(&one, vec![in_channel("2"), with_id("z", 3)]).await), Some(Code::Overloaded));
+    assert_eq!(house.messages("thing:2").await.len(), 0, "all or nothing");
+    assert_eq!(seqs(&house.gate.publish(&one, vec![with_id("x", 1)]).await), [1], "a repeat is not new");
+    assert_eq!(seqs(&house.gate.publish(&one, vec![in_channel("2"), in_channel("1")]).await), [1, 3]);
+    assert_eq!(code(house.gate.publish(&one, vec![in_channel("3")]).await), Some(Code::Overloaded));
+    assert_eq!(seqs(&house.gate.publish(&two, vec![in_channel("3"), with_id("z", 3)]).await), [1, 4]);
+    let admin = of_role("u", Role::Admin);
+    assert_eq!(seqs(&house.gate.publish(&admin, vec![in_channel("4"), with_id("z", 3)]).await), [1, 5]);
     house.stop().await;
 }

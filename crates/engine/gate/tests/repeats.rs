@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tidings_core::{Code, log::EventLog, principal::Role};
+use tidings_core::{
+    Code,
+    log::{Allowances, EventLog},
+    principal::Role,
+};
+use tidings_testkit::MemoryConfig;
 
 use super::{Effects, code, run, things};
 use crate::house::{House, of_role};
@@ -160,5 +165,83 @@ async fn a_command_that_the_server_died_in_is_not_run_again_and_says_so() {
     let error = run(&house, &admin, "thing.wait", SAY, Some("c1")).await.expect_err("the outcome is not known");
     assert_eq!(error.code(), Code::Unavailable);
     assert_eq!(effects.count(), 1, "only the first");
+    house.stop().await;
+}
+
+/// A log that keeps so little of answers that these are not kept.
+fn forgetful() -> MemoryConfig {
+    MemoryConfig { allowed: Allowances { answers_per_user: 40, ..Allowances::default() }, ..MemoryConfig::default() }
+}
+
+#[tokio::test]
+async fn what_only_reads_is_not_remembered_and_runs_again() {
+    let effects = Effects::new();
+    let house = House::with(things(&effects), MemoryConfig {
+        allowed: Allowances { commands_per_user: 1, ..Allowances::default() },
+        ..MemoryConfig::default()
+    });
+    let admin = of_role("a", Role::Admin);
+    for nth in [1, 3, 5] {
+        assert_eq!(run(&house, &admin, "thing.list", "{}", Some("c1")).await, Ok(json!({"nth": nth})));
+        let inside = run(&house, &admin, "thing.list", r#"{"commandId":"c2"}"#, None).await;
+        assert_eq!(inside, Ok(json!({"nth": nth + 1})), "each runs");
+    }
+    let long = "x".repeat(129);
+    assert_eq!(code(run(&house, &admin, "thing.list", "{}", Some(&long)).await), Some(Code::InvalidData));
+    // The ids of reads are free, and took no room.
+    assert_eq!(run(&house, &admin, "thing.say", SAY, Some("c1")).await, Ok(json!({"nth": 7})));
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn a_repeat_whose_answer_is_not_kept_is_told_how_it_ended_and_nothing_happens() {
+    let effects = Effects::new();
+    let house = House::with(things(&effects), forgetful());
+    let admin = of_role("a", Role::Admin);
+    let not_found = r#"{"code":"not_found"}"#;
+    assert_eq!(run(&house, &admin, "thing.say", SAY, Some("c1")).await, Ok(json!({"nth": 1})));
+    assert_eq!(code(run(&house, &admin, "thing.fail", not_found, Some("c2")).await), Some(Code::NotFound));
+    // Each of these pushes the one before it out.
+    for id in ["c3", "c4"] {
+        assert!(run(&house, &admin, "thing.say", SAY, Some(id)).await.is_ok());
+    }
+    assert_eq!(effects.count(), 4);
+    let house = house.restart(things(&effects)).await;
+    assert_eq!(run(&house, &admin, "thing.say", SAY, Some("c1")).await, Ok(json!({"repeated": true})));
+    assert_eq!(code(run(&house, &admin, "thing.fail", not_found, Some("c2")).await), Some(Code::NotFound));
+    assert_eq!(run(&house, &admin, "thing.say", SAY, Some("c4")).await, Ok(json!({"nth": 4})), "the newest is kept");
+    let other = r#"{"id":"1","text":"y"}"#;
+    assert_eq!(code(run(&house, &admin, "thing.say", other, Some("c1")).await), Some(Code::Conflict));
+    assert_eq!(effects.count(), 4, "nothing ran again");
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn beyond_the_bound_of_commands_a_new_id_is_overloaded_and_has_had_no_effect() {
+    let effects = Effects::new();
+    let allowed = Allowances { commands_per_user: 2, ..Allowances::default() };
+    let house = House::with(things(&effects), MemoryConfig { allowed, ..MemoryConfig::default() });
+    let (one, two) = (of_role("a", Role::Admin), of_role("b", Role::Admin));
+    for id in ["c1", "c2"] {
+        assert!(run(&house, &one, "thing.say", SAY, Some(id)).await.is_ok());
+    }
+    house.tasks_end("gate.once").await;
+    assert_eq!(code(run(&house, &one, "thing.say", SAY, Some("c3")).await), Some(Code::Overloaded));
+    assert_eq!(effects.count(), 2);
+    assert_eq!(run(&house, &one, "thing.say", SAY, Some("c1")).await, Ok(json!({"nth": 1})), "a repeat is not new");
+    assert_eq!(run(&house, &one, "thing.say", SAY, None).await, Ok(json!({"nth": 3})), "without an id it runs");
+    assert_eq!(run(&house, &two, "thing.say", SAY, Some("c3")).await, Ok(json!({"nth": 4})), "nobody else is refused");
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn the_fields_of_a_refusal_are_in_its_repeat() {
+    let effects = Effects::new();
+    let house = House::new(things(&effects));
+    let admin = of_role("a", Role::Admin);
+    let first = run(&house, &admin, "thing.refuse", "{}", Some("c1")).await;
+    assert_eq!(first.as_ref().err().map(|error| error.fields().len()), Some(1));
+    house.tasks_end("gate.once").await;
+    assert_eq!(run(&house, &admin, "thing.refuse", "{}", Some("c1")).await, first);
     house.stop().await;
 }

@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 use tidings_core::log::EventLog;
 use tidings_testkit::TestClock;
 
-use super::{ALL, LogConfig, SqliteLog, name, publish};
+use super::{ALL, LogConfig, SqliteLog, name, publish, room};
 
 const DIR: &str = "TIDINGS_TEST_LOG_DIR";
 const CHANNELS: [&str; 3] = ["test:a", "test:b", "test:c"];
@@ -29,6 +29,9 @@ async fn append_until_killed(dir: String) {
         async move {
             loop {
                 let channel = CHANNELS[sender % 3];
+                let (user, id) = (format!("u{sender}").parse().unwrap(), tidings_core::id::random());
+                room::publish_for(&**log, &user, channel, &id).await.unwrap();
+                room::answered(&**log, &user, &id, 100).await;
                 let seq = publish(&**log, channel, 100).await.unwrap();
                 println!("\nack {channel} {seq}");
             }
@@ -78,6 +81,7 @@ async fn what_a_killed_process_acknowledged_is_there() {
     for _ in 0..3 {
         let acknowledged = run_and_kill(dir.path());
         let log = SqliteLog::open(LogConfig::new(dir.path()), TestClock::new()).unwrap();
+        room::counts_are_exact(dir.path());
         epochs.push(log.epoch());
         for channel in CHANNELS {
             let page = log.read(&name(channel), ALL).await.unwrap();

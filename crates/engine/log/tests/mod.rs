@@ -8,6 +8,7 @@ mod epochs;
 mod faults;
 mod places;
 mod retention;
+mod room;
 
 use std::sync::Arc;
 
@@ -46,7 +47,8 @@ impl Subject for InFile {
 
 fn in_file(setup: Setup) -> Box<dyn Subject> {
     let dir = tempfile::tempdir().unwrap();
-    let config = LogConfig { queue: setup.queue, reserve_bytes: 0, ..LogConfig::new(dir.path()) };
+    let (queue, allowed) = (setup.queue, setup.allowed);
+    let config = LogConfig { queue, allowed, reserve_bytes: 0, ..LogConfig::new(dir.path()) };
     let log = SqliteLog::open(config.clone(), setup.clock.clone()).unwrap();
     log.keep(setup.rules.clone());
     Box::new(InFile { _dir: dir, config, rules: setup.rules, clock: setup.clock, log })

@@ -129,7 +129,7 @@ async fn ids_and_answers_are_forgotten_after_a_day() {
 }
 
 /// Looks again and again until a number in the log's file is not higher than this.
-async fn until_at_most(dir: &Path, query: &str, most: i64) {
+pub(super) async fn until_at_most(dir: &Path, query: &str, most: i64) {
     let sql = schema::reader(dir).unwrap();
     let number = || sql.query_row(query, [], |row| row.get::<_, i64>(0)).unwrap();
     let end = Instant::now() + PATIENCE;

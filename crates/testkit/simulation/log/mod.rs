@@ -18,8 +18,8 @@ use tidings_core::{
     BoxFuture, Channel, Epoch, Error, Message, Result, Seq, UserId,
     bus::Placed,
     log::{
-        Appended, ChannelFacts, Committed, EventLog, ListChannels, LogSink, LogSlot, LogStatus, Page, Publication,
-        Read, Remembered, SavedState,
+        Appended, ChannelFacts, Committed, Ended, EventLog, ListChannels, LogSink, LogSlot, LogStatus, Page,
+        Publication, Read, Remembered, SavedState,
     },
     runtime::Clock,
 };
@@ -377,7 +377,7 @@ impl Inside {
         let (mut all, mut answers) = (Vec::new(), Vec::new());
         for (publications, to) in sends {
             let publications = if unknown { durable_of(publications) } else { publications };
-            let appended = self.store.append(publications, log.clock.now());
+            let appended = self.store.append((None, publications), log.clock.now(), &log.config.allowed);
             let answer = appended.map(|(placed, committed)| {
                 all.extend(committed);
                 placed

@@ -83,7 +83,7 @@ impl EventLog for SimulatedLog {
         Box::pin(async { Err(Error::unavailable("a simulated log has no commands")) })
     }
 
-    fn end_command(&self, _: &UserId, _: &str, _: Option<&str>) -> BoxFuture<'_, Result<()>> {
+    fn end_command(&self, _: &UserId, _: &str, _: Option<Ended>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async { Err(Error::unavailable("a simulated log has no commands")) })
     }
 
