@@ -116,7 +116,25 @@ impl fmt::Debug for SavedState {
     }
 }
 
-/// What is known of a channel, trimmed or not.
+/// Which state of a channel is saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SavedAt {
+    /// The last message in it.
+    pub seq: Seq,
+    /// The projection's version that made it.
+    pub version: u32,
+}
+
+impl SavedState {
+    /// Which it is.
+    #[must_use]
+    pub fn at(&self) -> SavedAt {
+        SavedAt { seq: self.seq, version: self.version }
+    }
+}
+
+/// What is known of a channel, trimmed or not. It costs the same whatever is in the channel: the bytes of its
+/// saved state are read by themselves.
 #[derive(Debug, Clone)]
 pub struct ChannelFacts {
     /// The channel.
@@ -135,8 +153,8 @@ pub struct ChannelFacts {
     pub updated_at: Timestamp,
     /// The bytes of its kept messages.
     pub bytes: u64,
-    /// The saved state, if there is one.
-    pub saved: Option<SavedState>,
+    /// Which state is saved, if one is. [`EventLog::states`] reads it.
+    pub saved: Option<SavedAt>,
 }
 
 /// What to read of a channel. Messages come in rising order of `seq`.
@@ -174,6 +192,19 @@ pub struct ListChannels {
     pub project: Option<String>,
     /// Only names below this one (the cursor of the last page).
     pub below: Option<Channel>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Which saved states to look for: those of a namespace that are not of a version.
+#[derive(Debug, Clone)]
+pub struct OtherVersions {
+    /// The namespace.
+    pub namespace: String,
+    /// The version that is not looked for.
+    pub version: u32,
+    /// Only channels whose name is above this one.
+    pub above: Option<Channel>,
     /// At most so many.
     pub limit: usize,
 }
@@ -236,7 +267,26 @@ pub trait EventLog: Send + Sync + 'static {
     /// `unavailable` when the log cannot be read.
     fn facts(&self, channel: &Channel) -> BoxFuture<'_, Result<Option<ChannelFacts>>>;
 
-    /// Lists channels with their facts and saved states.
+    /// The saved states of channels, in the order of asking; none for a channel that has none.
+    ///
+    /// # Errors
+    /// `unavailable` when the log cannot be read.
+    fn states(&self, channels: Vec<Channel>) -> BoxFuture<'_, Result<Vec<Option<SavedState>>>>;
+
+    /// The channels of a namespace whose saved state is of another version, by rising name. Costs nothing
+    /// after [`EventLog::states_are_of`] said the same of this namespace and version.
+    ///
+    /// # Errors
+    /// `unavailable` when the log cannot be read.
+    fn states_of_others(&self, query: OtherVersions) -> BoxFuture<'_, Result<Vec<ChannelFacts>>>;
+
+    /// Remembers that all saved states of a namespace are of this version, and will be.
+    ///
+    /// # Errors
+    /// `unavailable` when it cannot be written.
+    fn states_are_of(&self, namespace: &str, version: u32) -> BoxFuture<'_, Result<()>>;
+
+    /// Lists channels with their facts.
     ///
     /// # Errors
     /// `unavailable` when the log cannot be read.

@@ -19,11 +19,21 @@ pub trait Reducer: Send + Sync + 'static {
     /// The state. Its `Default` is the state before the first message; its JSON is the snapshot.
     type State: Default + Clone + Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static;
 
-    /// Goes up when a saved state of an older one cannot be read on: it is folded anew from what is kept.
+    /// Goes up with every change after which the JSON of a saved state would not be read as what it meant.
+    /// States of older ones go through [`Reducer::upgrade`].
     const VERSION: u32;
 
     /// Folds the next message in. Messages that it does not know change nothing.
     fn apply(state: &mut Self::State, message: &Message);
+
+    /// A saved state that another version made, as one of this version; none if there is no way. `bytes` is
+    /// the JSON that the other version saved.
+    ///
+    /// Messages whose effect is in a saved state may be gone, so a state without a way is not folded anew
+    /// unless the channel's whole history is there: the server does not start, and says why.
+    fn upgrade(_version: u32, _bytes: &[u8]) -> Option<Self::State> {
+        None
+    }
 
     /// The events that end what this state has open, for a start after the server died.
     /// Empty when nothing is open.
@@ -86,6 +96,8 @@ pub trait Projection: Send + Sync {
     /// # Errors
     /// `internal` when the bytes are not of this version.
     fn restore(&self, bytes: &[u8]) -> Result<Box<dyn Folded>>;
+    /// See [`Reducer::upgrade`].
+    fn upgrade(&self, version: u32, bytes: &[u8]) -> Option<Box<dyn Folded>>;
     /// See [`Reducer::draft`].
     fn draft(&self) -> Option<Box<dyn Draft>>;
 }
@@ -122,6 +134,9 @@ impl<R: Reducer> Projection for Fold<R> {
     fn restore(&self, bytes: &[u8]) -> Result<Box<dyn Folded>> {
         let state = serde_json::from_slice(bytes).map_err(|_| Error::internal())?;
         Ok(Box::new(State::<R>(state)))
+    }
+    fn upgrade(&self, version: u32, bytes: &[u8]) -> Option<Box<dyn Folded>> {
+        Some(Box::new(State::<R>(R::upgrade(version, bytes)?)))
     }
     fn draft(&self) -> Option<Box<dyn Draft>> {
         R::draft()

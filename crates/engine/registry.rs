@@ -238,6 +238,14 @@ impl Registry {
         self.tables().projections.get(channel.namespace())
     }
 
+    /// The projections, each with its namespace, by name.
+    #[must_use]
+    pub fn projections(&self) -> Vec<(&'static str, &Arc<dyn Projection>)> {
+        let mut all: Vec<_> = self.tables().projections.iter().map(|(&name, projection)| (name, projection)).collect();
+        all.sort_unstable_by_key(|(name, _)| *name);
+        all
+    }
+
     /// The namespaces with a projection.
     #[must_use]
     pub fn projected(&self) -> std::collections::HashSet<String> {

@@ -19,8 +19,11 @@ use self::drafts::Drafts;
 use crate::registry::Registry;
 
 mod drafts;
+mod saved;
 #[cfg(test)]
 mod tests;
+
+pub use self::saved::StatesError;
 
 /// How many states are kept in memory.
 const KEPT: usize = 1024;
@@ -179,17 +182,17 @@ impl StateStore {
     /// Folds from the newest of what is in memory and what is saved up to the head.
     async fn fold(&self, projection: &dyn Projection, facts: &ChannelFacts) -> Result<StateAt> {
         let (mut head, deletions) = (facts.head, self.deletions());
-        let (mut seq, mut saved, mut state) = self.start(projection, facts);
+        let (mut seq, mut saved, mut state) = self.start(projection, facts).await?;
         let from = seq;
         while seq < head {
             let read = Read { after: seq, before: Some(head + 1), limit: PAGE, max_bytes: PAGE_BYTES, newest: false };
             let page = self.log.read(&facts.channel, read).await?;
             if page.first > seq + 1
-                && let Some(facts) = self.log.facts(&facts.channel).await?
-                && let Some((newer, its_state)) = Self::saved(projection, &facts).filter(|(newer, _)| *newer > seq)
+                && let Some((newer, its_state)) = self.saved(projection, &facts.channel).await?
+                && newer > seq
             {
                 // It was trimmed meanwhile, and only because another fold saved its effect before.
-                (head, seq, saved, state) = (facts.head, newer, newer, its_state);
+                (head, seq, saved, state) = (head.max(newer), newer, newer, its_state);
                 continue;
             }
             let Some(last) = page.messages.last().and_then(|message| message.seq) else { break };
@@ -213,27 +216,31 @@ impl StateStore {
         Ok(at)
     }
 
-    fn start(&self, projection: &dyn Projection, facts: &ChannelFacts) -> (Seq, Seq, Box<dyn Folded>) {
+    /// Where a fold begins: in memory, or with what is saved.
+    async fn start(&self, projection: &dyn Projection, facts: &ChannelFacts) -> Result<(Seq, Seq, Box<dyn Folded>)> {
+        if let Some(kept) = self.kept(facts) {
+            return Ok(kept);
+        }
+        let saved = match facts.saved {
+            Some(_) => self.saved(projection, &facts.channel).await?,
+            None => None,
+        };
+        Ok(saved.map_or_else(|| (0, 0, projection.start()), |(seq, state)| (seq, seq, state)))
+    }
+
+    fn kept(&self, facts: &ChannelFacts) -> Option<(Seq, Seq, Box<dyn Folded>)> {
         let mut memory = self.memory.lock();
         memory.tick += 1;
         let tick = memory.tick;
-        if let Some(kept) = memory.states.get_mut(&facts.channel)
-            && kept.seq <= facts.head
-        {
-            kept.used = tick;
-            return (kept.seq, kept.saved, kept.state.boxed_clone());
-        }
-        drop(memory);
-        match Self::saved(projection, facts) {
-            Some((seq, state)) => (seq, seq, state),
-            None => (0, 0, projection.start()),
-        }
+        let kept = memory.states.get_mut(&facts.channel).filter(|kept| kept.seq <= facts.head)?;
+        kept.used = tick;
+        Some((kept.seq, kept.saved, kept.state.boxed_clone()))
     }
 
-    /// The state that the log keeps, if this projection made it and can read it.
-    fn saved(projection: &dyn Projection, facts: &ChannelFacts) -> Option<(Seq, Box<dyn Folded>)> {
-        let saved = facts.saved.as_ref().filter(|saved| saved.version == projection.version())?;
-        Some((saved.seq, projection.restore(&saved.bytes).ok()?))
+    /// The state that the log keeps.
+    async fn saved(&self, projection: &dyn Projection, channel: &Channel) -> Result<Option<(Seq, Box<dyn Folded>)>> {
+        let Some(saved) = self.log.states(vec![channel.clone()]).await?.pop().flatten() else { return Ok(None) };
+        Ok(Some((saved.seq, saved::restore(projection, channel, &saved)?)))
     }
 
     fn keep(&self, channel: &Channel, at: &StateAt, saved: Seq) {

@@ -107,6 +107,10 @@ impl Batch {
                 self.saved.push(channel);
                 self.settle(to, saved, Ok, room)
             }
+            Work::StatesAreOf { namespace, version, to } => {
+                let written = jobs::states_are_of(sql, &namespace, version);
+                self.settle(to, written, Ok, room)
+            }
             Work::Delete { channel, to } => {
                 let deleted = jobs::delete(sql, numbering, &channel);
                 if let Ok(true) = deleted {

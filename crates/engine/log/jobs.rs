@@ -11,6 +11,7 @@ use tidings_core::{
 
 use super::{
     append::{DAY_MS, Now, Numbering},
+    facts,
     rows::number,
 };
 
@@ -27,6 +28,13 @@ pub(super) fn save_state(
          ON CONFLICT (channel) DO UPDATE SET seq = ?2, version = ?3, bytes = ?4 WHERE seq <= ?2",
     )?;
     upsert.execute(params![row.id, number(state.seq), state.version, state.bytes]).map(drop)
+}
+
+/// Remembers of which version all saved states of a namespace are.
+pub(super) fn states_are_of(sql: &Connection, namespace: &str, version: u32) -> rusqlite::Result<()> {
+    sql.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?
+        .execute(params![facts::version_key(namespace), version.to_string()])
+        .map(drop)
 }
 
 /// Deletes a channel's messages and state for every reader; the rows go in slices later. Says

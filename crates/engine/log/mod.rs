@@ -42,8 +42,8 @@ use rusqlite::Connection;
 use tidings_core::{
     BoxFuture, Channel, Epoch, Result, UserId,
     log::{
-        Appended, ChannelFacts, Committed, EventLog, ListChannels, LogSink, LogSlot, LogStatus, Page, Publication,
-        Read, Remembered, SavedState,
+        Appended, ChannelFacts, Committed, EventLog, ListChannels, LogSink, LogSlot, LogStatus, OtherVersions, Page,
+        Publication, Read, Remembered, SavedState,
     },
     runtime::Clock,
 };
@@ -207,6 +207,20 @@ impl EventLog for SqliteLog {
     fn facts(&self, channel: &Channel) -> BoxFuture<'_, Result<Option<ChannelFacts>>> {
         let (channel, tail) = (channel.clone(), self.tail.clone());
         Box::pin(self.query(move |sql| facts::one(sql, &tail, &channel)))
+    }
+
+    fn states(&self, channels: Vec<Channel>) -> BoxFuture<'_, Result<Vec<Option<SavedState>>>> {
+        Box::pin(self.query(move |sql| facts::states(sql, &channels)))
+    }
+
+    fn states_of_others(&self, query: OtherVersions) -> BoxFuture<'_, Result<Vec<ChannelFacts>>> {
+        let tail = self.tail.clone();
+        Box::pin(self.query(move |sql| facts::of_others(sql, &tail, &query)))
+    }
+
+    fn states_are_of(&self, namespace: &str, version: u32) -> BoxFuture<'_, Result<()>> {
+        let namespace = namespace.to_owned();
+        Box::pin(self.ask(0, move |to| Work::StatesAreOf { namespace, version, to }))
     }
 
     fn list(&self, query: ListChannels) -> BoxFuture<'_, Result<Vec<ChannelFacts>>> {

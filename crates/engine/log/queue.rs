@@ -28,6 +28,7 @@ pub(super) type To<T> = oneshot::Sender<Result<T>>;
 pub(super) enum Work {
     Send { publications: Vec<Publication>, to: To<Vec<Placed>> },
     SaveState { channel: Channel, state: SavedState, to: To<()> },
+    StatesAreOf { namespace: String, version: u32, to: To<()> },
     Delete { channel: Channel, to: To<()> },
     BeginCommand { user: UserId, id: String, digest: String, to: To<Option<Remembered>> },
     EndCommand { user: UserId, id: String, answer: Option<String>, to: To<()> },
@@ -71,7 +72,7 @@ impl Work {
         let (publications, one): (&[Publication], Option<&Channel>) = match self {
             Self::Send { publications, .. } => (publications, None),
             Self::SaveState { channel, .. } | Self::Delete { channel, .. } => (&[], Some(channel)),
-            Self::BeginCommand { .. } | Self::EndCommand { .. } => (&[], None),
+            Self::BeginCommand { .. } | Self::EndCommand { .. } | Self::StatesAreOf { .. } => (&[], None),
         };
         publications.iter().map(|publication| &publication.channel).chain(one)
     }
@@ -89,7 +90,7 @@ impl Work {
             }
             Self::SaveState { state, .. } => state.bytes.len(),
             Self::EndCommand { answer, .. } => answer.as_ref().map_or(0, String::len),
-            Self::Delete { .. } | Self::BeginCommand { .. } => 0,
+            Self::Delete { .. } | Self::BeginCommand { .. } | Self::StatesAreOf { .. } => 0,
         }
     }
 
@@ -98,9 +99,10 @@ impl Work {
         // Whoever dropped the receipt does not want to know.
         match self {
             Self::Send { to, .. } => drop(to.send(Err(error))),
-            Self::SaveState { to, .. } | Self::Delete { to, .. } | Self::EndCommand { to, .. } => {
-                drop(to.send(Err(error)));
-            }
+            Self::SaveState { to, .. }
+            | Self::StatesAreOf { to, .. }
+            | Self::Delete { to, .. }
+            | Self::EndCommand { to, .. } => drop(to.send(Err(error))),
             Self::BeginCommand { to, .. } => drop(to.send(Err(error))),
         }
     }

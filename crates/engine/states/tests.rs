@@ -2,6 +2,8 @@
 //!
 //! Guarantees: every sum is compared with what was published, never with another fold of the same code.
 
+mod versions;
+
 use std::{collections::HashSet, sync::Arc};
 
 use serde::{Deserialize, Serialize};
@@ -99,31 +101,6 @@ async fn after_a_restart_the_saved_state_and_the_rest_make_the_same_state() {
     assert_eq!(after.sum, before.1.sum + (1000..=1005).sum::<u64>());
     assert_eq!((seq, after.count), (SAVE_EVERY + 16, SAVE_EVERY + 16));
     assert_eq!(saved_seq(&house, "thing:1").await, Some(SAVE_EVERY + 10), "six more are not worth a save");
-    house.stop().await;
-}
-
-#[tokio::test]
-async fn a_state_of_another_version_is_folded_anew() {
-    let house = House::new(folding::<1>());
-    tell(&house, "thing.said", "1", 1..=SAVE_EVERY).await;
-    let total: u64 = (1..=SAVE_EVERY).sum();
-    assert_eq!(sum(&house, "1").await.1.sum, total);
-    assert!(saved_seq(&house, "thing:1").await.is_some());
-    let house = house.restart(folding::<3>()).await;
-    assert_eq!(sum(&house, "1").await, (SAVE_EVERY, of(SAVE_EVERY, 3 * total, false)));
-    let saved = house.log.facts(&channel("thing:1")).await.expect("reads").expect("known").saved.expect("saved");
-    assert_eq!(saved.version, 3, "and saved as of the new version");
-    house.stop().await;
-}
-
-#[tokio::test]
-async fn a_saved_state_that_cannot_be_read_is_folded_anew() {
-    let house = House::new(folding::<1>());
-    tell(&house, "thing.said", "1", 1..=3).await;
-    let broken = tidings_core::log::SavedState { seq: 3, version: 1, bytes: b"{".to_vec() };
-    house.log.save_state(&channel("thing:1"), broken).await.expect("kept");
-    let house = house.restart(folding::<1>()).await;
-    assert_eq!(sum(&house, "1").await, (3, of(3, 6, false)));
     house.stop().await;
 }
 

@@ -1,8 +1,10 @@
 //! What is known of channels: facts, lists, saved states, deletion, and all of it after a restart.
 
+use std::sync::Arc;
+
 use tidings_core::{
     Code,
-    log::{ListChannels, Opens, Publication, SavedState},
+    log::{EventLog, ListChannels, Opens, OtherVersions, Publication, SavedAt, SavedState},
 };
 
 use super::{Case, MINUTE, Make, name, numbers, said, seqs};
@@ -11,7 +13,9 @@ use crate::Heard;
 pub(super) async fn cases(make: Make<'_>) {
     facts_are_set_by_the_event_that_opens_a_channel_and_stay(make).await;
     channels_are_listed_by_name_newest_first(make).await;
+    states_are_read_by_themselves_in_the_order_of_asking(make).await;
     an_older_state_is_ignored(make).await;
+    states_of_other_versions_are_found_until_it_is_said_that_there_are_none(make).await;
     a_deleted_channel_keeps_its_head(make).await;
     a_restart_changes_nothing(make).await;
 }
@@ -65,8 +69,24 @@ async fn channels_are_listed_by_name_newest_first(make: Make<'_>) {
     case.log().save_state(&name("test:2"), state(1, b"two")).await.expect("saved");
     let query = ListChannels { below: Some(name("test:3")), limit: 2, ..ListChannels::default() };
     let found = case.log().list(query).await.expect("reads");
-    let saved: Vec<Option<SavedState>> = found.into_iter().map(|facts| facts.saved).collect();
-    assert_eq!(saved, [Some(state(1, b"two")), None]);
+    let saved: Vec<Option<SavedAt>> = found.into_iter().map(|facts| facts.saved).collect();
+    assert_eq!(saved, [Some(SavedAt { seq: 1, version: 3 }), None]);
+    case.end().await;
+}
+
+async fn states_are_read_by_themselves_in_the_order_of_asking(make: Make<'_>) {
+    let case = Case::new(make);
+    case.publish("test:a", &["1"]).await;
+    case.publish("test:b", &["1", "2"]).await;
+    case.publish("test:none", &["1"]).await;
+    case.log().save_state(&name("test:a"), state(1, b"of a")).await.expect("saved");
+    case.log().save_state(&name("test:b"), state(2, b"of b")).await.expect("saved");
+    let asked = ["test:b", "test:none", "test:unknown", "test:a"].map(name);
+    let states = case.log().states(asked.to_vec()).await.expect("reads");
+    assert_eq!(states, [Some(state(2, b"of b")), None, None, Some(state(1, b"of a"))]);
+    assert_eq!(case.log().states(Vec::new()).await.expect("reads"), []);
+    let facts = case.log().facts(&name("test:b")).await.expect("reads").expect("known");
+    assert_eq!(facts.saved, Some(SavedAt { seq: 2, version: 3 }));
     case.end().await;
 }
 
@@ -75,8 +95,33 @@ async fn an_older_state_is_ignored(make: Make<'_>) {
     case.publish("test:a", &["1", "2", "3"]).await;
     for (given, kept) in [(state(2, b"two"), b"two"), (state(1, b"one"), b"two"), (state(3, b"3.."), b"3..")] {
         case.log().save_state(&name("test:a"), given).await.expect("saved");
-        let facts = case.log().facts(&name("test:a")).await.expect("reads").expect("known");
-        assert_eq!(facts.saved.expect("a state").bytes, kept);
+        assert_eq!(case.state("test:a").await.expect("a state").bytes, kept);
+    }
+    case.end().await;
+}
+
+async fn states_of_other_versions_are_found_until_it_is_said_that_there_are_none(make: Make<'_>) {
+    let mut case = Case::new(make);
+    for (channel, version) in [("test:a", 3), ("test:b", 4), ("test:c", 3), ("test:d", 2), ("tester:a", 1)] {
+        case.publish(channel, &["1", "2"]).await;
+        let saved = SavedState { version, ..state(1, b"one") };
+        case.log().save_state(&name(channel), saved).await.expect("saved");
+    }
+    case.publish("test:none", &["1"]).await;
+    let others = async |log: Arc<dyn EventLog>, version: u32, above: Option<&str>, limit: usize| {
+        let query = OtherVersions { namespace: "test".to_owned(), version, above: above.map(name), limit };
+        let found = log.states_of_others(query).await.expect("reads");
+        found.iter().map(|facts| (facts.channel.to_string(), facts.head)).collect::<Vec<_>>()
+    };
+    let two = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), 2)).collect::<Vec<_>>();
+    assert_eq!(others(case.log(), 4, None, 9).await, two(&["test:a", "test:c", "test:d"]));
+    assert_eq!(others(case.log(), 4, None, 2).await, two(&["test:a", "test:c"]));
+    assert_eq!(others(case.log(), 4, Some("test:c"), 2).await, two(&["test:d"]));
+    case.log().states_are_of("test", 4).await.expect("written");
+    for _ in 0..2 {
+        assert_eq!(others(case.log(), 4, None, 9).await, [], "it was said that there are none");
+        assert_eq!(others(case.log(), 3, None, 9).await, two(&["test:b", "test:d"]), "of another version it was not");
+        case.restart().await;
     }
     case.end().await;
 }
@@ -103,6 +148,7 @@ async fn a_deleted_channel_keeps_its_head(make: Make<'_>) {
         assert_eq!((page.messages.len(), page.first, page.head), (0, 4, 3));
         let facts = case.log().facts(&name("test:a")).await.expect("reads").expect("still known");
         assert_eq!((facts.head, facts.first, facts.bytes, facts.saved), (3, 4, 0, None));
+        assert_eq!(case.state("test:a").await, None);
         assert_eq!(facts.owner.expect("the owner stays").as_str(), "u1");
         let fed = case.log().feed(0, 100).await.expect("reads");
         assert_eq!(fed.len(), 1, "only what was not deleted");
@@ -124,6 +170,7 @@ async fn a_restart_changes_nothing(make: Make<'_>) {
     assert_eq!(case.log().epoch(), epoch);
     let after = case.log().facts(&name("test:a")).await.expect("reads");
     assert_eq!(format!("{after:?}"), format!("{before:?}"));
+    assert_eq!(case.state("test:a").await, Some(state(2, b"two")));
     let placed = case.send(vec![said("test:a", "3"), said("test:b", "1")]).await.expect("durable");
     assert_eq!(seqs(&placed), [Some(3), Some(1)]);
     assert_eq!(numbers(&case.kept("test:a").await.messages), [1, 2, 3]);

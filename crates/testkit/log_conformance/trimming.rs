@@ -78,7 +78,8 @@ async fn nothing_goes_that_is_not_in_a_saved_state(make: Make<'_>) {
     case.sink.until_trimmed(&name("test:a"), 5).await;
     assert_eq!(numbers(&case.kept("test:a").await.messages), [5, 6], "not more than the retention says");
     let facts = case.log().facts(&name("test:a")).await.expect("reads").expect("known");
-    assert_eq!(facts.saved, Some(save(6)));
+    assert_eq!(facts.saved, Some(save(6).at()));
+    assert_eq!(case.state("test:a").await, Some(save(6)));
     case.end().await;
 }
 

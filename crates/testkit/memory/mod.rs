@@ -18,8 +18,8 @@ use tidings_core::{
     bus::Placed,
     handler::Retention,
     log::{
-        Appended, ChannelFacts, Committed, EventLog, ListChannels, LogSink, LogSlot, LogStatus, Page, Publication,
-        Read, Remembered, SavedState,
+        Appended, ChannelFacts, Committed, EventLog, ListChannels, LogSink, LogSlot, LogStatus, OtherVersions, Page,
+        Publication, Read, Remembered, SavedState,
     },
     runtime::Clock,
 };
@@ -67,6 +67,7 @@ struct State {
     paused: bool,
     closed: bool,
     fail: usize,
+    fail_reads: bool,
     lose: usize,
 }
 
@@ -101,6 +102,7 @@ impl MemoryLog {
             paused: false,
             closed: false,
             fail: 0,
+            fail_reads: false,
             lose: 0,
         };
         Arc::new(Self { config, clock, room, state: Arc::new(Mutex::new(state)) })
@@ -136,6 +138,11 @@ impl MemoryLog {
         self.state.lock().fail = sends;
     }
 
+    /// From now on, or no more, every read fails as `unavailable`, as with a disk that gives nothing.
+    pub fn fail_reads(&self, fail: bool) {
+        self.state.lock().fail_reads = fail;
+    }
+
     /// The next `sends` are kept, but answered `unavailable` and not announced; then the sink hears
     /// `uncertain`, as after a commit whose outcome was not known.
     pub fn lose_next(&self, sends: usize) {
@@ -165,10 +172,17 @@ impl MemoryLog {
         })
     }
 
+    fn is_open(&self) -> Result<()> {
+        if self.state.lock().closed { Err(closed()) } else { Ok(()) }
+    }
+
     fn reading<T>(&self, read: impl FnOnce(&Store) -> T) -> Result<T> {
         let state = self.state.lock();
         if state.closed {
             return Err(closed());
+        }
+        if state.fail_reads {
+            return Err(Error::unavailable("the log cannot be read now"));
         }
         let store = state.store.lock();
         Ok(read(&store))
@@ -332,6 +346,28 @@ impl EventLog for MemoryLog {
         Box::pin(async { facts })
     }
 
+    fn states(&self, channels: Vec<Channel>) -> BoxFuture<'_, Result<Vec<Option<SavedState>>>> {
+        let found = self.reading(|store| store.states(&channels));
+        Box::pin(async { found })
+    }
+
+    fn states_of_others(&self, query: OtherVersions) -> BoxFuture<'_, Result<Vec<ChannelFacts>>> {
+        let found = self.reading(|store| store.states_of_others(&query));
+        Box::pin(async { found })
+    }
+
+    fn states_are_of(&self, namespace: &str, version: u32) -> BoxFuture<'_, Result<()>> {
+        let namespace = namespace.to_owned();
+        Box::pin(async move {
+            self.is_open()?;
+            self.change(|store| {
+                store.states_are_of(namespace, version);
+                Vec::new()
+            });
+            Ok(())
+        })
+    }
+
     fn list(&self, query: ListChannels) -> BoxFuture<'_, Result<Vec<ChannelFacts>>> {
         let found = self.reading(|store| store.list(&query));
         Box::pin(async { found })
@@ -340,7 +376,7 @@ impl EventLog for MemoryLog {
     fn save_state(&self, channel: &Channel, state: SavedState) -> BoxFuture<'_, Result<()>> {
         let channel = channel.clone();
         Box::pin(async move {
-            self.reading(|_| ())?;
+            self.is_open()?;
             self.change(|store| {
                 store.save_state(&channel, state);
                 store.trim(&self.config, self.clock.now())
@@ -352,7 +388,7 @@ impl EventLog for MemoryLog {
     fn delete(&self, channel: &Channel) -> BoxFuture<'_, Result<()>> {
         let channel = channel.clone();
         Box::pin(async move {
-            self.reading(|_| ())?;
+            self.is_open()?;
             let mut deleted = Ok(());
             self.change(|store| match store.delete(&channel) {
                 Ok(news) => vec![news],
@@ -373,7 +409,7 @@ impl EventLog for MemoryLog {
     ) -> BoxFuture<'_, Result<Option<Remembered>>> {
         let (user, id, digest) = (user.clone(), command_id.to_owned(), digest.to_owned());
         Box::pin(async move {
-            self.reading(|_| ())?;
+            self.is_open()?;
             let store = self.state.lock().store.clone();
             Ok(store.lock().begin_command(&user, &id, &digest, self.clock.now()))
         })
@@ -382,7 +418,7 @@ impl EventLog for MemoryLog {
     fn end_command(&self, user: &UserId, command_id: &str, answer: Option<&str>) -> BoxFuture<'_, Result<()>> {
         let (user, id, answer) = (user.clone(), command_id.to_owned(), answer.map(str::to_owned));
         Box::pin(async move {
-            self.reading(|_| ())?;
+            self.is_open()?;
             let store = self.state.lock().store.clone();
             store.lock().end_command(&user, &id, answer.as_deref());
             Ok(())

@@ -12,7 +12,7 @@ use smol_str::SmolStr;
 use tidings_core::{
     Channel, Code, Epoch, Error, Message, Position, Result, Seq, Timestamp, UserId,
     bus::Placed,
-    log::{ChannelFacts, Committed, ListChannels, Page, Publication, Read, Remembered, SavedState},
+    log::{ChannelFacts, Committed, ListChannels, OtherVersions, Page, Publication, Read, Remembered, SavedState},
 };
 
 use super::MemoryConfig;
@@ -68,7 +68,7 @@ impl Kept {
             created_at: self.created_at,
             updated_at: self.updated_at,
             bytes: self.bytes(),
-            saved: self.saved.clone(),
+            saved: self.saved.as_ref().map(SavedState::at),
         }
     }
 }
@@ -89,6 +89,8 @@ pub(crate) struct Store {
     channels: BTreeMap<Channel, Kept>,
     sent: HashMap<SentKey, Sent>,
     commands: HashMap<(UserId, String), (Remembered, Timestamp)>,
+    /// Of which version all saved states of a namespace are.
+    versions: HashMap<String, u32>,
 }
 
 impl Store {
@@ -100,6 +102,7 @@ impl Store {
             channels: BTreeMap::new(),
             sent: HashMap::new(),
             commands: HashMap::new(),
+            versions: HashMap::new(),
         }
     }
 
@@ -286,6 +289,27 @@ impl Store {
 
     pub(crate) fn facts(&self, channel: &Channel) -> Option<ChannelFacts> {
         self.channels.get(channel).map(|kept| kept.facts(channel))
+    }
+
+    pub(crate) fn states(&self, channels: &[Channel]) -> Vec<Option<SavedState>> {
+        channels.iter().map(|channel| self.channels.get(channel)?.saved.clone()).collect()
+    }
+
+    pub(crate) fn states_of_others(&self, query: &OtherVersions) -> Vec<ChannelFacts> {
+        if self.versions.get(&query.namespace) == Some(&query.version) {
+            return Vec::new();
+        }
+        let wanted = |(channel, kept): &(&Channel, &Kept)| {
+            channel.namespace() == query.namespace
+                && query.above.as_ref().is_none_or(|above| *channel > above)
+                && kept.saved.as_ref().is_some_and(|saved| saved.version != query.version)
+        };
+        let found = self.channels.iter().filter(wanted).take(query.limit);
+        found.map(|(channel, kept)| kept.facts(channel)).collect()
+    }
+
+    pub(crate) fn states_are_of(&mut self, namespace: String, version: u32) {
+        self.versions.insert(namespace, version);
     }
 
     pub(crate) fn list(&self, query: &ListChannels) -> Vec<ChannelFacts> {

@@ -18,8 +18,8 @@ use tidings_core::{
     BoxFuture, Channel, Epoch, Error, Message, Result, Seq, UserId,
     bus::Placed,
     log::{
-        Appended, ChannelFacts, Committed, EventLog, ListChannels, LogSink, LogSlot, LogStatus, Page, Publication,
-        Read, Remembered, SavedState,
+        Appended, ChannelFacts, Committed, EventLog, ListChannels, LogSink, LogSlot, LogStatus, OtherVersions, Page,
+        Publication, Read, Remembered, SavedState,
     },
     runtime::Clock,
 };

@@ -63,6 +63,22 @@ impl EventLog for SimulatedLog {
         Box::pin(async move { self.reading(&channel, |store| store.facts(&channel)).await })
     }
 
+    fn states(&self, channels: Vec<Channel>) -> BoxFuture<'_, Result<Vec<Option<SavedState>>>> {
+        Box::pin(async move {
+            let Some(first) = channels.first() else { return Ok(Vec::new()) };
+            self.reading(first, |store| store.states(&channels)).await
+        })
+    }
+
+    fn states_of_others(&self, query: OtherVersions) -> BoxFuture<'_, Result<Vec<ChannelFacts>>> {
+        Box::pin(async move { Ok(self.inside.lock().store.states_of_others(&query)) })
+    }
+
+    fn states_are_of(&self, namespace: &str, version: u32) -> BoxFuture<'_, Result<()>> {
+        self.inside.lock().store.states_are_of(namespace.to_owned(), version);
+        Box::pin(async { Ok(()) })
+    }
+
     fn list(&self, query: ListChannels) -> BoxFuture<'_, Result<Vec<ChannelFacts>>> {
         Box::pin(async move { Ok(self.inside.lock().store.list(&query)) })
     }
