@@ -7,6 +7,7 @@ mod commands;
 mod history;
 mod publishing;
 mod repeats;
+mod unread;
 
 use std::{
     future::ready,
