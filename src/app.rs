@@ -25,7 +25,7 @@ use tidings_engine::{
     log::{Durability, LogConfig, OpenError, SqliteLog, has_no_room},
     registry::{Registry, RegistryError},
     sink::EngineSink,
-    states::StateStore,
+    states::{StateStore, StatesError},
 };
 use tidings_handlers::{NAMESPACES, Services};
 use tidings_services::programs::Programs;
@@ -51,6 +51,9 @@ pub(crate) enum StartError {
     /// The data directory or the log.
     #[error(transparent)]
     Log(#[from] OpenError),
+    /// Saved states that this program cannot read.
+    #[error(transparent)]
+    States(#[from] StatesError),
     /// Users and keys.
     #[error(transparent)]
     Auth(#[from] AuthError),
@@ -140,6 +143,7 @@ impl App {
         let services = services::make(config, &programs, &ports)?;
         registry.bind(handlers(config, &services)?)?;
         log.keep(rules(config, &registry));
+        states.adopt().await?;
         let documents = catalogue::documents(&registry);
         let gate = Gate::new(GateParts {
             registry,

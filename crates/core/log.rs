@@ -124,7 +124,25 @@ impl fmt::Debug for SavedState {
     }
 }
 
-/// What is known of a channel, trimmed or not.
+/// Which state of a channel is saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SavedAt {
+    /// The last message in it.
+    pub seq: Seq,
+    /// The projection's version that made it.
+    pub version: u32,
+}
+
+impl SavedState {
+    /// Which it is.
+    #[must_use]
+    pub fn at(&self) -> SavedAt {
+        SavedAt { seq: self.seq, version: self.version }
+    }
+}
+
+/// What is known of a channel, trimmed or not. It costs the same whatever is in the channel: the bytes of its
+/// saved state are read by themselves.
 #[derive(Debug, Clone)]
 pub struct ChannelFacts {
     /// The channel.
@@ -143,8 +161,11 @@ pub struct ChannelFacts {
     pub updated_at: Timestamp,
     /// The bytes of its kept messages.
     pub bytes: u64,
-    /// The saved state, if there is one.
-    pub saved: Option<SavedState>,
+    /// Whether something may be open in it: not if its newest saved state said that nothing is, and nothing
+    /// was published since.
+    pub open: bool,
+    /// Which state is saved, if one is. [`EventLog::states`] reads it.
+    pub saved: Option<SavedAt>,
 }
 
 /// What to read of a channel. Messages come in rising order of `seq`.
@@ -182,6 +203,21 @@ pub struct ListChannels {
     pub project: Option<String>,
     /// Only names below this one (the cursor of the last page).
     pub below: Option<Channel>,
+    /// Only those in which something may be open. Costs only what they are, however many others there are.
+    pub open: bool,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Which saved states to look for: those of a namespace that are not of a version.
+#[derive(Debug, Clone)]
+pub struct OtherVersions {
+    /// The namespace.
+    pub namespace: String,
+    /// The version that is not looked for.
+    pub version: u32,
+    /// Only channels whose name is above this one.
+    pub above: Option<Channel>,
     /// At most so many.
     pub limit: usize,
 }
@@ -325,17 +361,37 @@ pub trait EventLog: Send + Sync + 'static {
     /// `unavailable` when the log cannot be read.
     fn facts(&self, channel: &Channel) -> BoxFuture<'_, Result<Option<ChannelFacts>>>;
 
-    /// Lists channels with their facts and saved states.
+    /// The saved states of channels, in the order of asking; none for a channel that has none.
+    ///
+    /// # Errors
+    /// `unavailable` when the log cannot be read.
+    fn states(&self, channels: Vec<Channel>) -> BoxFuture<'_, Result<Vec<Option<SavedState>>>>;
+
+    /// The channels of a namespace whose saved state is of another version, by rising name. Costs nothing
+    /// after [`EventLog::states_are_of`] said the same of this namespace and version.
+    ///
+    /// # Errors
+    /// `unavailable` when the log cannot be read.
+    fn states_of_others(&self, query: OtherVersions) -> BoxFuture<'_, Result<Vec<ChannelFacts>>>;
+
+    /// Remembers that all saved states of a namespace are of this version, and will be.
+    ///
+    /// # Errors
+    /// `unavailable` when it cannot be written.
+    fn states_are_of(&self, namespace: &str, version: u32) -> BoxFuture<'_, Result<()>>;
+
+    /// Lists channels with their facts.
     ///
     /// # Errors
     /// `unavailable` when the log cannot be read.
     fn list(&self, query: ListChannels) -> BoxFuture<'_, Result<Vec<ChannelFacts>>>;
 
-    /// Keeps a state of a channel. An older one than is kept already is ignored.
+    /// Keeps a state of a channel. An older one than is kept already is ignored. With `settled`, nothing is
+    /// open in it: the channel counts as settled until the next message.
     ///
     /// # Errors
     /// `unavailable` when it cannot be written.
-    fn save_state(&self, channel: &Channel, state: SavedState) -> BoxFuture<'_, Result<()>>;
+    fn save_state(&self, channel: &Channel, state: SavedState, settled: bool) -> BoxFuture<'_, Result<()>>;
 
     /// Deletes the messages and the state of a channel. Its head stays: numbers never come again.
     ///

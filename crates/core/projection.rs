@@ -4,7 +4,12 @@
 //! list cannot disagree, and a saved state plus what follows is the same as folding everything.
 //! It is not a cache of a service: services read their own states back through [`States`].
 
-use std::{any::Any, fmt, marker::PhantomData, sync::Arc};
+use std::{
+    any::Any,
+    fmt,
+    marker::PhantomData,
+    sync::{Arc, OnceLock},
+};
 
 use futures_util::future::BoxFuture;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -19,11 +24,31 @@ pub trait Reducer: Send + Sync + 'static {
     /// The state. Its `Default` is the state before the first message; its JSON is the snapshot.
     type State: Default + Clone + Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static;
 
-    /// Goes up when a saved state of an older one cannot be read on: it is folded anew from what is kept.
+    /// Goes up with every change after which the JSON of a saved state would not be read as what it meant.
+    /// States of older ones go through [`Reducer::upgrade`].
     const VERSION: u32;
 
     /// Folds the next message in. Messages that it does not know change nothing.
     fn apply(state: &mut Self::State, message: &Message);
+
+    /// A saved state that another version made, as one of this version; none if there is no way. `bytes` is
+    /// the JSON that the other version saved.
+    ///
+    /// Messages whose effect is in a saved state may be gone, so a state without a way is not folded anew
+    /// unless the channel's whole history is there: the server does not start, and says why.
+    fn upgrade(_version: u32, _bytes: &[u8]) -> Option<Self::State> {
+        None
+    }
+
+    /// The types of the events that may leave nothing open in a state. After one of them the state is saved
+    /// soon, so that the next start need not look at it.
+    const ENDS: &'static [&'static str] = &[];
+
+    /// Whether a start has to look at this state: it goes on with what is open, or ends it. A channel whose
+    /// saved state says no is not read by a start. What has something abandoned is open.
+    fn is_open(state: &Self::State) -> bool {
+        !Self::abandoned(state).is_empty()
+    }
 
     /// The events that end what this state has open, for a start after the server died.
     /// Empty when nothing is open.
@@ -61,10 +86,12 @@ pub trait Folded: Send + Sync {
     fn apply(&mut self, message: &Message);
     /// Its bytes for [`Projection::restore`].
     fn save(&self) -> Vec<u8>;
-    /// The state as clients see it.
-    fn snapshot(&self) -> Box<RawValue>;
+    /// The state as clients see it. Made once: until the state changes, whoever asks again gets the same.
+    fn snapshot(&self) -> Arc<RawValue>;
     /// See [`Reducer::abandoned`].
     fn abandoned(&self) -> Vec<Event>;
+    /// See [`Reducer::is_open`].
+    fn is_open(&self) -> bool;
     /// See [`Reducer::show`].
     fn show(&mut self, draft: &dyn Draft);
     /// A copy.
@@ -77,6 +104,8 @@ pub trait Folded: Send + Sync {
 pub trait Projection: Send + Sync {
     /// See [`Reducer::VERSION`].
     fn version(&self) -> u32;
+    /// See [`Reducer::ENDS`].
+    fn ends(&self) -> &'static [&'static str];
     /// The schema of the state, as [`Folded::snapshot`] shows it.
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema;
     /// The state before the first message.
@@ -86,6 +115,8 @@ pub trait Projection: Send + Sync {
     /// # Errors
     /// `internal` when the bytes are not of this version.
     fn restore(&self, bytes: &[u8]) -> Result<Box<dyn Folded>>;
+    /// See [`Reducer::upgrade`].
+    fn upgrade(&self, version: u32, bytes: &[u8]) -> Option<Box<dyn Folded>>;
     /// See [`Reducer::draft`].
     fn draft(&self) -> Option<Box<dyn Draft>>;
 }
@@ -107,21 +138,34 @@ impl<R> fmt::Debug for Fold<R> {
     }
 }
 
-struct State<R: Reducer>(R::State);
+/// A state, with its JSON once it was asked for.
+struct State<R: Reducer>(R::State, OnceLock<Arc<RawValue>>);
+
+impl<R: Reducer> State<R> {
+    fn of(state: R::State) -> Self {
+        Self(state, OnceLock::new())
+    }
+}
 
 impl<R: Reducer> Projection for Fold<R> {
     fn version(&self) -> u32 {
         R::VERSION
     }
+    fn ends(&self) -> &'static [&'static str] {
+        R::ENDS
+    }
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
         generator.subschema_for::<R::State>()
     }
     fn start(&self) -> Box<dyn Folded> {
-        Box::new(State::<R>(R::State::default()))
+        Box::new(State::<R>::of(R::State::default()))
     }
     fn restore(&self, bytes: &[u8]) -> Result<Box<dyn Folded>> {
         let state = serde_json::from_slice(bytes).map_err(|_| Error::internal())?;
-        Ok(Box::new(State::<R>(state)))
+        Ok(Box::new(State::<R>::of(state)))
+    }
+    fn upgrade(&self, version: u32, bytes: &[u8]) -> Option<Box<dyn Folded>> {
+        Some(Box::new(State::<R>::of(R::upgrade(version, bytes)?)))
     }
     fn draft(&self) -> Option<Box<dyn Draft>> {
         R::draft()
@@ -130,22 +174,28 @@ impl<R: Reducer> Projection for Fold<R> {
 
 impl<R: Reducer> Folded for State<R> {
     fn apply(&mut self, message: &Message) {
+        self.1.take();
         R::apply(&mut self.0, message);
     }
     fn save(&self) -> Vec<u8> {
-        serde_json::to_vec(&self.0).expect("a state serialises")
+        self.snapshot().get().as_bytes().to_vec()
     }
-    fn snapshot(&self) -> Box<RawValue> {
-        serde_json::value::to_raw_value(&self.0).expect("a state serialises")
+    fn snapshot(&self) -> Arc<RawValue> {
+        let make = || serde_json::value::to_raw_value(&self.0).expect("a state serialises").into();
+        self.1.get_or_init(make).clone()
     }
     fn abandoned(&self) -> Vec<Event> {
         R::abandoned(&self.0)
     }
+    fn is_open(&self) -> bool {
+        R::is_open(&self.0)
+    }
     fn show(&mut self, draft: &dyn Draft) {
+        self.1.take();
         R::show(&mut self.0, draft);
     }
     fn boxed_clone(&self) -> Box<dyn Folded> {
-        Box::new(State::<R>(self.0.clone()))
+        Box::new(State::<R>(self.0.clone(), self.1.clone()))
     }
     fn as_any(&self) -> &dyn Any {
         &self.0
@@ -165,7 +215,7 @@ pub struct View {
     /// When its newest message was published.
     pub updated_at: Timestamp,
     /// The state.
-    pub state: Box<dyn Folded>,
+    pub state: Arc<dyn Folded>,
 }
 
 impl View {
@@ -191,7 +241,7 @@ impl fmt::Debug for View {
 
 /// The JSON of a state of this type.
 pub struct Snapshot<T> {
-    json: Box<RawValue>,
+    json: Arc<RawValue>,
     of: PhantomData<fn() -> T>,
 }
 
@@ -199,7 +249,7 @@ impl<T> Snapshot<T> {
     /// The JSON.
     #[must_use]
     pub fn into_json(self) -> Box<RawValue> {
-        self.json
+        (*self.json).to_owned()
     }
 }
 
@@ -216,6 +266,8 @@ pub struct ListStates {
     pub project: Option<SmolStr>,
     /// Only ids below this one.
     pub below: Option<SmolStr>,
+    /// Only those in which something may be open, for a start. It may find more than are, never fewer.
+    pub open: bool,
     /// At most so many.
     pub limit: usize,
 }

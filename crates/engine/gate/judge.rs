@@ -38,6 +38,17 @@ impl Judge {
         Self { registry, memberships }
     }
 
+    /// What can be said without a look into the log: yes, or that nobody owns the channel's namespace. None
+    /// where the log has to be asked.
+    pub(super) fn at_once(&self, principal: &Principal, action: Action, channel: &Channel) -> Option<Result<()>> {
+        let standing = match self.registry.owner(channel) {
+            Ok(owner) => owner.standing(channel),
+            Err(error) => return Some(Err(error)),
+        };
+        let may = self.allows(principal, action, channel, standing.owner.as_ref(), standing.project.as_deref());
+        may.then_some(Ok(()))
+    }
+
     pub(super) async fn authorise(
         &self,
         log: &dyn EventLog,
@@ -45,9 +56,8 @@ impl Judge {
         action: Action,
         channel: &Channel,
     ) -> Result<()> {
-        let standing = self.registry.owner(channel)?.standing(channel);
-        if self.allows(principal, action, channel, standing.owner.as_ref(), standing.project.as_deref()) {
-            return Ok(());
+        if let Some(known) = self.at_once(principal, action, channel) {
+            return known;
         }
         // Ownership and project of a channel are in the log; a grant needs no look.
         let facts = log.facts(channel).await?;

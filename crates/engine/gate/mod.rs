@@ -74,6 +74,8 @@ pub struct Gate {
     draining: AtomicBool,
     /// Counts the changes of who may read what.
     rights: AtomicU64,
+    /// Counts the reasons to judge subscriptions anew.
+    reasons: AtomicU64,
 }
 
 impl std::fmt::Debug for Gate {
@@ -87,7 +89,14 @@ impl Gate {
     #[must_use]
     pub fn new(parts: GateParts) -> Arc<Self> {
         let judge = Arc::new(Judge::new(parts.registry.clone(), parts.memberships.clone()));
-        Arc::new(Self { parts, judge, running: Mutex::default(), draining: false.into(), rights: 0.into() })
+        Arc::new(Self {
+            parts,
+            judge,
+            running: Mutex::default(),
+            draining: false.into(),
+            rights: 0.into(),
+            reasons: 0.into(),
+        })
     }
 
     /// All commands, for transports that mount routes.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use tidings_core::{Action, Channel, Error, Result, outlet::Said};
+use tidings_core::{Action, Channel, Result, outlet::Said};
 
 use super::Gate;
 use crate::hub::{Connection, Outcome, SubscribeRequest};
@@ -15,7 +15,7 @@ impl Gate {
     /// Subscribes a connection to what its principal may read, and answers for each request in order.
     /// What a request was refused for already is passed on.
     pub async fn subscribe(
-        &self,
+        self: &Arc<Self>,
         connection: &Arc<Connection>,
         requests: Vec<Result<SubscribeRequest>>,
         answer: impl FnOnce(Vec<Result<Outcome>>) -> Option<Said>,
@@ -34,20 +34,7 @@ impl Gate {
         let channels: Vec<Channel> = allowed.iter().flatten().map(|request| request.channel.clone()).collect();
         connection.subscribe(allowed, answer).await;
         if rights != self.rights() || !Arc::ptr_eq(&principal, &connection.principal()) {
-            self.rejudge(connection, channels, |_| true).await;
-        }
-    }
-
-    /// Ends those of the subscriptions that the connection's principal may not have. `ends` says of an
-    /// error whether it counts: not to know whether somebody may is one, too.
-    pub async fn rejudge(&self, connection: &Arc<Connection>, channels: Vec<Channel>, ends: impl Fn(&Error) -> bool) {
-        let principal = connection.principal();
-        for channel in channels {
-            if let Err(error) = self.authorise(&principal, Action::Subscribe, &channel).await
-                && ends(&error)
-            {
-                connection.close_subscription(&channel, error.code(), "the right to read this channel is gone");
-            }
+            self.rejudge(connection, channels).await;
         }
     }
 }

@@ -52,6 +52,8 @@ pub(super) struct Out {
     pub(super) full: bool,
     /// A drain task runs.
     pub(super) draining: bool,
+    /// Somebody finds out what of the held subscriptions may be read, again and again.
+    pub(super) judging: bool,
     pub(super) closed: bool,
     /// Where the subscription stands that the drain served last.
     pub(super) turn: Place,
@@ -228,11 +230,14 @@ impl Connection {
 
     /// Ends one subscription from the server's side, and says why.
     pub fn close_subscription(self: &Arc<Self>, channel: &Channel, code: Code, message: &str) {
-        let mut out = self.out.lock();
-        if self.detach(&mut out, channel) {
-            self.note(&mut out, &Notice::Closed { channel, code, message });
-            self.flush(&mut out);
-            self.drain_if_needed(&mut out);
+        self.close_in(&mut self.out.lock(), channel, code, message);
+    }
+
+    pub(super) fn close_in(self: &Arc<Self>, out: &mut Out, channel: &Channel, code: Code, message: &str) {
+        if self.detach(out, channel) {
+            self.note(out, &Notice::Closed { channel, code, message });
+            self.flush(out);
+            self.drain_if_needed(out);
         }
     }
 

@@ -49,7 +49,7 @@ impl Connection {
         let out = &mut *out;
         let writable = Self::is_writable(out);
         let Some(subscription) = out.subscriptions.get(key) else { return };
-        if subscription.phase == Phase::Behind {
+        if subscription.phase != Phase::Live {
             let lost = batch.gone_before(subscription) + batch.ephemeral_missed(subscription);
             subscription.dropped += lost;
             batch.heard(subscription);

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::{Either, select};
 use tidings_core::{
-    Channel, Error, Message, Result, Seq,
+    Channel, Code, Error, Message, Result, Seq,
     log::{Page, Read},
     outlet::Said,
     parcel::Parcel,
@@ -94,7 +94,8 @@ impl Connection {
     }
 
     async fn could_not_serve(self: &Arc<Self>, channel: &Channel, error: &Error) {
-        if error.code().retryable() {
+        // A fault of the server is there again at the next try: its client hears of it, and may come again.
+        if error.code().retryable() && error.code() != Code::Internal {
             metrics::counter!("tidings_replay_failures_total").increment(1);
             tracing::warn!(%channel, %error, "the log could not be read for a subscriber; it is tried again");
             tokio::time::sleep(RETRY).await;
@@ -147,17 +148,24 @@ impl Connection {
         }
     }
 
-    /// Runs `change` on the connection if the subscription is still the same one.
+    /// Runs `change` on the connection if the subscription is still the same one, and not held.
     fn with<T>(&self, served: &Served, change: impl FnOnce(&Self, &mut Out) -> T) -> Option<T> {
         let mut out = self.out.lock();
-        out.subscriptions.get(served.key)?;
+        out.subscriptions.served(served.key)?;
         Some(change(self, &mut out))
     }
 
-    /// Changes a subscription if it is still the same one.
+    /// Changes a subscription if it is still the same one, and not held.
     fn change(&self, served: &Served, change: impl FnOnce(&mut Subscription)) {
-        if let Some(subscription) = self.out.lock().subscriptions.get(served.key) {
+        if let Some(subscription) = self.out.lock().subscriptions.served(served.key) {
             change(subscription);
+        }
+    }
+
+    /// What was owed was given, under the same lock.
+    fn is_paid(out: &mut Out, served: &Served) {
+        if let Some(subscription) = out.subscriptions.served(served.key) {
+            subscription.owed = Owed::Nothing;
         }
     }
 
@@ -173,9 +181,9 @@ impl Connection {
                 let (channel, seq) = (&served.channel, served.cursor);
                 self.with(served, |this, out| {
                     this.note(out, &Notice::Reset { channel, epoch: &epoch, seq, reason });
+                    Self::is_paid(out, served);
+                    metrics::counter!("tidings_gaps_total", "reason" => "reset").increment(1);
                 });
-                self.change(served, |subscription| subscription.owed = Owed::Nothing);
-                metrics::counter!("tidings_gaps_total", "reason" => "reset").increment(1);
                 Ok(())
             }
             Owed::Snapshot(reason) => self.snapshot(served, reason).await,
@@ -194,20 +202,21 @@ impl Connection {
     async fn snapshot(&self, served: &Served, reason: &str) -> Result<()> {
         let at = self.hub.states.at_head(&served.channel).await?;
         let seq = at.as_ref().map_or(served.cursor, |at| at.seq);
+        let said = at.map(|at| self.snapshot_of(served, &at, reason));
         served.state.reaches(seq);
         let mut out = self.out.lock();
-        let Some(subscription) = out.subscriptions.get(served.key) else { return Ok(()) };
+        let Some(subscription) = out.subscriptions.served(served.key) else { return Ok(()) };
         subscription.cursor = seq;
         subscription.owed = Owed::Nothing;
-        if let Some(at) = at {
-            self.note_snapshot(&mut out, served, &at, reason);
-        }
+        out.control.extend(said);
         Ok(())
     }
 
-    fn note_snapshot(&self, out: &mut Out, served: &Served, at: &StateAt, reason: &str) {
+    /// The notice with a state. Made without the connection's lock, which the fan-out waits for.
+    fn snapshot_of(&self, served: &Served, at: &StateAt, reason: &str) -> Said {
         let (channel, epoch, snapshot) = (&served.channel, self.hub.log.epoch(), at.state.snapshot());
-        self.note(out, &Notice::Snapshot { channel, epoch: &epoch, seq: at.seq, reason, snapshot: &snapshot });
+        let notice = Notice::Snapshot { channel, epoch: &epoch, seq: at.seq, reason, snapshot: &snapshot };
+        notice.said(self.hub.clock.now())
     }
 
     /// History up to the state, then the state: before it show, after it fold.
@@ -219,8 +228,11 @@ impl Connection {
         };
         // Not a newer state than this one: what lies between was not shown.
         if at.seq <= served.cursor || self.replay_until(served, at.seq, pace).await? == Some(at.seq) {
-            self.with(served, |this, out| this.note_snapshot(out, served, &at, "joined"));
-            self.change(served, |subscription| subscription.owed = Owed::Nothing);
+            let said = self.snapshot_of(served, &at, "joined");
+            self.with(served, |_, out| {
+                out.control.push_back(said);
+                Self::is_paid(out, served);
+            });
         }
         Ok(())
     }
@@ -251,7 +263,7 @@ impl Connection {
     /// Skips ahead if it lags too far, goes live if it is at the head. Whether it is to be read on.
     fn skip_or_settle(&self, out: &mut Out, key: Key) -> bool {
         let Some(subscription) = out.subscriptions.get(key) else { return false };
-        if subscription.owed != Owed::Nothing || subscription.phase == Phase::Live {
+        if subscription.owed != Owed::Nothing || subscription.phase != Phase::Behind {
             return false;
         }
         let standing = subscription.channel.standing();

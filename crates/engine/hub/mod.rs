@@ -16,6 +16,7 @@ mod deliver;
 mod drain;
 mod fanout;
 mod figures;
+mod held;
 mod notice;
 mod probe;
 mod subscription;

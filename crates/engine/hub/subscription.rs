@@ -295,6 +295,9 @@ pub(super) enum Phase {
     Live,
     /// Reads on from its cursor: the connection's drain writes.
     Behind,
+    /// Whether it may be read is being found out: nobody writes, and its cursor stands still. With the
+    /// number of the newest reason to find that out.
+    Held(u64),
 }
 
 /// A subscription of a connection. It lives under the connection's lock.

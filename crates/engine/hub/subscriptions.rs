@@ -94,6 +94,49 @@ impl Subscriptions {
         }
     }
 
+    /// The subscription of this key, if it has not ended and is behind: whoever serves it may go on.
+    pub(super) fn served(&mut self, key: Key) -> Option<&mut Subscription> {
+        self.get(key).filter(|known| known.phase == Phase::Behind)
+    }
+
+    /// Nothing is given to a subscription from now on, for this reason or a newer one that it has already.
+    /// Whether there is one.
+    pub(super) fn hold(&mut self, channel: &Channel, reason: u64) -> bool {
+        let Some(Some(known)) = self.names.get(channel).and_then(|place| self.places.get_mut(*place)) else {
+            return false;
+        };
+        self.behind -= usize::from(known.phase == Phase::Behind);
+        known.phase = match known.phase {
+            Phase::Held(newer) => Phase::Held(newer.max(reason)),
+            Phase::Live | Phase::Behind => Phase::Held(reason),
+        };
+        true
+    }
+
+    /// For which reason a subscription is held, if it is.
+    pub(super) fn is_held(&self, channel: &Channel) -> Option<u64> {
+        match self.of(channel)?.phase {
+            Phase::Held(reason) => Some(reason),
+            Phase::Live | Phase::Behind => None,
+        }
+    }
+
+    /// A subscription that was held goes on from its cursor.
+    pub(super) fn let_go(&mut self, channel: &Channel) {
+        if let Some(Some(known)) = self.names.get(channel).and_then(|place| self.places.get_mut(*place))
+            && matches!(known.phase, Phase::Held(_))
+        {
+            known.phase = Phase::Behind;
+            self.behind += 1;
+        }
+    }
+
+    /// The channels of those that are held.
+    pub(super) fn held(&self) -> Vec<Channel> {
+        let held = self.places.iter().flatten().filter(|known| matches!(known.phase, Phase::Held(_)));
+        held.map(|known| known.request.channel.clone()).collect()
+    }
+
     /// The next that is behind, after a place and around.
     pub(super) fn next_behind(&self, after: Place) -> Option<(Key, &Subscription)> {
         if self.behind == 0 {

@@ -90,7 +90,7 @@ impl Hub {
             let user_id = subscriber.connection.principal().user.clone();
             let mut out = subscriber.connection.out.lock();
             if let Some(known) = out.subscriptions.get(subscriber.key)
-                && known.phase == Phase::Behind
+                && known.phase != Phase::Live
             {
                 behind.push(BehindView { user_id, seq: known.cursor, lag: standing.head.saturating_sub(known.cursor) });
             }

@@ -102,10 +102,14 @@ impl Batch {
                 self.answer(to, answer, room);
                 broken
             }
-            Work::SaveState { channel, state, to } => {
-                let saved = jobs::save_state(sql, numbering, &channel, &state);
+            Work::SaveState { channel, state, settled, to } => {
+                let saved = jobs::save_state(sql, numbering, &channel, &state, settled);
                 self.saved.push(channel);
                 self.settle(to, saved, Ok, room)
+            }
+            Work::StatesAreOf { namespace, version, to } => {
+                let written = jobs::states_are_of(sql, &namespace, version);
+                self.settle(to, written, Ok, room)
             }
             Work::Delete { channel, to } => {
                 let deleted = jobs::delete(sql, numbering, &channel);

@@ -47,8 +47,8 @@ use rusqlite::Connection;
 use tidings_core::{
     BoxFuture, Channel, Epoch, Result, UserId,
     log::{
-        Appended, ChannelFacts, Committed, Ended, EventLog, ListChannels, LogRules, LogSink, LogSlot, LogStatus, Page,
-        Publication, Read, Remembered, SavedState,
+        Appended, ChannelFacts, Committed, Ended, EventLog, ListChannels, LogRules, LogSink, LogSlot, LogStatus,
+        OtherVersions, Page, Publication, Read, Remembered, SavedState,
     },
     runtime::Clock,
 };
@@ -263,14 +263,28 @@ impl EventLog for SqliteLog {
         Box::pin(self.query(move |sql| facts::one(sql, &tail, &channel)))
     }
 
+    fn states(&self, channels: Vec<Channel>) -> BoxFuture<'_, Result<Vec<Option<SavedState>>>> {
+        Box::pin(self.query(move |sql| facts::states(sql, &channels)))
+    }
+
+    fn states_of_others(&self, query: OtherVersions) -> BoxFuture<'_, Result<Vec<ChannelFacts>>> {
+        let tail = self.tail.clone();
+        Box::pin(self.query(move |sql| facts::of_others(sql, &tail, &query)))
+    }
+
+    fn states_are_of(&self, namespace: &str, version: u32) -> BoxFuture<'_, Result<()>> {
+        let namespace = namespace.to_owned();
+        Box::pin(self.ask(0, move |to| Work::StatesAreOf { namespace, version, to }))
+    }
+
     fn list(&self, query: ListChannels) -> BoxFuture<'_, Result<Vec<ChannelFacts>>> {
         let tail = self.tail.clone();
         Box::pin(self.query(move |sql| facts::list(sql, &tail, &query)))
     }
 
-    fn save_state(&self, channel: &Channel, state: SavedState) -> BoxFuture<'_, Result<()>> {
+    fn save_state(&self, channel: &Channel, state: SavedState, settled: bool) -> BoxFuture<'_, Result<()>> {
         let channel = channel.clone();
-        Box::pin(self.ask(state.bytes.len(), |to| Work::SaveState { channel, state, to }))
+        Box::pin(self.ask(state.bytes.len(), move |to| Work::SaveState { channel, state, settled, to }))
     }
 
     fn delete(&self, channel: &Channel) -> BoxFuture<'_, Result<()>> {

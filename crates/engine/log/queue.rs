@@ -35,6 +35,12 @@ pub(super) enum Work {
     SaveState {
         channel: Channel,
         state: SavedState,
+        settled: bool,
+        to: To<()>,
+    },
+    StatesAreOf {
+        namespace: String,
+        version: u32,
         to: To<()>,
     },
     Delete {
@@ -93,7 +99,7 @@ impl Work {
         let (publications, one): (&[Publication], Option<&Channel>) = match self {
             Self::Send { publications, .. } => (publications, None),
             Self::SaveState { channel, .. } | Self::Delete { channel, .. } => (&[], Some(channel)),
-            Self::BeginCommand { .. } | Self::EndCommand { .. } => (&[], None),
+            Self::BeginCommand { .. } | Self::EndCommand { .. } | Self::StatesAreOf { .. } => (&[], None),
         };
         publications.iter().map(|publication| &publication.channel).chain(one)
     }
@@ -111,7 +117,7 @@ impl Work {
             }
             Self::SaveState { state, .. } => state.bytes.len(),
             Self::EndCommand { ended, .. } => answer_bytes(ended.as_ref()),
-            Self::Delete { .. } | Self::BeginCommand { .. } => 0,
+            Self::Delete { .. } | Self::BeginCommand { .. } | Self::StatesAreOf { .. } => 0,
         }
     }
 
@@ -120,9 +126,10 @@ impl Work {
         // Whoever dropped the receipt does not want to know.
         match self {
             Self::Send { to, .. } => drop(to.send(Err(error))),
-            Self::SaveState { to, .. } | Self::Delete { to, .. } | Self::EndCommand { to, .. } => {
-                drop(to.send(Err(error)));
-            }
+            Self::SaveState { to, .. }
+            | Self::StatesAreOf { to, .. }
+            | Self::Delete { to, .. }
+            | Self::EndCommand { to, .. } => drop(to.send(Err(error))),
             Self::BeginCommand { to, .. } => drop(to.send(Err(error))),
         }
     }

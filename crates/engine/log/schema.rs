@@ -18,7 +18,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 use super::{Durability, OpenError};
 
 /// Each takes the schema one version up. Never edited once released, only added to.
-pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5];
 
 pub(super) const V1: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -146,6 +146,12 @@ const V4: &str = r#"
         (messages, bytes) = (SELECT count(*), coalesce(sum(octet_length(data)), 0) FROM message WHERE id <= indexed),
         answers = (SELECT coalesce(sum(answers), 0) FROM account);
 "#;
+
+/// Which channels a start has to look at: until a state says that nothing is open, each is.
+const V5: &str = "
+    ALTER TABLE channel ADD COLUMN open INTEGER NOT NULL DEFAULT 1;
+    CREATE INDEX channel_open ON channel (name) WHERE open = 1;
+";
 
 /// Long enough for a reader's recovery of the file after a crash, short enough to answer senders.
 const BUSY: Duration = Duration::from_secs(1);

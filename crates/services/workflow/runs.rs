@@ -11,7 +11,7 @@ use tidings_core::{
     BoxFuture, Code, Error, Event, Principal, Result, UserId,
     bus::{EventBus, Listening},
     command::Calls,
-    projection::{ListStates, States},
+    projection::{ListStates, Reducer, States},
     runtime::{Clock, Tasks},
 };
 use tokio::sync::{Semaphore, oneshot};
@@ -27,7 +27,7 @@ use super::{
     plan::Plan,
     registry::{Asked, Registry, Request, Whose},
     run::Run,
-    state::{RunState, StepStatus},
+    state::{RunReducer, RunState, StepStatus},
     telling::DOMAIN,
 };
 use crate::{
@@ -129,12 +129,12 @@ impl Runs {
     pub async fn recover(self: &Arc<Self>) -> Result<()> {
         let mut below = None;
         loop {
-            let query = ListStates { project: None, below, limit: RECOVER_PAGE };
+            let query = ListStates { project: None, below, open: true, limit: RECOVER_PAGE };
             let views = self.ports.states.list(DOMAIN, query).await?;
             let Some(last) = views.last() else { return Ok(()) };
             below = Some(last.id.clone());
             let states = views.iter().filter_map(|view| view.state::<RunState>());
-            for state in states.filter(|state| state.status.is_open()) {
+            for state in states.filter(|&state| RunReducer::is_open(state)) {
                 // Where it failed before, it is begun again: what goes on already goes on.
                 if state.run_id.as_ref().is_some_and(|id| self.registry.mouth(id).is_none()) {
                     self.take_up(state.clone()).await?;
@@ -148,10 +148,10 @@ impl Runs {
         let (Some(id), Some(project_id)) = (state.run_id.clone(), state.project_id.clone()) else { return Ok(()) };
         let whose = Whose { user: state.started_by.clone(), project_id: project_id.clone() };
         let principal = match &state.started_by {
-            Some(user) => if_there(self.ports.users.principal(user).await)?,
+            Some(user) => known(self.ports.users.principal(user).await)?,
             None => None,
         };
-        let root = if_there(self.root(&project_id).await)?;
+        let root = known(self.root(&project_id).await)?;
         let seat = self.registry.enter(id, whose, true)?;
         // What was let in once is let in again, also where less is allowed by now.
         let definition = read(&state.definition, super::definition::Bounds { bytes: 0, steps: 0 });
@@ -358,15 +358,16 @@ impl Runs {
     }
 }
 
-/// The refusal of a definition, with the lines.
-/// What is there. That it cannot be told now is not that it is not there.
-fn if_there<T>(found: Result<T>) -> Result<Option<T>> {
+/// What is there, or that it is not; an error only where that cannot be told now. A run is not ended for that.
+fn known<T>(found: Result<T>) -> Result<Option<T>> {
     match found {
+        Ok(found) => Ok(Some(found)),
         Err(error) if error.code().retryable() => Err(error),
-        found => Ok(found.ok()),
+        Err(_) => Ok(None),
     }
 }
 
+/// The refusal of a definition, with the lines.
 fn refusal(flaws: &[Flaw]) -> Error {
     let all: Vec<String> = flaws.iter().map(ToString::to_string).collect();
     Error::invalid_field("definition", all.join("; "))

@@ -18,7 +18,7 @@ use tidings_core::{
     BoxFuture, Channel, Event, Message, Payload, Result, Seq,
     bus::Placed,
     handler::Retention,
-    log::{Allowances, EventLog, LogRule, LogRules, Page, Publication, Read},
+    log::{Allowances, EventLog, LogRule, LogRules, Page, Publication, Read, SavedState},
 };
 
 use crate::{RecordingSink, TestClock};
@@ -132,6 +132,11 @@ impl Case {
 
     async fn read(&self, channel: &str, read: Read) -> Page {
         self.log().read(&name(channel), read).await.expect("a read works")
+    }
+
+    /// The saved state of a channel.
+    async fn state(&self, channel: &str) -> Option<SavedState> {
+        self.log().states(vec![name(channel)]).await.expect("a read works").pop().expect("one was asked for")
     }
 
     /// All that is kept of a channel.

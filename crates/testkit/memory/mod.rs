@@ -19,7 +19,7 @@ use tidings_core::{
     handler::Retention,
     log::{
         Allowances, Appended, ChannelFacts, Committed, Ended, EventLog, ListChannels, LogSink, LogSlot, LogStatus,
-        Page, Publication, Read, Remembered, SavedState,
+        OtherVersions, Page, Publication, Read, Remembered, SavedState,
     },
     runtime::Clock,
 };
@@ -74,6 +74,7 @@ struct State {
     paused: bool,
     closed: bool,
     fail: usize,
+    fail_reads: bool,
     lose: usize,
 }
 
@@ -108,6 +109,7 @@ impl MemoryLog {
             paused: false,
             closed: false,
             fail: 0,
+            fail_reads: false,
             lose: 0,
         };
         Arc::new(Self { config, clock, room, state: Arc::new(Mutex::new(state)) })
@@ -143,6 +145,11 @@ impl MemoryLog {
         self.state.lock().fail = sends;
     }
 
+    /// From now on, or no more, every read fails as `unavailable`, as with a disk that gives nothing.
+    pub fn fail_reads(&self, fail: bool) {
+        self.state.lock().fail_reads = fail;
+    }
+
     /// The next `sends` are kept, but answered `unavailable` and not announced; then the sink hears
     /// `uncertain`, as after a commit whose outcome was not known.
     pub fn lose_next(&self, sends: usize) {
@@ -172,10 +179,17 @@ impl MemoryLog {
         })
     }
 
+    fn is_open(&self) -> Result<()> {
+        if self.state.lock().closed { Err(closed()) } else { Ok(()) }
+    }
+
     fn reading<T>(&self, read: impl FnOnce(&Store) -> T) -> Result<T> {
         let state = self.state.lock();
         if state.closed {
             return Err(closed());
+        }
+        if state.fail_reads {
+            return Err(Error::unavailable("the log cannot be read now"));
         }
         let store = state.store.lock();
         Ok(read(&store))
@@ -344,17 +358,39 @@ impl EventLog for MemoryLog {
         Box::pin(async { facts })
     }
 
+    fn states(&self, channels: Vec<Channel>) -> BoxFuture<'_, Result<Vec<Option<SavedState>>>> {
+        let found = self.reading(|store| store.states(&channels));
+        Box::pin(async { found })
+    }
+
+    fn states_of_others(&self, query: OtherVersions) -> BoxFuture<'_, Result<Vec<ChannelFacts>>> {
+        let found = self.reading(|store| store.states_of_others(&query));
+        Box::pin(async { found })
+    }
+
+    fn states_are_of(&self, namespace: &str, version: u32) -> BoxFuture<'_, Result<()>> {
+        let namespace = namespace.to_owned();
+        Box::pin(async move {
+            self.is_open()?;
+            self.change(|store| {
+                store.states_are_of(namespace, version);
+                Vec::new()
+            });
+            Ok(())
+        })
+    }
+
     fn list(&self, query: ListChannels) -> BoxFuture<'_, Result<Vec<ChannelFacts>>> {
         let found = self.reading(|store| store.list(&query));
         Box::pin(async { found })
     }
 
-    fn save_state(&self, channel: &Channel, state: SavedState) -> BoxFuture<'_, Result<()>> {
+    fn save_state(&self, channel: &Channel, state: SavedState, settled: bool) -> BoxFuture<'_, Result<()>> {
         let channel = channel.clone();
         Box::pin(async move {
-            self.reading(|_| ())?;
+            self.is_open()?;
             self.change(|store| {
-                store.save_state(&channel, state);
+                store.save_state(&channel, state, settled);
                 store.trim(&self.config, self.clock.now())
             });
             Ok(())
@@ -364,7 +400,7 @@ impl EventLog for MemoryLog {
     fn delete(&self, channel: &Channel) -> BoxFuture<'_, Result<()>> {
         let channel = channel.clone();
         Box::pin(async move {
-            self.reading(|_| ())?;
+            self.is_open()?;
             let mut deleted = Ok(());
             self.change(|store| match store.delete(&channel) {
                 Ok(news) => vec![news],
@@ -385,7 +421,7 @@ impl EventLog for MemoryLog {
     ) -> BoxFuture<'_, Result<Option<Remembered>>> {
         let (user, id, digest) = (user.clone(), command_id.to_owned(), digest.to_owned());
         Box::pin(async move {
-            self.reading(|_| ())?;
+            self.is_open()?;
             let store = self.state.lock().store.clone();
             store.lock().begin_command((&user, &id), &digest, self.clock.now(), &self.config.allowed)
         })
@@ -394,7 +430,7 @@ impl EventLog for MemoryLog {
     fn end_command(&self, user: &UserId, command_id: &str, ended: Option<Ended>) -> BoxFuture<'_, Result<()>> {
         let (user, id) = (user.clone(), command_id.to_owned());
         Box::pin(async move {
-            self.reading(|_| ())?;
+            self.is_open()?;
             let store = self.state.lock().store.clone();
             store.lock().end_command(&user, &id, ended, &self.config.allowed);
             Ok(())

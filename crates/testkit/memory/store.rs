@@ -12,7 +12,10 @@ use smol_str::SmolStr;
 use tidings_core::{
     Channel, Code, Epoch, Error, Message, Position, Result, Seq, Timestamp, UserId,
     bus::Placed,
-    log::{Allowances, ChannelFacts, Committed, Ended, ListChannels, Page, Publication, Read, Remembered, SavedState},
+    log::{
+        Allowances, ChannelFacts, Committed, Ended, ListChannels, OtherVersions, Page, Publication, Read, Remembered,
+        SavedState,
+    },
 };
 
 use super::MemoryConfig;
@@ -36,6 +39,7 @@ struct Kept {
     project: Option<SmolStr>,
     created_at: Timestamp,
     updated_at: Timestamp,
+    open: bool,
     saved: Option<SavedState>,
     wanted: Seq,
 }
@@ -68,7 +72,8 @@ impl Kept {
             created_at: self.created_at,
             updated_at: self.updated_at,
             bytes: self.bytes(),
-            saved: self.saved.clone(),
+            open: self.open,
+            saved: self.saved.as_ref().map(SavedState::at),
         }
     }
 }
@@ -93,6 +98,8 @@ pub(crate) struct Store {
     commands: HashMap<(UserId, String), (Remembered, Timestamp)>,
     /// The day of a user's newest channels, and how many they are.
     made: HashMap<UserId, (i64, u64)>,
+    /// Of which version all saved states of a namespace are.
+    versions: HashMap<String, u32>,
 }
 
 impl Store {
@@ -105,6 +112,7 @@ impl Store {
             sent: HashMap::new(),
             commands: HashMap::new(),
             made: HashMap::new(),
+            versions: HashMap::new(),
         }
     }
 
@@ -170,10 +178,12 @@ impl Store {
             project: None,
             created_at: self.time,
             updated_at: self.time,
+            open: true,
             saved: None,
             wanted: 0,
         });
         kept.head += 1;
+        kept.open = true;
         kept.updated_at = self.time;
         if let Some(opens) = opens {
             kept.owner = kept.owner.take().or(opens.owner);
@@ -295,20 +305,43 @@ impl Store {
         self.channels.get(channel).map(|kept| kept.facts(channel))
     }
 
+    pub(crate) fn states(&self, channels: &[Channel]) -> Vec<Option<SavedState>> {
+        channels.iter().map(|channel| self.channels.get(channel)?.saved.clone()).collect()
+    }
+
+    pub(crate) fn states_of_others(&self, query: &OtherVersions) -> Vec<ChannelFacts> {
+        if self.versions.get(&query.namespace) == Some(&query.version) {
+            return Vec::new();
+        }
+        let wanted = |(channel, kept): &(&Channel, &Kept)| {
+            channel.namespace() == query.namespace
+                && query.above.as_ref().is_none_or(|above| *channel > above)
+                && kept.saved.as_ref().is_some_and(|saved| saved.version != query.version)
+        };
+        let found = self.channels.iter().filter(wanted).take(query.limit);
+        found.map(|(channel, kept)| kept.facts(channel)).collect()
+    }
+
+    pub(crate) fn states_are_of(&mut self, namespace: String, version: u32) {
+        self.versions.insert(namespace, version);
+    }
+
     pub(crate) fn list(&self, query: &ListChannels) -> Vec<ChannelFacts> {
         let wanted = |channel: &Channel, kept: &Kept| {
             query.namespace.as_deref().is_none_or(|namespace| channel.namespace() == namespace)
                 && query.project.as_deref().is_none_or(|project| kept.project.as_deref() == Some(project))
                 && query.below.as_ref().is_none_or(|below| channel < below)
+                && (!query.open || kept.open)
         };
         let all = self.channels.iter().rev().filter(|(channel, kept)| wanted(channel, kept));
         all.take(query.limit).map(|(channel, kept)| kept.facts(channel)).collect()
     }
 
-    pub(crate) fn save_state(&mut self, channel: &Channel, state: SavedState) {
+    pub(crate) fn save_state(&mut self, channel: &Channel, state: SavedState, settled: bool) {
         if let Some(kept) = self.channels.get_mut(channel)
             && kept.saved.as_ref().is_none_or(|saved| saved.seq <= state.seq)
         {
+            kept.open = !settled || state.seq < kept.head;
             kept.saved = Some(state);
         }
     }
@@ -316,6 +349,7 @@ impl Store {
     pub(crate) fn delete(&mut self, channel: &Channel) -> Result<News> {
         let kept = self.channels.get_mut(channel).ok_or_else(Error::not_found)?;
         kept.messages.clear();
+        kept.open = false;
         kept.saved = None;
         Ok(News::Deleted(channel.clone()))
     }

@@ -189,7 +189,7 @@ impl Asked {
         let expires_at = principal.expires_at;
         connection.set_principal(principal);
         self.session.renewed();
-        self.transport.parts.gate.rejudge(connection, connection.channels(), |_| true).await;
+        self.transport.parts.gate.rejudge(connection, connection.channels()).await;
         self.answer(&Ok { ok: true, rest: Refreshed { expires_at } });
         Result::Ok(())
     }

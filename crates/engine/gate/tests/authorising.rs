@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A house with `thing:1`, which is the owner's and in project `p`.
-async fn house(effects: &std::sync::Arc<Effects>) -> House {
+pub(super) async fn house(effects: &std::sync::Arc<Effects>) -> House {
     let house = House::new(things(effects));
     let said = Said { id: "1".into(), owner: Some(id("owner")), project: Some("p".into()), ..Said::default() };
     house.bus.emit(Event::new("thing.made", said)).await.expect("room").await.expect("durable");

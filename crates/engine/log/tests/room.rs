@@ -86,7 +86,7 @@ async fn what_is_no_message_makes_no_message_go() {
     for n in 0..300 {
         publish_for(&*log, &viewer, "test:ids", &format!("{n}-{}", "x".repeat(100))).await.unwrap();
     }
-    log.save_state(&name("test:a"), SavedState { seq: 90, version: 1, bytes: vec![7; 3_000_000] }).await.unwrap();
+    log.save_state(&name("test:a"), SavedState { seq: 90, version: 1, bytes: vec![7; 3_000_000] }, true).await.unwrap();
     log.close().await;
     drop(log);
     assert!(std::fs::metadata(schema::file(dir.path())).unwrap().len() > 5_000_000, "much more than the limit");

@@ -63,13 +63,29 @@ impl EventLog for SimulatedLog {
         Box::pin(async move { self.reading(&channel, |store| store.facts(&channel)).await })
     }
 
+    fn states(&self, channels: Vec<Channel>) -> BoxFuture<'_, Result<Vec<Option<SavedState>>>> {
+        Box::pin(async move {
+            let Some(first) = channels.first() else { return Ok(Vec::new()) };
+            self.reading(first, |store| store.states(&channels)).await
+        })
+    }
+
+    fn states_of_others(&self, query: OtherVersions) -> BoxFuture<'_, Result<Vec<ChannelFacts>>> {
+        Box::pin(async move { Ok(self.inside.lock().store.states_of_others(&query)) })
+    }
+
+    fn states_are_of(&self, namespace: &str, version: u32) -> BoxFuture<'_, Result<()>> {
+        self.inside.lock().store.states_are_of(namespace.to_owned(), version);
+        Box::pin(async { Ok(()) })
+    }
+
     fn list(&self, query: ListChannels) -> BoxFuture<'_, Result<Vec<ChannelFacts>>> {
         Box::pin(async move { Ok(self.inside.lock().store.list(&query)) })
     }
 
-    fn save_state(&self, channel: &Channel, state: SavedState) -> BoxFuture<'_, Result<()>> {
+    fn save_state(&self, channel: &Channel, state: SavedState, settled: bool) -> BoxFuture<'_, Result<()>> {
         let (to, saved) = oneshot::channel();
-        self.enter(Entry::Save(channel.clone(), state, to));
+        self.enter(Entry::Save(channel.clone(), state, settled, to));
         Box::pin(async move { saved.await.unwrap_or_else(|_| Err(closed())) })
     }
 

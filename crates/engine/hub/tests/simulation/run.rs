@@ -150,6 +150,14 @@ const KINDS: &[(usize, Kind)] = &[
         let (client, channel) = some_pair(world, dice);
         world.lose_grant(client, channel);
     }),
+    (1, |world, dice| {
+        let (client, channel) = some_pair(world, dice);
+        world.hold(client, channel);
+    }),
+    (1, |world, dice| {
+        let client = dice.below(world.clients.len());
+        world.judge_held(client, 20);
+    }),
     (1, |world, dice| world.advance(Duration::from_millis(*dice.one_of(&[1, 250, 1000, 11_000, 16_000])))),
     (1, |world, dice| {
         if dice.chance(20) {
@@ -218,6 +226,7 @@ pub(super) fn calm_down(world: &mut World) {
         moved = world.turn(2000) || !moved;
         for client in 0..world.clients.len() {
             world.clients[client].outlet.set_capacity(256);
+            world.judge_held(client, 0);
             moved |= world.clients[client].read(usize::MAX) > 0;
             if world.clients[client].connection.is_closed() {
                 world.cut(client);

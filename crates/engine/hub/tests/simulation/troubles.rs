@@ -134,6 +134,24 @@ fn a_grant_lost_in_the_middle_of_a_replay_ends_it_there() {
 }
 
 #[test]
+fn what_is_held_in_the_middle_of_a_replay_stands_still_and_goes_on_without_a_hole() {
+    let all = each(1, |world| {
+        in_the_middle_of_a_replay(world, PLAIN, Wants::default());
+        let before = world.troubles.held_behind;
+        world.hold(0, PLAIN);
+        assert_eq!(world.troubles.held_behind, before + 1, "a replay runs");
+        for _ in 0..5 {
+            world.publish(PLAIN, 3, 30);
+            let some = world.dice.below(20);
+            world.turn(some);
+            world.read(0, 4);
+        }
+        world.judge_held(0, 0);
+    });
+    assert_eq!((all.told.closed, all.told.gaps), (0, 0), "{all:?}");
+}
+
+#[test]
 fn a_channel_that_is_about_to_be_listened_to_is_not_swept_away() {
     let all = each(1, |world| {
         world.set_faults(Faults { slow: 100, ..Faults::default() });

@@ -49,6 +49,7 @@ pub(super) struct Troubles {
     pub(super) unsubscribed_behind: u64,
     pub(super) closed_in_replay: u64,
     pub(super) replaced_behind: u64,
+    pub(super) held_behind: u64,
     pub(super) restarts: u64,
 }
 
@@ -59,6 +60,7 @@ impl Troubles {
         self.unsubscribed_behind += other.unsubscribed_behind;
         self.closed_in_replay += other.closed_in_replay;
         self.replaced_behind += other.replaced_behind;
+        self.held_behind += other.held_behind;
         self.restarts += other.restarts;
     }
 }
@@ -77,6 +79,8 @@ pub(super) struct World {
     runtime: tokio::runtime::Runtime,
     config: HubConfig,
     published: u64,
+    /// Where subscriptions stood when they were held, by the number of the reason.
+    held: BTreeMap<u64, Seq>,
 }
 
 impl World {
@@ -105,6 +109,7 @@ impl World {
             runtime,
             config,
             published: 0,
+            held: BTreeMap::new(),
         };
         for client in 0..clients {
             let client = world.client(client);
@@ -252,6 +257,30 @@ impl World {
         self.troubles.closed_in_replay += u64::from(self.is_in_replay(client, channel));
         let connection = &self.clients[client].connection;
         connection.close_subscription(&self.channels[channel], Code::Forbidden, "the right is gone");
+    }
+
+    /// It is not known any more whether a client may read a channel.
+    pub(super) fn hold(&mut self, client: usize, channel: usize) {
+        self.note("hold client, on", [client as u64, channel as u64, 0]);
+        let Some((_, cursor)) = self.place(client, channel) else { return };
+        self.troubles.held_behind += u64::from(self.is_in_replay(client, channel));
+        let reason = self.held.len() as u64 + 1;
+        self.held.insert(reason, cursor);
+        assert!(self.clients[client].connection.hold(&[self.channels[channel].clone()], reason));
+    }
+
+    /// It is known again, for all that a client was held on: mostly, it may.
+    pub(super) fn judge_held(&mut self, client: usize, lost: usize) {
+        for channel in 0..self.channels.len() {
+            let Some((Phase::Held(reason), cursor)) = self.place(client, channel) else { continue };
+            assert_eq!(self.held.get(&reason), Some(&cursor), "nothing was given meanwhile");
+            let may = !self.dice.chance(lost);
+            self.note("judged client, on, may", [client as u64, channel as u64, u64::from(may)]);
+            let (connection, name) = (&self.clients[client].connection, &self.channels[channel]);
+            // What was found out before the last reason came says nothing.
+            connection.judged(name, reason - 1, Err((Code::Forbidden, "too old")));
+            connection.judged(name, reason, if may { Ok(()) } else { Err((Code::Forbidden, "the right is gone")) });
+        }
     }
 
     /// The server ends a connection, as at a drain or a revocation.
