@@ -182,9 +182,13 @@ fn rows(effects: &Arc<Effects>) -> Vec<Command> {
         at_once(effects, "thing.admin", (Method::Post, "/api/things/admin"), |_: &Nothing| Need::Admin),
         at_once(effects, "thing.own", (Method::Patch, "/api/things/own"), own),
         at_once(effects, "thing.list", (Method::Get, "/api/things"), |_: &Nothing| Need::Login),
-        Command::new("thing.refuse", (Method::Post, "/api/things/refuse"), "", |_: &Nothing| Need::Login, |_, _| {
-            ready(Err::<String, _>(Error::invalid_field("place", "is not there")))
-        }),
+        Command::new(
+            "thing.refuse",
+            (Method::Post, "/api/things/refuse"),
+            "",
+            |_: &Nothing| Need::Login,
+            |_, _| ready(Err::<String, _>(Error::invalid_field("place", "is not there"))),
+        ),
         Command::new("thing.panic", panics_route, "", |_: &Nothing| Need::Login, panics),
     ]
 }

@@ -176,10 +176,13 @@ fn forgetful() -> MemoryConfig {
 #[tokio::test]
 async fn what_only_reads_is_not_remembered_and_runs_again() {
     let effects = Effects::new();
-    let house = House::with(things(&effects), MemoryConfig {
-        allowed: Allowances { commands_per_user: 1, ..Allowances::default() },
-        ..MemoryConfig::default()
-    });
+    let house = House::with(
+        things(&effects),
+        MemoryConfig {
+            allowed: Allowances { commands_per_user: 1, ..Allowances::default() },
+            ..MemoryConfig::default()
+        },
+    );
     let admin = of_role("a", Role::Admin);
     for nth in [1, 3, 5] {
         assert_eq!(run(&house, &admin, "thing.list", "{}", Some("c1")).await, Ok(json!({"nth": nth})));
