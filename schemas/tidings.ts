@@ -1566,6 +1566,12 @@ export interface Refused {
   ok: false;
 }
 
+/** What a repeat of a command is told whose answer is not kept any more. */
+export interface Repeated {
+  /** That the command with this `commandId` ran before and all went well. Its answer is not kept. */
+  repeated: true;
+}
+
 /** Why not every change was told. */
 export type RescanReason = "overflow" | "too_many" | "limit" | "gone" | "untold";
 
@@ -3562,6 +3568,9 @@ export interface Commands {
   "workflow.run.output": { input: WorkflowRunOutputInput; answer: string };
 }
 
+/** The commands that only read. They have no memory of a `commandId`. */
+export type Reads = "fs.read" | "fs.list" | "project.list" | "project.get" | "session.list" | "session.get" | "session.output" | "shell.list" | "shell.get" | "workflow.run.list" | "workflow.run.get" | "workflow.run.output";
+
 /** What a connection may ask for beside commands: the argument and the acknowledgement of each. */
 export interface Requests {
   /** Follows a channel, or several. The answer comes before the subscription's messages. */
@@ -3604,5 +3613,8 @@ export type ChannelOf<N extends string> = {
   [K in keyof Channels]: N extends Channels[K]["name"] ? Channels[K] : never;
 }[keyof Channels];
 
-/** The answer to a command, as Socket.IO acknowledges it. */
-export type Acknowledged<C extends keyof Commands> = { ok: true; data: Commands[C]["answer"] } | Refused;
+/** The answer to a command, as Socket.IO acknowledges it. What only reads is never `repeated`. */
+export type Acknowledged<C extends keyof Commands> =
+  | { ok: true; data: Commands[C]["answer"]; repeated?: undefined }
+  | (C extends Reads ? never : { ok: true; data?: undefined } & Repeated)
+  | Refused;

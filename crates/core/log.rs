@@ -72,8 +72,8 @@ pub trait LogSlot: Send {
     /// Sends the publications as one transaction. Never waits.
     fn send(self: Box<Self>, publications: Vec<Publication>) -> Appended;
 
-    /// The same for a user: its new ids and new channels count against what the user is allowed, and
-    /// beyond that the send is refused with `overloaded`.
+    /// The same for a user, who is the author of what has an id: its new ids and new channels count against
+    /// what the user is allowed, and beyond that the send is refused with `overloaded`.
     fn send_for(self: Box<Self>, _user: UserId, publications: Vec<Publication>) -> Appended {
         self.send(publications)
     }

@@ -54,12 +54,12 @@ pub(super) fn shorten(ended: Option<&mut Ended>) {
 }
 
 /// Counts one more for a user. False when that would be too many.
-fn take(sql: &Connection, one_more: &str, user: &UserId, most: u64) -> rusqlite::Result<bool> {
-    Ok(sql.prepare_cached(one_more)?.execute(params![user.as_str(), limit(most)])? == 1)
+fn take(sql: &Connection, one_more: &str, user: &str, most: u64) -> rusqlite::Result<bool> {
+    Ok(sql.prepare_cached(one_more)?.execute(params![user, limit(most)])? == 1)
 }
 
 /// The same for what is forgotten after a day: what is due goes first if it must.
-fn take_for_a_day(sql: &Connection, one_more: &str, user: &UserId, (most, now): (u64, Now)) -> rusqlite::Result<bool> {
+fn take_for_a_day(sql: &Connection, one_more: &str, user: &str, (most, now): (u64, Now)) -> rusqlite::Result<bool> {
     if take(sql, one_more, user, most)? {
         return Ok(true);
     }
@@ -71,11 +71,11 @@ fn take_for_a_day(sql: &Connection, one_more: &str, user: &UserId, (most, now): 
 pub(super) fn take_command(sql: &Connection, user: &UserId, allowed: &Allowances, now: Now) -> rusqlite::Result<bool> {
     let one_more = "INSERT INTO account (user, commands) VALUES (?1, 1)
         ON CONFLICT (user) DO UPDATE SET commands = commands + 1 WHERE commands < ?2";
-    take_for_a_day(sql, one_more, user, (allowed.commands_per_user, now))
+    take_for_a_day(sql, one_more, user.as_str(), (allowed.commands_per_user, now))
 }
 
 /// Counts an id of a publication. False when the user has too many.
-pub(super) fn take_id(sql: &Connection, user: &UserId, allowed: &Allowances, now: Now) -> rusqlite::Result<bool> {
+pub(super) fn take_id(sql: &Connection, user: &str, allowed: &Allowances, now: Now) -> rusqlite::Result<bool> {
     let one_more = "INSERT INTO account (user, ids) VALUES (?1, 1)
         ON CONFLICT (user) DO UPDATE SET ids = ids + 1 WHERE ids < ?2";
     take_for_a_day(sql, one_more, user, (allowed.ids_per_user, now))
@@ -189,10 +189,10 @@ pub(super) fn forget_command(sql: &Connection, (user, id): (&UserId, &str)) -> r
 /// Forgets an idempotency id.
 pub(super) fn forget_id(sql: &Connection, channel: i64, (user, id): (&str, &str)) -> rusqlite::Result<()> {
     let mut delete =
-        sql.prepare_cached("DELETE FROM sent WHERE channel = ?1 AND user = ?2 AND id = ?3 RETURNING payer")?;
-    let payer: Option<Option<String>> = delete.query_row(params![channel, user, id], |row| row.get(0)).optional()?;
+        sql.prepare_cached("DELETE FROM sent WHERE channel = ?1 AND user = ?2 AND id = ?3 RETURNING counted")?;
+    let counted: Option<bool> = delete.query_row(params![channel, user, id], |row| row.get(0)).optional()?;
     let mut gone = Gone::default();
-    gone.id(payer.flatten().as_deref());
+    gone.id(user, counted == Some(true));
     gone.settle(sql)
 }
 
@@ -203,11 +203,11 @@ pub(super) fn expire(sql: &Connection, steady_ms: i64) -> rusqlite::Result<bool>
     let (mut ids, mut commands) = (0, 0);
     let mut delete = sql.prepare_cached(
         "DELETE FROM sent WHERE (channel, user, id) IN
-         (SELECT channel, user, id FROM sent WHERE at <= ?1 ORDER BY at LIMIT ?2) RETURNING payer",
+         (SELECT channel, user, id FROM sent WHERE at <= ?1 ORDER BY at LIMIT ?2) RETURNING user, counted",
     )?;
     let mut rows = delete.query(due)?;
     while let Some(row) = rows.next()? {
-        gone.id(row.get_ref(0)?.as_str_or_null()?);
+        gone.id(row.get_ref(0)?.as_str()?, row.get(1)?);
         ids += 1;
     }
     let mut delete = sql.prepare_cached(
@@ -256,10 +256,9 @@ impl Gone {
         self.answer(user, answer);
     }
 
-    /// An id that counted for this user, if it counted at all.
-    fn id(&mut self, payer: Option<&str>) {
-        if let Some(payer) = payer {
-            self.of(payer).ids += 1;
+    fn id(&mut self, user: &str, counted: bool) {
+        if counted {
+            self.of(user).ids += 1;
         }
     }
 

@@ -218,7 +218,7 @@ impl Numbering {
             }
             let places: Vec<Option<Seq>> =
                 done.placed[start..].iter().map(|placed| placed.position.as_ref().map(|at| at.seq)).collect();
-            self.remember(sql, (payer, &channel), (&user, &id), &Known { digest, places }, now)?;
+            self.remember(sql, (payer.is_some(), &channel), (&user, &id), &Known { digest, places }, now)?;
         }
         Ok(done)
     }
@@ -308,12 +308,12 @@ impl Numbering {
     fn remember(
         &mut self,
         sql: &Connection,
-        (payer, channel): (Option<&UserId>, &Channel),
+        (is_counted, channel): (bool, &Channel),
         (user, id): (&str, &str),
         known: &Known,
         now: Now,
     ) -> Result<(), Failed> {
-        if !payer.map_or(Ok(true), |payer| allowance::take_id(sql, payer, &self.allowed, now))? {
+        if is_counted && !allowance::take_id(sql, user, &self.allowed, now)? {
             return Err(Failed::Refused(allowance::refused("id")));
         }
         let Some(row) = self.channels.get(sql, channel)? else { return Ok(()) };
@@ -325,7 +325,7 @@ impl Numbering {
             known.digest,
             places,
             now.steady_ms,
-            payer.map(UserId::as_str)
+            is_counted
         ])?;
         Ok(())
     }

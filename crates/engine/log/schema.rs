@@ -119,12 +119,12 @@ const V3: &str = "";
 
 /// What is in the file is counted, each by whose it is: messages and their bytes in `head`, as of `indexed`;
 /// what users have besides in `account`. `ended` is the code of a command's error, empty when all went well,
-/// and null while nobody knows; an answer may be gone. `payer` is whom an id counts for.
+/// and null while nobody knows; an answer may be gone. Not every id counts for its user.
 const V4: &str = r#"
     ALTER TABLE head ADD COLUMN messages INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE head ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE head ADD COLUMN answers INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE sent ADD COLUMN payer TEXT;
+    ALTER TABLE sent ADD COLUMN counted INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE command ADD COLUMN ended TEXT;
     UPDATE command SET
         ended = iif(answer LIKE '{"error":{"code":"%', substr(answer, 19, instr(substr(answer, 19), '"') - 1), ''),

@@ -5,7 +5,7 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 use rusqlite::Connection;
 use tidings_core::{
     Channel, Code, Seq,
-    log::{Committed, EventLog, LogRules, LogSink},
+    log::{Committed, Ended, EventLog, LogRules, LogSink},
 };
 use tidings_testkit::{Heard, PATIENCE, RecordingSink, TestClock};
 use tokio::time::{Instant, interval};
@@ -18,7 +18,7 @@ use super::{
         tail::SharedTail,
         writer::{Place, open_again},
     },
-    ALL, LogConfig, SqliteLog, name, publish, said,
+    ALL, LogConfig, SqliteLog, name, publish, room, said,
 };
 
 fn open(config: LogConfig, most_pages: Option<u32>) -> (Arc<SqliteLog>, Arc<RecordingSink>) {
@@ -153,6 +153,33 @@ async fn a_log_that_is_full_at_its_start_says_so_and_makes_room_once_it_knows_wh
     let page = log.read(&name("test:a"), ALL).await.unwrap();
     assert!(page.head > head && page.first > 1, "{} to {} after {head}", page.first, page.head);
     log.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_full_disk_answers_go_before_messages() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = LogConfig { reserve_bytes: 100_000, ..LogConfig::new(dir.path()) };
+    let (log, _) = open(config, Some(256));
+    let reserve = dir.path().join("reserve");
+    let user = "u1".parse().unwrap();
+    // About half of the disk.
+    for n in 0..8 {
+        room::answered(&*log, &user, &n.to_string(), 60_000).await;
+    }
+    let mut sent = 0;
+    while publish(&*log, "test:a", 8_000).await.is_ok() {
+        sent += 1;
+        assert!(sent < 100, "the disk is full some time");
+    }
+    until("there is a reserve again", async || log.status().healthy && reserve.exists()).await;
+    let page = log.read(&name("test:a"), ALL).await.unwrap();
+    assert_eq!((page.first, page.head), (1, sent), "no message went");
+    let oldest = log.begin_command(&user, "0", "d").await.unwrap().unwrap();
+    assert_eq!(oldest.ended, Some(Ended { code: None, answer: None }));
+    let newest = log.begin_command(&user, "7", "d").await.unwrap().unwrap();
+    assert!(newest.ended.is_some_and(|ended| ended.answer.is_some()), "no more went than must");
+    log.close().await;
+    room::counts_are_exact(dir.path());
 }
 
 /// Panics at the first message, and counts what else it hears.

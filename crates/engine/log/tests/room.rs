@@ -30,11 +30,11 @@ pub(super) fn counts_are_exact(dir: &Path) {
                 (SELECT count(*), coalesce(sum(octet_length(answer)), 0) FROM command c WHERE c.user = a.user)
              UNION ALL
              SELECT user || ': ' || ids || ' ids' FROM account a
-                WHERE ids <> (SELECT count(*) FROM sent WHERE payer = a.user)
+                WHERE ids <> (SELECT count(*) FROM sent s WHERE counted AND s.user = a.user)
              UNION ALL
              SELECT user || ' has no account' FROM command WHERE user NOT IN (SELECT user FROM account)
              UNION ALL
-             SELECT payer || ' has no account' FROM sent WHERE payer NOT IN (SELECT user FROM account)",
+             SELECT user || ' has no account' FROM sent WHERE counted AND user NOT IN (SELECT user FROM account)",
         )
         .unwrap()
         .query_map([], |row| row.get(0))
