@@ -153,6 +153,9 @@ pub struct ChannelFacts {
     pub updated_at: Timestamp,
     /// The bytes of its kept messages.
     pub bytes: u64,
+    /// Whether something may be open in it: not if its newest saved state said that nothing is, and nothing
+    /// was published since.
+    pub open: bool,
     /// Which state is saved, if one is. [`EventLog::states`] reads it.
     pub saved: Option<SavedAt>,
 }
@@ -192,6 +195,8 @@ pub struct ListChannels {
     pub project: Option<String>,
     /// Only names below this one (the cursor of the last page).
     pub below: Option<Channel>,
+    /// Only those in which something may be open. Costs only what they are, however many others there are.
+    pub open: bool,
     /// At most so many.
     pub limit: usize,
 }
@@ -292,11 +297,12 @@ pub trait EventLog: Send + Sync + 'static {
     /// `unavailable` when the log cannot be read.
     fn list(&self, query: ListChannels) -> BoxFuture<'_, Result<Vec<ChannelFacts>>>;
 
-    /// Keeps a state of a channel. An older one than is kept already is ignored.
+    /// Keeps a state of a channel. An older one than is kept already is ignored. With `settled`, nothing is
+    /// open in it: the channel counts as settled until the next message.
     ///
     /// # Errors
     /// `unavailable` when it cannot be written.
-    fn save_state(&self, channel: &Channel, state: SavedState) -> BoxFuture<'_, Result<()>>;
+    fn save_state(&self, channel: &Channel, state: SavedState, settled: bool) -> BoxFuture<'_, Result<()>>;
 
     /// Deletes the messages and the state of a channel. Its head stays: numbers never come again.
     ///

@@ -35,6 +35,16 @@ pub trait Reducer: Send + Sync + 'static {
         None
     }
 
+    /// The types of the events that may leave nothing open in a state. After one of them the state is saved
+    /// soon, so that the next start need not look at it.
+    const ENDS: &'static [&'static str] = &[];
+
+    /// Whether a start has to look at this state: it goes on with what is open, or ends it. A channel whose
+    /// saved state says no is not read by a start. What has something abandoned is open.
+    fn is_open(state: &Self::State) -> bool {
+        !Self::abandoned(state).is_empty()
+    }
+
     /// The events that end what this state has open, for a start after the server died.
     /// Empty when nothing is open.
     fn abandoned(_state: &Self::State) -> Vec<Event> {
@@ -75,6 +85,8 @@ pub trait Folded: Send + Sync {
     fn snapshot(&self) -> Box<RawValue>;
     /// See [`Reducer::abandoned`].
     fn abandoned(&self) -> Vec<Event>;
+    /// See [`Reducer::is_open`].
+    fn is_open(&self) -> bool;
     /// See [`Reducer::show`].
     fn show(&mut self, draft: &dyn Draft);
     /// A copy.
@@ -87,6 +99,8 @@ pub trait Folded: Send + Sync {
 pub trait Projection: Send + Sync {
     /// See [`Reducer::VERSION`].
     fn version(&self) -> u32;
+    /// See [`Reducer::ENDS`].
+    fn ends(&self) -> &'static [&'static str];
     /// The schema of the state, as [`Folded::snapshot`] shows it.
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema;
     /// The state before the first message.
@@ -125,6 +139,9 @@ impl<R: Reducer> Projection for Fold<R> {
     fn version(&self) -> u32 {
         R::VERSION
     }
+    fn ends(&self) -> &'static [&'static str] {
+        R::ENDS
+    }
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
         generator.subschema_for::<R::State>()
     }
@@ -155,6 +172,9 @@ impl<R: Reducer> Folded for State<R> {
     }
     fn abandoned(&self) -> Vec<Event> {
         R::abandoned(&self.0)
+    }
+    fn is_open(&self) -> bool {
+        R::is_open(&self.0)
     }
     fn show(&mut self, draft: &dyn Draft) {
         R::show(&mut self.0, draft);
@@ -231,6 +251,8 @@ pub struct ListStates {
     pub project: Option<SmolStr>,
     /// Only ids below this one.
     pub below: Option<SmolStr>,
+    /// Only those in which something may be open, for a start. It may find more than are, never fewer.
+    pub open: bool,
     /// At most so many.
     pub limit: usize,
 }

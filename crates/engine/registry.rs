@@ -5,7 +5,7 @@
 //! It is not a judge: whether somebody may is the gate's.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, OnceLock},
 };
 
@@ -73,6 +73,8 @@ struct Tables {
     namespaces: ByName<Arc<dyn Handler>>,
     events: ByName<EventRow>,
     projections: ByName<Arc<dyn Projection>>,
+    /// The types of the events that may settle a state.
+    ends: HashSet<&'static str, foldhash::fast::RandomState>,
     commands: Vec<Command>,
 }
 
@@ -127,6 +129,7 @@ impl Tables {
                 return Err(RegistryError::NamespaceTwice(namespace));
             }
             if let Some(projection) = handler.projection() {
+                self.ends.extend(projection.ends());
                 self.projections.insert(namespace, projection);
             }
         }
@@ -236,6 +239,12 @@ impl Registry {
     #[must_use]
     pub fn projection(&self, channel: &Channel) -> Option<&Arc<dyn Projection>> {
         self.tables().projections.get(channel.namespace())
+    }
+
+    /// Whether an event of this type may leave nothing open in the state of its channel.
+    #[must_use]
+    pub fn may_settle(&self, event_type: &EventType) -> bool {
+        self.tables().ends.contains(event_type.as_str())
     }
 
     /// The projections, each with its namespace, by name.

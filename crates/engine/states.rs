@@ -34,6 +34,9 @@ const PAGE: usize = 512;
 const PAGE_BYTES: usize = 1024 * 1024;
 /// How many wishes of the log wait; what does not fit is wished again.
 const WISHES: usize = 1024;
+/// How many things that ended wait for their states to be saved; those that do not fit are looked at by the
+/// next start.
+const ENDED: usize = 16 * 1024;
 
 struct Kept {
     seq: Seq,
@@ -57,6 +60,7 @@ pub struct StateStore {
     memory: Mutex<Memory>,
     drafts: Drafts,
     wishes: mpsc::Sender<Channel>,
+    ended: mpsc::Sender<Channel>,
 }
 
 impl std::fmt::Debug for StateStore {
@@ -80,23 +84,28 @@ impl std::fmt::Debug for StateAt {
 }
 
 impl StateStore {
-    /// The states over a log. A task saves what the log wants before it trims.
+    /// The states over a log. A task saves what the log wants before it trims, and what has ended.
     #[must_use]
     pub fn new(registry: Arc<Registry>, log: Arc<dyn EventLog>, tasks: &dyn Tasks) -> Arc<Self> {
-        let (wishes, mut waiting) = mpsc::channel::<Channel>(WISHES);
-        let store = Arc::new(Self { registry, log, memory: Mutex::default(), drafts: Drafts::default(), wishes });
+        let ((wishes, mut waiting), (ended, mut over)) = (mpsc::channel(WISHES), mpsc::channel(ENDED));
+        let (memory, drafts) = (Mutex::default(), Drafts::default());
+        let store = Arc::new(Self { registry, log, memory, drafts, wishes, ended });
         let (saver, mut stopping) = (Arc::downgrade(&store), tasks.stopping());
         tasks.spawn(
             "states.save",
             Box::pin(async move {
                 loop {
-                    let channel = tokio::select! {
-                        channel = waiting.recv() => channel,
+                    let (channel, wished): (Option<Channel>, _) = tokio::select! {
+                        biased;
                         () = &mut stopping => return,
+                        channel = waiting.recv() => (channel, true),
+                        channel = over.recv() => (channel, false),
                     };
                     let (Some(channel), Some(store)) = (channel, saver.upgrade()) else { return };
-                    if let Err(error) = store.save_now(&channel).await {
+                    if wished && let Err(error) = store.save_now(&channel).await {
                         tracing::warn!(%channel, %error, "a state was not saved; the log asks again");
+                    } else if !wished && let Err(error) = store.settle(&channel).await {
+                        tracing::warn!(%channel, %error, "the state of what ended was not saved; the next start looks at it");
                     }
                 }
             }),
@@ -119,6 +128,15 @@ impl StateStore {
 
     /// The log's news, in their order. Never waits.
     pub fn committed(&self, batch: &[Committed]) {
+        for Committed { message, .. } in batch {
+            if message.seq.is_some()
+                && self.registry.may_settle(&message.event_type)
+                && self.has_projection(&message.channel)
+                && self.ended.try_send(message.channel.clone()).is_err()
+            {
+                metrics::counter!("tidings_states_unsettled_total").increment(1);
+            }
+        }
         self.drafts.committed(batch, |channel| self.registry.projection(channel)?.draft());
     }
 
@@ -165,6 +183,13 @@ impl StateStore {
         self.save(channel, &at).await
     }
 
+    /// Something of a channel has ended: where nothing is open any more, that is saved.
+    async fn settle(&self, channel: &Channel) -> Result<()> {
+        let Some(projection) = self.registry.projection(channel).cloned() else { return Ok(()) };
+        let Some(facts) = self.log.facts(channel).await?.filter(|facts| facts.open) else { return Ok(()) };
+        self.fold(&*projection, &facts).await.map(drop)
+    }
+
     fn deletions(&self) -> u64 {
         self.memory.lock().deletions
     }
@@ -172,7 +197,7 @@ impl StateStore {
     async fn save(&self, channel: &Channel, at: &StateAt) -> Result<()> {
         let Some(projection) = self.registry.projection(channel) else { return Ok(()) };
         let state = SavedState { seq: at.seq, version: projection.version(), bytes: at.state.save() };
-        self.log.save_state(channel, state).await?;
+        self.log.save_state(channel, state, !at.state.is_open()).await?;
         if let Some(kept) = self.memory.lock().states.get_mut(channel) {
             kept.saved = kept.saved.max(at.seq);
         }
@@ -181,9 +206,9 @@ impl StateStore {
 
     /// Folds from the newest of what is in memory and what is saved up to the head.
     async fn fold(&self, projection: &dyn Projection, facts: &ChannelFacts) -> Result<StateAt> {
+        metrics::counter!("tidings_state_folds_total").increment(1);
         let (mut head, deletions) = (facts.head, self.deletions());
         let (mut seq, mut saved, mut state) = self.start(projection, facts).await?;
-        let from = seq;
         while seq < head {
             let read = Read { after: seq, before: Some(head + 1), limit: PAGE, max_bytes: PAGE_BYTES, newest: false };
             let page = self.log.read(&facts.channel, read).await?;
@@ -207,8 +232,9 @@ impl StateStore {
         if deletions != self.deletions() {
             return Ok(at);
         }
-        let settled = at.state.abandoned().is_empty() && seq > from;
-        if seq >= saved + SAVE_EVERY || (settled && seq > saved) {
+        // A settled one also where its bytes are saved already and the log does not know what they say.
+        let settled = !at.state.is_open() && (seq > saved || facts.open);
+        if seq >= saved + SAVE_EVERY || settled {
             self.save(&facts.channel, &at).await?;
             saved = seq;
         }
@@ -296,6 +322,7 @@ impl States for StateStore {
                 namespace: Some(some.namespace().to_owned()),
                 project: query.project.map(|project| project.to_string()),
                 below: query.below.map(|_| some.clone()),
+                open: query.open,
                 limit: query.limit,
             };
             let mut views = Vec::new();

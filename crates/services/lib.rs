@@ -13,6 +13,8 @@ mod listing;
 pub mod programs;
 pub mod project;
 pub mod redaction;
+#[cfg(test)]
+mod saved_states;
 pub mod session;
 pub mod shell;
 mod telling;

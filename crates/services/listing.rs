@@ -66,7 +66,7 @@ pub(crate) async fn list<T: Listed>(
     let mut below = listing.cursor.map(|cursor| cursor.to_string().into());
     let mut page = Page { items: Vec::new(), cursor: None };
     for _ in 0..SCAN / T::BATCH {
-        let ask = ListStates { project: project.map(Into::into), below, limit: T::BATCH };
+        let ask = ListStates { project: project.map(Into::into), below, open: false, limit: T::BATCH };
         let views = states.list(T::DOMAIN, ask).await?;
         let Some(last) = views.last() else { return Ok(page) };
         below = Some(last.id.clone());

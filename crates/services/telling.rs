@@ -95,7 +95,7 @@ impl<S: Told> Telling<S> {
 pub(crate) async fn end_abandoned(bus: &dyn EventBus, states: &dyn States, domain: &'static str) -> Result<()> {
     let mut below = None;
     loop {
-        let query = ListStates { project: None, below, limit: RECOVER_PAGE };
+        let query = ListStates { project: None, below, open: true, limit: RECOVER_PAGE };
         let views = states.list(domain, query).await?;
         let Some(last) = views.last() else { return Ok(()) };
         below = Some(last.id.clone());

@@ -20,6 +20,7 @@ mod running;
 mod server;
 mod sessions;
 mod slow;
+mod starts;
 mod tails;
 mod tidy;
 mod vocabulary;

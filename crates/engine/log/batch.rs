@@ -102,8 +102,8 @@ impl Batch {
                 self.answer(to, answer, room);
                 broken
             }
-            Work::SaveState { channel, state, to } => {
-                let saved = jobs::save_state(sql, numbering, &channel, &state);
+            Work::SaveState { channel, state, settled, to } => {
+                let saved = jobs::save_state(sql, numbering, &channel, &state, settled);
                 self.saved.push(channel);
                 self.settle(to, saved, Ok, room)
             }

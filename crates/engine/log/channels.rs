@@ -37,6 +37,8 @@ pub(super) struct Row {
     owner: Option<UserId>,
     project: Option<SmolStr>,
     updated_at: i64,
+    /// Something may be open in it.
+    pub(super) is_open: bool,
     /// The file does not have all of its numbers.
     is_late: bool,
     /// The transaction that changed it last.
@@ -70,7 +72,7 @@ impl Row {
 /// A channel's name and row, in the order in which [`row`] reads it.
 macro_rules! select_row {
     () => {
-        "SELECT name, id, head, first, lowest, bytes, oldest, owner, project, updated_at FROM channel"
+        "SELECT name, id, head, first, lowest, bytes, oldest, owner, project, updated_at, open FROM channel"
     };
 }
 
@@ -121,11 +123,23 @@ impl Channels {
             return Ok(None);
         }
         self.rewritten.push(channel.clone());
-        self.open(sql, channel, 0).map(Some)
+        self.touch(sql, channel, 0).map(Some)
     }
 
-    /// The row of a channel, to be given a message; a new one if it was never published to.
+    /// The row of a channel, to be given a message; a new one if it was never published to. From now on
+    /// something may be open in it.
     pub(super) fn open(&mut self, sql: &Connection, channel: &Channel, time: i64) -> rusqlite::Result<&mut Row> {
+        if self.rows.get(channel).is_none_or(|row| !row.is_open) {
+            let row = self.touch(sql, channel, time)?;
+            if !std::mem::replace(&mut row.is_open, true) {
+                // With the message, not later with the index: a start must find it.
+                self.rewritten.push(channel.clone());
+            }
+        }
+        self.touch(sql, channel, time)
+    }
+
+    fn touch(&mut self, sql: &Connection, channel: &Channel, time: i64) -> rusqlite::Result<&mut Row> {
         let (row, before) = match self.rows.entry(channel.clone()) {
             Entry::Occupied(known) => {
                 let row = known.into_mut();
@@ -214,14 +228,14 @@ const UPDATE_NUMBERS: &str = "UPDATE channel SET head = ?2, bytes = ?3, oldest =
 
 const UPDATE_ALL: &str =
     "UPDATE channel SET head = ?2, bytes = ?3, oldest = ?4, updated_at = ?5, first = ?6, lowest = ?7,
-    owner = ?8, project = ?9 WHERE id = ?1";
+    owner = ?8, project = ?9, open = ?10 WHERE id = ?1";
 
 fn update_all(sql: &Connection, row: &Row) -> rusqlite::Result<()> {
     let (head, bytes) = (row.head as i64, row.bytes as i64);
     let (owner, project) = (row.owner.as_ref().map(UserId::as_str), row.project.as_deref());
     let (first, lowest) = (row.first as i64, row.lowest as i64);
     sql.prepare_cached(UPDATE_ALL)?
-        .execute(params![row.id, head, bytes, row.oldest, row.updated_at, first, lowest, owner, project])
+        .execute(params![row.id, head, bytes, row.oldest, row.updated_at, first, lowest, owner, project, row.is_open])
         .map(drop)
 }
 
@@ -241,6 +255,7 @@ fn insert(sql: &Connection, channel: &Channel, time: i64) -> rusqlite::Result<Ro
         owner: None,
         project: None,
         updated_at: time,
+        is_open: true,
         is_late: false,
         touched: NEVER,
     })
@@ -262,6 +277,7 @@ fn row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
         owner: super::rows::user(row, 7)?,
         project: row.get::<_, Option<String>>(8)?.map(SmolStr::from),
         updated_at: row.get(9)?,
+        is_open: row.get(10)?,
         is_late: false,
         touched: NEVER,
     })

@@ -17,11 +17,16 @@ use super::{
 /// The columns of a channel's facts and of their moment, in the order in which [`facts_of`] reads them.
 macro_rules! select_facts {
     () => {
+        select_facts!("")
+    };
+    ($index:literal) => {
         concat!(
             "SELECT c.name, c.head, c.first, c.owner, c.project, c.created_at, c.updated_at, c.bytes, s.seq, s.version,
-             c.id, ",
+             c.id, c.open, ",
             moment_columns!(),
-            " FROM channel c LEFT JOIN state s ON s.channel = c.id"
+            " FROM channel c ",
+            $index,
+            " LEFT JOIN state s ON s.channel = c.id"
         )
     };
 }
@@ -95,7 +100,12 @@ pub(super) fn list(sql: &Connection, tail: &Tail, query: &ListChannels) -> rusql
     let limit = number(query.limit as u64);
     let mut with: Vec<&dyn ToSql> = vec![&from, &below, &limit];
     with.extend(query.project.as_ref().map(|project| project as &dyn ToSql));
-    let select = if query.project.is_some() { OF_PROJECT } else { OF_ALL };
+    let select = match (&query.project, query.open) {
+        (None, false) => OF_ALL,
+        (Some(_), false) => OF_PROJECT,
+        (None, true) => OPEN_OF_ALL,
+        (Some(_), true) => OPEN_OF_PROJECT,
+    };
     let mut select = sql.prepare_cached(select)?;
     loop {
         let found: Option<Vec<ChannelFacts>> =
@@ -109,6 +119,14 @@ pub(super) fn list(sql: &Connection, tail: &Tail, query: &ListChannels) -> rusql
 
 const OF_PROJECT: &str =
     concat!(select_facts!(), " WHERE c.project = ?4 AND c.name >= ?1 AND c.name < ?2 ORDER BY c.name DESC LIMIT ?3");
+const OPEN_OF_PROJECT: &str = concat!(
+    select_facts!("INDEXED BY channel_open"),
+    " WHERE c.open = 1 AND c.project = ?4 AND c.name >= ?1 AND c.name < ?2 ORDER BY c.name DESC LIMIT ?3"
+);
+const OPEN_OF_ALL: &str = concat!(
+    select_facts!("INDEXED BY channel_open"),
+    " WHERE c.open = 1 AND c.name >= ?1 AND c.name < ?2 ORDER BY c.name DESC LIMIT ?3"
+);
 const OF_ALL: &str = concat!(select_facts!(), " WHERE c.name >= ?1 AND c.name < ?2 ORDER BY c.name DESC LIMIT ?3");
 
 /// A row as of its moment, which is the statement's. None when the index has grown since.
@@ -126,9 +144,10 @@ fn facts_of(row: &Row<'_>, tail: &Tail) -> rusqlite::Result<Option<ChannelFacts>
         created_at: Timestamp(row.get(5)?),
         updated_at: Timestamp(row.get(6)?),
         bytes: row.get::<_, i64>(7)? as u64,
+        open: row.get(11)?,
         saved,
     };
-    let known = tail.beyond(Moment::in_row(row, 11)?, row.get(10)?, |places| add(&mut facts, places));
+    let known = tail.beyond(Moment::in_row(row, 12)?, row.get(10)?, |places| add(&mut facts, places));
     Ok(known.map(|()| facts))
 }
 

@@ -15,19 +15,29 @@ use super::{
     rows::number,
 };
 
-/// Keeps a state, unless a newer one is kept already.
+/// Keeps a state, unless a newer one is kept already, and whether the channel is settled with it.
 pub(super) fn save_state(
     sql: &Connection,
     numbering: &mut Numbering,
     channel: &Channel,
     state: &SavedState,
+    settled: bool,
 ) -> rusqlite::Result<()> {
     let Some(row) = numbering.channels.get(sql, channel)? else { return Ok(()) };
+    let (was_open, is_open) = (row.is_open, !settled || state.seq < row.head);
     let mut upsert = sql.prepare_cached(
         "INSERT INTO state (channel, seq, version, bytes) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (channel) DO UPDATE SET seq = ?2, version = ?3, bytes = ?4 WHERE seq <= ?2",
     )?;
-    upsert.execute(params![row.id, number(state.seq), state.version, state.bytes]).map(drop)
+    let kept = upsert.execute(params![row.id, number(state.seq), state.version, state.bytes])? > 0;
+    if kept
+        && was_open != is_open
+        && let Some(row) = numbering.channels.change(sql, channel)?
+    {
+        row.is_open = is_open;
+        numbering.channels.keep();
+    }
+    Ok(())
 }
 
 /// Remembers of which version all saved states of a namespace are.
@@ -44,6 +54,7 @@ pub(super) fn delete(sql: &Connection, numbering: &mut Numbering, channel: &Chan
     row.first = row.head + 1;
     row.bytes = 0;
     row.oldest = None;
+    row.is_open = false;
     let id = row.id;
     numbering.channels.keep();
     sql.prepare_cached("DELETE FROM state WHERE channel = ?1")?.execute([id])?;

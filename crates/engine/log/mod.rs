@@ -228,9 +228,9 @@ impl EventLog for SqliteLog {
         Box::pin(self.query(move |sql| facts::list(sql, &tail, &query)))
     }
 
-    fn save_state(&self, channel: &Channel, state: SavedState) -> BoxFuture<'_, Result<()>> {
+    fn save_state(&self, channel: &Channel, state: SavedState, settled: bool) -> BoxFuture<'_, Result<()>> {
         let channel = channel.clone();
-        Box::pin(self.ask(state.bytes.len(), |to| Work::SaveState { channel, state, to }))
+        Box::pin(self.ask(state.bytes.len(), move |to| Work::SaveState { channel, state, settled, to }))
     }
 
     fn delete(&self, channel: &Channel) -> BoxFuture<'_, Result<()>> {

@@ -27,7 +27,7 @@ pub(super) type To<T> = oneshot::Sender<Result<T>>;
 /// Something for the writer to do.
 pub(super) enum Work {
     Send { publications: Vec<Publication>, to: To<Vec<Placed>> },
-    SaveState { channel: Channel, state: SavedState, to: To<()> },
+    SaveState { channel: Channel, state: SavedState, settled: bool, to: To<()> },
     StatesAreOf { namespace: String, version: u32, to: To<()> },
     Delete { channel: Channel, to: To<()> },
     BeginCommand { user: UserId, id: String, digest: String, to: To<Option<Remembered>> },

@@ -16,7 +16,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 use super::{Durability, OpenError};
 
 /// Each takes the schema one version up. Never edited once released, only added to.
-const MIGRATIONS: &[&str] = &[V1, V2, V3];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, OPEN];
 
 pub(super) const V1: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -114,6 +114,12 @@ const V2: &str = "
 /// No other tables, but a channel's row is only as of its `head`: who does not know that messages may
 /// follow would give their numbers again.
 const V3: &str = "";
+
+/// Which channels a start has to look at: until a state says that nothing is open, each is.
+const OPEN: &str = "
+    ALTER TABLE channel ADD COLUMN open INTEGER NOT NULL DEFAULT 1;
+    CREATE INDEX channel_open ON channel (name) WHERE open = 1;
+";
 
 /// Long enough for a reader's recovery of the file after a crash, short enough to answer senders.
 const BUSY: Duration = Duration::from_secs(1);

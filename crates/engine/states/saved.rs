@@ -98,19 +98,19 @@ impl StateStore {
         let (mut above, mut upgraded, mut folded) = (None, 0_u64, 0_u64);
         while let Some(others) = self.others(namespace, projection, &mut above).await? {
             for (facts, saved) in others {
-                let version = projection.version();
-                let state = match projection.upgrade(saved.version, &saved.bytes) {
+                let (seq, state) = match projection.upgrade(saved.version, &saved.bytes) {
                     Some(state) => {
                         upgraded += 1;
-                        SavedState { seq: saved.seq, version, bytes: state.save() }
+                        (saved.seq, state)
                     }
                     None => {
                         folded += 1;
-                        let (seq, state) = self.fold_anew(projection, &facts).await?;
-                        SavedState { seq, version, bytes: state.save() }
+                        self.fold_anew(projection, &facts).await?
                     }
                 };
-                self.log.save_state(&facts.channel, state).await?;
+                let settled = !state.is_open();
+                let state = SavedState { seq, version: projection.version(), bytes: state.save() };
+                self.log.save_state(&facts.channel, state, settled).await?;
             }
         }
         if upgraded + folded > 0 {

@@ -9,6 +9,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -28,6 +29,8 @@ use super::contract::{
 
 /// The domain's name among [`States`].
 const DOMAIN: &str = "project";
+/// How long a state that cannot be read is waited for: at first, and at most.
+const WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// How many states one read at the start takes.
 const RECOVER_PAGE: usize = 200;
 /// How many projects a page of the list has, unless asked otherwise.
@@ -99,7 +102,7 @@ impl Projects {
     pub async fn recover(&self) -> Result<()> {
         let mut below = None;
         loop {
-            let query = ListStates { project: None, below, limit: RECOVER_PAGE };
+            let query = ListStates { project: None, below, open: true, limit: RECOVER_PAGE };
             let page = self.states.list(DOMAIN, query).await?;
             let mut open = self.open.lock();
             for state in page.iter().filter_map(|view| view.state::<ProjectState>()) {
@@ -248,14 +251,24 @@ impl Projects {
             }
             open.reloads += 1;
         }
-        match self.states.get(DOMAIN, id.as_str()).await {
-            Ok(Some(view)) => self.read_back(id, &view),
-            Ok(None) => {}
-            Err(error) => {
-                tracing::error!(project = %id, %error, "its state cannot be read: closed until the next start")
+        let mut wait = WAIT.0;
+        loop {
+            match self.states.get(DOMAIN, id.as_str()).await {
+                Ok(Some(view)) => self.read_back(id, &view),
+                Ok(None) => {}
+                // Nobody else would read it before the next start, and until then it would be closed to all.
+                Err(error) if error.code() != Code::Internal => {
+                    tracing::warn!(project = %id, %error, "its state cannot be read: closed until it can");
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(WAIT.1);
+                    continue;
+                }
+                Err(error) => {
+                    tracing::error!(project = %id, %error, "its state is damaged: closed until the next start");
+                }
             }
+            return outcome;
         }
-        outcome
     }
 
     fn read_back(&self, id: &ProjectId, view: &View) {

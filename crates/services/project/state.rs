@@ -18,6 +18,12 @@ pub struct ProjectReducer;
 impl Reducer for ProjectReducer {
     type State = ProjectState;
     const VERSION: u32 = 1;
+    const ENDS: &'static [&'static str] = &[REMOVED];
+
+    /// Who is a member of it has to be known from the start on, and no operation of git survives the server.
+    fn is_open(state: &ProjectState) -> bool {
+        state.is_open() || !Self::abandoned(state).is_empty()
+    }
 
     fn apply(state: &mut ProjectState, message: &Message) {
         let payload = &message.payload;

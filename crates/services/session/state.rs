@@ -232,6 +232,11 @@ pub struct SessionReducer;
 impl Reducer for SessionReducer {
     type State = SessionState;
     const VERSION: u32 = 1;
+    const ENDS: &'static [&'static str] = &[COMPLETED, ERROR, CANCELLED];
+
+    fn is_open(state: &SessionState) -> bool {
+        state.session_id.is_some() && state.hosted && state.status.is_open()
+    }
 
     fn apply(state: &mut SessionState, message: &Message) {
         let Some(seq) = message.seq else { return };
@@ -286,7 +291,7 @@ impl Reducer for SessionReducer {
     }
 
     fn abandoned(state: &SessionState) -> Vec<Event> {
-        let Some(session_id) = state.session_id.clone().filter(|_| state.hosted && state.status.is_open()) else {
+        let Some(session_id) = state.session_id.clone().filter(|_| Self::is_open(state)) else {
             return Vec::new();
         };
         let board = state.project_id.clone().map(|project_id| Board {

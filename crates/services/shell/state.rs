@@ -123,6 +123,11 @@ pub struct ShellReducer;
 impl Reducer for ShellReducer {
     type State = ShellState;
     const VERSION: u32 = 1;
+    const ENDS: &'static [&'static str] = &[EXIT, ERROR];
+
+    fn is_open(state: &ShellState) -> bool {
+        state.terminal_id.is_some() && state.hosted && state.status.is_open()
+    }
 
     fn apply(state: &mut ShellState, message: &Message) {
         if message.seq.is_none() {
@@ -175,7 +180,7 @@ impl Reducer for ShellReducer {
     }
 
     fn abandoned(state: &ShellState) -> Vec<Event> {
-        let Some(terminal_id) = state.terminal_id.clone().filter(|_| state.hosted && state.status.is_open()) else {
+        let Some(terminal_id) = state.terminal_id.clone().filter(|_| Self::is_open(state)) else {
             return Vec::new();
         };
         let boarded = state.project_id.clone().filter(|_| state.session_id.is_none());

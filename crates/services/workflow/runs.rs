@@ -11,7 +11,7 @@ use tidings_core::{
     BoxFuture, Code, Error, Event, Principal, Result, UserId,
     bus::{EventBus, Listening},
     command::Calls,
-    projection::{ListStates, States},
+    projection::{ListStates, Reducer, States},
     runtime::{Clock, Tasks},
 };
 use tokio::sync::{Semaphore, oneshot};
@@ -27,7 +27,7 @@ use super::{
     plan::Plan,
     registry::{Asked, Registry, Request, Whose},
     run::Run,
-    state::{RunState, StepStatus},
+    state::{RunReducer, RunState, StepStatus},
     telling::DOMAIN,
 };
 use crate::{
@@ -129,12 +129,12 @@ impl Runs {
     pub async fn recover(self: &Arc<Self>) -> Result<()> {
         let mut below = None;
         loop {
-            let query = ListStates { project: None, below, limit: RECOVER_PAGE };
+            let query = ListStates { project: None, below, open: true, limit: RECOVER_PAGE };
             let views = self.ports.states.list(DOMAIN, query).await?;
             let Some(last) = views.last() else { return Ok(()) };
             below = Some(last.id.clone());
             let states = views.iter().filter_map(|view| view.state::<RunState>());
-            for state in states.filter(|state| state.run_id.is_some() && state.status.is_open()) {
+            for state in states.filter(|&state| RunReducer::is_open(state)) {
                 self.take_up(state.clone()).await?;
             }
         }
@@ -144,12 +144,12 @@ impl Runs {
     async fn take_up(self: &Arc<Self>, state: RunState) -> Result<()> {
         let (Some(id), Some(project_id)) = (state.run_id.clone(), state.project_id.clone()) else { return Ok(()) };
         let whose = Whose { user: state.started_by.clone(), project_id: project_id.clone() };
-        let seat = self.registry.enter(id, whose, true)?;
         let principal = match &state.started_by {
-            Some(user) => self.ports.users.principal(user).await.ok(),
+            Some(user) => known(self.ports.users.principal(user).await)?,
             None => None,
         };
-        let root = self.root(&project_id).await;
+        let root = known(self.root(&project_id).await)?;
+        let seat = self.registry.enter(id, whose, true)?;
         // What was let in once is let in again, also where less is allowed by now.
         let definition = read(&state.definition, super::definition::Bounds { bytes: 0, steps: 0 });
         let plan = definition.ok().map(|definition| Plan::new(definition, self.config.limits.concurrency));
@@ -160,8 +160,8 @@ impl Runs {
         let going = async move {
             let broken = match root {
                 _ if !fits => ("definition_unreadable", "this version of the server cannot read the definition"),
-                Err(_) => ("project_removed", "the project is not there any more"),
-                Ok(_) => return run.go().await,
+                None => ("project_removed", "the project is not there any more"),
+                Some(_) => return run.go().await,
             };
             if let Err(error) = run.break_off(broken.0, broken.1.to_owned()).await {
                 tracing::error!(%error, "the end of a run could not be told; the next start tells it");
@@ -352,6 +352,15 @@ impl Runs {
         };
         let flaws: Vec<Flaw> = definition.steps.iter().filter_map(unknown).collect();
         if flaws.is_empty() { Ok(definition) } else { Err(flaws) }
+    }
+}
+
+/// What is there, or that it is not; an error only where that cannot be told now. A run is not ended for that.
+fn known<T>(found: Result<T>) -> Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.code().retryable() => Err(error),
+        Err(_) => Ok(None),
     }
 }
 

@@ -484,6 +484,12 @@ pub struct RunReducer;
 impl Reducer for RunReducer {
     type State = RunState;
     const VERSION: u32 = 1;
+    const ENDS: &'static [&'static str] = &[COMPLETED, FAILED, CANCELLED];
+
+    /// An open run goes on after a start.
+    fn is_open(state: &RunState) -> bool {
+        state.run_id.is_some() && state.status.is_open()
+    }
 
     fn apply(state: &mut RunState, message: &Message) {
         if message.seq.is_some() {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use tidings_core::{
     Code,
+    handler::Retention,
     log::{EventLog, ListChannels, Opens, OtherVersions, Publication, SavedAt, SavedState},
 };
 
-use super::{Case, MINUTE, Make, name, numbers, said, seqs};
+use super::{Case, KEEP_ALL, MINUTE, Make, name, numbers, said, seqs, with_id};
 use crate::Heard;
 
 pub(super) async fn cases(make: Make<'_>) {
@@ -16,6 +17,7 @@ pub(super) async fn cases(make: Make<'_>) {
     states_are_read_by_themselves_in_the_order_of_asking(make).await;
     an_older_state_is_ignored(make).await;
     states_of_other_versions_are_found_until_it_is_said_that_there_are_none(make).await;
+    a_channel_is_open_until_a_state_of_its_head_says_that_it_is_settled(make).await;
     a_deleted_channel_keeps_its_head(make).await;
     a_restart_changes_nothing(make).await;
 }
@@ -55,7 +57,7 @@ async fn channels_are_listed_by_name_newest_first(make: Make<'_>) {
     }
     let list = async |namespace: Option<&str>, project: Option<&str>, below: Option<&str>, limit: usize| {
         let (namespace, project) = (namespace.map(str::to_owned), project.map(str::to_owned));
-        let query = ListChannels { namespace, project, below: below.map(name), limit };
+        let query = ListChannels { namespace, project, below: below.map(name), open: false, limit };
         let found = case.log().list(query).await.expect("reads");
         found.iter().map(|facts| facts.channel.to_string()).collect::<Vec<_>>()
     };
@@ -66,7 +68,7 @@ async fn channels_are_listed_by_name_newest_first(make: Make<'_>) {
     assert_eq!(list(None, Some("p"), Some("test:4"), 1).await, ["test:2"]);
     assert_eq!(list(Some("none"), None, None, 9).await, [""; 0]);
     assert_eq!(list(Some("test"), None, None, 0).await, [""; 0]);
-    case.log().save_state(&name("test:2"), state(1, b"two")).await.expect("saved");
+    case.log().save_state(&name("test:2"), state(1, b"two"), false).await.expect("saved");
     let query = ListChannels { below: Some(name("test:3")), limit: 2, ..ListChannels::default() };
     let found = case.log().list(query).await.expect("reads");
     let saved: Vec<Option<SavedAt>> = found.into_iter().map(|facts| facts.saved).collect();
@@ -79,8 +81,8 @@ async fn states_are_read_by_themselves_in_the_order_of_asking(make: Make<'_>) {
     case.publish("test:a", &["1"]).await;
     case.publish("test:b", &["1", "2"]).await;
     case.publish("test:none", &["1"]).await;
-    case.log().save_state(&name("test:a"), state(1, b"of a")).await.expect("saved");
-    case.log().save_state(&name("test:b"), state(2, b"of b")).await.expect("saved");
+    case.log().save_state(&name("test:a"), state(1, b"of a"), false).await.expect("saved");
+    case.log().save_state(&name("test:b"), state(2, b"of b"), false).await.expect("saved");
     let asked = ["test:b", "test:none", "test:unknown", "test:a"].map(name);
     let states = case.log().states(asked.to_vec()).await.expect("reads");
     assert_eq!(states, [Some(state(2, b"of b")), None, None, Some(state(1, b"of a"))]);
@@ -94,7 +96,7 @@ async fn an_older_state_is_ignored(make: Make<'_>) {
     let case = Case::new(make);
     case.publish("test:a", &["1", "2", "3"]).await;
     for (given, kept) in [(state(2, b"two"), b"two"), (state(1, b"one"), b"two"), (state(3, b"3.."), b"3..")] {
-        case.log().save_state(&name("test:a"), given).await.expect("saved");
+        case.log().save_state(&name("test:a"), given, false).await.expect("saved");
         assert_eq!(case.state("test:a").await.expect("a state").bytes, kept);
     }
     case.end().await;
@@ -105,7 +107,7 @@ async fn states_of_other_versions_are_found_until_it_is_said_that_there_are_none
     for (channel, version) in [("test:a", 3), ("test:b", 4), ("test:c", 3), ("test:d", 2), ("tester:a", 1)] {
         case.publish(channel, &["1", "2"]).await;
         let saved = SavedState { version, ..state(1, b"one") };
-        case.log().save_state(&name(channel), saved).await.expect("saved");
+        case.log().save_state(&name(channel), saved, false).await.expect("saved");
     }
     case.publish("test:none", &["1"]).await;
     let others = async |log: Arc<dyn EventLog>, version: u32, above: Option<&str>, limit: usize| {
@@ -126,6 +128,58 @@ async fn states_of_other_versions_are_found_until_it_is_said_that_there_are_none
     case.end().await;
 }
 
+async fn a_channel_is_open_until_a_state_of_its_head_says_that_it_is_settled(make: Make<'_>) {
+    let mut case = Case::keeping(make, Retention { messages: 2, ..KEEP_ALL }, &["test"]);
+    let open = async |log: Arc<dyn EventLog>, project: Option<&str>| {
+        let namespace = Some("test".to_owned());
+        let query = ListChannels { namespace, project: project.map(str::to_owned), open: true, limit: 9, below: None };
+        let found = log.list(query).await.expect("reads");
+        assert!(found.iter().all(|facts| facts.open));
+        found.iter().map(|facts| facts.channel.to_string()).collect::<Vec<_>>()
+    };
+    for (channel, project) in [("test:a", "p"), ("test:b", "q"), ("test:c", "p"), ("tester:d", "p")] {
+        case.send(opening(channel, None, Some(project))).await.expect("durable");
+        case.publish(channel, &["2", "3", "4"]).await;
+    }
+    assert_eq!(open(case.log(), None).await, ["test:c", "test:b", "test:a"]);
+    let save = async |log: Arc<dyn EventLog>, channel: &str, seq, settled| {
+        log.save_state(&name(channel), state(seq, b"s"), settled).await.expect("saved");
+    };
+    save(case.log(), "test:a", 4, true).await;
+    save(case.log(), "test:b", 3, true).await;
+    save(case.log(), "test:c", 4, false).await;
+    // What trims, and what writes the index, changes nothing.
+    case.sink.until_trimmed(&name("test:a"), 3).await;
+    for _ in 0..2 {
+        assert_eq!(open(case.log(), None).await, ["test:c", "test:b"], "one has a newer message, one something open");
+        assert_eq!(open(case.log(), Some("p")).await, ["test:c"]);
+        assert!(!case.log().facts(&name("test:a")).await.expect("reads").expect("known").open);
+        case.restart().await;
+    }
+    case.publish("test:a", &["5"]).await;
+    for _ in 0..2 {
+        assert_eq!(open(case.log(), Some("p")).await, ["test:c", "test:a"], "a message opens it again");
+        case.restart().await;
+    }
+    save(case.log(), "test:a", 4, true).await;
+    assert_eq!(open(case.log(), Some("p")).await, ["test:c", "test:a"], "an older state says nothing of it");
+    save(case.log(), "test:a", 5, true).await;
+    assert_eq!(open(case.log(), Some("p")).await, ["test:c"]);
+    save(case.log(), "test:a", 5, false).await;
+    assert_eq!(open(case.log(), Some("p")).await, ["test:c", "test:a"], "another reducer may see it otherwise");
+    case.log().delete(&name("test:a")).await.expect("deleted");
+    assert_eq!(open(case.log(), Some("p")).await, ["test:c"], "nothing is open in what is deleted");
+    // What is refused opens nothing.
+    let refused = vec![
+        with_id(said("test:b", "x"), "one"),
+        with_id(said("test:a", "y"), "two"),
+        with_id(said("test:b", "z"), "one"),
+    ];
+    case.send(refused).await.expect_err("a conflict");
+    assert_eq!(open(case.log(), Some("p")).await, ["test:c"]);
+    case.end().await;
+}
+
 async fn a_deleted_channel_keeps_its_head(make: Make<'_>) {
     let mut case = Case::new(make);
     let refused = case.log().delete(&name("test:unknown")).await.expect_err("never published to");
@@ -133,7 +187,7 @@ async fn a_deleted_channel_keeps_its_head(make: Make<'_>) {
     case.send(opening("test:a", Some("u1"), None)).await.expect("durable");
     case.publish("test:a", &["2", "3"]).await;
     case.publish("test:b", &["stays"]).await;
-    case.log().save_state(&name("test:a"), state(2, b"two")).await.expect("saved");
+    case.log().save_state(&name("test:a"), state(2, b"two"), false).await.expect("saved");
     case.log().delete(&name("test:a")).await.expect("deleted");
     case.sink
         .until("the deletion", |heard| {
@@ -164,7 +218,7 @@ async fn a_restart_changes_nothing(make: Make<'_>) {
     let epoch = case.log().epoch();
     case.send(opening("test:a", Some("u1"), Some("p"))).await.expect("durable");
     case.publish("test:a", &["2"]).await;
-    case.log().save_state(&name("test:a"), state(2, b"two")).await.expect("saved");
+    case.log().save_state(&name("test:a"), state(2, b"two"), false).await.expect("saved");
     let before = case.log().facts(&name("test:a")).await.expect("reads");
     case.restart().await;
     assert_eq!(case.log().epoch(), epoch);

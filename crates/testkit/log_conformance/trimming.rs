@@ -71,10 +71,10 @@ async fn nothing_goes_that_is_not_in_a_saved_state(make: Make<'_>) {
     case.sink.until_trimmed(&name("free:a"), 5).await;
     assert_eq!(case.kept("test:a").await.first, 1, "not without a state");
     let save = |seq: Seq| SavedState { seq, version: 1, bytes: vec![1] };
-    case.log().save_state(&name("test:a"), save(2)).await.expect("saved");
+    case.log().save_state(&name("test:a"), save(2), false).await.expect("saved");
     case.sink.until_trimmed(&name("test:a"), 3).await;
     assert_eq!(case.kept("test:a").await.first, 3, "not beyond the state");
-    case.log().save_state(&name("test:a"), save(6)).await.expect("saved");
+    case.log().save_state(&name("test:a"), save(6), false).await.expect("saved");
     case.sink.until_trimmed(&name("test:a"), 5).await;
     assert_eq!(numbers(&case.kept("test:a").await.messages), [5, 6], "not more than the retention says");
     let facts = case.log().facts(&name("test:a")).await.expect("reads").expect("known");

@@ -373,12 +373,12 @@ impl EventLog for MemoryLog {
         Box::pin(async { found })
     }
 
-    fn save_state(&self, channel: &Channel, state: SavedState) -> BoxFuture<'_, Result<()>> {
+    fn save_state(&self, channel: &Channel, state: SavedState, settled: bool) -> BoxFuture<'_, Result<()>> {
         let channel = channel.clone();
         Box::pin(async move {
             self.is_open()?;
             self.change(|store| {
-                store.save_state(&channel, state);
+                store.save_state(&channel, state, settled);
                 store.trim(&self.config, self.clock.now())
             });
             Ok(())

@@ -36,6 +36,7 @@ struct Kept {
     project: Option<SmolStr>,
     created_at: Timestamp,
     updated_at: Timestamp,
+    open: bool,
     saved: Option<SavedState>,
     wanted: Seq,
 }
@@ -68,6 +69,7 @@ impl Kept {
             created_at: self.created_at,
             updated_at: self.updated_at,
             bytes: self.bytes(),
+            open: self.open,
             saved: self.saved.as_ref().map(SavedState::at),
         }
     }
@@ -166,10 +168,12 @@ impl Store {
             project: None,
             created_at: self.time,
             updated_at: self.time,
+            open: true,
             saved: None,
             wanted: 0,
         });
         kept.head += 1;
+        kept.open = true;
         kept.updated_at = self.time;
         if let Some(opens) = opens {
             kept.owner = kept.owner.take().or(opens.owner);
@@ -317,15 +321,17 @@ impl Store {
             query.namespace.as_deref().is_none_or(|namespace| channel.namespace() == namespace)
                 && query.project.as_deref().is_none_or(|project| kept.project.as_deref() == Some(project))
                 && query.below.as_ref().is_none_or(|below| channel < below)
+                && (!query.open || kept.open)
         };
         let all = self.channels.iter().rev().filter(|(channel, kept)| wanted(channel, kept));
         all.take(query.limit).map(|(channel, kept)| kept.facts(channel)).collect()
     }
 
-    pub(crate) fn save_state(&mut self, channel: &Channel, state: SavedState) {
+    pub(crate) fn save_state(&mut self, channel: &Channel, state: SavedState, settled: bool) {
         if let Some(kept) = self.channels.get_mut(channel)
             && kept.saved.as_ref().is_none_or(|saved| saved.seq <= state.seq)
         {
+            kept.open = !settled || state.seq < kept.head;
             kept.saved = Some(state);
         }
     }
@@ -333,6 +339,7 @@ impl Store {
     pub(crate) fn delete(&mut self, channel: &Channel) -> Result<News> {
         let kept = self.channels.get_mut(channel).ok_or_else(Error::not_found)?;
         kept.messages.clear();
+        kept.open = false;
         kept.saved = None;
         Ok(News::Deleted(channel.clone()))
     }

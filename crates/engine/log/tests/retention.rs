@@ -42,7 +42,7 @@ async fn beyond_the_total_the_oldest_of_all_channels_go_but_not_without_their_st
     assert!(sink.until_state_wanted(&name("session:1")).await >= 1);
     assert_eq!(log.read(&name("session:1"), ALL).await.unwrap().first, 1);
     let state = SavedState { seq: 100, version: 1, bytes: Vec::new() };
-    log.save_state(&name("session:1"), state).await.unwrap();
+    log.save_state(&name("session:1"), state, false).await.unwrap();
     sink.until_trimmed(&name("session:1"), 2).await;
     let kept = log.feed(0, 10_000).await.unwrap();
     let data: usize = kept.iter().map(|committed| committed.message.payload.json().len()).sum();

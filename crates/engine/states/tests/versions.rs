@@ -58,7 +58,7 @@ async fn versions(house: &House) -> Vec<Option<u32>> {
 
 async fn damage(house: &House, name: &str, version: u32) {
     let broken = SavedState { seq: MANY, version, bytes: b"{".to_vec() };
-    house.log.save_state(&channel(name), broken).await.expect("kept");
+    house.log.save_state(&channel(name), broken, false).await.expect("kept");
 }
 
 #[tokio::test]

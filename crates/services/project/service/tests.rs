@@ -1,6 +1,6 @@
 //! Tests of the service, over a bus and states in memory that can be made to fail.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_util::future::BoxFuture;
 use tidings_core::{
@@ -17,6 +17,8 @@ use crate::project::ProjectReducer;
 struct House {
     messages: Mutex<Vec<Arc<Message>>>,
     failing: AtomicBool,
+    /// So many reads of a state fail from now on.
+    unread: AtomicUsize,
 }
 
 struct Room(Arc<House>);
@@ -70,6 +72,9 @@ impl Ports {
 impl States for Ports {
     fn get(&self, domain: &'static str, id: &str) -> BoxFuture<'_, Result<Option<View>>> {
         assert_eq!(domain, DOMAIN);
+        if self.0.unread.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Box::pin(std::future::ready(Err(Error::unavailable("the disk gives nothing"))));
+        }
         Box::pin(std::future::ready(Ok(self.view(id))))
     }
     fn list(&self, _domain: &'static str, query: ListStates) -> BoxFuture<'_, Result<Vec<View>>> {
@@ -241,6 +246,20 @@ async fn a_change_that_the_log_refuses_is_taken_back() {
     assert_eq!(case.register(other.clone()).await.expect_err("fails").code(), Code::Unavailable);
     case.house.failing.store(false, Ordering::SeqCst);
     case.register(other).await.expect("the root was not kept");
+}
+
+#[tokio::test]
+async fn a_project_whose_state_cannot_be_read_after_a_refusal_is_open_again_once_it_can() {
+    let case = case();
+    let root = case.directory("repo");
+    let id = case.register(root).await.expect("registers");
+    case.set(&id, "u1", Membership::Viewer).await.expect("sets");
+    case.house.failing.store(true, Ordering::SeqCst);
+    case.house.unread.store(2, Ordering::SeqCst);
+    let refused = case.set(&id, "u1", Membership::Owner);
+    assert_eq!(refused.await.expect_err("fails").code(), Code::Unavailable);
+    assert_eq!(case.house.unread.load(Ordering::SeqCst), 0, "it was tried until it could be read");
+    assert_eq!(case.projects.membership(id.as_str(), &user("u1")), Some(Membership::Viewer));
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 //! Tests of the service's parts.
 
 mod folding;
+mod recovering;
 mod scheduling;

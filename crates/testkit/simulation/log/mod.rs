@@ -77,7 +77,7 @@ type Answer<T> = oneshot::Sender<Result<T>>;
 
 enum Entry {
     Send(Vec<Publication>, Answer<Vec<Placed>>),
-    Save(Channel, SavedState, Answer<()>),
+    Save(Channel, SavedState, bool, Answer<()>),
     Delete(Channel, Answer<()>),
     Trim(Channel, Seq),
 }
@@ -337,8 +337,8 @@ impl Inside {
                 }
                 self.next.extend(news.into_iter().map(Next::Tell));
             }
-            Entry::Save(channel, state, to) => {
-                self.store.save_state(&channel, state);
+            Entry::Save(channel, state, settled, to) => {
+                self.store.save_state(&channel, state, settled);
                 self.next.push_back(Next::Done(to, Ok(())));
             }
             Entry::Delete(channel, to) => {

@@ -83,9 +83,9 @@ impl EventLog for SimulatedLog {
         Box::pin(async move { Ok(self.inside.lock().store.list(&query)) })
     }
 
-    fn save_state(&self, channel: &Channel, state: SavedState) -> BoxFuture<'_, Result<()>> {
+    fn save_state(&self, channel: &Channel, state: SavedState, settled: bool) -> BoxFuture<'_, Result<()>> {
         let (to, saved) = oneshot::channel();
-        self.enter(Entry::Save(channel.clone(), state, to));
+        self.enter(Entry::Save(channel.clone(), state, settled, to));
         Box::pin(async move { saved.await.unwrap_or_else(|_| Err(closed())) })
     }
 
