@@ -4,7 +4,12 @@
 //! list cannot disagree, and a saved state plus what follows is the same as folding everything.
 //! It is not a cache of a service: services read their own states back through [`States`].
 
-use std::{any::Any, fmt, marker::PhantomData, sync::Arc};
+use std::{
+    any::Any,
+    fmt,
+    marker::PhantomData,
+    sync::{Arc, OnceLock},
+};
 
 use futures_util::future::BoxFuture;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -81,8 +86,8 @@ pub trait Folded: Send + Sync {
     fn apply(&mut self, message: &Message);
     /// Its bytes for [`Projection::restore`].
     fn save(&self) -> Vec<u8>;
-    /// The state as clients see it.
-    fn snapshot(&self) -> Box<RawValue>;
+    /// The state as clients see it. Made once: until the state changes, whoever asks again gets the same.
+    fn snapshot(&self) -> Arc<RawValue>;
     /// See [`Reducer::abandoned`].
     fn abandoned(&self) -> Vec<Event>;
     /// See [`Reducer::is_open`].
@@ -133,7 +138,14 @@ impl<R> fmt::Debug for Fold<R> {
     }
 }
 
-struct State<R: Reducer>(R::State);
+/// A state, with its JSON once it was asked for.
+struct State<R: Reducer>(R::State, OnceLock<Arc<RawValue>>);
+
+impl<R: Reducer> State<R> {
+    fn of(state: R::State) -> Self {
+        Self(state, OnceLock::new())
+    }
+}
 
 impl<R: Reducer> Projection for Fold<R> {
     fn version(&self) -> u32 {
@@ -146,14 +158,14 @@ impl<R: Reducer> Projection for Fold<R> {
         generator.subschema_for::<R::State>()
     }
     fn start(&self) -> Box<dyn Folded> {
-        Box::new(State::<R>(R::State::default()))
+        Box::new(State::<R>::of(R::State::default()))
     }
     fn restore(&self, bytes: &[u8]) -> Result<Box<dyn Folded>> {
         let state = serde_json::from_slice(bytes).map_err(|_| Error::internal())?;
-        Ok(Box::new(State::<R>(state)))
+        Ok(Box::new(State::<R>::of(state)))
     }
     fn upgrade(&self, version: u32, bytes: &[u8]) -> Option<Box<dyn Folded>> {
-        Some(Box::new(State::<R>(R::upgrade(version, bytes)?)))
+        Some(Box::new(State::<R>::of(R::upgrade(version, bytes)?)))
     }
     fn draft(&self) -> Option<Box<dyn Draft>> {
         R::draft()
@@ -162,13 +174,15 @@ impl<R: Reducer> Projection for Fold<R> {
 
 impl<R: Reducer> Folded for State<R> {
     fn apply(&mut self, message: &Message) {
+        self.1.take();
         R::apply(&mut self.0, message);
     }
     fn save(&self) -> Vec<u8> {
-        serde_json::to_vec(&self.0).expect("a state serialises")
+        self.snapshot().get().as_bytes().to_vec()
     }
-    fn snapshot(&self) -> Box<RawValue> {
-        serde_json::value::to_raw_value(&self.0).expect("a state serialises")
+    fn snapshot(&self) -> Arc<RawValue> {
+        let make = || serde_json::value::to_raw_value(&self.0).expect("a state serialises").into();
+        self.1.get_or_init(make).clone()
     }
     fn abandoned(&self) -> Vec<Event> {
         R::abandoned(&self.0)
@@ -177,10 +191,11 @@ impl<R: Reducer> Folded for State<R> {
         R::is_open(&self.0)
     }
     fn show(&mut self, draft: &dyn Draft) {
+        self.1.take();
         R::show(&mut self.0, draft);
     }
     fn boxed_clone(&self) -> Box<dyn Folded> {
-        Box::new(State::<R>(self.0.clone()))
+        Box::new(State::<R>(self.0.clone(), self.1.clone()))
     }
     fn as_any(&self) -> &dyn Any {
         &self.0
@@ -200,7 +215,7 @@ pub struct View {
     /// When its newest message was published.
     pub updated_at: Timestamp,
     /// The state.
-    pub state: Box<dyn Folded>,
+    pub state: Arc<dyn Folded>,
 }
 
 impl View {
@@ -226,7 +241,7 @@ impl fmt::Debug for View {
 
 /// The JSON of a state of this type.
 pub struct Snapshot<T> {
-    json: Box<RawValue>,
+    json: Arc<RawValue>,
     of: PhantomData<fn() -> T>,
 }
 
@@ -234,7 +249,7 @@ impl<T> Snapshot<T> {
     /// The JSON.
     #[must_use]
     pub fn into_json(self) -> Box<RawValue> {
-        self.json
+        (*self.json).to_owned()
     }
 }
 

@@ -1,11 +1,13 @@
 //! The states of all things: projections folded on demand, kept in memory, saved in the log.
 //!
 //! Guarantees: a state is given as of exactly the seq that stands beside it; snapshot, REST and list
-//! read the same fold; publishing never waits for a fold.
+//! read the same fold, and its JSON is made once; publishing never waits for a fold. A crowd that asks at
+//! once causes one fold.
 //! It is not written to: only messages change a state.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::{Arc, Weak};
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 use tidings_core::{
     BoxFuture, Channel, Error, Message, Result, Seq,
@@ -15,46 +17,36 @@ use tidings_core::{
 };
 use tokio::sync::mpsc;
 
-use self::drafts::Drafts;
+use self::{
+    drafts::Drafts,
+    memory::{Kept, Memory},
+};
 use crate::registry::Registry;
 
 mod drafts;
+mod memory;
 mod saved;
 #[cfg(test)]
 mod tests;
 
 pub use self::saved::StatesError;
 
-/// How many states are kept in memory.
-const KEPT: usize = 1024;
 /// A state is saved when so many messages were folded in since the last time.
 const SAVE_EVERY: u64 = 256;
 /// How much is read at once while folding.
 const PAGE: usize = 512;
 const PAGE_BYTES: usize = 1024 * 1024;
+/// How many states of a list are folded at once.
+const AT_ONCE: usize = 16;
 /// How many wishes of the log wait; what does not fit is wished again.
 const WISHES: usize = 1024;
 /// How many things that ended wait for their states to be saved; those that do not fit are looked at by the
 /// next start.
 const ENDED: usize = 16 * 1024;
 
-struct Kept {
-    seq: Seq,
-    saved: Seq,
-    used: u64,
-    state: Box<dyn Folded>,
-}
-
-#[derive(Default)]
-struct Memory {
-    states: HashMap<Channel, Kept>,
-    tick: u64,
-    /// How often a channel was deleted: a fold that began before one may hold what is gone.
-    deletions: u64,
-}
-
 /// The states of a server.
 pub struct StateStore {
+    this: Weak<Self>,
     registry: Arc<Registry>,
     log: Arc<dyn EventLog>,
     memory: Mutex<Memory>,
@@ -69,12 +61,13 @@ impl std::fmt::Debug for StateStore {
     }
 }
 
-/// A state as of exactly `seq`.
+/// A state as of exactly `seq`. A copy is another look at the same one.
+#[derive(Clone)]
 pub struct StateAt {
     /// The last message in it; the channel's head when it was asked for.
     pub seq: Seq,
     /// The state.
-    pub state: Box<dyn Folded>,
+    pub state: Arc<dyn Folded>,
 }
 
 impl std::fmt::Debug for StateAt {
@@ -83,13 +76,22 @@ impl std::fmt::Debug for StateAt {
     }
 }
 
+/// A state that a fold goes on from.
+struct Begun {
+    seq: Seq,
+    saved: Seq,
+    /// How long its JSON is, about: what was measured last, and the data of the messages since.
+    bytes: usize,
+    state: Box<dyn Folded>,
+}
+
 impl StateStore {
     /// The states over a log. A task saves what the log wants before it trims, and what has ended.
     #[must_use]
     pub fn new(registry: Arc<Registry>, log: Arc<dyn EventLog>, tasks: &dyn Tasks) -> Arc<Self> {
         let ((wishes, mut waiting), (ended, mut over)) = (mpsc::channel(WISHES), mpsc::channel(ENDED));
         let (memory, drafts) = (Mutex::default(), Drafts::default());
-        let store = Arc::new(Self { registry, log, memory, drafts, wishes, ended });
+        let store = Arc::new_cyclic(|this| Self { this: this.clone(), registry, log, memory, drafts, wishes, ended });
         let (saver, mut stopping) = (Arc::downgrade(&store), tasks.stopping());
         tasks.spawn(
             "states.save",
@@ -155,9 +157,8 @@ impl StateStore {
     /// A channel's log is gone, and its state with it.
     pub fn forget(&self, channel: &Channel) {
         self.drafts.forget(channel);
-        let mut memory = self.memory.lock();
-        memory.deletions += 1;
-        memory.states.remove(channel);
+        let gone = self.memory.lock().forget(channel);
+        drop(gone);
     }
 
     /// The state of a channel at its head; none if it has no projection or was never published to.
@@ -167,126 +168,154 @@ impl StateStore {
     pub async fn at_head(&self, channel: &Channel) -> Result<Option<StateAt>> {
         let Some(projection) = self.registry.projection(channel).cloned() else { return Ok(None) };
         let Some(facts) = self.log.facts(channel).await? else { return Ok(None) };
-        let mut at = self.fold(&*projection, &facts).await?;
-        self.drafts.show(channel, &mut *at.state);
-        Ok(Some(at))
+        let at = self.fold(&projection, &facts).await?;
+        Ok(Some(self.shown(channel, at)))
+    }
+
+    /// A state with the channel's draft in it, if there is one: made once for all who are shown the same.
+    fn shown(&self, channel: &Channel, at: StateAt) -> StateAt {
+        let Some(draft) = self.drafts.number(channel) else { return at };
+        let make = || {
+            let mut state = at.state.boxed_clone();
+            self.drafts.show(channel, &mut *state);
+            Arc::from(state)
+        };
+        let shown = self.memory.lock().shown(channel, at.seq, draft);
+        let state = shown.map_or_else(make, |shown| shown.state(make));
+        StateAt { seq: at.seq, state }
     }
 
     async fn save_now(&self, channel: &Channel) -> Result<()> {
         let deletions = self.deletions();
         let Some(projection) = self.registry.projection(channel).cloned() else { return Ok(()) };
         let Some(facts) = self.log.facts(channel).await? else { return Ok(()) };
-        let at = self.fold(&*projection, &facts).await?;
+        let at = self.fold(&projection, &facts).await?;
         if deletions != self.deletions() {
             return Err(Error::unavailable("a channel was deleted meanwhile"));
         }
-        self.save(channel, &at).await
+        self.save(channel, &at).await.map(drop)
     }
 
     /// Something of a channel has ended: where nothing is open any more, that is saved.
     async fn settle(&self, channel: &Channel) -> Result<()> {
         let Some(projection) = self.registry.projection(channel).cloned() else { return Ok(()) };
         let Some(facts) = self.log.facts(channel).await?.filter(|facts| facts.open) else { return Ok(()) };
-        self.fold(&*projection, &facts).await.map(drop)
+        self.fold(&projection, &facts).await.map(drop)
     }
 
     fn deletions(&self) -> u64 {
         self.memory.lock().deletions
     }
 
-    async fn save(&self, channel: &Channel, at: &StateAt) -> Result<()> {
-        let Some(projection) = self.registry.projection(channel) else { return Ok(()) };
+    /// Saves a state. How many bytes it has.
+    async fn save(&self, channel: &Channel, at: &StateAt) -> Result<usize> {
+        let Some(projection) = self.registry.projection(channel) else { return Ok(0) };
         let state = SavedState { seq: at.seq, version: projection.version(), bytes: at.state.save() };
+        let bytes = state.bytes.len();
         self.log.save_state(channel, state, !at.state.is_open()).await?;
-        if let Some(kept) = self.memory.lock().states.get_mut(channel) {
-            kept.saved = kept.saved.max(at.seq);
+        self.memory.lock().saved(channel, at.seq);
+        Ok(bytes)
+    }
+
+    /// The state at the head that the facts name, or a newer one: from memory, or of the one fold that is
+    /// under way for all who ask.
+    async fn fold(&self, projection: &Arc<dyn Projection>, facts: &ChannelFacts) -> Result<StateAt> {
+        loop {
+            let flight = {
+                let mut memory = self.memory.lock();
+                if let Some(kept) = memory.get(&facts.channel)
+                    && kept.at.seq >= facts.head
+                {
+                    return Ok(kept.at);
+                }
+                memory.flight(&facts.channel, |number| self.begin(projection.clone(), facts.clone(), number))
+            };
+            // One that began earlier may stand before this head.
+            let at = flight.await?;
+            if at.seq >= facts.head {
+                return Ok(at);
+            }
         }
-        Ok(())
+    }
+
+    fn begin(
+        &self,
+        projection: Arc<dyn Projection>,
+        facts: ChannelFacts,
+        number: u64,
+    ) -> BoxFuture<'static, Result<StateAt>> {
+        let this = self.this.clone();
+        Box::pin(async move {
+            let store = this.upgrade().ok_or_else(|| Error::unavailable("the server is stopping"))?;
+            let done = store.fold_alone(&*projection, &facts).await;
+            store.memory.lock().landed(&facts.channel, number);
+            done
+        })
     }
 
     /// Folds from the newest of what is in memory and what is saved up to the head.
-    async fn fold(&self, projection: &dyn Projection, facts: &ChannelFacts) -> Result<StateAt> {
+    async fn fold_alone(&self, projection: &dyn Projection, facts: &ChannelFacts) -> Result<StateAt> {
         metrics::counter!("tidings_state_folds_total").increment(1);
         let (mut head, deletions) = (facts.head, self.deletions());
-        let (mut seq, mut saved, mut state) = self.start(projection, facts).await?;
+        let Begun { mut seq, mut saved, mut bytes, mut state } = self.start(projection, facts).await?;
         while seq < head {
             let read = Read { after: seq, before: Some(head + 1), limit: PAGE, max_bytes: PAGE_BYTES, newest: false };
             let page = self.log.read(&facts.channel, read).await?;
             if page.first > seq + 1
-                && let Some((newer, its_state)) = self.saved(projection, &facts.channel).await?
-                && newer > seq
+                && let Some(newer) = self.saved(projection, &facts.channel).await?
+                && newer.seq > seq
             {
                 // It was trimmed meanwhile, and only because another fold saved its effect before.
-                (head, seq, saved, state) = (head.max(newer), newer, newer, its_state);
+                Begun { seq, saved, bytes, state } = newer;
+                head = head.max(seq);
                 continue;
             }
             let Some(last) = page.messages.last().and_then(|message| message.seq) else { break };
             for message in &page.messages {
                 state.apply(message);
+                bytes += message.payload.json().len();
             }
             seq = last;
         }
         // What is trimmed and in no state is gone; the fold stands at the head all the same.
         seq = seq.max(head);
-        let at = StateAt { seq, state };
+        let at = StateAt { seq, state: Arc::from(state) };
         if deletions != self.deletions() {
             return Ok(at);
         }
         // A settled one also where its bytes are saved already and the log does not know what they say.
         let settled = !at.state.is_open() && (seq > saved || facts.open);
         if seq >= saved + SAVE_EVERY || settled {
-            self.save(&facts.channel, &at).await?;
+            bytes = self.save(&facts.channel, &at).await?;
             saved = seq;
         }
-        self.keep(&facts.channel, &at, saved);
+        let gone = self.memory.lock().keep(&facts.channel, Kept { at: at.clone(), saved, bytes });
+        drop(gone);
         Ok(at)
     }
 
     /// Where a fold begins: in memory, or with what is saved.
-    async fn start(&self, projection: &dyn Projection, facts: &ChannelFacts) -> Result<(Seq, Seq, Box<dyn Folded>)> {
-        if let Some(kept) = self.kept(facts) {
-            return Ok(kept);
+    async fn start(&self, projection: &dyn Projection, facts: &ChannelFacts) -> Result<Begun> {
+        let kept = self.memory.lock().get(&facts.channel);
+        if let Some(Kept { at, saved, bytes }) = kept {
+            return Ok(Begun { seq: at.seq, saved, bytes, state: at.state.boxed_clone() });
         }
         let saved = match facts.saved {
             Some(_) => self.saved(projection, &facts.channel).await?,
             None => None,
         };
-        Ok(saved.map_or_else(|| (0, 0, projection.start()), |(seq, state)| (seq, seq, state)))
-    }
-
-    fn kept(&self, facts: &ChannelFacts) -> Option<(Seq, Seq, Box<dyn Folded>)> {
-        let mut memory = self.memory.lock();
-        memory.tick += 1;
-        let tick = memory.tick;
-        let kept = memory.states.get_mut(&facts.channel).filter(|kept| kept.seq <= facts.head)?;
-        kept.used = tick;
-        Some((kept.seq, kept.saved, kept.state.boxed_clone()))
+        Ok(saved.unwrap_or_else(|| Begun { seq: 0, saved: 0, bytes: 0, state: projection.start() }))
     }
 
     /// The state that the log keeps.
-    async fn saved(&self, projection: &dyn Projection, channel: &Channel) -> Result<Option<(Seq, Box<dyn Folded>)>> {
+    async fn saved(&self, projection: &dyn Projection, channel: &Channel) -> Result<Option<Begun>> {
         let Some(saved) = self.log.states(vec![channel.clone()]).await?.pop().flatten() else { return Ok(None) };
-        Ok(Some((saved.seq, saved::restore(projection, channel, &saved)?)))
+        let state = saved::restore(projection, channel, &saved)?;
+        Ok(Some(Begun { seq: saved.seq, saved: saved.seq, bytes: saved.bytes.len(), state }))
     }
 
-    fn keep(&self, channel: &Channel, at: &StateAt, saved: Seq) {
-        let mut memory = self.memory.lock();
-        memory.tick += 1;
-        let used = memory.tick;
-        let newer = memory.states.get(channel).is_none_or(|kept| kept.seq <= at.seq);
-        if newer {
-            memory.states.insert(channel.clone(), Kept { seq: at.seq, saved, used, state: at.state.boxed_clone() });
-        }
-        if memory.states.len() > KEPT {
-            let mut ages: Vec<u64> = memory.states.values().map(|kept| kept.used).collect();
-            let middle = ages.len() / 2;
-            let (_, &mut median, _) = ages.select_nth_unstable(middle);
-            memory.states.retain(|_, kept| kept.used > median);
-        }
-    }
-
-    fn view(&self, facts: &ChannelFacts, mut at: StateAt) -> View {
-        self.drafts.show(&facts.channel, &mut *at.state);
+    fn view(&self, facts: &ChannelFacts, at: StateAt) -> View {
+        let at = self.shown(&facts.channel, at);
         View {
             id: facts.channel.id().into(),
             owner: facts.owner.clone(),
@@ -309,7 +338,7 @@ impl States for StateStore {
             let Ok(home) = home else { return Ok(None) };
             let Some(facts) = self.log.facts(&home).await? else { return Ok(None) };
             let Some(projection) = self.registry.projection(&home) else { return Ok(None) };
-            let at = self.fold(&**projection, &facts).await?;
+            let at = self.fold(projection, &facts).await?;
             Ok(Some(self.view(&facts, at)))
         })
     }
@@ -325,12 +354,11 @@ impl States for StateStore {
                 open: query.open,
                 limit: query.limit,
             };
-            let mut views = Vec::new();
-            for facts in self.log.list(listing).await? {
-                let at = self.fold(&**projection, &facts).await?;
-                views.push(self.view(&facts, at));
-            }
-            Ok(views)
+            let folds = self.log.list(listing).await?.into_iter().map(|facts| async move {
+                let at = self.fold(projection, &facts).await?;
+                Ok(self.view(&facts, at))
+            });
+            stream::iter(folds).buffered(AT_ONCE).try_collect().await
         })
     }
 

@@ -202,20 +202,21 @@ impl Connection {
     async fn snapshot(&self, served: &Served, reason: &str) -> Result<()> {
         let at = self.hub.states.at_head(&served.channel).await?;
         let seq = at.as_ref().map_or(served.cursor, |at| at.seq);
+        let said = at.map(|at| self.snapshot_of(served, &at, reason));
         served.state.reaches(seq);
         let mut out = self.out.lock();
         let Some(subscription) = out.subscriptions.served(served.key) else { return Ok(()) };
         subscription.cursor = seq;
         subscription.owed = Owed::Nothing;
-        if let Some(at) = at {
-            self.note_snapshot(&mut out, served, &at, reason);
-        }
+        out.control.extend(said);
         Ok(())
     }
 
-    fn note_snapshot(&self, out: &mut Out, served: &Served, at: &StateAt, reason: &str) {
+    /// The notice with a state. Made without the connection's lock, which the fan-out waits for.
+    fn snapshot_of(&self, served: &Served, at: &StateAt, reason: &str) -> Said {
         let (channel, epoch, snapshot) = (&served.channel, self.hub.log.epoch(), at.state.snapshot());
-        self.note(out, &Notice::Snapshot { channel, epoch: &epoch, seq: at.seq, reason, snapshot: &snapshot });
+        let notice = Notice::Snapshot { channel, epoch: &epoch, seq: at.seq, reason, snapshot: &snapshot };
+        notice.said(self.hub.clock.now())
     }
 
     /// History up to the state, then the state: before it show, after it fold.
@@ -227,8 +228,9 @@ impl Connection {
         };
         // Not a newer state than this one: what lies between was not shown.
         if at.seq <= served.cursor || self.replay_until(served, at.seq, pace).await? == Some(at.seq) {
-            self.with(served, |this, out| {
-                this.note_snapshot(out, served, &at, "joined");
+            let said = self.snapshot_of(served, &at, "joined");
+            self.with(served, |_, out| {
+                out.control.push_back(said);
                 Self::is_paid(out, served);
             });
         }

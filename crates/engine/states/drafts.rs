@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use parking_lot::Mutex;
@@ -23,6 +23,8 @@ struct Gathered {
     draft: Box<dyn Draft>,
     /// When its newest message was published.
     time: Timestamp,
+    /// Another one with each message.
+    number: u64,
 }
 
 /// The drafts of a server.
@@ -31,6 +33,8 @@ pub(super) struct Drafts {
     gathered: Mutex<HashMap<Channel, Gathered>>,
     /// How many there are, so that nobody takes the lock where there are none.
     count: AtomicUsize,
+    /// How many messages were folded in.
+    folded: AtomicU64,
 }
 
 impl Drafts {
@@ -46,11 +50,12 @@ impl Drafts {
                 && !gathered.contains_key(&message.channel)
                 && let Some(draft) = begin(&message.channel)
             {
-                gathered.insert(message.channel.clone(), Gathered { draft, time: message.time });
+                gathered.insert(message.channel.clone(), Gathered { draft, time: message.time, number: 0 });
             }
             let Some(found) = gathered.get_mut(&message.channel) else { continue };
             found.draft.apply(message);
             found.time = message.time;
+            found.number = self.folded.fetch_add(1, Ordering::Relaxed) + 1;
             if found.draft.is_empty() {
                 gathered.remove(&message.channel);
             }
@@ -67,6 +72,11 @@ impl Drafts {
     /// Whether a channel has one.
     pub(super) fn has(&self, channel: &Channel) -> bool {
         !self.is_empty() && self.gathered.lock().contains_key(channel)
+    }
+
+    /// Which draft a channel has, if it has one: another number is another draft.
+    pub(super) fn number(&self, channel: &Channel) -> Option<u64> {
+        if self.is_empty() { None } else { self.gathered.lock().get(channel).map(|found| found.number) }
     }
 
     /// A channel's, as ephemeral messages.

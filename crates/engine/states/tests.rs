@@ -2,6 +2,7 @@
 //!
 //! Guarantees: every sum is compared with what was published, never with another fold of the same code.
 
+mod crowds;
 mod starting;
 mod versions;
 
@@ -17,7 +18,10 @@ use tidings_core::{
 };
 use tidings_testkit::{MemoryConfig, PATIENCE};
 
-use super::{KEPT, SAVE_EVERY, StateStore};
+use super::{
+    SAVE_EVERY, StateStore,
+    memory::{KEPT, KEPT_BYTES},
+};
 use crate::house::{House, Said, Things, channel, event, number};
 
 /// What was folded: how many, their sum, and whether the thing is still open.
@@ -205,7 +209,7 @@ async fn more_states_than_are_kept_in_memory_are_right_all_the_same() {
         tell(&house, "thing.made", &id, n..=n).await;
         assert_eq!(sum(&house, &id).await, (1, of(1, n, true)));
     }
-    let kept = |states: &StateStore| states.memory.lock().states.len();
+    let kept = |states: &StateStore| states.memory.lock().size().0;
     assert!(kept(&house.states) <= KEPT, "{} are kept", kept(&house.states));
     for n in [0, 1, many / 2, many - 1] {
         let id = format!("t{n}");

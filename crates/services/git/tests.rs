@@ -74,7 +74,7 @@ impl Memory {
         let kept = self.0.lock();
         kept.messages.iter().for_each(|message| state.apply(message));
         let seq = kept.messages.len() as u64;
-        View { id: "p1".into(), owner: None, project: None, seq, updated_at: Timestamp(0), state }
+        View { id: "p1".into(), owner: None, project: None, seq, updated_at: Timestamp(0), state: state.into() }
     }
 }
 

@@ -38,7 +38,7 @@ async fn what_has_ended_is_settled_though_nobody_asks_for_it_and_a_start_does_no
     settled(&house, "t299").await;
     let house = house.restart(things::<1>()).await;
     assert_eq!(open(&house).await, ["t200", "t100", "t000"]);
-    assert_eq!(house.states.memory.lock().states.len(), 3, "no other state was folded");
+    assert_eq!(house.states.memory.lock().size().0, 3, "no other state was folded");
     house.stop().await;
 }
 

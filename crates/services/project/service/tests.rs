@@ -65,7 +65,7 @@ impl Ports {
             seq = message.seq.expect("durable");
         }
         let id = id.into();
-        (seq > 0).then_some(View { id, owner: None, project: None, seq, updated_at: Timestamp(0), state })
+        (seq > 0).then_some(View { id, owner: None, project: None, seq, updated_at: Timestamp(0), state: state.into() })
     }
 }
 

@@ -134,7 +134,7 @@ impl Memory {
             project: project.and_then(|state| state.project_id.as_ref()).map(|id| id.as_str().into()),
             seq: thing.messages.len() as u64,
             updated_at: thing.messages.last().map_or(Timestamp(0), |message| message.time),
-            state: thing.state.boxed_clone(),
+            state: thing.state.boxed_clone().into(),
         }
     }
 }
@@ -217,7 +217,7 @@ fn project(id: &str, root: &str) -> View {
     let state = ProjectState { project_id: id.parse().ok(), root: root.to_owned(), ..Default::default() };
     let bytes = serde_json::to_vec(&state).expect("serialises");
     let state = Fold::<ProjectReducer>::projection().restore(&bytes).expect("restores");
-    View { id: id.into(), owner: None, project: Some(id.into()), seq: 1, updated_at: Timestamp(0), state }
+    View { id: id.into(), owner: None, project: Some(id.into()), seq: 1, updated_at: Timestamp(0), state: state.into() }
 }
 
 /// A service in its house. Its project `p1` is an empty directory.

@@ -37,7 +37,7 @@ fn open_run() -> View {
     let event = started.sample().expect("an example").by(Some("u1".parse().expect("an id")));
     let mut state = Fold::<RunReducer>::projection().start();
     state.apply(&Message::new("workflow:w1".parse().expect("a channel"), Some(1), Timestamp(0), event));
-    View { id: "w1".into(), owner: None, project: None, seq: 1, updated_at: Timestamp(0), state }
+    View { id: "w1".into(), owner: None, project: None, seq: 1, updated_at: Timestamp(0), state: state.into() }
 }
 
 impl States for Unread {
