@@ -94,6 +94,21 @@ fn a_saved_state_of_an_older_version_is_upgraded() {
     }
 }
 
+#[test]
+fn whatever_a_start_has_to_end_counts_as_open() {
+    let projections = projections();
+    let mut open = 0;
+    for (domain, version, bytes) in files() {
+        let projection = &projections[domain.as_str()];
+        if version == projection.version() {
+            let state = projection.restore(&bytes).expect("of this version");
+            assert!(state.abandoned().is_empty() || state.is_open(), "{domain}");
+            open += usize::from(state.is_open());
+        }
+    }
+    assert!(open >= projections.len(), "there is an open one of each: {open}");
+}
+
 /// The types of the events that close something within a thing, which is to stay open in one of the files.
 const CLOSERS: &[&str] = &[
     project::contract::MEMBER_REMOVED,

@@ -7,9 +7,10 @@
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::time::Instant;
 
-use crate::server::{Server, eventually};
+use crate::server::{Server, eventually, tidings};
 
 /// What is in `data/log-3.db`.
 const PROJECT: &str = "01a22a3ca45070c08aede4d1a0b9d9eb";
@@ -17,15 +18,15 @@ const SESSIONS: [&str; 2] = ["01a22a3ca4677055a8a5d2cd07456abd", "01a22a3ca4d076
 const TERMINALS: [&str; 2] = ["01a22a3ca50976759a042d1a07667996", "01a22a3ca56571be981471cbe9345b66"];
 const RUNS: [&str; 2] = ["01a22a3ca601723183d294ff6620fe1b", "01a22a3ca68172ab944bf5c2a7ea366b"];
 
-/// A server on this log.
-fn on(log: &[u8]) -> Server {
+/// A home whose data directory has this log.
+fn home(log: &[u8]) -> TempDir {
     let home = tempfile::tempdir().expect("a directory");
     let data = home.path().join("data");
     std::fs::create_dir(&data).expect("is made");
     std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o700)).expect("is set");
     std::fs::write(data.join("log.db"), log).expect("writes");
     std::fs::set_permissions(data.join("log.db"), std::fs::Permissions::from_mode(0o600)).expect("is set");
-    Server::start_in(home, &[])
+    home
 }
 
 async fn events(server: &Server, token: &str, channel: &str) -> Vec<Value> {
@@ -53,7 +54,7 @@ async fn all(server: &Server, token: &str) -> Vec<(Value, Value, usize)> {
 
 #[tokio::test]
 async fn a_log_of_the_schema_before_starts_and_what_was_open_in_it_is_ended_or_goes_on() {
-    let mut server = on(include_bytes!("data/log-3.db"));
+    let mut server = Server::start_in(home(include_bytes!("data/log-3.db")), &[]);
     let token = server.admin();
     let found = all(&server, &token).await;
     let status: Vec<(&Value, &Value)> = found.iter().map(|(status, code, _)| (status, code)).collect();
@@ -64,7 +65,7 @@ async fn a_log_of_the_schema_before_starts_and_what_was_open_in_it_is_ended_or_g
         (json!("exited"), &none),
         (json!("error"), &stopped),
         (json!("completed"), &none),
-        (json!("running"), &none),
+        (json!("waiting"), &none),
     ];
     assert_eq!(status, expected.iter().map(|(status, code)| (status, *code)).collect::<Vec<_>>());
     let outside = server.get("/api/sessions/outside-ended", &token).await.json();
@@ -118,6 +119,20 @@ async fn start(server: &mut Server, what: &str) -> f64 {
     let folds = server.metric("tidings_state_folds_total").await;
     println!("{what}: {took} ms, {folds} states folded");
     folds
+}
+
+#[test]
+fn a_saved_state_that_no_function_brings_to_this_version_ends_the_start_by_its_name() {
+    // The state of one channel is of version 99, and every message of it is trimmed.
+    let home = home(include_bytes!("data/log-3-unreadable.db"));
+    for _ in 0..2 {
+        let ended = tidings(home.path()).args(["serve", "--listen", "127.0.0.1:0"]).output().expect("runs");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(!ended.status.success() && !String::from_utf8_lossy(&ended.stdout).contains("listening"), "{said}");
+        for name in ["session:outside-ended", "version 99", "version 1", "back-up"] {
+            assert!(said.contains(name), "{said}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -73,7 +73,7 @@ impl Gate {
         let principal = connection.principal();
         channels.retain(|channel| {
             let known = self.judge.at_once(&principal, Action::Subscribe, channel);
-            !known.is_some_and(|judgement| judgement.is_ok())
+            known.is_none_or(|judgement| judgement.is_err())
         });
         !channels.is_empty() && connection.hold(&channels, reason)
     }

@@ -123,23 +123,16 @@ impl Channels {
             return Ok(None);
         }
         self.rewritten.push(channel.clone());
-        self.touch(sql, channel, 0).map(Some)
+        self.touch(sql, channel, 0, false).map(Some)
     }
 
     /// The row of a channel, to be given a message; a new one if it was never published to. From now on
     /// something may be open in it.
     pub(super) fn open(&mut self, sql: &Connection, channel: &Channel, time: i64) -> rusqlite::Result<&mut Row> {
-        if self.rows.get(channel).is_none_or(|row| !row.is_open) {
-            let row = self.touch(sql, channel, time)?;
-            if !std::mem::replace(&mut row.is_open, true) {
-                // With the message, not later with the index: a start must find it.
-                self.rewritten.push(channel.clone());
-            }
-        }
-        self.touch(sql, channel, time)
+        self.touch(sql, channel, time, true)
     }
 
-    fn touch(&mut self, sql: &Connection, channel: &Channel, time: i64) -> rusqlite::Result<&mut Row> {
+    fn touch(&mut self, sql: &Connection, channel: &Channel, time: i64, opens: bool) -> rusqlite::Result<&mut Row> {
         let (row, before) = match self.rows.entry(channel.clone()) {
             Entry::Occupied(known) => {
                 let row = known.into_mut();
@@ -155,6 +148,10 @@ impl Channels {
         self.before.push((channel.clone(), before));
         if std::mem::replace(&mut row.touched, self.transaction) != self.transaction {
             self.touched.push(channel.clone());
+        }
+        if opens && !std::mem::replace(&mut row.is_open, true) {
+            // With the message, not later with the index: a start must find it.
+            self.rewritten.push(channel.clone());
         }
         row.is_late = true;
         Ok(row)

@@ -20,7 +20,8 @@ pub(super) const KEPT: usize = 1024;
 pub(super) const KEPT_BYTES: usize = 64 * 1024 * 1024;
 
 /// A fold that is under way, for all who wait for it.
-pub(super) type Flight = Shared<BoxFuture<'static, Result<StateAt>>>;
+pub(super) type Flight = Shared<Fold>;
+type Fold = BoxFuture<'static, Result<StateAt>>;
 
 /// What is kept of a channel.
 #[derive(Clone)]
@@ -58,7 +59,7 @@ pub(super) struct Memory {
     places: HashMap<Channel, Place>,
     bytes: usize,
     tick: u64,
-    flights: HashMap<Channel, (u64, WeakShared<BoxFuture<'static, Result<StateAt>>>)>,
+    flights: HashMap<Channel, (u64, WeakShared<Fold>)>,
     /// How often a channel was deleted: a fold that began before one may hold what is gone.
     pub(super) deletions: u64,
 }
@@ -138,11 +139,7 @@ impl Memory {
     }
 
     /// The fold of a channel that is under way, or a new one, which is given its number.
-    pub(super) fn flight(
-        &mut self,
-        channel: &Channel,
-        begin: impl FnOnce(u64) -> BoxFuture<'static, Result<StateAt>>,
-    ) -> Flight {
+    pub(super) fn flight(&mut self, channel: &Channel, begin: impl FnOnce(u64) -> Fold) -> Flight {
         if let Some(flight) = self.flights.get(channel).and_then(|(_, flight)| flight.upgrade()) {
             return flight;
         }

@@ -26,8 +26,9 @@ pub enum StatesError {
     /// Saved states that this program cannot read, of channels whose messages are not all there any more.
     #[error(
         "the saved state of {channel} is of version {found}, and this program reads version {known} and cannot \
-         bring it there ({count} such states in all; the messages that they hold the effect of are gone): start \
-         the version of Tidings that wrote them, or restore a back-up of the data directory. Nothing was changed"
+         bring it there ({count} such states in all; the messages that they hold the effect of are gone). No \
+         state was changed: restore the back-up from before the upgrade, and start the version of Tidings that \
+         wrote them"
     )]
     Unreadable {
         /// The first of them, by name.

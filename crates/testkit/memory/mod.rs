@@ -68,6 +68,7 @@ struct State {
     closed: bool,
     fail: usize,
     fail_reads: bool,
+    failed_reads: usize,
     lose: usize,
 }
 
@@ -103,6 +104,7 @@ impl MemoryLog {
             closed: false,
             fail: 0,
             fail_reads: false,
+            failed_reads: 0,
             lose: 0,
         };
         Arc::new(Self { config, clock, room, state: Arc::new(Mutex::new(state)) })
@@ -143,6 +145,12 @@ impl MemoryLog {
         self.state.lock().fail_reads = fail;
     }
 
+    /// How many reads failed because it was said so.
+    #[must_use]
+    pub fn failed_reads(&self) -> usize {
+        self.state.lock().failed_reads
+    }
+
     /// The next `sends` are kept, but answered `unavailable` and not announced; then the sink hears
     /// `uncertain`, as after a commit whose outcome was not known.
     pub fn lose_next(&self, sends: usize) {
@@ -177,11 +185,12 @@ impl MemoryLog {
     }
 
     fn reading<T>(&self, read: impl FnOnce(&Store) -> T) -> Result<T> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         if state.closed {
             return Err(closed());
         }
         if state.fail_reads {
+            state.failed_reads += 1;
             return Err(Error::unavailable("the log cannot be read now"));
         }
         let store = state.store.lock();

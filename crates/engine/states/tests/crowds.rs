@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Serializer;
-use tidings_core::outlet::Said as Answered;
+use tidings_core::{outlet::Said as Answered, runtime::Tasks};
 use tidings_testkit::RecordingOutlet;
 
 use super::*;
@@ -60,13 +60,13 @@ async fn a_thousand_who_subscribe_at_once_cause_one_fold_and_one_encoding() {
         let connection = house.hub.connect(somebody("u", &["thing:1=subscribe"]), outlet.clone());
         let (gate, one) = (house.gate.clone(), connection.clone());
         let request = SubscribeRequest { snapshot: true, ..SubscribeRequest::plain(channel("thing:1")) };
-        let asking = tokio::spawn(async move { gate.subscribe(&one, vec![Ok(request)], |_| None::<Answered>).await });
-        (outlet, connection, asking)
+        let asking = async move { gate.subscribe(&one, vec![Ok(request)], |_| None::<Answered>).await };
+        house.tasks.spawn("crowd", Box::pin(asking));
+        (outlet, connection)
     };
     let crowd: Vec<_> = (0..CROWD).map(|_| join()).collect();
     let everything: Vec<u64> = (1..=MANY).collect();
-    for (outlet, _, asking) in crowd {
-        asking.await.expect("asks");
+    for (outlet, _) in crowd {
         let shown = outlet
             .until("the snapshot", |taken| {
                 taken.iter().find(|taken| taken.kind() == "channel.snapshot").map(|taken| taken.json["data"].clone())
