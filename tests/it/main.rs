@@ -9,6 +9,7 @@ mod cable;
 mod cli;
 mod commands;
 mod connections;
+mod directory;
 mod endings;
 mod examples;
 mod generated;
