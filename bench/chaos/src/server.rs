@@ -90,7 +90,7 @@ impl Server {
         let data = yard.data.clone().unwrap_or_else(|| home.join("data"));
         let mut server = Self { binary: yard.binary.clone(), home, data, child: None, host, token: String::new() };
         server.start_again()?;
-        server.token = server.make_token()?;
+        server.token = server.token_for("chaos", "admin")?;
         Ok(server)
     }
 
@@ -99,7 +99,7 @@ impl Server {
     /// # Errors
     /// If it does not become ready; what it said is in the text.
     pub fn start_again(&mut self) -> Result<(), String> {
-        self.launch()?;
+        self.start_listening()?;
         let mut ready = false;
         let decided = until(PATIENCE, || {
             ready = self.is_ready();
@@ -108,8 +108,11 @@ impl Server {
         if decided && ready { Ok(()) } else { Err(format!("it does not become ready; {}", self.last_words())) }
     }
 
-    /// Starts it, and waits until it listens.
-    fn launch(&mut self) -> Result<(), String> {
+    /// Starts it, where it was, and waits until it listens, whether it is ready or not.
+    ///
+    /// # Errors
+    /// If it does not listen; what it said is in the text.
+    pub fn start_listening(&mut self) -> Result<(), String> {
         let open = |name: &str| File::options().create(true).append(true).open(self.home.join(name));
         File::create(self.home.join("output")).map_err(|error| error.to_string())?;
         let (output, said) =
@@ -153,21 +156,30 @@ impl Server {
     /// # Errors
     /// If it does not end, or not in order.
     pub fn stop(&mut self) -> Result<(), String> {
+        let status = self.terminate(PATIENCE)?;
+        if status.success() { Ok(()) } else { Err(format!("it stopped with {status}; {}", self.last_words())) }
+    }
+
+    /// Asks it to stop, and waits until it has ended, in order or not: how.
+    ///
+    /// # Errors
+    /// If it does not end in this time.
+    pub fn ends_within(&mut self, limit: Duration) -> Result<String, String> {
+        self.terminate(limit).map(|status| status.to_string())
+    }
+
+    fn terminate(&mut self, limit: Duration) -> Result<ExitStatus, String> {
         if let Some(child) = &self.child {
             kill_process(Pid::from_child(child), Signal::TERM).map_err(|error| error.to_string())?;
         }
         let mut status = None;
-        let ended = until(PATIENCE, || {
+        let ended = until(limit, || {
             status = self.has_ended();
             status.is_some()
         });
-        if !ended {
-            return Err(format!("it does not stop; {}", self.last_words()));
-        }
-        match status {
-            Some(status) if status.success() => Ok(()),
-            other => Err(format!("it stopped with {other:?}; {}", self.last_words())),
-        }
+        status
+            .filter(|_| ended)
+            .ok_or_else(|| format!("it does not stop within {} s; {}", limit.as_secs(), self.last_words()))
     }
 
     /// Where it listens.
@@ -216,6 +228,14 @@ impl Server {
         matches!(asked, Ok((200, _)))
     }
 
+    /// What `/health/live` or `/health/ready` answers: the status and the body.
+    ///
+    /// # Errors
+    /// If no answer comes.
+    pub fn health(&self, which: &str) -> Result<(u16, String), String> {
+        self.ask()?.exchange("GET", &format!("/health/{which}"), "")
+    }
+
     /// What it takes now.
     ///
     /// # Errors
@@ -234,6 +254,16 @@ impl Server {
     /// If it does not answer.
     pub fn metric(&self, name: &str) -> Result<f64, String> {
         Ok(gauge(&self.ask()?.get("/metrics")?, name))
+    }
+
+    /// The oldest number that it keeps of a channel.
+    ///
+    /// # Errors
+    /// If it does not answer, or not so that it can be understood.
+    pub fn first(&self, channel: &str) -> Result<u64, String> {
+        let page = self.ask()?.get(&format!("/api/channels/{channel}/events?limit=1"))?;
+        let page: Page<'_> = serde_json::from_str(&page).map_err(|error| format!("{channel}: {error}"))?;
+        Ok(page.first)
     }
 
     /// All that it keeps of a channel.
@@ -269,10 +299,13 @@ impl Server {
         format!("its last lines:\n{}", lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n"))
     }
 
-    /// A token as an operator makes one, beside the running server.
-    fn make_token(&self) -> Result<String, String> {
+    /// A token of this user with this role, as an operator makes one, beside the running server.
+    ///
+    /// # Errors
+    /// If none is made.
+    pub fn token_for(&self, user: &str, role: &str) -> Result<String, String> {
         let mut command = Command::new(&self.binary);
-        command.args(["token", "--user", "chaos", "--role", "admin", "--ttl", "1d", "--data-dir"]).arg(&self.data);
+        command.args(["token", "--user", user, "--role", role, "--ttl", "1d", "--data-dir"]).arg(&self.data);
         let output =
             command.current_dir(&self.home).env_clear().output().map_err(|error| format!("no token: {error}"))?;
         let token = String::from_utf8_lossy(&output.stdout).trim().to_owned();
