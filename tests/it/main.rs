@@ -14,6 +14,7 @@ mod endings;
 mod examples;
 mod generated;
 mod http;
+mod operations;
 mod polling;
 mod recovery;
 mod repositories;

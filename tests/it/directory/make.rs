@@ -22,9 +22,9 @@ const FOREVER: &str = "echo begun; exec sleep 100000";
 const TRIMMING: &str = "[retention.project]\nmessages = 5\n[retention.session]\nmessages = 20\n";
 
 /// A home whose `data` is the directory, and what is in it.
-pub(super) struct Made {
-    pub(super) home: TempDir,
-    pub(super) expected: Value,
+pub(crate) struct Made {
+    pub(crate) home: TempDir,
+    pub(crate) expected: Value,
 }
 
 /// Makes it, in three lives of a server: stopped, stopped, killed.

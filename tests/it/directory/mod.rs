@@ -10,6 +10,7 @@ mod make;
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -20,7 +21,9 @@ use tempfile::TempDir;
 
 use crate::server::Server;
 use check::Check;
-use make::{Made, written_at};
+use make::written_at;
+
+pub(crate) use make::Made;
 
 /// Where the directories are.
 fn kept() -> PathBuf {
@@ -46,8 +49,17 @@ fn names(channel: &str) -> (&str, &'static str, &str) {
     (domain, field, id)
 }
 
+/// What the files of a directory say of where they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lies {
+    /// Elsewhere: it is a copy.
+    Elsewhere,
+    /// Here: they were never moved, and another program starts on them.
+    WhereItWas,
+}
+
 /// A home with the directory of this version in it, as if it had been left just now.
-fn unpack(version: &str) -> Made {
+pub(crate) fn unpack(version: &str, lies: Lies) -> Made {
     let home = tempfile::tempdir().expect("a directory");
     let archive = kept().join(version).join(ARCHIVE);
     let unpacked = Command::new("tar").arg("-xzf").arg(&archive).current_dir(home.path()).status().expect("runs");
@@ -61,7 +73,19 @@ fn unpack(version: &str) -> Made {
     for file in ["log.db", "users.db"] {
         make_younger(&home.path().join("data").join(file), made_at, now - made_at);
     }
+    if lies == Lies::WhereItWas {
+        never_moved(&home.path().join("data/log.db"));
+    }
     Made { home, expected }
+}
+
+/// Makes a log of version 0.1.0 one that lies where it was: it knows its file by device and number.
+fn never_moved(file: &Path) {
+    let there = fs::metadata(file).expect("is there");
+    let sql = Connection::open(file).expect("opens");
+    let update = "UPDATE meta SET value = ?1 WHERE key = 'file'";
+    let moved = sql.execute(update, [format!("{}:{}", there.dev(), there.ino())]).expect("is set");
+    assert_eq!(moved, 1);
 }
 
 /// Moves every time in a database by so much. A time is a number of milliseconds that is near to when the
@@ -88,8 +112,9 @@ fn make_younger(file: &Path, made_at: i64, by: i64) {
     assert!(moved > 0, "{} has no time", file.display());
 }
 
-/// Everything holds after a first start on the directory, a stop and a `kill -9`, and then it goes on.
-async fn brings_everything_along(made: Made) {
+/// Everything holds after a first start on the directory, a stop and a `kill -9`, and then it goes on: in which
+/// epoch.
+pub(crate) async fn brings_everything_along(made: Made) -> String {
     let Made { home, expected } = made;
     fs::write(home.path().join("tidings.toml"), "").expect("writes");
     let mut server = Server::start_in(home, &[]);
@@ -106,11 +131,14 @@ async fn brings_everything_along(made: Made) {
         Check::of(&server, &expected).comes_back(&epoch, &epoch).await;
     }
     Check::of(&server, &expected).goes_on().await;
+    epoch
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_directory_of_version_0_1_0_is_brought_along_whole_over_a_stop_and_a_kill() {
-    brings_everything_along(unpack("v0.1.0")).await;
+    let made = unpack("v0.1.0", Lies::Elsewhere);
+    let before = made.expected["epoch"].clone();
+    assert_ne!(brings_everything_along(made).await, before, "it is a copy");
 }
 
 /// With `MADE_DIRECTORY` set, the directory is put there: `cargo xtask old-directory` does so.
@@ -120,7 +148,8 @@ async fn a_directory_that_a_killed_server_of_this_version_leaves_is_brought_alon
     if let Some(place) = option_env!("MADE_DIRECTORY") {
         pack(&made, Path::new(place));
     }
-    brings_everything_along(made).await;
+    let before = made.expected["epoch"].clone();
+    assert_ne!(brings_everything_along(made).await, before, "it is a copy");
 }
 
 /// Puts the archive of a directory into a folder.
