@@ -6,6 +6,7 @@
 //! It breaks nothing itself: see `faults`.
 
 use std::{
+    path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -52,6 +53,8 @@ pub struct Run {
     pub quick: bool,
     /// Whether disks may be mounted.
     pub mounts: bool,
+    /// The program that can be told to panic, if it is not the one that is broken otherwise.
+    pub with_faults: Option<PathBuf>,
 }
 
 impl Run {

@@ -6,6 +6,7 @@
 
 use std::{
     fs::{self, File},
+    io::Write,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -33,7 +34,12 @@ pub struct Yard {
     pub scratch: PathBuf,
     /// Where servers keep their data, if not in their directory.
     pub data: Option<PathBuf>,
+    /// Whether servers may be told to panic, where their program can.
+    pub faults: bool,
 }
+
+/// The file in a server's directory that says where it is to panic.
+const FAULTS: &str = "faults";
 
 impl Yard {
     /// Removes the directories of runs that were killed before they could.
@@ -62,6 +68,7 @@ pub struct Server {
     child: Option<Child>,
     host: SocketAddr,
     token: String,
+    faults: bool,
 }
 
 /// What a process takes of the system, and what it says of itself.
@@ -88,7 +95,11 @@ impl Server {
         fs::write(home.join("tidings.toml"), config).map_err(|error| error.to_string())?;
         let host = SocketAddr::from(([127, 0, 0, 1], 0));
         let data = yard.data.clone().unwrap_or_else(|| home.join("data"));
-        let mut server = Self { binary: yard.binary.clone(), home, data, child: None, host, token: String::new() };
+        if yard.faults {
+            fs::write(home.join(FAULTS), "").map_err(|error| error.to_string())?;
+        }
+        let (binary, token, faults) = (yard.binary.clone(), String::new(), yard.faults);
+        let mut server = Self { binary, home, data, child: None, host, token, faults };
         server.start_again()?;
         server.token = server.token_for("chaos", "admin")?;
         Ok(server)
@@ -122,6 +133,7 @@ impl Server {
         command.args(["--pdeathsig", "KILL", "--"]).arg(&self.binary);
         command.args(["serve", "--listen", &self.host.to_string(), "--data-dir"]).arg(&self.data);
         command.current_dir(&self.home).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");
+        command.envs(self.faults.then_some(("SERVER_FAULTS", FAULTS)));
         command.stdin(Stdio::null()).stdout(output).stderr(said);
         self.child = Some(command.spawn().map_err(|error| format!("setpriv of util-linux does not start: {error}"))?);
         let mut host = None;
@@ -285,10 +297,26 @@ impl Server {
         }
     }
 
-    /// How often it said that something in it panicked.
+    /// How often it said that something in it panicked that was not told to.
     #[must_use]
     pub fn panics(&self) -> usize {
-        fs::read_to_string(self.home.join("said")).unwrap_or_default().matches("panicked at").count()
+        panics(&fs::read_to_string(self.home.join("said")).unwrap_or_default())
+    }
+
+    /// Whether its program can be told to panic: it says so when it starts.
+    #[must_use]
+    pub fn has_faults(&self) -> bool {
+        let said = fs::read_to_string(self.home.join("said")).unwrap_or_default();
+        self.faults && said.contains("faults are armed by a file")
+    }
+
+    /// Tells it where to panic from now on, in the words of its file of faults.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn switch_on(&self, line: &str) -> Result<(), String> {
+        let file = File::options().append(true).open(self.home.join(FAULTS));
+        file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes())).map_err(|error| error.to_string())
     }
 
     /// The end of what it said, for people.
@@ -353,6 +381,13 @@ struct Event<'a> {
     data: &'a RawValue,
 }
 
+/// The panics in what a server said, but for those that it was told to make.
+fn panics(said: &str) -> usize {
+    let lines: Vec<&str> = said.lines().collect();
+    let told = |at: usize| lines.get(at + 1).is_some_and(|line| line.starts_with("a fault was asked for: "));
+    lines.iter().enumerate().filter(|(at, line)| line.contains("panicked at") && !told(*at)).count()
+}
+
 fn gauge(text: &str, name: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.and_then(|figure| figure.trim().parse().ok()).unwrap_or(0.0)
@@ -377,6 +412,13 @@ mod tests {
     }
 
     #[test]
+    fn a_panic_that_was_asked_for_is_none() {
+        let told = "thread 'a' panicked at a.rs:1:1:\na fault was asked for: a.b\nnote: run with it\n";
+        let other = "x\nthread 'b' (7) panicked at b.rs:1:1:\nindex out of bounds\n";
+        assert_eq!([panics(told), panics(other), panics(&format!("{told}{other}{told}"))], [0, 1, 1]);
+    }
+
+    #[test]
     fn only_what_a_killed_run_left_is_cleared() {
         let scratch = std::env::temp_dir().join(format!("chaos-clear-{}", std::process::id()));
         let own = format!("kill-{}", std::process::id());
@@ -385,7 +427,7 @@ mod tests {
         for name in [own.as_str(), left.as_str(), "else"] {
             fs::create_dir_all(scratch.join(name).join("data")).expect("a directory");
         }
-        Yard { binary: PathBuf::new(), scratch: scratch.clone(), data: None }.clear().expect("clears");
+        Yard { binary: PathBuf::new(), scratch: scratch.clone(), data: None, faults: false }.clear().expect("clears");
         let stay = [own.as_str(), left.as_str(), "else"].map(|name| scratch.join(name).exists());
         fs::remove_dir_all(&scratch).expect("removes");
         assert_eq!(stay, [true, false, true]);
@@ -394,7 +436,7 @@ mod tests {
     #[test]
     fn a_program_that_does_not_become_ready_is_an_error_with_its_words_and_leaves_nothing() {
         let scratch = std::env::temp_dir();
-        let yard = Yard { binary: "/bin/false".into(), scratch: scratch.clone(), data: None };
+        let yard = Yard { binary: "/bin/false".into(), scratch: scratch.clone(), data: None, faults: false };
         let failed = Server::start(&yard, "chaos-none", "").expect_err("no server");
         assert!(failed.contains("does not listen"), "{failed}");
         assert!(!scratch.join(format!("chaos-none-{}", std::process::id())).exists());

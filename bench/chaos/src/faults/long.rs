@@ -28,8 +28,7 @@ const CONTENT: Range<usize> = 20..120;
 type End = fn(&mut Server) -> Result<(), String>;
 
 /// How the server ends, one after the other.
-const ENDS: [(&str, End); 4] =
-    [("stop", Server::stop), ("kill", killed), ("kill", killed), ("stop", Server::stop)];
+const ENDS: [(&str, End); 4] = [("stop", Server::stop), ("kill", killed), ("kill", killed), ("stop", Server::stop)];
 
 fn killed(server: &mut Server) -> Result<(), String> {
     server.kill();

@@ -10,6 +10,7 @@ pub mod disk;
 pub mod full;
 pub mod jitter;
 pub mod long;
+pub mod panics;
 pub mod program;
 pub mod redeploy;
 pub mod rubbish;
@@ -28,7 +29,7 @@ pub struct Fault {
 }
 
 /// All of them, in the order in which they run.
-pub const FAULTS: [Fault; 13] = [
+pub const FAULTS: [Fault; 14] = [
     Fault { part: "jitter", name: "jitter", run: jitter::run },
     Fault { part: "redeploy", name: "stop", run: redeploy::stop },
     Fault { part: "redeploy", name: "kill", run: redeploy::kill },
@@ -42,6 +43,7 @@ pub const FAULTS: [Fault; 13] = [
     Fault { part: "disk", name: "damaged-log", run: damage::damage },
     Fault { part: "rubbish", name: "rubbish", run: rubbish::run },
     Fault { part: "rubbish", name: "viewer", run: viewer::run },
+    Fault { part: "panics", name: "panics", run: panics::run },
 ];
 
 /// The faults of these names, each a part's or a fault's own; all where there are none.
