@@ -5,7 +5,7 @@
 //! was acknowledged.
 //! A disk that becomes full under a running server is in `disk`.
 
-use std::{thread, time::Duration};
+use std::{sync::atomic::Ordering, thread, time::Duration};
 
 use tidings_load::clock;
 
@@ -17,7 +17,7 @@ use crate::{
     fleet::{Following, until},
     ledger::Leave,
     outcome::Outcome,
-    publisher::Job,
+    publisher::{Counts, Job},
     server::{Server, Yard, timed},
 };
 
@@ -100,7 +100,7 @@ fn round(run: &Run, scene: &mut Scene, disk: &SmallDisk, end: End) -> Result<Str
     let mut red = "not up".to_owned();
     match listening {
         Ok(()) => {
-            red = is_red(scene);
+            red = is_red(scene, &counts);
             // Somebody holds the disk full for a while, and it stays up.
             thread::sleep(run.lasting / 20);
             if let Some(status) = scene.server.has_ended() {
@@ -136,21 +136,26 @@ fn round(run: &Run, scene: &mut Scene, disk: &SmallDisk, end: End) -> Result<Str
     ))
 }
 
-/// It has to live, and to say why it is not ready.
-fn is_red(scene: &mut Scene) -> String {
+/// It has to live, and to say why it is not ready; ready it may be only if it takes what is published, into what
+/// it has of the disk already.
+fn is_red(scene: &mut Scene, counts: &Counts) -> String {
     match scene.server.health("live") {
         Ok((200, _)) => {}
         other => scene.tally.is_broken(|| format!("it is not live on a full disk: {other:?}")),
     }
-    let mut told = None;
-    let red = until(NOTICING, || {
-        told = scene.server.health("ready").ok();
-        matches!(told, Some((503, _)))
+    let acknowledged = || counts.acknowledged.load(Ordering::Relaxed);
+    let (before, mut why) = (acknowledged(), None);
+    let told = until(NOTICING, || {
+        why = scene.server.health("ready").ok().filter(|(status, _)| *status == 503).map(|(_, why)| why);
+        why.is_some() || acknowledged() > before
     });
-    let (status, why) = told.unwrap_or_default();
-    if !red {
-        scene.tally.is_broken(|| format!("it says that it is ready on a full disk: {status} {why}"));
-    } else if !["disk", "space", "room", "full"].iter().any(|word| why.contains(word)) {
+    let Some(why) = why else {
+        if !told {
+            scene.tally.is_broken(|| "on a full disk it says that it is ready, and takes nothing".to_owned());
+        }
+        return "ready, and it takes what is published".to_owned();
+    };
+    if !["disk", "space", "room", "full"].iter().any(|word| why.contains(word)) {
         scene.tally.is_broken(|| format!("it is not ready, and does not say that it is the disk: {why}"));
     }
     format!("not ready: {why}")
