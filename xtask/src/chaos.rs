@@ -14,7 +14,7 @@ use crate::{
 /// What to break, how hard, and with which seeds.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Only these parts, or faults of them, with commas: jitter, redeploy, stalls, disk, rubbish.
+    /// Only these parts, or faults of them, with commas: jitter, redeploy, stalls, disk, rubbish, panics.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Clients; a redeploy has two and a half times as many. 2,000 by default.
@@ -48,6 +48,10 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let programs = outside::build(arguments.binary.as_deref(), &["tidings-chaos"], arguments.quick)?;
     let mut command = Command::new(programs.bench.join("tidings-chaos"));
     command.arg("--binary").arg(programs.tidings).arg("--scratch").arg(programs.scratch.join("chaos"));
+    // What is shipped cannot be told to panic: for that there is another build.
+    if arguments.binary.is_none() && (arguments.only.is_empty() || arguments.only.iter().any(|it| it == "panics")) {
+        command.arg("--with-faults").arg(outside::build_with_faults()?);
+    }
     if !arguments.only.is_empty() {
         command.args(["--only", &arguments.only.join(",")]);
     }

@@ -10,6 +10,7 @@ mod chaos;
 mod clients;
 mod fuzz;
 mod generate;
+mod old;
 mod outside;
 mod step;
 mod test;
@@ -36,6 +37,8 @@ enum Task {
     Chaos(chaos::Arguments),
     /// The documents and types that are made of the server's own types: `schemas/` and docs/EVENTS.md.
     Gen,
+    /// A data directory of this version, kept in `tests/data` for the tests of the next ones.
+    OldDirectory(old::Arguments),
     /// Every fuzz target for a few seconds, on a nightly toolchain.
     Fuzz(fuzz::Arguments),
 }
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Chaos(arguments) => chaos::run(&arguments),
         Task::Gen => generate::run(),
+        Task::OldDirectory(arguments) => old::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
     };
     match outcome {

@@ -42,6 +42,12 @@ pub(crate) fn build(binary: Option<&Path>, packages: &[&str], quick: bool) -> Re
     Ok(Programs { tidings, bench, scratch })
 }
 
+/// Builds the server so that it can be told to panic, which what is shipped cannot.
+pub(crate) fn build_with_faults() -> Result<PathBuf, String> {
+    step::run(&mut step::cargo(&["build", "--package", "tidings"]))?;
+    Ok(target()?.join("debug/tidings"))
+}
+
 /// Checks these packages and runs their own tests. Gives the server that the step `build` has built.
 pub(crate) fn check(packages: &[&str]) -> Result<PathBuf, String> {
     let binary = step::programs()?.join("tidings");

@@ -53,6 +53,8 @@ pub struct Manners {
     pub act: Option<Range<Duration>>,
     /// Its socket is soon full.
     pub narrow: bool,
+    /// Its server panics on purpose: it may end a connection for that.
+    pub faults: bool,
     /// Its first connection goes another way.
     pub first_through: Option<SocketAddr>,
 }

@@ -6,6 +6,7 @@
 //! It breaks nothing itself: see `faults`.
 
 use std::{
+    path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -14,9 +15,9 @@ use tokio::runtime::Handle;
 
 use crate::{
     fleet::{Fleet, until},
-    ledger::{Leave, Ledger},
+    ledger::{Book, Leave, Ledger},
     outcome::Outcome,
-    publisher::{Job, Publishers},
+    publisher::{Filling, Job, Publishers},
     random::Random,
     server::{Footprint, Server, Yard, timed},
     tally::Tally,
@@ -24,6 +25,9 @@ use crate::{
 
 /// How long it may take until a server has let everything go.
 const LETTING_GO: Duration = Duration::from_secs(40);
+/// Messages of each channel before a restart: more than a look at a channel ever takes at once, so that
+/// a server that keeps only so many is found.
+pub const SOME_HISTORY: usize = 150;
 /// How long readiness may take to come back.
 const READY: Duration = Duration::from_secs(30);
 /// What a server may keep of memory when everybody left, in bytes: what the channels keep and what its
@@ -49,6 +53,8 @@ pub struct Run {
     pub quick: bool,
     /// Whether disks may be mounted.
     pub mounts: bool,
+    /// The program that can be told to panic, if it is not the one that is broken otherwise.
+    pub with_faults: Option<PathBuf>,
 }
 
 impl Run {
@@ -110,7 +116,15 @@ impl Scene {
     /// # Errors
     /// If it does not answer.
     pub fn around(server: Server, run: &Run, name: &'static str) -> Result<Self, String> {
-        let ledger = Arc::new(Ledger::new(name, run.channels()));
+        Self::with(server, run, name, run.channels())
+    }
+
+    /// The same, with so many channels.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn with(server: Server, run: &Run, name: &'static str, channels: usize) -> Result<Self, String> {
+        let ledger = Arc::new(Ledger::new(name, channels));
         Ok(Self {
             before: server.footprint()?,
             fleet: Fleet::new(&run.runtime, &ledger),
@@ -131,6 +145,50 @@ impl Scene {
     #[must_use]
     pub fn chances(&self, what: &str) -> Random {
         self.random.stream(what, 0)
+    }
+
+    /// Publishes so many events to each channel, and waits until all are acknowledged.
+    pub fn fill(&mut self, each: usize, job: &Job) {
+        self.fill_some(each, job, |_| true);
+    }
+
+    /// The same, to some of them only.
+    pub fn fill_some(&mut self, each: usize, job: &Job, wanted: fn(&Book) -> bool) {
+        self.finish_publishing();
+        let name = format!("{}fill{}", self.name, self.rounds);
+        self.rounds += 1;
+        let filling = Filling { each, wanted };
+        self.publishers = Some(Publishers::fill(&self.server, &self.ledger, job, &self.random, &name, filling));
+        self.finish_publishing();
+    }
+
+    /// Ends the server and starts it again: how long each took. What it kept of a channel before, it has to
+    /// keep after, unless `leave` says otherwise.
+    ///
+    /// # Errors
+    /// If it does not end, or not become ready.
+    pub fn restart(
+        &mut self,
+        end: impl FnOnce(&mut Server) -> Result<(), String>,
+        leave: Leave,
+    ) -> Result<(Duration, Duration), String> {
+        for book in self.ledger.books() {
+            book.keeps_from(self.server.first(&book.name)?);
+        }
+        let (ended, ending) = timed(|| end(&mut self.server));
+        ended?;
+        let (started, starting) = timed(|| self.server.start_again());
+        started?;
+        self.hold_firsts(leave)?;
+        Ok((ending, starting))
+    }
+
+    /// Holds the beginning of every channel against what it was before the restart.
+    fn hold_firsts(&mut self, leave: Leave) -> Result<(), String> {
+        for book in self.ledger.books().iter().filter(|_| leave == Leave::default()) {
+            book.holds_first(self.server.first(&book.name)?, &mut self.tally);
+        }
+        Ok(())
     }
 
     /// Lets producers begin.

@@ -8,6 +8,26 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::tally::Tally;
 
+/// A kind of channels, and how a message says which one it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Namespace {
+    /// What the names of its channels begin with.
+    pub prefix: &'static str,
+    /// A type of its domain that no service says.
+    pub event_type: &'static str,
+    /// The field of the data that names the channel.
+    pub field: &'static str,
+}
+
+/// Every namespace that the server has without a configuration. What is kept of them, and why, differs.
+pub const NAMESPACES: [Namespace; 5] = [
+    Namespace { prefix: "session:", event_type: "session.note", field: "sessionId" },
+    Namespace { prefix: "user:", event_type: "user.note", field: "userId" },
+    Namespace { prefix: "project:", event_type: "project.note", field: "projectId" },
+    Namespace { prefix: "shell:terminal:", event_type: "shell.note", field: "terminalId" },
+    Namespace { prefix: "workflow:run:", event_type: "workflow.note", field: "runId" },
+];
+
 /// The channels of a run.
 #[derive(Debug)]
 pub struct Ledger {
@@ -19,7 +39,11 @@ pub struct Ledger {
 pub struct Book {
     /// Its name.
     pub name: String,
+    /// What it is of.
+    pub namespace: Namespace,
     pages: Mutex<Vec<Epoch>>,
+    /// The oldest number that was kept when somebody last looked.
+    first: Mutex<Option<u64>>,
 }
 
 /// The numbers of one epoch, from 1 on.
@@ -59,10 +83,14 @@ pub struct Leave {
 }
 
 impl Ledger {
-    /// A ledger of so many channels, whose names begin with `prefix`.
+    /// A ledger of so many channels, of one namespace after the other, whose ids begin with `prefix`.
     #[must_use]
     pub fn new(prefix: &str, count: usize) -> Self {
-        let book = |index| Book { name: format!("session:{prefix}{index}"), pages: Mutex::default() };
+        let book = |index: usize| {
+            let namespace = NAMESPACES[index % NAMESPACES.len()];
+            let name = format!("{}{prefix}{index}", namespace.prefix);
+            Book { name, namespace, pages: Mutex::default(), first: Mutex::default() }
+        };
         Self { books: (0..count.max(1)).map(book).collect() }
     }
 
@@ -89,10 +117,23 @@ impl Book {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The id that its data carries.
+    /// The id that the data of its messages carries.
     #[must_use]
-    pub fn session(&self) -> &str {
+    pub fn id(&self) -> &str {
         self.name.rsplit(':').next().unwrap_or_default()
+    }
+
+    /// Nothing below what is kept now may go any more without a reason.
+    pub fn keeps_from(&self, first: u64) {
+        *self.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(first);
+    }
+
+    /// Holds the oldest number that is kept now against the one of before.
+    pub fn holds_first(&self, first: u64, tally: &mut Tally) {
+        let before = *self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = before.filter(|before| first > *before) {
+            tally.is_broken(|| format!("{}: it began with {before}, and after a restart with {first}", self.name));
+        }
     }
 
     /// Enters what a client saw. False if it is something else than was acknowledged there, or than
@@ -130,6 +171,9 @@ impl Book {
         let mut known = pages.last().map(|page| page.entries.clone()).unwrap_or_default();
         let as_known =
             |(seq, hash): &(u64, u64)| known.get(*seq as usize - 1).and_then(|entry| entry.acknowledged) == Some(*hash);
+        if history.first > 1 {
+            tally.is_broken(|| format!("{}: what is left of the log begins with {}", self.name, history.first));
+        }
         if !history.events.iter().all(as_known) {
             tally.strangers += 1;
             tally.note(|| format!("{}: what is left of the log is not what was acknowledged", self.name));
@@ -186,6 +230,9 @@ impl Book {
         }
         if history.first > 1 && !leave.trimmed && !leave.lost {
             tally.is_broken(|| format!("{name}: what came before {} was trimmed", history.first));
+        }
+        if !leave.trimmed && !leave.lost {
+            self.holds_first(history.first, tally);
         }
         for seq in history.head + 1..=entries.len() as u64 {
             let Entry { acknowledged, seen } = at(seq);
@@ -284,6 +331,29 @@ mod tests {
         assert_eq!((book.head(), tally.faults()), (None, 0), "nothing is left, in another epoch");
         book.forget_after(&history(1, &[7]), &mut tally);
         assert_eq!(tally.strangers, 1, "it was gone before");
+    }
+
+    #[test]
+    fn a_channel_that_begins_later_after_a_restart_is_found_also_where_its_tail_was_destroyed() {
+        let (ledger, mut tally) = (book(&[7, 8, 9]), Tally::default());
+        let book = &ledger.books()[0];
+        book.holds_first(9, &mut tally);
+        book.keeps_from(2);
+        book.holds_first(1, &mut tally);
+        book.holds_first(2, &mut tally);
+        assert_eq!(tally.faults(), 0, "nobody looked before, or nothing is gone");
+        book.holds_first(3, &mut tally);
+        book.forget_after(&history(2, &[8]), &mut tally);
+        assert_eq!(tally.broken, 2);
+    }
+
+    #[test]
+    fn each_namespace_gets_its_channels_and_their_messages_name_them() {
+        let ledger = Ledger::new("t", 7);
+        let named: Vec<_> = ledger.books().iter().map(|book| (book.name.as_str(), book.id())).collect();
+        assert_eq!(named[1], ("user:t1", "t1"));
+        assert_eq!(named[4], ("workflow:run:t4", "t4"));
+        assert_eq!(named[5], ("session:t5", "t5"));
     }
 
     #[test]

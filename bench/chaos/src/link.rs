@@ -19,12 +19,17 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The buffer of a socket that is to be full soon, in bytes; the system doubles it.
 const SMALL: u32 = 8 << 10;
 
+/// The most that a frame may hold for those who ask for nothing large, in bytes.
+const MOST: u64 = 512 << 10;
+
 /// The connection.
 #[derive(Debug)]
 pub struct Link {
     socket: TcpStream,
     input: Vec<u8>,
     used: usize,
+    /// The most that a frame may hold.
+    most: u64,
 }
 
 /// Why there is no connection.
@@ -72,7 +77,7 @@ impl Link {
             if let Some(end) = memmem::find(&input, b"\r\n\r\n") {
                 let status = String::from_utf8_lossy(&input[..end]).split(' ').nth(1).and_then(|it| it.parse().ok());
                 return Ok(match status {
-                    Some(101) => Ok(Self { socket, input, used: end + 4 }),
+                    Some(101) => Ok(Self { socket, input, used: end + 4, most: MOST }),
                     Some(status) => Err(NoLink::Status(status)),
                     None => Err(NoLink::Unreachable),
                 });
@@ -81,6 +86,11 @@ impl Link {
                 return Ok(Err(NoLink::Unreachable));
             }
         }
+    }
+
+    /// Lets a frame hold more.
+    pub fn take_up_to(&mut self, bytes: u64) {
+        self.most = bytes;
     }
 
     /// Waits for more bytes.
@@ -101,7 +111,7 @@ impl Link {
     /// If what came is no frame of a server.
     pub fn packet(&mut self) -> Result<Option<(u8, &[u8])>, String> {
         let start = self.used;
-        let (opcode, payload, length) = match frame::split(&self.input[start..]) {
+        let (opcode, payload, length) = match frame::split_within(&self.input[start..], self.most) {
             Split::Whole { opcode, payload, length } => (opcode, payload.len(), length),
             Split::Part => return Ok(None),
             Split::Broken => return Err("what came is no frame of a server".to_owned()),

@@ -27,6 +27,9 @@ struct Arguments {
     /// The server's program.
     #[arg(long)]
     binary: PathBuf,
+    /// The program that can be told to panic; the same one otherwise, which a release cannot.
+    #[arg(long)]
+    with_faults: Option<PathBuf>,
     /// Where servers get their directories: on a real disk.
     #[arg(long)]
     scratch: PathBuf,
@@ -87,7 +90,8 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     let absolute = |path: &Path| std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()));
     let (binary, scratch) = (absolute(&arguments.binary)?, absolute(&arguments.scratch)?);
     fs::create_dir_all(&scratch).map_err(|error| format!("{}: {error}", scratch.display()))?;
-    let yard = Yard { binary, scratch, data: None };
+    let with_faults = arguments.with_faults.as_deref().map(absolute).transpose()?;
+    let yard = Yard { binary, scratch, data: None, faults: false };
     yard.clear()?;
     let lasting = Duration::try_from_secs_f64(arguments.minutes * 60.0).map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
@@ -104,6 +108,7 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
             lasting,
             quick: arguments.quick,
             mounts: arguments.own_mounts,
+            with_faults: with_faults.clone(),
         };
         for fault in &faults {
             let outcome = fault.run(&run);

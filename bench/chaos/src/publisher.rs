@@ -22,7 +22,7 @@ use serde::Deserialize;
 use tidings_load::{clock, http::Connection};
 
 use crate::{
-    ledger::Ledger,
+    ledger::{Book, Ledger},
     random::{Random, hash},
     server::Server,
     tally::Tally,
@@ -32,6 +32,8 @@ use crate::{
 const PRODUCERS: usize = 4;
 /// Between two tries of the same events.
 const RETRY: Range<Duration> = Duration::from_millis(50)..Duration::from_millis(250);
+/// Events of a request where only their number counts.
+const FILLED_AT_ONCE: usize = 200;
 /// How long an event may be refused.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -44,6 +46,15 @@ pub struct Job {
     pub batch: Range<usize>,
     /// Bytes of filler in each.
     pub content: Range<usize>,
+}
+
+/// What to publish where only the number counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Filling {
+    /// Events for a channel.
+    pub each: usize,
+    /// For which channels.
+    pub wanted: fn(&Book) -> bool,
 }
 
 /// What the producers count together.
@@ -88,6 +99,31 @@ impl Publishers {
     /// Starts them; `name` keeps their ids apart from those of others on the same server.
     #[must_use]
     pub fn start(server: &Server, ledger: &Arc<Ledger>, job: &Job, random: &Random, name: &str) -> Self {
+        Self::each(server, ledger, job, random, name, Producer::run)
+    }
+
+    /// Starts them to publish so many events to each channel, as fast as they are acknowledged; `finish` waits
+    /// for all of them.
+    #[must_use]
+    pub fn fill(
+        server: &Server,
+        ledger: &Arc<Ledger>,
+        job: &Job,
+        random: &Random,
+        name: &str,
+        filling: Filling,
+    ) -> Self {
+        Self::each(server, ledger, job, random, name, move |producer| producer.fill(filling))
+    }
+
+    fn each(
+        server: &Server,
+        ledger: &Arc<Ledger>,
+        job: &Job,
+        random: &Random,
+        name: &str,
+        work: impl FnOnce(Producer) -> Tally + Copy + Send + 'static,
+    ) -> Self {
         let (stop, counts) = (Arc::<AtomicBool>::default(), Arc::<Counts>::default());
         let threads = (0..PRODUCERS.min(ledger.books().len())).map(|index| {
             let producer = Producer {
@@ -103,7 +139,7 @@ impl Publishers {
                 connection: None,
                 tally: Tally::default(),
             };
-            thread::spawn(move || producer.run())
+            thread::spawn(move || work(producer))
         });
         let threads = threads.collect();
         Self { stop, counts, threads }
@@ -174,6 +210,26 @@ struct Problem {
 }
 
 impl Producer {
+    /// Publishes so many events to each channel as fast as they are acknowledged.
+    fn fill(mut self, filling: Filling) -> Tally {
+        let mut count = 0u64;
+        for channel in (self.index..self.ledger.books().len()).step_by(PRODUCERS) {
+            let mut left = if (filling.wanted)(&self.ledger.books()[channel]) { filling.each } else { 0 };
+            while left > 0 {
+                let channels = vec![channel; left.min(FILLED_AT_ONCE)];
+                left -= channels.len();
+                let (body, sent) = self.compose(count, &channels);
+                count += channels.len() as u64;
+                self.counts.published.fetch_add(channels.len() as u64, Ordering::Relaxed);
+                if !self.settle(&body, &sent) {
+                    return self.tally;
+                }
+            }
+        }
+        self.tally
+    }
+
+    /// Publishes at its rate until it is told to stop.
     fn run(mut self) -> Tally {
         let (start, mut count) = (clock::now(), 0u64);
         let rate = self.job.rate / PRODUCERS.min(self.ledger.books().len()) as f64;
@@ -181,7 +237,8 @@ impl Producer {
             let due = start + Duration::from_secs_f64(count as f64 / rate);
             thread::sleep(due.saturating_sub(clock::now()));
             let batch = self.random.within(self.job.batch.clone());
-            let (body, sent) = self.compose(count, batch);
+            let channels: Vec<usize> = (0..batch).map(|_| self.any_channel()).collect();
+            let (body, sent) = self.compose(count, &channels);
             count += batch as u64;
             self.counts.published.fetch_add(batch as u64, Ordering::Relaxed);
             if !self.settle(&body, &sent) {
@@ -191,18 +248,23 @@ impl Producer {
         self.tally
     }
 
-    /// Some events of this producer's channels, and what is to be remembered of them.
-    fn compose(&mut self, first: u64, batch: usize) -> (String, Vec<Sent>) {
+    /// One of this producer's channels.
+    fn any_channel(&mut self) -> usize {
         let own = self.ledger.books().len().saturating_sub(self.index).div_ceil(PRODUCERS).max(1);
+        (self.index + PRODUCERS * self.random.within(0..own)) % self.ledger.books().len()
+    }
+
+    /// An event for each of these channels, and what is to be remembered of it.
+    fn compose(&mut self, first: u64, channels: &[usize]) -> (String, Vec<Sent>) {
         let (mut body, mut sent) = (String::from("["), Vec::new());
-        for number in first..first + batch as u64 {
-            let channel = (self.index + PRODUCERS * self.random.within(0..own)) % self.ledger.books().len();
+        for (number, &channel) in (first..).zip(channels) {
             let book = &self.ledger.books()[channel];
             let filler = self.random.within(self.job.content.clone());
             let mark = self.random.number();
             let data = format!(
-                "{{\"sessionId\":\"{}\",\"from\":\"{}-{}\",\"n\":{number},\"mark\":\"{mark:016x}\",\"text\":\"{}\"}}",
-                book.session(),
+                "{{\"{}\":\"{}\",\"from\":\"{}-{}\",\"n\":{number},\"mark\":\"{mark:016x}\",\"text\":\"{}\"}}",
+                book.namespace.field,
+                book.id(),
                 self.name,
                 self.index,
                 "~".repeat(filler)
@@ -211,8 +273,8 @@ impl Producer {
             // Writing into a String cannot fail.
             let _infallible = write!(
                 body,
-                "{comma}{{\"type\":\"session.note\",\"id\":\"{}-{}-{number}\",\"data\":{data}}}",
-                self.name, self.index
+                "{comma}{{\"type\":\"{}\",\"id\":\"{}-{}-{number}\",\"data\":{data}}}",
+                book.namespace.event_type, self.name, self.index
             );
             sent.push(Sent { channel, hash: hash(data.as_bytes()) });
         }

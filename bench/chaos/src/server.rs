@@ -6,6 +6,7 @@
 
 use std::{
     fs::{self, File},
+    io::Write,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -33,7 +34,12 @@ pub struct Yard {
     pub scratch: PathBuf,
     /// Where servers keep their data, if not in their directory.
     pub data: Option<PathBuf>,
+    /// Whether servers may be told to panic, where their program can.
+    pub faults: bool,
 }
+
+/// The file in a server's directory that says where it is to panic.
+const FAULTS: &str = "faults";
 
 impl Yard {
     /// Removes the directories of runs that were killed before they could.
@@ -62,6 +68,7 @@ pub struct Server {
     child: Option<Child>,
     host: SocketAddr,
     token: String,
+    faults: bool,
 }
 
 /// What a process takes of the system, and what it says of itself.
@@ -88,9 +95,13 @@ impl Server {
         fs::write(home.join("tidings.toml"), config).map_err(|error| error.to_string())?;
         let host = SocketAddr::from(([127, 0, 0, 1], 0));
         let data = yard.data.clone().unwrap_or_else(|| home.join("data"));
-        let mut server = Self { binary: yard.binary.clone(), home, data, child: None, host, token: String::new() };
+        if yard.faults {
+            fs::write(home.join(FAULTS), "").map_err(|error| error.to_string())?;
+        }
+        let (binary, token, faults) = (yard.binary.clone(), String::new(), yard.faults);
+        let mut server = Self { binary, home, data, child: None, host, token, faults };
         server.start_again()?;
-        server.token = server.make_token()?;
+        server.token = server.token_for("chaos", "admin")?;
         Ok(server)
     }
 
@@ -99,7 +110,7 @@ impl Server {
     /// # Errors
     /// If it does not become ready; what it said is in the text.
     pub fn start_again(&mut self) -> Result<(), String> {
-        self.launch()?;
+        self.start_listening()?;
         let mut ready = false;
         let decided = until(PATIENCE, || {
             ready = self.is_ready();
@@ -108,8 +119,11 @@ impl Server {
         if decided && ready { Ok(()) } else { Err(format!("it does not become ready; {}", self.last_words())) }
     }
 
-    /// Starts it, and waits until it listens.
-    fn launch(&mut self) -> Result<(), String> {
+    /// Starts it, where it was, and waits until it listens, whether it is ready or not.
+    ///
+    /// # Errors
+    /// If it does not listen; what it said is in the text.
+    pub fn start_listening(&mut self) -> Result<(), String> {
         let open = |name: &str| File::options().create(true).append(true).open(self.home.join(name));
         File::create(self.home.join("output")).map_err(|error| error.to_string())?;
         let (output, said) =
@@ -119,6 +133,7 @@ impl Server {
         command.args(["--pdeathsig", "KILL", "--"]).arg(&self.binary);
         command.args(["serve", "--listen", &self.host.to_string(), "--data-dir"]).arg(&self.data);
         command.current_dir(&self.home).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");
+        command.envs(self.faults.then_some(("SERVER_FAULTS", FAULTS)));
         command.stdin(Stdio::null()).stdout(output).stderr(said);
         self.child = Some(command.spawn().map_err(|error| format!("setpriv of util-linux does not start: {error}"))?);
         let mut host = None;
@@ -153,21 +168,30 @@ impl Server {
     /// # Errors
     /// If it does not end, or not in order.
     pub fn stop(&mut self) -> Result<(), String> {
+        let status = self.terminate(PATIENCE)?;
+        if status.success() { Ok(()) } else { Err(format!("it stopped with {status}; {}", self.last_words())) }
+    }
+
+    /// Asks it to stop, and waits until it has ended, in order or not: how.
+    ///
+    /// # Errors
+    /// If it does not end in this time.
+    pub fn ends_within(&mut self, limit: Duration) -> Result<String, String> {
+        self.terminate(limit).map(|status| status.to_string())
+    }
+
+    fn terminate(&mut self, limit: Duration) -> Result<ExitStatus, String> {
         if let Some(child) = &self.child {
             kill_process(Pid::from_child(child), Signal::TERM).map_err(|error| error.to_string())?;
         }
         let mut status = None;
-        let ended = until(PATIENCE, || {
+        let ended = until(limit, || {
             status = self.has_ended();
             status.is_some()
         });
-        if !ended {
-            return Err(format!("it does not stop; {}", self.last_words()));
-        }
-        match status {
-            Some(status) if status.success() => Ok(()),
-            other => Err(format!("it stopped with {other:?}; {}", self.last_words())),
-        }
+        status
+            .filter(|_| ended)
+            .ok_or_else(|| format!("it does not stop within {} s; {}", limit.as_secs(), self.last_words()))
     }
 
     /// Where it listens.
@@ -216,6 +240,14 @@ impl Server {
         matches!(asked, Ok((200, _)))
     }
 
+    /// What `/health/live` or `/health/ready` answers: the status and the body.
+    ///
+    /// # Errors
+    /// If no answer comes.
+    pub fn health(&self, which: &str) -> Result<(u16, String), String> {
+        self.ask()?.exchange("GET", &format!("/health/{which}"), "")
+    }
+
     /// What it takes now.
     ///
     /// # Errors
@@ -234,6 +266,16 @@ impl Server {
     /// If it does not answer.
     pub fn metric(&self, name: &str) -> Result<f64, String> {
         Ok(gauge(&self.ask()?.get("/metrics")?, name))
+    }
+
+    /// The oldest number that it keeps of a channel.
+    ///
+    /// # Errors
+    /// If it does not answer, or not so that it can be understood.
+    pub fn first(&self, channel: &str) -> Result<u64, String> {
+        let page = self.ask()?.get(&format!("/api/channels/{channel}/events?limit=1"))?;
+        let page: Page<'_> = serde_json::from_str(&page).map_err(|error| format!("{channel}: {error}"))?;
+        Ok(page.first)
     }
 
     /// All that it keeps of a channel.
@@ -255,10 +297,26 @@ impl Server {
         }
     }
 
-    /// How often it said that something in it panicked.
+    /// How often it said that something in it panicked that was not told to.
     #[must_use]
     pub fn panics(&self) -> usize {
-        fs::read_to_string(self.home.join("said")).unwrap_or_default().matches("panicked at").count()
+        panics(&fs::read_to_string(self.home.join("said")).unwrap_or_default())
+    }
+
+    /// Whether its program can be told to panic: it says so when it starts.
+    #[must_use]
+    pub fn has_faults(&self) -> bool {
+        let said = fs::read_to_string(self.home.join("said")).unwrap_or_default();
+        self.faults && said.contains("faults are armed by a file")
+    }
+
+    /// Tells it where to panic from now on, in the words of its file of faults.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn switch_on(&self, line: &str) -> Result<(), String> {
+        let file = File::options().append(true).open(self.home.join(FAULTS));
+        file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes())).map_err(|error| error.to_string())
     }
 
     /// The end of what it said, for people.
@@ -269,10 +327,13 @@ impl Server {
         format!("its last lines:\n{}", lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n"))
     }
 
-    /// A token as an operator makes one, beside the running server.
-    fn make_token(&self) -> Result<String, String> {
+    /// A token of this user with this role, as an operator makes one, beside the running server.
+    ///
+    /// # Errors
+    /// If none is made.
+    pub fn token_for(&self, user: &str, role: &str) -> Result<String, String> {
         let mut command = Command::new(&self.binary);
-        command.args(["token", "--user", "chaos", "--role", "admin", "--ttl", "1d", "--data-dir"]).arg(&self.data);
+        command.args(["token", "--user", user, "--role", role, "--ttl", "1d", "--data-dir"]).arg(&self.data);
         let output =
             command.current_dir(&self.home).env_clear().output().map_err(|error| format!("no token: {error}"))?;
         let token = String::from_utf8_lossy(&output.stdout).trim().to_owned();
@@ -320,6 +381,13 @@ struct Event<'a> {
     data: &'a RawValue,
 }
 
+/// The panics in what a server said, but for those that it was told to make.
+fn panics(said: &str) -> usize {
+    let lines: Vec<&str> = said.lines().collect();
+    let told = |at: usize| lines.get(at + 1).is_some_and(|line| line.starts_with("a fault was asked for: "));
+    lines.iter().enumerate().filter(|(at, line)| line.contains("panicked at") && !told(*at)).count()
+}
+
 fn gauge(text: &str, name: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.and_then(|figure| figure.trim().parse().ok()).unwrap_or(0.0)
@@ -344,6 +412,13 @@ mod tests {
     }
 
     #[test]
+    fn a_panic_that_was_asked_for_is_none() {
+        let told = "thread 'a' panicked at a.rs:1:1:\na fault was asked for: a.b\nnote: run with it\n";
+        let other = "x\nthread 'b' (7) panicked at b.rs:1:1:\nindex out of bounds\n";
+        assert_eq!([panics(told), panics(other), panics(&format!("{told}{other}{told}"))], [0, 1, 1]);
+    }
+
+    #[test]
     fn only_what_a_killed_run_left_is_cleared() {
         let scratch = std::env::temp_dir().join(format!("chaos-clear-{}", std::process::id()));
         let own = format!("kill-{}", std::process::id());
@@ -352,7 +427,7 @@ mod tests {
         for name in [own.as_str(), left.as_str(), "else"] {
             fs::create_dir_all(scratch.join(name).join("data")).expect("a directory");
         }
-        Yard { binary: PathBuf::new(), scratch: scratch.clone(), data: None }.clear().expect("clears");
+        Yard { binary: PathBuf::new(), scratch: scratch.clone(), data: None, faults: false }.clear().expect("clears");
         let stay = [own.as_str(), left.as_str(), "else"].map(|name| scratch.join(name).exists());
         fs::remove_dir_all(&scratch).expect("removes");
         assert_eq!(stay, [true, false, true]);
@@ -361,7 +436,7 @@ mod tests {
     #[test]
     fn a_program_that_does_not_become_ready_is_an_error_with_its_words_and_leaves_nothing() {
         let scratch = std::env::temp_dir();
-        let yard = Yard { binary: "/bin/false".into(), scratch: scratch.clone(), data: None };
+        let yard = Yard { binary: "/bin/false".into(), scratch: scratch.clone(), data: None, faults: false };
         let failed = Server::start(&yard, "chaos-none", "").expect_err("no server");
         assert!(failed.contains("does not listen"), "{failed}");
         assert!(!scratch.join(format!("chaos-none-{}", std::process::id())).exists());

@@ -36,6 +36,12 @@ pub enum Split<'a> {
 /// Looks at the frame at the beginning of `bytes`.
 #[must_use]
 pub fn split(bytes: &[u8]) -> Split<'_> {
+    split_within(bytes, MOST_BYTES)
+}
+
+/// The same, where a frame may hold up to `most` bytes: of somebody who reads what is large.
+#[must_use]
+pub fn split_within(bytes: &[u8], most: u64) -> Split<'_> {
     let [first, second, rest @ ..] = bytes else { return Split::Part };
     if first & 0xf0 != 0x80 || second & 0x80 != 0 {
         return Split::Broken;
@@ -46,7 +52,7 @@ pub fn split(bytes: &[u8]) -> Split<'_> {
         (126 | 127, _) => return Split::Part,
         (small, _) => (0, u64::from(*small)),
     };
-    if length > MOST_BYTES {
+    if length > most {
         return Split::Broken;
     }
     let length = length as usize;

@@ -64,10 +64,18 @@ impl Connection {
     /// # Errors
     /// If no answer comes: what was asked may have been done or not.
     pub fn exchange(&mut self, method: &str, path: &str, body: &str) -> Result<(u16, String), String> {
+        self.exchange_with("", method, path, body)
+    }
+
+    /// The same with further lines of the head, each with its end: `Name: value\r\n`.
+    ///
+    /// # Errors
+    /// As [`Connection::exchange`].
+    pub fn exchange_with(&mut self, head: &str, method: &str, path: &str, body: &str) -> Result<(u16, String), String> {
         let (host, token, length) = (self.host, &self.token, body.len());
         let question = format!(
             "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\
-             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+             Content-Type: application/json\r\nContent-Length: {length}\r\n{head}\r\n{body}"
         );
         self.socket.write_all(question.as_bytes()).map_err(failed)?;
         let mut chunk = [0; 16 * 1024];

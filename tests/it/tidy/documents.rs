@@ -136,6 +136,26 @@ fn the_table_of_requirements_names_tests_that_exist() {
 }
 
 #[test]
+fn the_table_of_what_was_found_names_tests_and_faults_that_exist() {
+    let heading = "| what was found | its kind | the test that was missing | what holds it now |";
+    let rows = table(&read("docs/RELIABILITY.md"), heading);
+    assert!(rows.len() > 20, "docs/RELIABILITY.md has no table of what was found");
+    let (tests, faults) = (tests(), read("bench/chaos/src/faults/mod.rs"));
+    let mut wrong = Vec::new();
+    for cells in rows {
+        let named: Vec<&str> = cells[3].split('`').skip(1).step_by(2).collect();
+        if named.is_empty() {
+            wrong.push(format!("{}: nothing holds it", cells[0]));
+        }
+        let is_there = |name: &str| tests.contains(name) || faults.contains(&format!("name: \"{name}\""));
+        for name in named.into_iter().filter(|name| !is_there(name)) {
+            wrong.push(format!("{}: neither a test nor a fault is called '{name}'", cells[0]));
+        }
+    }
+    nothing_wrong("what was found, and what holds it is not there", &wrong);
+}
+
+#[test]
 fn operators_find_every_code_of_a_refusal() {
     let rows = table(&read("docs/OPERATIONS.md"), "| code | of a request | of a connection | what to do |");
     let named: BTreeSet<&str> = rows.iter().flat_map(|cells| cells[0].split('`').skip(1).step_by(2)).collect();

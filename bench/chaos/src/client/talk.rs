@@ -305,11 +305,8 @@ impl<'a> Talk<'a> {
                 }
                 Asked::Refresh if answer.ok => return true,
                 Asked::Nonsense => {
-                    let code = answer.error.as_ref().map(|error| error.code.as_str());
-                    if code != Some("unknown_command") {
-                        state.tally.is_broken(|| format!("a command that nobody knows: {answer:?}"));
-                    }
-                    return true;
+                    let known = answer.error.as_ref().is_some_and(|error| error.code == "unknown_command");
+                    return known || is_temporary(&mut state, "a command that nobody knows", answer);
                 }
                 Asked::Unsubscribe(_) | Asked::Refresh => {
                     return is_temporary(&mut state, "a command", answer);
@@ -410,7 +407,7 @@ fn understand(client: &Client, opcode: u8, payload: &[u8]) -> Then {
         Ok(Packet::Ping) => Then::Pong(Vec::new()),
         Ok(Packet::Open(open)) => Then::LogIn(open),
         Ok(Packet::Connected) => Then::Join,
-        Ok(Packet::Message(message)) => hear(&mut state, &client.ledger, &message),
+        Ok(Packet::Message(message)) => hear(&mut state, client, &message),
         Ok(Packet::Answer(id, answer)) => Then::Answered(id, answer),
         Ok(Packet::Other) => Then::Nothing,
         Ok(Packet::Refused(why)) => {
@@ -447,7 +444,8 @@ fn find<'a>(views: &'a mut [View], ledger: &Ledger, name: &str) -> Option<&'a mu
     views.iter_mut().find(|view| ledger.books()[view.channel].name == name)
 }
 
-fn hear(state: &mut State, ledger: &Ledger, message: &Message<'_>) -> Then {
+fn hear(state: &mut State, client: &Client, message: &Message<'_>) -> Then {
+    let ledger = &*client.ledger;
     let State { views, tally, .. } = state;
     if let (Some(seq), Some(channel)) = (message.seq, message.channel) {
         match find(views, ledger, channel) {
@@ -472,6 +470,7 @@ fn hear(state: &mut State, ledger: &Ledger, message: &Message<'_>) -> Then {
         ("server.draining", _) => {
             return Then::ComeBack(Duration::from_millis(notice.reconnect_after_ms.unwrap_or_default()));
         }
+        ("connection.closed", _) if client.manners.faults && notice.code == "internal" => {}
         ("connection.closed", _) if !["draining", "overloaded", "unavailable"].contains(&notice.code.as_str()) => {
             tally.is_broken(|| format!("the connection was ended: {}", notice.code));
         }

@@ -16,7 +16,7 @@ use std::{
 
 use crate::{
     client::Manners,
-    fault::{Run, Scene},
+    fault::{Run, SOME_HISTORY, Scene},
     fleet::{Following, until},
     ledger::Leave,
     outcome::Outcome,
@@ -32,6 +32,7 @@ const READING: Duration = Duration::from_secs(8);
 /// Starts a scene, lets events flow, and stops producing: everything is acknowledged, everybody has it.
 fn flow(run: &Run, name: &'static str, config: &str) -> Result<Scene, String> {
     let mut scene = Scene::new(run, name, config)?;
+    scene.fill(SOME_HISTORY, &run.job());
     let following = Following { channels: 2, manners: Manners::default() };
     scene.fleet.add(run.clients, &scene.server, &following, &scene.chances("fleet"));
     scene.fleet.wait_until_live(run.patience())?;

@@ -7,11 +7,16 @@ use crate::{fault::Run, outcome::Outcome, server::timed};
 
 pub mod damage;
 pub mod disk;
+pub mod full;
 pub mod jitter;
+pub mod long;
+pub mod panics;
+pub mod program;
 pub mod redeploy;
 pub mod rubbish;
 pub mod stalls;
 pub mod vandal;
+pub mod viewer;
 
 /// Something that breaks.
 #[derive(Debug, Clone, Copy)]
@@ -24,17 +29,21 @@ pub struct Fault {
 }
 
 /// All of them, in the order in which they run.
-pub const FAULTS: [Fault; 10] = [
+pub const FAULTS: [Fault; 14] = [
     Fault { part: "jitter", name: "jitter", run: jitter::run },
     Fault { part: "redeploy", name: "stop", run: redeploy::stop },
     Fault { part: "redeploy", name: "kill", run: redeploy::kill },
+    Fault { part: "redeploy", name: "long-histories", run: long::run },
     Fault { part: "stalls", name: "stalled", run: stalls::reading },
     Fault { part: "stalls", name: "half-open", run: stalls::half_open },
     Fault { part: "disk", name: "full-disk", run: disk::full },
+    Fault { part: "disk", name: "full-start", run: full::run },
     Fault { part: "disk", name: "slow-disk", run: disk::slow },
     Fault { part: "disk", name: "cut-log", run: damage::cut },
     Fault { part: "disk", name: "damaged-log", run: damage::damage },
     Fault { part: "rubbish", name: "rubbish", run: rubbish::run },
+    Fault { part: "rubbish", name: "viewer", run: viewer::run },
+    Fault { part: "panics", name: "panics", run: panics::run },
 ];
 
 /// The faults of these names, each a part's or a fault's own; all where there are none.
@@ -70,7 +79,7 @@ mod tests {
             let only: Vec<String> = only.iter().map(|name| (*name).to_owned()).collect();
             named(&only).map(|faults| faults.iter().map(|fault| fault.name).collect::<Vec<_>>())
         };
-        assert_eq!(names(&["redeploy", "cut-log"]), Ok(vec!["stop", "kill", "cut-log"]));
+        assert_eq!(names(&["redeploy", "cut-log"]), Ok(vec!["stop", "kill", "long-histories", "cut-log"]));
         assert_eq!(names(&[]).map(|all| all.len()), Ok(FAULTS.len()));
         assert!(names(&["jitter", "floods"]).is_err_and(|wrong| wrong.contains("floods")));
     }

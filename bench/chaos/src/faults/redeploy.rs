@@ -10,7 +10,7 @@ use tidings_load::clock;
 
 use crate::{
     client::Manners,
-    fault::{Run, Scene},
+    fault::{Run, SOME_HISTORY, Scene},
     fleet::Following,
     ledger::Leave,
     outcome::Outcome,
@@ -40,6 +40,7 @@ pub fn kill(run: &Run) -> Result<Outcome, String> {
 fn redeploy(run: &Run, name: &'static str, end: fn(&mut Server) -> Result<(), String>) -> Result<Outcome, String> {
     let config = if run.quick { "drain_ms = 1000\n" } else { "" };
     let mut scene = Scene::new(run, name, config)?;
+    scene.fill(SOME_HISTORY, &run.job());
     // More than elsewhere: coming back together is what is hard.
     let clients = run.clients * 5 / 2;
     let following = Following { channels: 1, manners: Manners::default() };
@@ -48,10 +49,7 @@ fn redeploy(run: &Run, name: &'static str, end: fn(&mut Server) -> Result<(), St
     scene.publish(&Job { rate: run.job().rate / 2.0, ..run.job() });
     thread::sleep(flowing(run));
     let start = clock::now();
-    let (ended, ending) = timed(|| end(&mut scene.server));
-    ended?;
-    let (started, starting) = timed(|| scene.server.start_again());
-    started?;
+    let (ending, starting) = scene.restart(end, Leave::default())?;
     scene.fleet.wait_until_live(run.patience())?;
     let back = clock::since(start);
     thread::sleep(flowing(run));

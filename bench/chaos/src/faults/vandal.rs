@@ -348,28 +348,12 @@ impl Vandal {
         Ok(())
     }
 
-    /// A WebSocket; none where the server asks to come back.
     async fn open(&self) -> Result<Option<Link>, String> {
-        match Link::open(self.host, false).await {
-            Ok(link) => Ok(Some(link)),
-            Err(NoLink::Unreachable | NoLink::Status(503)) => Ok(None),
-            Err(NoLink::Status(status)) => Err(format!("no WebSocket: {status}")),
-        }
+        open(self.host).await
     }
 
-    /// A WebSocket that is let in.
     async fn log_in(&self) -> Result<Option<Link>, String> {
-        let Some(mut link) = self.open().await? else { return Ok(None) };
-        link.say(format!("40{{\"token\":\"{}\"}}", self.token).as_bytes()).await;
-        let end = Instant::now() + ANSWER;
-        loop {
-            match next(&mut link, end).await? {
-                None => return Ok(None),
-                Some(text) if text.starts_with("40") => return Ok(Some(link)),
-                Some(text) if text.starts_with("44") => return Err(format!("not let in: {text}")),
-                Some(_) => {}
-            }
-        }
+        log_in(self.host, &self.token).await
     }
 
     /// The answer with this number; none for an end.
@@ -386,8 +370,32 @@ impl Vandal {
     }
 }
 
+/// A WebSocket; none where the server asks to come back.
+async fn open(host: SocketAddr) -> Result<Option<Link>, String> {
+    match Link::open(host, false).await {
+        Ok(link) => Ok(Some(link)),
+        Err(NoLink::Unreachable | NoLink::Status(503)) => Ok(None),
+        Err(NoLink::Status(status)) => Err(format!("no WebSocket: {status}")),
+    }
+}
+
+/// A WebSocket that is let in; none where the server asks to come back.
+pub(super) async fn log_in(host: SocketAddr, token: &str) -> Result<Option<Link>, String> {
+    let Some(mut link) = open(host).await? else { return Ok(None) };
+    link.say(format!("40{{\"token\":\"{token}\"}}").as_bytes()).await;
+    let end = Instant::now() + ANSWER;
+    loop {
+        match next(&mut link, end).await? {
+            None => return Ok(None),
+            Some(text) if text.starts_with("40") => return Ok(Some(link)),
+            Some(text) if text.starts_with("44") => return Err(format!("not let in: {text}")),
+            Some(_) => {}
+        }
+    }
+}
+
 /// The next text of the server; none for an end.
-async fn next(link: &mut Link, end: Instant) -> Result<Option<String>, String> {
+pub(super) async fn next(link: &mut Link, end: Instant) -> Result<Option<String>, String> {
     loop {
         match link.packet()? {
             Some((frame::TEXT, b"2")) => {
