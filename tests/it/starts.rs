@@ -8,9 +8,12 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::time::Instant;
+use tokio::{task::JoinSet, time::Instant};
 
-use crate::server::{Server, eventually, tidings};
+use crate::{
+    server::{Server, eventually, notes, tidings},
+    watcher::Watcher,
+};
 
 /// What is in `data/log-3.db`.
 const PROJECT: &str = "01a22a3ca45070c08aede4d1a0b9d9eb";
@@ -90,6 +93,38 @@ async fn a_log_of_the_schema_before_starts_and_what_was_open_in_it_is_ended_or_g
         server.get(&format!("/api/workflows/runs/{}", RUNS[1]), &token).await.json()["status"] == "completed"
     })
     .await;
+}
+
+/// So many come back at once.
+const CROWD: usize = 100;
+
+#[tokio::test]
+async fn a_crowd_that_comes_back_with_a_snapshot_after_a_restart_causes_one_fold() {
+    let mut server = Server::start("");
+    let token = server.admin();
+    server.publish(&token, notes("shown", 1..=200)).await;
+    server.kill();
+    server.start_again();
+    // The start has folded what was there; this is in no state yet.
+    server.publish(&token, notes("shown", 201..=201)).await;
+    let before = server.metric("tidings_state_folds_total").await;
+    let mut watchers = Vec::new();
+    for _ in 0..CROWD {
+        watchers.push(Watcher::connect(&server, &token).await);
+    }
+    let mut crowd = JoinSet::new();
+    for mut watcher in watchers {
+        crowd.spawn(async move {
+            watcher.done("subscribe", json!({"channel": "session:shown", "snapshot": true})).await;
+            watcher.of_type("channel.snapshot").await
+        });
+    }
+    while let Some(shown) = crowd.join_next().await {
+        let data = shown.expect("is shown")["data"].clone();
+        assert_eq!((&data["seq"], &data["snapshot"]["counts"]["messages"]), (&json!(201), &json!(201)));
+    }
+    let folds = server.metric("tidings_state_folds_total").await - before;
+    assert_eq!(folds, 1.0);
 }
 
 /// How many sessions have ended before a start. For figures:
