@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
-use tidings_core::{BoxFuture, Error, Message, Result, UserId, bus::Listener};
+use tidings_core::{BoxFuture, Error, Message, Result, UserId, bus::Listener, json};
 
 use super::Gate;
 use crate::hub::Hub;
@@ -33,7 +33,7 @@ impl Listener for Rejudge {
 
     fn hear(&self, message: Arc<Message>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let concerns = serde_json::from_str::<Concerns>(message.payload.json()).ok().and_then(|data| data.user_id);
+            let concerns = json::from_str::<Concerns>(message.payload.json()).ok().and_then(|data| data.user_id);
             // First, so that what is attached from now on is looked at by whoever attaches it.
             self.gate.rights_changed();
             for connection in self.hub.connections() {
