@@ -4,7 +4,7 @@
 //! Guarantees: what is sent and what is received are compared byte for byte; no reader of JSON stands between.
 //! They are not the tests of the reading, which are beside it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tidings_client::{Raw, http};
 
 use crate::{
@@ -243,19 +243,10 @@ async fn an_agent_of_any_kind_that_writes_odd_json_completes_its_turn() {
     }
 }
 
-#[tokio::test]
-async fn a_client_can_say_what_it_wants_and_the_servers_log_has_no_error() {
-    let server = Server::start("");
-    let token = server.admin();
-    let places = server
-        .publish(
-            &token,
-            (1..=100).map(|n| json!({"type": "session.note", "data": {"sessionId": "s1", "n": n}})).collect(),
-        )
-        .await;
-    let epoch = places[99]["epoch"].clone();
+/// Events of a client that nobody expects: positions, filters, data, names and what is no event at all.
+fn odd_events(epoch: &Value) -> Vec<String> {
     let most = u64::MAX;
-    let asks = [
+    vec![
         format!(r#"["subscribe",{{"channel":"session:s1","since":{{"epoch":{epoch},"seq":3000}}}}]"#),
         format!(r#"["subscribe",{{"channel":"session:s1","since":{{"epoch":{epoch},"seq":{most}}},"snapshot":true}}]"#),
         r#"["subscribe",{"channel":"session:s1","since":{"epoch":"another","seq":7}}]"#.to_owned(),
@@ -285,8 +276,47 @@ async fn a_client_can_say_what_it_wants_and_the_servers_log_has_no_error() {
         "[]".to_owned(),
         r#"["gr\u00f6\u00dfe"]"#.to_owned(),
         r#"["publish",{"channel""#.to_owned(),
-    ];
-    for ask in &asks {
+    ]
+}
+
+fn odd_paths() -> Vec<String> {
+    let most = u64::MAX;
+    vec![
+        format!("/api/channels/session:s1/events?after={most}&limit=1"),
+        format!("/api/channels/session:s1/events?before={most}&after={most}&limit=1000"),
+        "/api/channels/session:s1/events?types=%00".to_owned(),
+        "/api/channels/%ff".to_owned(),
+        "/api/channels?cursor=%00&limit=1".to_owned(),
+        "/api/users/%00".to_owned(),
+        "/api/users?cursor=%00".to_owned(),
+        "/api/sessions/%00/output".to_owned(),
+        "/socket.io/?EIO=4&transport=polling&sid=nobody".to_owned(),
+        "/socket.io/?EIO=3&transport=websocket".to_owned(),
+    ]
+}
+
+const ODD_BODIES: &[(&str, &str)] = &[
+    ("/api/auth/login", r#"{"username":"\ud83d\u0000","password":"\ud83d"}"#),
+    ("/api/auth/refresh", r#"{"refreshToken":"\ud83d"}"#),
+    ("/api/users", r#"{"username":"\u0000","password":"1234567890123","roles":["\ud83d"]}"#),
+    ("/api/users", r#"{"username":"a","password":"\ud83d","roles":[1e400]}"#),
+    ("/api/events", r#"[{"type":"session.note","data":{"sessionId":"s1"}},{"type":"\ud83d"}]"#),
+    ("/api/projects", "\"\\ud83d"),
+    ("/api/sessions/s1/messages", r#"{"content":"\ud83d","commandId":"\ud83d"}"#),
+];
+
+#[tokio::test]
+async fn a_client_can_say_what_it_wants_and_the_servers_log_has_no_error() {
+    let server = Server::start("");
+    let token = server.admin();
+    let places = server
+        .publish(
+            &token,
+            (1..=100).map(|n| json!({"type": "session.note", "data": {"sessionId": "s1", "n": n}})).collect(),
+        )
+        .await;
+    let epoch = places[99]["epoch"].clone();
+    for ask in &odd_events(&epoch) {
         let mut client = raw(&server.endpoint(), &token).await;
         client.send_text(format!("421{ask}")).await.expect("sends");
         // It is answered, or it was no packet of the protocol and ends the connection.
@@ -303,32 +333,11 @@ async fn a_client_can_say_what_it_wants_and_the_servers_log_has_no_error() {
         client.send_text(packet).await.expect("sends");
         client.close().await.expect("closes");
     }
-    let paths = [
-        format!("/api/channels/session:s1/events?after={most}&limit=1"),
-        format!("/api/channels/session:s1/events?before={most}&after={most}&limit=1000"),
-        "/api/channels/session:s1/events?types=%00".to_owned(),
-        "/api/channels/%ff".to_owned(),
-        "/api/channels?cursor=%00&limit=1".to_owned(),
-        "/api/users/%00".to_owned(),
-        "/api/users?cursor=%00".to_owned(),
-        "/api/sessions/%00/output".to_owned(),
-        "/socket.io/?EIO=4&transport=polling&sid=nobody".to_owned(),
-        "/socket.io/?EIO=3&transport=websocket".to_owned(),
-    ];
-    for path in &paths {
+    for path in &odd_paths() {
         assert!(server.get(path, &token).await.status < 500, "{path}");
     }
-    let bodies = [
-        ("/api/auth/login", r#"{"username":"\ud83d\u0000","password":"\ud83d"}"#),
-        ("/api/auth/refresh", r#"{"refreshToken":"\ud83d"}"#),
-        ("/api/users", r#"{"username":"\u0000","password":"1234567890123","roles":["\ud83d"]}"#),
-        ("/api/users", r#"{"username":"a","password":"\ud83d","roles":[1e400]}"#),
-        ("/api/events", r#"[{"type":"session.note","data":{"sessionId":"s1"}},{"type":"\ud83d"}]"#),
-        ("/api/projects", "\"\\ud83d"),
-        ("/api/sessions/s1/messages", r#"{"content":"\ud83d","commandId":"\ud83d"}"#),
-    ];
-    for (path, body) in bodies {
-        let content = Some(("application/json", body.into()));
+    for (path, body) in ODD_BODIES {
+        let content = Some(("application/json", (*body).into()));
         let response = http::request(http::Method::POST, &server.url(), path, Some(&token), content).await;
         let response = response.expect("an answer");
         assert!(response.status < 500, "{path} {body}: {}", response.text());
