@@ -13,6 +13,7 @@ use tidings_core::{
     command::{Command, Method, Need},
     contract::EventRow,
     handler::{Handler, Retention, Route, Standing},
+    json,
     projection::{Fold, Projection},
 };
 use tidings_services::project::{
@@ -131,7 +132,7 @@ fn named(channel: &Channel) -> Option<ProjectId> {
 
 /// The channel of an event: of the project in its data, or, from outside, the one that it names.
 fn home(event: &Event) -> Result<Channel> {
-    let in_data = serde_json::from_str::<Carried>(event.payload.json()).map(|carried| channel(&carried.project_id));
+    let in_data = json::from_str::<Carried>(event.payload.json()).map(|carried| channel(&carried.project_id));
     match (in_data, &event.channel) {
         (Ok(home), _) => Route::named_by("data.projectId", event, home).map(|route| route.home),
         (Err(_), Some(named)) if named.namespace() == NAMESPACE => Ok(named.clone()),

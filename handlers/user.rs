@@ -10,6 +10,7 @@ use tidings_core::{
     Channel, Code, Error, Event, Payload, Result, UserId,
     contract::EventRow,
     handler::{Handler, Retention, Route, Standing},
+    json,
 };
 use tidings_services::user::contract::{Attention, AttentionKind, EVENTS};
 
@@ -92,7 +93,7 @@ fn named(channel: &Channel) -> Option<UserId> {
 
 /// The channel of an event: of the user in its data, or the one that it names.
 fn home(event: &Event) -> Result<Channel> {
-    let in_data = serde_json::from_str::<Carried>(event.payload.json());
+    let in_data = json::from_str::<Carried>(event.payload.json());
     let in_data = in_data.map(|carried| Channel::of(NAMESPACE, &carried.user_id));
     match (in_data, &event.channel) {
         (Ok(home), _) => Route::named_by("data.userId", event, home).map(|route| route.home),

@@ -14,7 +14,7 @@ use smol_str::SmolStr;
 use validator::Validate;
 
 pub use crate::refusal::check;
-use crate::{Action, Channel, Code, Error, Principal, Result, contract::Shape, projection::Snapshot, refusal};
+use crate::{Action, Channel, Code, Error, Principal, Result, contract::Shape, json, projection::Snapshot, refusal};
 
 /// The HTTP method of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,7 +223,7 @@ impl Command {
             input: I::json_schema,
             answer: R::schema,
             parse_json: Arc::new(|text| {
-                let input: I = serde_json::from_str(text).map_err(|error| refusal::unread::<I>("", text, &error))?;
+                let input: I = json::from_str(text).map_err(|error| refusal::unread::<I>("", text, &error))?;
                 checked(input)
             }),
             parse_pairs: Arc::new(|pairs| {

@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
-use crate::{Channel, EventType, Result, UserId, refusal::unread};
+use crate::{Channel, EventType, Result, UserId, json, refusal::unread};
 
 /// The data of an event: its JSON, made or checked once, and its typed value where there is one.
 #[derive(Clone)]
@@ -57,7 +57,7 @@ impl Payload {
         if let Some(typed) = self.typed.clone().and_then(|typed| typed.downcast::<T>().ok()) {
             return Ok(typed);
         }
-        let value = serde_json::from_str(&self.json).map_err(|error| unread::<T>("data", &self.json, &error))?;
+        let value = json::from_str(&self.json).map_err(|error| unread::<T>("data", &self.json, &error))?;
         Ok(Arc::new(value))
     }
 

@@ -1,8 +1,8 @@
 //! The vocabulary of Tidings and its ports.
 //!
 //! What everybody may name: names, ids, events, messages, positions, errors, principals and
-//! grants ([`name`], [`id`], [`event`], [`message`], [`error`], [`principal`]), and the traits at
-//! the seams of the house ([`bus`], [`log`], [`handler`], [`contract`], [`command`], [`document`], [`projection`], [`identity`],
+//! grants ([`name`], [`id`], [`event`], [`message`], [`error`], [`principal`]), the reading of JSON ([`json`]),
+//! and the traits at the seams of the house ([`bus`], [`log`], [`handler`], [`contract`], [`command`], [`document`], [`projection`], [`identity`],
 //! [`outlet`] with its [`parcel`]s, [`runtime`]).
 //!
 //! Guarantees: nothing here does I/O, reads a clock or needs a runtime.
@@ -17,6 +17,7 @@ pub mod event;
 pub mod handler;
 pub mod id;
 pub mod identity;
+pub mod json;
 pub mod log;
 pub mod message;
 pub mod name;

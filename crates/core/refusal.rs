@@ -6,7 +6,7 @@
 use serde::de::DeserializeOwned;
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
-use crate::{Code, Error, Result};
+use crate::{Code, Error, Result, json};
 
 /// Runs a type's validation rules.
 ///
@@ -57,7 +57,8 @@ fn on_the_wire(field: &str) -> String {
 /// What is wrong with a JSON text that did not become a `T`; `path` is where the text stands, such as
 /// `data`, or empty. A second look, for the place: the first one is fast.
 pub(crate) fn unread<T: DeserializeOwned>(path: &str, text: &str, first: &serde_json::Error) -> Error {
-    let mut json = serde_json::Deserializer::from_str(text);
+    let text = json::readable(text);
+    let mut json = serde_json::Deserializer::from_str(&text);
     match serde_path_to_error::deserialize::<_, T>(&mut json) {
         Ok(_) => refused(path, first),
         Err(error) => {
@@ -67,7 +68,11 @@ pub(crate) fn unread<T: DeserializeOwned>(path: &str, text: &str, first: &serde_
                 ("", place) => place.to_owned(),
                 (path, place) => format!("{path}.{place}"),
             };
-            refused(&joined, error.inner())
+            match json::fits(&text) {
+                // By its grammar it is JSON: serde_json has no other name for what it cannot hold.
+                Err(why) if error.inner().is_syntax() => Error::invalid_field(joined, why.to_string()),
+                _ => refused(&joined, error.inner()),
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tidings_client::http;
-use tidings_core::{Action, Channel, EventType, Grant, Pattern};
+use tidings_core::{Action, Channel, EventType, Grant, Pattern, json};
 
 use super::{
     Surroundings,
@@ -96,7 +96,7 @@ pub(super) async fn run(options: Options, surroundings: &Surroundings) -> Outcom
         return say(harmless(&response.text()));
     }
     let answer: Answer =
-        serde_json::from_slice(&response.body).map_err(|_| Failure::other("the server's answer was not understood"))?;
+        json::from_str(&response.text()).map_err(|_| Failure::other("the server's answer was not understood"))?;
     answer.results.iter().try_for_each(|placed| match (placed.seq, &placed.epoch) {
         (Some(seq), Some(epoch)) => say(format_args!("{} #{seq} @{epoch}", placed.channel)),
         _ => say(format_args!("{} ephemeral", placed.channel)),
@@ -112,8 +112,8 @@ fn read_data(given: String) -> Result<Box<RawValue>, Failure> {
     } else {
         given
     };
-    let data: Box<RawValue> = serde_json::from_str(text.trim())
-        .map_err(|error| Failure::other(format_args!("--data is no JSON: {error}")))?;
+    let data: Box<RawValue> =
+        json::from_str(text.trim()).map_err(|error| Failure::other(format_args!("--data is no JSON: {error}")))?;
     if data.get().starts_with('{') { Ok(data) } else { Err(Failure::other("--data takes a JSON object")) }
 }
 

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use tidings_core::handler::Handler;
+use tidings_core::{handler::Handler, json};
 use tidings_engine::registry::RESERVED_DOMAINS;
 use tidings_handlers::{
     NAMESPACES,
@@ -101,7 +101,7 @@ fn declaration(domain: &DeclaredDomain) -> Result<Declaration, BadDeclaration> {
             (None, Some(file)) => {
                 let read = FileText::read(Some(file)).map_err(|error| bad("schema_file", error.to_string()))?;
                 let text = read.map(|file| file.text).unwrap_or_default();
-                Some(serde_json::from_str(&text).map_err(|error| bad("schema_file", format!("is no JSON: {error}")))?)
+                Some(json::from_str(&text).map_err(|error| bad("schema_file", format!("is no JSON: {error}")))?)
             }
             (None, None) => None,
         };

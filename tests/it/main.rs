@@ -15,6 +15,7 @@ mod examples;
 mod full_disk;
 mod generated;
 mod http;
+mod json;
 mod operations;
 mod polling;
 mod recovery;

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use tidings_core::{
     Code, Error, Principal, Result, UserId,
     command::{Answer, Caller, Calls, Command, Input, Method},
+    json,
     log::{Ended, Remembered},
 };
 use tokio::sync::oneshot;
@@ -169,16 +170,17 @@ impl Gate {
 }
 
 /// Takes the optional `commandId` out of an input: it is the gate's, not the command's.
-fn take_command_id(json: &str) -> Result<(Cow<'_, str>, Option<String>)> {
-    if !json.contains("\"commandId\"") {
-        return Ok((Cow::Borrowed(json), None));
+fn take_command_id(text: &str) -> Result<(Cow<'_, str>, Option<String>)> {
+    // The name may be written with escapes.
+    if !text.contains("\"commandId\"") && !text.contains("\\u00") {
+        return Ok((Cow::Borrowed(text), None));
     }
-    let Ok(mut fields) = serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(json) else {
+    let Ok(mut fields) = json::from_str::<BTreeMap<String, Box<RawValue>>>(text) else {
         // Whatever is wrong with it, the command's own parser says it.
-        return Ok((Cow::Borrowed(json), None));
+        return Ok((Cow::Borrowed(text), None));
     };
-    let Some(id) = fields.remove("commandId") else { return Ok((Cow::Borrowed(json), None)) };
-    let id: Option<String> = serde_json::from_str(id.get()).map_err(|_| Error::invalid_field("commandId", "a text"))?;
+    let Some(id) = fields.remove("commandId") else { return Ok((Cow::Borrowed(text), None)) };
+    let id: Option<String> = json::from_str(id.get()).map_err(|_| Error::invalid_field("commandId", "a text"))?;
     let rest = serde_json::to_string(&fields).map_err(|_| Error::bad_request("not valid JSON"))?;
     Ok((Cow::Owned(rest), id))
 }
@@ -188,9 +190,9 @@ fn other_command() -> Error {
 }
 
 /// The digest of a command: the same for the same fields, in whatever order they came.
-fn digest(name: &str, json: &str) -> String {
-    let sorted: Option<BTreeMap<String, serde_json::Value>> = serde_json::from_str(json).ok();
-    let json = sorted.and_then(|fields| serde_json::to_string(&fields).ok()).unwrap_or_else(|| json.to_owned());
+fn digest(name: &str, text: &str) -> String {
+    let sorted: Option<BTreeMap<String, serde_json::Value>> = json::from_str(text).ok();
+    let json = sorted.and_then(|fields| serde_json::to_string(&fields).ok()).unwrap_or_else(|| text.to_owned());
     let sum = Sha256::new().chain_update(name.as_bytes()).chain_update([0]).chain_update(json.as_bytes()).finalize();
     sum.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -236,7 +238,7 @@ fn repeat(known: Remembered) -> Result<Answer> {
 }
 
 fn read_answer(text: &str) -> Result<Answer> {
-    match serde_json::from_str(text) {
+    match json::from_str(text) {
         Ok(Kept::Json(json)) => Ok(Answer::Json(json)),
         Ok(Kept::Text(text)) => Ok(Answer::Text(text)),
         Ok(Kept::Error { code, message, fields }) => {

@@ -11,6 +11,7 @@ use tidings_core::{
     Action, Channel, Code, Epoch, Error, Event, EventType, Message, Pattern, Payload, Principal, Result, Seq,
     bus::{Placed, Receipt},
     contract::Source,
+    json,
     log::{EventLog, Read},
 };
 
@@ -115,6 +116,7 @@ impl Gate {
         if !new.data.json().starts_with('{') {
             return Err(Error::invalid_field("data", "an object"));
         }
+        json::fits(new.data.json()).map_err(|why| Error::invalid_field("data", why.to_string()))?;
         if new.id.as_ref().is_some_and(|id| id.is_empty() || id.len() > MAX_ID_BYTES) {
             return Err(Error::invalid_field("id", "1 to 128 bytes"));
         }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use tidings_core::{Action, BoxFuture, Channel, Message, Result, UserId, bus::Listener};
+use tidings_core::{Action, BoxFuture, Channel, Message, Result, UserId, bus::Listener, json};
 
 use super::Gate;
 use crate::hub::{Connection, Hub};
@@ -43,7 +43,7 @@ impl Listener for Rejudge {
 
     fn hear(&self, message: Arc<Message>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let concerns = serde_json::from_str::<Concerns>(message.payload.json()).ok().and_then(|data| data.user_id);
+            let concerns = json::from_str::<Concerns>(message.payload.json()).ok().and_then(|data| data.user_id);
             // First, so that what is attached from now on is looked at by whoever attaches it.
             self.gate.rights_changed();
             let mut held = self.hub.connections();

@@ -166,7 +166,7 @@ impl Connection {
         let plan = Plan::of(&request, standing, epoch, has_state);
         if plan.outcome.reason == Some(super::Unrecovered::Future) {
             metrics::counter!("tidings_subscribers_from_the_future_total").increment(1);
-            tracing::error!(channel = %request.channel, head = standing.head, "a subscriber knows a position beyond the head of the same epoch");
+            tracing::debug!(channel = %request.channel, head = standing.head, "a client names a position beyond the head of the same epoch");
         }
         let at_head = plan.owed == Owed::Nothing && plan.cursor == standing.head && request.since.is_none();
         let settled = at_head && !self.hub.states.has_draft(&request.channel);

@@ -16,6 +16,7 @@ mod deliver;
 mod drain;
 mod fanout;
 mod figures;
+mod filter;
 mod held;
 mod notice;
 mod probe;
@@ -51,8 +52,9 @@ use crate::states::StateStore;
 
 pub use self::{
     connection::{Connection, MAX_WAITING_ANSWERS},
+    filter::Filter,
     notice::{Hello, HelloLimits, HelloUser, Notice},
-    subscription::{Filter, MAX_BATCH, MaxLag, Outcome, Since, SubscribeRequest, Unrecovered},
+    subscription::{MAX_BATCH, MaxLag, Outcome, Since, SubscribeRequest, Unrecovered},
     view::{BehindView, ChannelView},
 };
 

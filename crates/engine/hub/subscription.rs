@@ -9,9 +9,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tidings_core::{Channel, Epoch, Error, Message, Pattern, Result, Seq};
+use tidings_core::{Channel, Epoch, Error, Message, Result, Seq};
 
-use super::channel::{ChannelState, Standing, Tick};
+use super::{
+    channel::{ChannelState, Standing, Tick},
+    filter::Filter,
+};
 
 /// The most subscriptions one request may ask for.
 pub const MAX_BATCH: usize = 100;
@@ -39,39 +42,6 @@ pub struct MaxLag {
     /// Skip when more than about so many bytes of data behind.
     #[serde(default)]
     pub bytes: Option<u64>,
-}
-
-/// Which messages pass. Conditions are joined by AND; absent ones pass everything.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Filter {
-    /// Event types.
-    #[serde(default)]
-    pub types: Option<Vec<Pattern>>,
-    /// Top-level fields of `data`: the value, or one of the values.
-    #[serde(default, rename = "where")]
-    pub conditions: Option<BTreeMap<String, Value>>,
-}
-
-impl Filter {
-    /// Whether a message passes.
-    #[must_use]
-    pub fn passes(&self, message: &Message) -> bool {
-        if let Some(types) = &self.types
-            && !types.iter().any(|pattern| pattern.matches_event(&message.event_type))
-        {
-            return false;
-        }
-        let Some(conditions) = self.conditions.as_ref().filter(|conditions| !conditions.is_empty()) else {
-            return true;
-        };
-        let Ok(data) = serde_json::from_str::<BTreeMap<String, Value>>(message.payload.json()) else { return false };
-        conditions.iter().all(|(field, expected)| match (data.get(field), expected) {
-            (None, _) => false,
-            (Some(value), Value::Array(several)) => several.contains(value),
-            (Some(value), one) => value == one,
-        })
-    }
 }
 
 /// What a client asks for one channel.

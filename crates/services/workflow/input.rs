@@ -8,6 +8,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::{Value, value::RawValue};
+use tidings_core::json;
 use validator::{Validate, ValidationError};
 
 use super::contract::{Decision, RunId, RunStatus};
@@ -22,10 +23,10 @@ pub struct Posted(pub String);
 
 impl<'de> Deserialize<'de> for Posted {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let json = Box::<RawValue>::deserialize(deserializer)?;
-        match json.get().as_bytes().first() {
-            Some(b'"') => serde_json::from_str(json.get()).map(Self).map_err(D::Error::custom),
-            Some(b'{') => Ok(Self(json.get().to_owned())),
+        let posted = Box::<RawValue>::deserialize(deserializer)?;
+        match posted.get().as_bytes().first() {
+            Some(b'"') => json::from_str(posted.get()).map(Self).map_err(D::Error::custom),
+            Some(b'{') => Ok(Self(posted.get().to_owned())),
             _ => Err(D::Error::custom("expected a text or an object")),
         }
     }

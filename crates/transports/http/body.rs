@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
-use tidings_core::{Code, Error, Result};
+use tidings_core::{Code, Error, Result, json};
 
 use super::{HttpConfig, Shared, problem::Problem};
 
@@ -86,7 +86,7 @@ pub(super) fn parse_object<T: DeserializeOwned>(text: &str) -> Result<T> {
     if !text.trim_ascii_start().starts_with('{') {
         return Err(Error::bad_request("the body is one JSON object"));
     }
-    serde_json::from_str(text).map_err(|error| refusal(&error))
+    json::from_str(text).map_err(|error| refusal(&error))
 }
 
 /// What is wrong with a JSON text, with the field where serde names one, and never with a value.

@@ -4,7 +4,7 @@
 //! byte, each at most once; `commandId` and `Idempotency-Key` are one thing.
 //! It is not the judgement of an input: the row parses it, the gate authorises it.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 use tidings_core::{
     Error, Principal, Result,
     command::{Answer, Command, Repeated},
+    json,
 };
 
 use super::{
@@ -77,7 +78,8 @@ fn input(path: &Pairs, body: &str, key: Option<String>) -> Result<(String, Optio
     if !body.trim_ascii_start().starts_with('{') {
         return Err(Error::bad_request("the body is one JSON object"));
     }
-    let mut fields: Fields<'_> = serde_json::from_str(body).map_err(|error| refusal(&error))?;
+    let body = json::Text::new(body);
+    let mut fields: Fields<'_> = body.read().map_err(|error| refusal(&error))?;
     let command_id = match (fields.take(COMMAND_ID), key) {
         (None, key) => key,
         (Some(raw), key) => {
@@ -90,7 +92,7 @@ fn input(path: &Pairs, body: &str, key: Option<String>) -> Result<(String, Optio
     };
     for (name, value) in path {
         match fields.take(name) {
-            Some(raw) if serde_json::from_str::<Cow<'_, str>>(raw.get()).ok().as_deref() != Some(value) => {
+            Some(raw) if json::from_str::<String>(raw.get()).ok().as_ref() != Some(value) => {
                 return Err(Error::invalid_field(name, "is another one in the path"));
             }
             Some(_) | None => {}
@@ -100,7 +102,7 @@ fn input(path: &Pairs, body: &str, key: Option<String>) -> Result<(String, Optio
 }
 
 fn command_id(raw: &RawValue) -> Result<String> {
-    serde_json::from_str(raw.get()).map_err(|_| Error::invalid_field(COMMAND_ID, "is a text"))
+    json::from_str(raw.get()).map_err(|_| Error::invalid_field(COMMAND_ID, "is a text"))
 }
 
 /// The header that names a command's id: bare, or quoted as a structured header has it.

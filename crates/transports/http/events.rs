@@ -10,7 +10,7 @@ use axum::{Json as Answer, extract::State};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tidings_core::{Channel, Code, Epoch, Error, EventType, Payload, Result, Seq, bus::Placed};
+use tidings_core::{Channel, Code, Epoch, Error, EventType, Payload, Result, Seq, bus::Placed, json};
 use tidings_engine::gate::NewEvent;
 
 use super::{
@@ -91,8 +91,9 @@ impl From<Placed> for Outcome {
 fn parse(text: &str) -> Result<Vec<NewEvent>> {
     match text.trim_ascii_start().bytes().next() {
         Some(b'{') => {
-            let event: Incoming<'_> = serde_json::from_str(text).map_err(|error| refusal(&error))?;
-            Ok(vec![named(event)?])
+            let text = json::Text::new(text);
+            let event: Incoming<'_> = text.read().map_err(|error| refusal(&error))?;
+            Ok(vec![named(&text, event)?])
         }
         Some(b'[') => parse_many(text),
         _ => Err(Error::bad_request("the body is an event or an array of events")),
@@ -100,9 +101,10 @@ fn parse(text: &str) -> Result<Vec<NewEvent>> {
 }
 
 fn parse_many(text: &str) -> Result<Vec<NewEvent>> {
-    let events: Vec<Incoming<'_>> = serde_json::from_str(text).map_err(|error| wrong_entry(text, &error))?;
+    let text = json::Text::new(text);
+    let events: Vec<Incoming<'_>> = text.read().map_err(|error| wrong_entry(&text, &error))?;
     check_count(events.len())?;
-    let named = |(index, event)| named(event).map_err(|error| of_entry(index, &error));
+    let named = |(index, event)| named(&text, event).map_err(|error| of_entry(index, &error));
     events.into_iter().enumerate().map(named).collect()
 }
 
@@ -115,8 +117,8 @@ fn check_count(count: usize) -> Result<()> {
 }
 
 /// What is wrong with an array: its entries are taken apart, so that it can be said with a number.
-fn wrong_entry(text: &str, error: &serde_json::Error) -> Error {
-    let entries: Vec<&RawValue> = match serde_json::from_str(text) {
+fn wrong_entry(text: &json::Text<'_>, error: &serde_json::Error) -> Error {
+    let entries: Vec<&RawValue> = match text.read() {
         Ok(entries) => entries,
         // What is no JSON at all is that first, however early something else is wrong.
         Err(broken) => return refusal(&broken),
@@ -125,7 +127,7 @@ fn wrong_entry(text: &str, error: &serde_json::Error) -> Error {
         return refused;
     }
     let wrong = entries.iter().enumerate().find_map(|(index, entry)| {
-        let error = serde_json::from_str::<Incoming<'_>>(entry.get()).err()?;
+        let error = json::Text::new(entry.get()).read::<Incoming<'_>>().err()?;
         Some(of_entry(index, &refusal(&error)))
     });
     wrong.unwrap_or_else(|| refusal(error))
@@ -137,10 +139,10 @@ fn of_entry(index: usize, error: &Error) -> Error {
     error.fields().iter().fold(told, |told, (field, why)| told.with_field(format!("[{index}].{field}"), why.clone()))
 }
 
-fn named(event: Incoming<'_>) -> Result<NewEvent> {
+fn named(text: &json::Text<'_>, event: Incoming<'_>) -> Result<NewEvent> {
     let event_type = event.r#type.0.parse()?;
     let channel = event.channel.map(|channel| channel.0.parse()).transpose()?;
-    Ok(NewEvent { event_type, channel, id: event.id.map(|id| id.0.into()), data: Payload::raw(event.data) })
+    Ok(NewEvent { event_type, channel, id: event.id.map(|id| id.0.into()), data: Payload::raw(text.came(event.data)) })
 }
 
 #[cfg(test)]
@@ -153,6 +155,18 @@ mod tests {
         assert_eq!(events[0].data.json(), r#"{ "b":1, "a": 1.0 }"#);
         assert_eq!(events[0].id.as_deref(), Some("x"));
         assert!(events[0].channel.is_none());
+    }
+
+    #[test]
+    fn half_a_pair_is_read_in_a_text_and_passed_on_in_data() {
+        let data = r#"{"a\ud83d": "\uDE00", "b":1e2 }"#;
+        let event = format!(r#"{{"type":"build.done","id":"\ud83d","data":{data}}}"#);
+        for text in [event.clone(), format!(r#"[{{"type":"build.done","data":{{}}}}, {event}]"#)] {
+            let last = parse(&text).expect("events").pop().expect("an event");
+            assert_eq!((last.data.json(), last.id.as_deref()), (data, Some("\u{FFFD}")));
+        }
+        let error = parse(r#"[{"type":"build.done","data":{}},{"type":"\ud83d","data":{}}]"#).expect_err("no type");
+        assert_eq!(error.code(), Code::InvalidEvent);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tidings_core::{
     Channel, Code, Error, EventType, Payload, Result, Seq,
     bus::Placed,
     command::{Answer, Repeated},
+    json,
     message::Epoch,
     outlet::{Ending, Said},
 };
@@ -110,10 +111,11 @@ impl Asked {
         if incoming.binary {
             return self.refuse(&Error::bad_request("binary arguments are not taken: send bytes as base64"));
         }
-        let Ok(parts) = serde_json::from_str::<Vec<&RawValue>>(&incoming.text) else {
+        let text = json::Text::new(&incoming.text);
+        let Ok(parts) = text.read::<Vec<&RawValue>>() else {
             return self.refuse(&Error::bad_request("an event is an array of its name and its arguments"));
         };
-        let name: String = parts.first().and_then(|name| serde_json::from_str(name.get()).ok()).unwrap_or_default();
+        let name: String = parts.first().and_then(|name| json::from_str(name.get()).ok()).unwrap_or_default();
         if name != "publish" {
             self.session.publishing.settled().await;
         }
@@ -147,7 +149,7 @@ impl Asked {
     }
 
     async fn subscribe(&self, argument: &RawValue) -> Result<()> {
-        let value: Value = serde_json::from_str(argument.get()).map_err(|_| Error::bad_request("not valid JSON"))?;
+        let value: Value = json::from_str(argument.get()).map_err(|_| Error::bad_request("not valid JSON"))?;
         let (several, asked) = match &value {
             Value::Array(several) if several.len() > MAX_BATCH => {
                 return Err(Error::bad_request(format!("subscribe takes at most {MAX_BATCH} at once")));
@@ -163,7 +165,7 @@ impl Asked {
     }
 
     fn unsubscribe(&self, argument: &RawValue) -> Result<()> {
-        let which = serde_json::from_str(argument.get())
+        let which = json::from_str(argument.get())
             .map_err(|_| Error::bad_request("unsubscribe takes a channel, an array of channels, or {all: true}"))?;
         let names = match which {
             Which::One(name) => Some(vec![name]),
@@ -180,7 +182,7 @@ impl Asked {
 
     async fn refresh(&self, argument: &RawValue) -> Result<()> {
         let refresh: Refresh =
-            serde_json::from_str(argument.get()).map_err(|_| Error::bad_request("auth.refresh takes {token}"))?;
+            json::from_str(argument.get()).map_err(|_| Error::bad_request("auth.refresh takes {token}"))?;
         let connection = &self.session.connection;
         let principal = self.transport.parts.identity.verify(&refresh.token.0)?;
         if principal.user != connection.principal().user {
@@ -195,7 +197,9 @@ impl Asked {
     }
 
     async fn publish(self, argument: &RawValue, permit: OwnedSemaphorePermit) {
-        let parsed: Result<NewEvent> = serde_json::from_str::<Publish<'_>>(argument.get())
+        let argument = json::Text::new(argument.get());
+        let parsed: Result<NewEvent> = argument
+            .read::<Publish<'_>>()
             .map_err(|_| Error::bad_request("publish takes {channel, type, data, id?}"))
             .and_then(|publish| {
                 let channel: Channel = text(&publish.channel, "channel")?.parse()?;
@@ -204,7 +208,7 @@ impl Asked {
                     event_type,
                     channel: Some(channel),
                     id: publish.id,
-                    data: Payload::raw(publish.data),
+                    data: Payload::raw(argument.came(publish.data)),
                 })
             });
         let accepted = match parsed {

@@ -15,11 +15,11 @@ use serde::Deserialize;
 use socketioxide::{
     SocketIo,
     adapter::LocalAdapter,
-    extract::{SocketRef, TryData},
+    extract::SocketRef,
     handler::{ConnectHandler, FromConnectParts, FromMessageParts, Value},
     socket::Socket,
 };
-use tidings_core::{Code, Principal, identity::Secret, outlet::Ending};
+use tidings_core::{Code, Principal, identity::Secret, json, outlet::Ending};
 
 use super::{
     PROTOCOL, SocketIoTransport, command,
@@ -69,9 +69,9 @@ impl fmt::Display for Refused {
 /// Registers the namespace `/`.
 pub(super) fn open(io: &SocketIo, transport: &Arc<SocketIoTransport>) {
     let (at_door, inside) = (Arc::downgrade(transport), Arc::downgrade(transport));
-    let check = async move |Whole(socket): Whole, TryData(presented): TryData<Presented>| {
+    let check = async move |AtDoor(socket, presented): AtDoor| {
         let transport = at_door.upgrade().ok_or(Refused::Full)?;
-        let presented = presented.map_err(|_| Refused::Authentication);
+        let presented = presented.ok_or(Refused::Authentication);
         let principal = presented.and_then(|presented| judge(&transport, presented)).inspect_err(|why| {
             metrics::counter!("tidings_connections_refused_total", "code" => why.code().as_str()).increment(1);
             tracing::debug!(code = %why.code(), %why, "a connection was refused");
@@ -157,14 +157,19 @@ fn take_in(session: &Weak<Session>, event: Event) {
     session.regulate(now);
 }
 
-/// The socket itself, as what is to outlive its handlers needs it.
-struct Whole(Arc<Socket<LocalAdapter>>);
+/// The socket itself, as what is to outlive its handlers needs it, and what the client presents, if that can
+/// be read.
+struct AtDoor(Arc<Socket<LocalAdapter>>, Option<Presented>);
 
-impl FromConnectParts<LocalAdapter> for Whole {
+impl FromConnectParts<LocalAdapter> for AtDoor {
     type Error = Infallible;
 
-    fn from_connect_parts(socket: &Arc<Socket<LocalAdapter>>, _auth: &Option<Value>) -> Result<Self, Infallible> {
-        Ok(Self(socket.clone()))
+    fn from_connect_parts(socket: &Arc<Socket<LocalAdapter>>, auth: &Option<Value>) -> Result<Self, Infallible> {
+        let presented = match auth {
+            Some(Value::Str(text, _)) => json::from_str(text.as_str()).ok(),
+            Some(Value::Bytes(_)) | None => None,
+        };
+        Ok(Self(socket.clone(), presented))
     }
 }
 

@@ -2,12 +2,14 @@
 //!
 //! Guarantees: a value is at most [`VALUE_BYTES`] as JSON, else a text with its beginning; a text is
 //! at most [`TEXT_BYTES`]; an id is 1 to 256 bytes, and two long ids that differ stay apart. What was
-//! cut ends in `…`.
+//! cut ends in `…`. What is too deep for an event's data is a text of its JSON, and a number that is too large
+//! for it is the largest: a line that says so is a line like others.
 //! It is not a bound of lines: the run does not give longer ones than it reads.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde_json::Value;
+use tidings_core::json;
 
 use super::{
     super::{
@@ -23,6 +25,8 @@ use crate::programs::decode::{pieces, shortened};
 pub(super) const VALUE_BYTES: usize = 64 * 1024;
 /// The most bytes of the text of one block. No model says so much at once; a program may.
 pub(super) const TEXT_BYTES: usize = 512 * 1024;
+/// The most levels of what an agent says: an event puts a few around it.
+const LEVELS: usize = json::LEVELS - 4;
 /// The most bytes of an id.
 const ID_BYTES: usize = 256;
 /// What stands where something was cut off.
@@ -79,9 +83,14 @@ pub(super) fn raw(session_id: &SessionId, source: AdapterKind, data: &Value) -> 
     Step::Raw(Raw { session_id, source, data: value(data) })
 }
 
+/// The value that an agent wrote, if it is JSON.
+pub(super) fn read(text: &str) -> Option<Value> {
+    json::from_str(&json::fitted(text, LEVELS)).ok()
+}
+
 /// The object that a line is, if it is one.
 pub(super) fn object(line: &str) -> Option<Value> {
-    serde_json::from_str::<Value>(line).ok().filter(Value::is_object)
+    read(line).filter(Value::is_object)
 }
 
 #[cfg(test)]
@@ -98,6 +107,19 @@ mod tests {
         assert_eq!(value(&json!([1, null])), json!([1, null]));
         assert_eq!(value(&Value::String("x".repeat(VALUE_BYTES))).as_str().map(str::len), Some(VALUE_BYTES));
         assert_eq!(text("abc", 3), "abc");
+    }
+
+    #[test]
+    fn an_object_is_one_however_odd_its_parts_are() {
+        let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
+        let line = format!(r#"{{"type":"a","text":"\ud83d","\ude00":-1e400,"deep":{deep}}}"#);
+        let read = object(&line).expect("an object");
+        assert_eq!(
+            (&read["type"], &read["text"], &read["\u{FFFD}"]),
+            (&json!("a"), &json!("\u{FFFD}"), &json!(-f64::MAX))
+        );
+        assert_eq!(json::fits(&json!({ "data": [[[read]]] }).to_string()), Ok(()));
+        assert_eq!((object("[1]"), object("{")), (None, None));
     }
 
     #[test]

@@ -240,7 +240,7 @@ impl Speech {
             let told = self.told(at, block, told);
             steps.push(told);
             if let Kind::Tool { id, name } = draft.kind {
-                let input = serde_json::from_str(&draft.text).unwrap_or(Value::String(draft.text));
+                let input = bounds::read(&draft.text).unwrap_or(Value::String(draft.text));
                 open.start(Call { id, name, input, parent, agent: None }, steps);
             }
         }

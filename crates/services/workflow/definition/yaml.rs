@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 use serde_json::Value;
+use tidings_core::json;
 
 /// The deepest nesting that is read.
 pub(super) const DEPTH: usize = 24;
@@ -126,11 +127,13 @@ pub(super) fn parse(text: &str) -> Result<Node, Flaw> {
     }
 }
 
-/// JSON writes a character beyond the first 65,536 as two escapes, which YAML does not know: as itself.
+/// JSON writes a character beyond the first 65,536 as two escapes, which YAML does not know: as itself, and
+/// one half alone as U+FFFD.
 fn paired(text: &str) -> Cow<'_, str> {
     if !text.trim_start().starts_with('{') {
         return Cow::Borrowed(text);
     }
+    let text = &*json::readable(text);
     let unit = |text: &str| u16::from_str_radix(text.strip_prefix("\\u")?.get(..4)?, 16).ok();
     let (mut out, mut rest) = (String::with_capacity(text.len()), text);
     while let Some(at) = rest.find('\\') {
@@ -282,9 +285,9 @@ mod tests {
 
     #[test]
     fn the_escapes_of_json_are_read() {
-        let text = r#"{"a": "\u00e9\ud83d\ude00 \\ud83d\\ude00 \n"}"#;
+        let text = r#"{"a": "\u00e9\ud83d\ude00 \\ud83d\\ude00 \n \ude00\uD83D"}"#;
         let Tree::Map(entries) = parse(text).expect("parses").tree else { panic!("a map") };
-        assert_eq!(entries[0].value.text(), Some("é😀 \\ud83d\\ude00 \n"));
+        assert_eq!(entries[0].value.text(), Some("é😀 \\ud83d\\ude00 \n \u{FFFD}\u{FFFD}"));
     }
 
     #[test]

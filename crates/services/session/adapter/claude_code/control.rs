@@ -1,10 +1,15 @@
 //! The control channel of Claude Code: it asks for permission, and is interrupted.
 //!
 //! Guarantees: every request of the agent is answered: those for a permission by a person, all others
-//! by an error, so that it waits for nobody.
+//! by an error, so that it waits for nobody. What it may do is what it asked for, byte for byte.
 //! It is not there without `--input-format stream-json` and `--permission-prompt-tool stdio`.
 
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{
+    Map, Value, json,
+    value::{RawValue, to_raw_value},
+};
+use tidings_core::json;
 
 use super::{
     super::{
@@ -28,12 +33,56 @@ pub(super) struct Asked {
     request_id: Value,
     tool: String,
     call: Option<String>,
-    input: Value,
-    suggestions: Value,
+    came: Came,
+}
+
+/// What a request holds that goes back in its answer, as it came.
+#[derive(Debug)]
+struct Came {
+    input: Box<RawValue>,
+    suggestions: Box<RawValue>,
+}
+
+impl Came {
+    fn of(text: &str, request: &Value) -> Self {
+        #[derive(Deserialize)]
+        struct Line<'a> {
+            #[serde(borrow)]
+            request: Request<'a>,
+        }
+        #[derive(Deserialize)]
+        struct Request<'a> {
+            #[serde(borrow)]
+            input: Option<&'a RawValue>,
+            #[serde(borrow)]
+            permission_suggestions: Option<&'a RawValue>,
+        }
+        let text = json::Text::new(text);
+        let came = text.read().map(|Line { request }| (request.input, request.permission_suggestions));
+        let (input, suggestions) = came.unwrap_or_default();
+        let part = |came: Option<&RawValue>, read: &Value| match came {
+            Some(came) => text.came(came).to_owned(),
+            None => to_raw_value(read).expect("a value is JSON"),
+        };
+        Self {
+            input: part(input, &request["input"]),
+            suggestions: part(suggestions, &request["permission_suggestions"]),
+        }
+    }
+}
+
+/// That the agent may, and what.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Allowed<'a> {
+    behavior: &'static str,
+    updated_input: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated_permissions: Option<&'a RawValue>,
 }
 
 impl ClaudeCode {
-    pub(super) fn control_request(&mut self, line: &Value, steps: &mut Vec<Step>) {
+    pub(super) fn control_request(&mut self, text: &str, line: &Value, steps: &mut Vec<Step>) {
         let request = &line["request"];
         let tool = bounds::name(&request["tool_name"]);
         let (Some(request_id), Some(tool), "can_use_tool") =
@@ -41,20 +90,18 @@ impl ClaudeCode {
         else {
             return self.refuse(line, "this request is not supported", steps);
         };
-        let suggestions = request["permission_suggestions"].clone();
         let call = bounds::id(&request["tool_use_id"]);
         let asked = PermissionRequested {
             session_id: self.session_id.clone(),
             request_id,
             tool: tool.clone(),
             input: bounds::value(&request["input"]),
-            options: options(suggestions.as_array().is_some_and(|suggestions| !suggestions.is_empty())),
+            options: options(request["permission_suggestions"].as_array().is_some_and(|it| !it.is_empty())),
             execution_id: call.clone().filter(|call| self.open.is_open(call)),
             expires_at: None,
             attention: None,
         };
-        let answer =
-            Asked { request_id: line["request_id"].clone(), tool, call, input: request["input"].clone(), suggestions };
+        let answer = Asked { request_id: line["request_id"].clone(), tool, call, came: Came::of(text, request) };
         if !self.asking.ask(asked, answer, steps) {
             self.refuse(line, "too many requests wait", steps);
         }
@@ -65,7 +112,7 @@ impl ClaudeCode {
         steps.push(self.raw(line));
         if self.talks && line["request_id"].is_string() {
             let response = json!({ "subtype": "error", "request_id": line["request_id"], "error": why });
-            steps.push(Step::Write(json!({ "type": "control_response", "response": response }).to_string()));
+            steps.push(written(&response));
         }
     }
 
@@ -86,25 +133,43 @@ impl ClaudeCode {
 
     pub(super) fn answer(&mut self, answer: &Answered, steps: &mut Vec<Step>) {
         let Some((asked, kind)) = self.asking.answer(answer, steps) else { return };
-        let response = if kind.allows() {
-            let input =
-                if asked.tool == QUESTION { replied(asked.input, answer.message.as_deref()) } else { asked.input };
-            let mut allowed = json!({ "behavior": "allow", "updatedInput": input });
-            if kind == PermissionKind::AllowAlways {
-                allowed["updatedPermissions"] = asked.suggestions;
-            }
-            allowed
-        } else {
-            if self.rejected.len() >= REJECTED {
-                self.rejected.pop_front();
-            }
-            self.rejected.extend(asked.call);
-            let message = answer.message.as_deref().unwrap_or("The user did not allow this.");
-            json!({ "behavior": "deny", "message": message })
-        };
-        let response = json!({ "subtype": "success", "request_id": asked.request_id, "response": response });
-        steps.push(Step::Write(json!({ "type": "control_response", "response": response }).to_string()));
+        if kind.allows() {
+            let Came { input, suggestions } = asked.came;
+            let input = match answer.message.as_deref() {
+                Some(message) if asked.tool == QUESTION => replied(&input, message),
+                _ => input,
+            };
+            let suggestions = (kind == PermissionKind::AllowAlways).then_some(&*suggestions);
+            let allowed = Allowed { behavior: "allow", updated_input: &input, updated_permissions: suggestions };
+            return steps.push(succeeded(&asked.request_id, &allowed));
+        }
+        if self.rejected.len() >= REJECTED {
+            self.rejected.pop_front();
+        }
+        self.rejected.extend(asked.call);
+        let message = answer.message.as_deref().unwrap_or("The user did not allow this.");
+        steps.push(succeeded(&asked.request_id, &json!({ "behavior": "deny", "message": message })));
     }
+}
+
+fn succeeded<T: Serialize>(request_id: &Value, response: &T) -> Step {
+    #[derive(Serialize)]
+    struct Success<'a, T> {
+        subtype: &'static str,
+        request_id: &'a Value,
+        response: &'a T,
+    }
+    written(&Success { subtype: "success", request_id, response })
+}
+
+fn written<T: Serialize>(response: &T) -> Step {
+    #[derive(Serialize)]
+    struct Line<'a, T> {
+        r#type: &'static str,
+        response: &'a T,
+    }
+    let line = serde_json::to_string(&Line { r#type: "control_response", response });
+    Step::Write(line.expect("texts and JSON serialise"))
 }
 
 fn options(always: bool) -> Vec<PermissionOption> {
@@ -118,8 +183,8 @@ fn options(always: bool) -> Vec<PermissionOption> {
 }
 
 /// The input of a question with its answers: an object of them, or one text for all.
-fn replied(mut input: Value, message: Option<&str>) -> Value {
-    let Some(message) = message else { return input };
+fn replied(input: &RawValue, message: &str) -> Box<RawValue> {
+    let mut input = bounds::read(input.get()).unwrap_or_default();
     let answers = bounds::object(message).unwrap_or_else(|| {
         let questions = input["questions"].as_array().into_iter().flatten();
         let questions = questions.filter_map(|question| question["question"].as_str());
@@ -128,5 +193,5 @@ fn replied(mut input: Value, message: Option<&str>) -> Value {
     if let Value::Object(fields) = &mut input {
         fields.insert("answers".to_owned(), answers);
     }
-    input
+    to_raw_value(&input).expect("a value is JSON")
 }

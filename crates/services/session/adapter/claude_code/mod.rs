@@ -182,7 +182,7 @@ impl Adapter for ClaudeCode {
             "assistant" => self.assistant(&data, &mut steps),
             "user" => self.user(&data, &mut steps),
             "result" => self.result(&data, &mut steps),
-            "control_request" => self.control_request(&data, &mut steps),
+            "control_request" => self.control_request(line, &data, &mut steps),
             "control_cancel_request" => self.control_cancel(&data, &mut steps),
             "control_response" => self.control_response(&data, &mut steps),
             _ => steps.push(self.raw(&data)),

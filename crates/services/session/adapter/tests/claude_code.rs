@@ -258,6 +258,25 @@ fn a_question_is_answered_within_its_input() {
 }
 
 #[test]
+fn what_it_may_do_is_what_it_asked_for_byte_for_byte() {
+    let input = r#"{"z":1.0, "path":"/a\udcff","n":12345678901234567890123,"big":1e400}"#;
+    let rules = r#"[ {"rule":"\ud83d"} ]"#;
+    let line = format!(
+        r#"{{"type":"control_request","request_id":"q","request":{{"subtype":"can_use_tool","tool_name":"Write","input":{input},"permission_suggestions":{rules}}}}}"#
+    );
+    for (option, odd) in [("allow", ""), ("allow_always", r#","\ud83d":1e400"#)] {
+        let mut play = Play::new(ClaudeCode, context(&["--input-format=stream-json"]), &[PROMPT]);
+        assert_eq!(play.adapter.line(&line.replace(r#","permission"#, &format!(r#"{odd},"permission"#))).len(), 1);
+        let answer = super::super::Answered { request_id: "q".into(), option_id: option.into(), message: None };
+        let steps = play.adapter.answered(&answer);
+        let Some(Step::Write(written)) = steps.last() else { panic!("an answer is written: {steps:?}") };
+        assert!(written.contains(&format!(r#""updatedInput":{input}"#)), "{written}");
+        let told = written.contains(&format!(r#""updatedPermissions":{rules}"#));
+        assert_eq!(told, option == "allow_always", "{written}");
+    }
+}
+
+#[test]
 fn pieces_of_a_message_that_nobody_began_belong_to_the_whole_that_follows() {
     let mut play = Play::new(ClaudeCode, context(&[]), &[]);
     let lines = [

@@ -5,12 +5,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tidings_core::{Event, json};
 use validator::Validate;
 
 use super::super::{
-    super::contract::agent::{Block, Role, TextDelta},
+    super::contract::agent::{Block, PERMISSION_REQUESTED, RAW, Role, TOOL_COMPLETED, TOOL_STARTED, TextDelta},
     Step,
 };
+
+/// Whether the values of an agent's that a step tells are data of an event.
+fn fits(step: &Step) -> bool {
+    let event = match step.clone() {
+        Step::ToolStarted(it) => Event::new(TOOL_STARTED, it),
+        Step::ToolCompleted(it) => Event::new(TOOL_COMPLETED, it),
+        Step::PermissionRequested(it) => Event::new(PERMISSION_REQUESTED, it),
+        Step::Raw(it) => Event::new(RAW, it),
+        _ => return true,
+    };
+    json::fits(event.payload.json()).is_ok()
+}
 
 /// What is open, and what was told.
 #[derive(Debug, Default)]
@@ -31,6 +44,7 @@ impl Ledger {
     }
 
     fn one(&mut self, step: &Step) {
+        assert!(fits(step), "what is told is an event's data: {step:?}");
         match step {
             Step::Output(it) => assert!(it.validate().is_ok() && it.content.len() <= 16 * 1024),
             Step::AgentStarted(it) => assert_eq!(it.validate(), Ok(())),

@@ -128,7 +128,14 @@ const WORDS: &[&str] = &[
     "b",
     "🦀",
     "",
+    HALF,
+    LARGE,
+    DEEP,
 ];
+/// What no `Value` can hold stands as one of these words, until the line is written.
+const HALF: &str = "<half>";
+const LARGE: &str = "<large>";
+const DEEP: &str = "<deep>";
 
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
@@ -256,6 +263,15 @@ fn framed(kind: AdapterKind) -> impl Strategy<Value = Value> {
     ]
 }
 
+/// The line as the world may write it: with half a pair, a number that no double is, and many levels.
+fn text_of(line: &Value) -> String {
+    let deep = format!("{}{}", "[".repeat(150), "]".repeat(150));
+    line.to_string()
+        .replace(HALF, "\\ud83d")
+        .replace(&format!("\"{LARGE}\""), "-1e999")
+        .replace(&format!("\"{DEEP}\""), &deep)
+}
+
 /// What happens to an agent, one after the other.
 #[derive(Debug, Clone)]
 enum Happens {
@@ -267,9 +283,9 @@ enum Happens {
 
 fn happens(kind: AdapterKind) -> impl Strategy<Value = Happens> {
     prop_oneof![
-        12 => framed(kind).prop_map(|line| Happens::Line(line.to_string())),
+        12 => framed(kind).prop_map(|line| Happens::Line(text_of(&line))),
         1 => (framed(kind), 0usize..200).prop_map(|(line, cut)| {
-            let line = line.to_string();
+            let line = text_of(&line);
             Happens::Line(line[..line.floor_char_boundary(cut)].to_owned())
         }),
         1 => Just(Happens::Message),
