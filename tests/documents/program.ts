@@ -2,6 +2,7 @@
 
 import {
   type Acknowledged,
+  type AcknowledgedOnce,
   type AnyMessage,
   type ChannelOf,
   type Commands,
@@ -82,6 +83,22 @@ export async function start(): Promise<string> {
   await run("session.cancel", { sessionId, force: true });
   const output: Acknowledged<"session.output"> = await run("session.output", { sessionId });
   return output.ok ? output.data : output.error.code;
+}
+
+/** A command that must not happen twice: its answer may be gone when it is asked again. */
+export declare function once<C extends keyof Commands>(
+  name: C,
+  input: Commands[C]["input"] & { commandId: string },
+): Promise<AcknowledgedOnce<C>>;
+
+export async function startOnce(commandId: string): Promise<string> {
+  const acknowledged = await once("session.start", { projectId: "p1", agent: "claude", commandId });
+  if (!acknowledged.ok) return acknowledged.error.code;
+  // @ts-expect-error: it may be a repeat.
+  acknowledged.data.sessionId;
+  const listed = await once("session.list", { commandId });
+  const known = listed.ok ? listed.data.sessions.length : 0;
+  return acknowledged.data?.sessionId ?? `one of ${known}`;
 }
 
 export const hello = (notice: Notices["server.hello"]): number => notice.data.limits.maxSubscriptions;

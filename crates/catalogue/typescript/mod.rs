@@ -104,11 +104,12 @@ export type ChannelOf<N extends string> = {
   [K in keyof Channels]: N extends Channels[K]["name"] ? Channels[K] : never;
 }[keyof Channels];
 
-/** The answer to a command, as Socket.IO acknowledges it. What only reads is never `repeated`. */
-export type Acknowledged<C extends keyof Commands> =
-  | { ok: true; data: Commands[C]["answer"]; repeated?: undefined }
-  | (C extends Reads ? never : { ok: true; data?: undefined } & Repeated)
-  | Refused;
+/** The answer to a command, as Socket.IO acknowledges it. */
+export type Acknowledged<C extends keyof Commands> = { ok: true; data: Commands[C]["answer"] } | Refused;
+/** The same of one with a `commandId`: it may be a repeat whose answer is not kept, unless it only reads. */
+export type AcknowledgedOnce<C extends keyof Commands> =
+  | Acknowledged<C>
+  | (C extends Reads ? never : { ok: true; data?: undefined } & Repeated);
 "#;
 
 /// The whole file.
