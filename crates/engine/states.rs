@@ -248,6 +248,8 @@ impl StateStore {
         Box::pin(async move {
             let store = this.upgrade().ok_or_else(|| Error::unavailable("the server is stopping"))?;
             let done = store.fold_alone(&*projection, &facts).await;
+            // When it is saved, too, so that whoever waits for it by this figure finds that.
+            metrics::counter!("tidings_state_folds_total").increment(1);
             store.memory.lock().landed(&facts.channel, number);
             done
         })
@@ -255,7 +257,6 @@ impl StateStore {
 
     /// Folds from the newest of what is in memory and what is saved up to the head.
     async fn fold_alone(&self, projection: &dyn Projection, facts: &ChannelFacts) -> Result<StateAt> {
-        metrics::counter!("tidings_state_folds_total").increment(1);
         let (mut head, deletions) = (facts.head, self.deletions());
         let Begun { mut seq, mut saved, mut bytes, mut state } = self.start(projection, facts).await?;
         while seq < head {
