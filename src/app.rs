@@ -12,6 +12,7 @@ use tidings_catalogue::Catalogue;
 use tidings_core::{
     Code,
     bus::{EventBus, Listening},
+    fault,
     handler::Handler,
     identity::Identity,
     log::EventLog,
@@ -37,6 +38,7 @@ use tidings_transports::{
 use crate::{
     catalogue,
     config::{self, Config, ConfigError},
+    serve::Reached,
     services::{self, Ports},
     telemetry::Render,
 };
@@ -105,9 +107,12 @@ impl App {
         clock: Arc<dyn Clock>,
         tasks: Arc<dyn Tasks>,
         render: Render,
+        reached: &Reached,
     ) -> Result<Self, StartError> {
+        reached.now("opening the log");
         let registry = Arc::new(Registry::default());
         let log = open_log(config, &registry, clock.clone())?;
+        reached.now("opening users.db");
         let auth = Auth::open(config.identity()?, clock.clone(), tasks.clone())?;
         let states = StateStore::new(registry.clone(), log.clone(), &*tasks);
         let bus = Arc::new(Bus::new(registry.clone(), log.clone(), tasks.clone(), config.bus.debug));
@@ -132,6 +137,8 @@ impl App {
         });
         ports.calls.bind(&gate);
         ports.users.bind(&auth);
+        reached.now("ending what a former life of the server left open");
+        fault::hold("start.recover").await;
         programs.recover().await?;
         services::recover(&services).await?;
         end_revoked(&auth, &hub);
@@ -194,6 +201,7 @@ pub(crate) fn catalogue(
 }
 
 fn open_log(config: &Config, registry: &Arc<Registry>, clock: Arc<dyn Clock>) -> Result<Arc<SqliteLog>, StartError> {
+    fault::stall("start.open");
     let (domains, settings) = (registry.clone(), config.clone());
     let retention = move |namespace: &str| settings.retention_of(namespace, domains.retention(namespace));
     let durability = match config.log.durability {

@@ -1,8 +1,8 @@
 //! Tidings: the server between programs that work and people who watch.
 //!
 //! The composition root: [`config`] says what is wanted, [`cli`] what to do, [`app`] wires the parts,
-//! [`catalogue`] gathers what they say of themselves, [`serve`] starts and stops them, [`listen`] takes connections in, [`runtime`] and [`telemetry`]
-//! are the server's surroundings.
+//! [`catalogue`] gathers what they say of themselves, [`serve`] starts and stops them in the order that it gives to [`stop`], [`listen`] takes connections in, [`runtime`] and [`telemetry`]
+//! are the server's surroundings; [`faults`] are for tests.
 //!
 //! Guarantees: nothing is decided here that a part could decide.
 //! It is not a library: other programs speak with the server over its wire.
@@ -11,11 +11,13 @@ mod app;
 mod catalogue;
 mod cli;
 mod config;
+mod faults;
 mod known_users;
 mod listen;
 mod runtime;
 mod serve;
 mod services;
+mod stop;
 mod telemetry;
 
 use std::process::ExitCode;

@@ -1,10 +1,17 @@
 //! `tidings serve`: start, run, stop.
 //!
-//! Guarantees: the stop follows one order, each step with an end: not ready, refuse new work, tell
-//! clients, end services, close connections, flush the log, name stragglers. A second signal ends at once.
+//! Guarantees: a signal ends the server also while it starts; the stop follows one order ([`ORDER`]), each step
+//! with an end; a second signal ends at once. A part that the server cannot go on without ends it, too, with
+//! exit code 1 and a line that names the part.
 //! It is not the wiring: that is `app`.
 
-use std::{io::Write, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    io::Write,
+    net::SocketAddr,
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use rustix::{
     process::{Resource, getrlimit, setrlimit},
@@ -18,6 +25,7 @@ use tidings_core::{
 };
 use tidings_engine::{hub::Notice, log::DataDir};
 use tokio::{
+    runtime::Handle,
     signal::unix::{SignalKind, signal},
     sync::oneshot,
 };
@@ -25,34 +33,90 @@ use tokio::{
 use crate::{
     app::App,
     cli::complain,
-    config::Config,
-    listen::{self, Bounds},
+    config::{Config, variables},
+    faults,
+    listen::{self, Bounds, Entrance},
     runtime::{ServerTasks, SystemClock},
     services,
+    stop::{self, Step},
     telemetry::{self, Render},
 };
 
-/// How long the tasks have once everything was told to end.
-const STRAGGLERS: Duration = Duration::from_secs(5);
+/// The stop. Until its deadline, the time that clients and programs have (`drain_ms` and `run.grace_ms`) is over.
+const ORDER: [Step<Server>; 5] = [
+    Step { until: Duration::ZERO, parts: |server, left| vec![("new work", Box::pin(server.refuse(left)))] },
+    Step { until: Duration::ZERO, parts: |server, _| services::stop(&server.app.services) },
+    Step {
+        until: Duration::from_secs(3),
+        parts: |server, left| vec![("connections", Box::pin(server.send_away(left)))],
+    },
+    Step { until: Duration::from_secs(4), parts: |server, _| vec![("the log", server.app.log.close())] },
+    Step { until: Duration::from_secs(5), parts: |server, _| vec![("tasks", Box::pin(server.tasks.stop()))] },
+];
+
+/// How long a start that was broken off has to let go of what it holds.
+const BREAKING_OFF: Duration = Duration::from_secs(2);
 
 /// Runs the server until a signal ends it.
 pub(crate) async fn run(config: Config) -> ExitCode {
     // Heard from the beginning: whoever reads that the server listens may stop it at once.
-    let signals = match Signals::new() {
+    let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return complain(&format!("signals cannot be heard: {error}")),
     };
-    match start(&config, telemetry::install()).await {
-        Ok(server) => server.until_stopped(signals, &config).await,
-        Err(error) => complain(&error),
+    faults::follow(&variables());
+    let (render, reached) = (telemetry::install(), Reached::default());
+    let (broken_off, over) = oneshot::channel::<()>();
+    let starting = (config.clone(), reached.clone());
+    // A start reads files, and may have to wait for a disk: not on the thread that hears the signals.
+    let mut start = tokio::task::spawn_blocking(move || {
+        let (config, reached) = starting;
+        Handle::current().block_on(async {
+            tokio::select! {
+                started = start(&config, render, &reached) => Some(started),
+                _ = over => None,
+            }
+        })
+    });
+    let started = tokio::select! {
+        started = &mut start => started,
+        () = signals.next() => {
+            tracing::warn!(at = reached.last(), "stopped before it was ready");
+            drop(broken_off);
+            // What it holds is let go; a thread that stands still is left behind.
+            drop(tokio::time::timeout(BREAKING_OFF, start).await);
+            return ExitCode::SUCCESS;
+        }
+    };
+    match started {
+        Ok(Some(Ok(server))) => server.until_stopped(signals).await,
+        Ok(Some(Err(error))) => complain(&error),
+        Ok(None) => ExitCode::SUCCESS,
+        Err(panicked) => complain(&format!("the start panicked at {}: {panicked}", reached.last())),
+    }
+}
+
+/// How far a start has come, for whoever breaks it off.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reached(Arc<Mutex<&'static str>>);
+
+impl Reached {
+    /// This comes next.
+    pub(crate) fn now(&self, what: &'static str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    }
+
+    fn last(&self) -> &'static str {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 struct Server {
     app: App,
     tasks: Arc<ServerTasks>,
-    clock: Arc<SystemClock>,
-    close_listener: oneshot::Sender<()>,
+    entrance: Arc<Entrance>,
+    drain: Duration,
+    grace: Duration,
     _directory: DataDir,
 }
 
@@ -75,29 +139,28 @@ fn keep_pages_small() {
 
 type StartFailure = Box<dyn std::error::Error + Send + Sync>;
 
-async fn start(config: &Config, render: Render) -> Result<Server, StartFailure> {
+async fn start(config: &Config, render: Render, reached: &Reached) -> Result<Server, StartFailure> {
     raise_file_limit();
     keep_pages_small();
+    reached.now("the data directory");
     let directory = DataDir::lock(&config.data_dir)?;
-    let (clock, tasks) = (SystemClock::new(), ServerTasks::new());
-    telemetry::keep_up(&*tasks);
-    let app = App::build(config, clock.clone(), tasks.clone(), render).await?;
+    let clock = SystemClock::new();
+    let tasks = ServerTasks::new(clock.clone());
+    let surroundings: (Arc<dyn Tasks>, Arc<dyn Clock>) = (tasks.clone(), clock.clone());
+    telemetry::keep_up(&surroundings.0);
+    let app = App::build(config, clock, tasks.clone(), render, reached).await?;
+    reached.now("listening");
     let listener =
         listen::bind(config.listen).map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
     let address = listener.local_addr()?;
     directory.set_address(&address.to_string())?;
     say_hello(config, &app, address).await?;
-    let (close_listener, closed) = oneshot::channel::<()>();
     // HTTP requests of clients with many connections need room beside the sockets'.
     let most = config.socket.max_connections.saturating_mul(2).max(1024);
     let bounds = Bounds { most, per_second: config.http.accept_per_second };
-    let closed = Box::pin(async move {
-        drop(closed.await);
-    });
-    let surroundings: (Arc<dyn Tasks>, Arc<dyn Clock>) = (tasks.clone(), clock.clone());
-    let accepting = listen::accept(listener, app.router.clone(), surroundings, bounds, closed);
-    tasks.spawn("http.accept", Box::pin(accepting));
-    Ok(Server { app, tasks, clock, close_listener, _directory: directory })
+    let entrance = Entrance::open(listener, app.router.clone(), surroundings, &bounds);
+    let (drain, grace) = (Duration::from_millis(config.drain_ms), Duration::from_millis(config.run.grace_ms));
+    Ok(Server { app, tasks, entrance, drain, grace, _directory: directory })
 }
 
 /// What the operator sees on standard output: where it listens, where the data is, and once the password.
@@ -116,41 +179,51 @@ async fn say_hello(config: &Config, app: &App, address: SocketAddr) -> Result<()
 }
 
 impl Server {
-    async fn until_stopped(self, mut signals: Signals, config: &Config) -> ExitCode {
-        signals.next().await;
-        let drain = Duration::from_millis(config.drain_ms);
+    async fn until_stopped(self, mut signals: Signals) -> ExitCode {
+        let lost = tokio::select! {
+            () = signals.next() => None,
+            task = self.tasks.lost() => Some(task),
+            () = self.app.log.ended() => Some("log.writer"),
+        };
+        if let Some(task) = lost {
+            tracing::error!(task, "panicked too often to be started again: the server is not ready, and ends");
+        }
         tokio::select! {
-            code = self.stop(drain) => code,
+            code = self.stop() => if lost.is_some() { ExitCode::FAILURE } else { code },
             () = signals.next() => complain(&"a second signal: stopping at once"),
         }
     }
 
-    async fn stop(self, drain: Duration) -> ExitCode {
-        tracing::info!(drain_ms = drain.as_millis() as u64, "stopping");
-        let started = self.clock.monotonic();
+    async fn stop(&self) -> ExitCode {
+        tracing::info!(drain_ms = self.drain.as_millis() as u64, "stopping");
+        let left = stop::stop(self, &ORDER, self.drain + self.grace).await;
+        let tasks = self.tasks.left();
+        if left.is_empty() && tasks.is_empty() {
+            tracing::info!("stopped");
+            return ExitCode::SUCCESS;
+        }
+        tracing::error!(parts = ?left, ?tasks, "stopped, but these did not end in time");
+        ExitCode::FAILURE
+    }
+
+    /// Takes no new work, and tells clients when to come back. Until the end of the stop there is `left`.
+    async fn refuse(&self, left: Duration) {
         self.app.readiness.set_draining();
         self.app.gate.drain();
         self.app.socketio.drain();
+        let drain = left.saturating_sub(self.grace);
         let connections = self.app.hub.connections();
         for (number, connection) in connections.iter().enumerate() {
             let reconnect_after_ms = returning(drain, number, connections.len());
             connection.notify(&Notice::Draining { reconnect_after_ms });
         }
-        services::stop(&self.app.services).await;
-        let left = drain.saturating_sub(self.clock.monotonic().saturating_sub(started));
+    }
+
+    /// Closes connections, spread over what is left of their time, and takes none any more.
+    async fn send_away(&self, left: Duration) {
         let ending = Ending::temporary(Code::Draining, "the server is stopping");
-        self.app.socketio.close_all(left, &ending).await;
-        if self.close_listener.send(()).is_err() {
-            tracing::debug!("the listener was closed already");
-        }
-        self.app.log.close().await;
-        let stragglers = self.tasks.stop(STRAGGLERS).await;
-        if stragglers.is_empty() {
-            tracing::info!("stopped");
-            return ExitCode::SUCCESS;
-        }
-        tracing::error!(?stragglers, "stopped, but these did not end in time");
-        ExitCode::FAILURE
+        self.app.socketio.close_all(left.saturating_sub(self.grace), &ending).await;
+        self.entrance.close();
     }
 }
 

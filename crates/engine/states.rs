@@ -8,8 +8,9 @@ use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
 use tidings_core::{
-    BoxFuture, Channel, Error, Message, Result, Seq,
+    BoxFuture, Channel, Error, Message, Result, Seq, fault,
     log::{ChannelFacts, Committed, EventLog, ListChannels, Read, SavedState},
+    panics,
     projection::{Folded, ListStates, Projection, States, View},
     runtime::Tasks,
 };
@@ -92,7 +93,11 @@ impl StateStore {
                         () = &mut stopping => return,
                     };
                     let (Some(channel), Some(store)) = (channel, saver.upgrade()) else { return };
-                    if let Err(error) = store.save_now(&channel).await {
+                    let saved = panics::caught_in("states.save", async {
+                        fault::here("states.save");
+                        store.save_now(&channel).await
+                    });
+                    if let Err(error) = saved.await.flatten() {
                         tracing::warn!(%channel, %error, "a state was not saved; the log asks again");
                     }
                 }
