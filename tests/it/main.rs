@@ -11,6 +11,7 @@ mod commands;
 mod connections;
 mod endings;
 mod examples;
+mod faults;
 mod generated;
 mod http;
 mod polling;

@@ -8,6 +8,7 @@ mod documents;
 mod events;
 mod files;
 mod handlers;
+mod tasks;
 
 use std::{
     fs,
