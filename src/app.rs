@@ -12,6 +12,7 @@ use tidings_catalogue::Catalogue;
 use tidings_core::{
     Code,
     bus::{EventBus, Listening},
+    fault,
     handler::Handler,
     identity::Identity,
     log::{Allowances, EventLog, LogRule, LogRules},
@@ -38,6 +39,7 @@ use crate::{
     catalogue,
     config::{self, Config, ConfigError},
     entrance::Entrance,
+    serve::Reached,
     services::{self, Ports},
     telemetry::Render,
 };
@@ -125,10 +127,12 @@ impl App {
         clock: Arc<dyn Clock>,
         tasks: Arc<dyn Tasks>,
         render: Render,
-        entrance: &Entrance<'_>,
+        (entrance, reached): (&Entrance<'_>, &Reached),
     ) -> Result<Self, StartError> {
+        reached.now("opening the log");
         let registry = Arc::new(Registry::default());
         let log = entrance.with_room(None, async || open_log(config, clock.clone())).await?;
+        reached.now("opening users.db");
         let open_auth = async || Ok(Auth::open(config.identity()?, clock.clone(), tasks.clone())?);
         let auth = entrance.with_room(Some(&log), open_auth).await?;
         let open_programs = async || Ok(Programs::new(config.programs(config::variables()))?);
@@ -156,6 +160,8 @@ impl App {
         });
         ports.calls.bind(&gate);
         ports.users.bind(&auth);
+        reached.now("ending what a former life of the server left open");
+        fault::hold("start.recover").await;
         programs.recover().await?;
         services::recover(&services, entrance, &log).await?;
         end_revoked(&auth, &hub);
@@ -218,6 +224,7 @@ pub(crate) fn catalogue(
 }
 
 fn open_log(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<SqliteLog>, StartError> {
+    fault::stall("start.open");
     let durability = match config.log.durability {
         config::Durability::Power => Durability::Power,
         config::Durability::Process => Durability::Process,

@@ -13,12 +13,11 @@ use parking_lot::Mutex;
 use tidings_core::runtime::{Clock, Tasks};
 use tidings_engine::log::SqliteLog;
 use tidings_transports::http;
-use tokio::sync::oneshot;
 
 use crate::{
     app::StartError,
     config::Config,
-    listen::{self, Bounds, Routes},
+    listen::{self, Acceptor, Bounds, Routes},
     serve::print,
 };
 
@@ -31,14 +30,13 @@ const WAITS: &str = "the disk is full, and the server starts once there is room"
 /// The listener, once there is one.
 struct Listening {
     address: SocketAddr,
-    close: oneshot::Sender<()>,
+    acceptor: Arc<Acceptor>,
 }
 
 /// The entrance.
 pub(crate) struct Entrance<'a> {
     config: &'a Config,
-    tasks: Arc<dyn Tasks>,
-    clock: Arc<dyn Clock>,
+    surroundings: (Arc<dyn Tasks>, Arc<dyn Clock>),
     routes: Routes,
     /// What the server waits for, as it was told last.
     waits: Mutex<Option<String>>,
@@ -47,9 +45,9 @@ pub(crate) struct Entrance<'a> {
 
 impl<'a> Entrance<'a> {
     /// An entrance that is closed.
-    pub(crate) fn new(config: &'a Config, tasks: Arc<dyn Tasks>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(config: &'a Config, surroundings: (Arc<dyn Tasks>, Arc<dyn Clock>)) -> Self {
         let routes = Routes::starting(http::starting(WAITS));
-        Self { config, tasks, clock, routes, waits: Mutex::default(), listening: Mutex::default() }
+        Self { config, surroundings, routes, waits: Mutex::default(), listening: Mutex::default() }
     }
 
     /// Does something that needs room on the disk, again and again until it has it. An open log gives its reserve.
@@ -94,16 +92,16 @@ impl<'a> Entrance<'a> {
         self.listen()
     }
 
-    /// Lets everybody in: where it listens, and what ends the listening.
+    /// Lets everybody in: where it listens, and what takes connections in.
     ///
     /// # Errors
     /// The address cannot be listened on.
-    pub(crate) fn open(&self, router: Router) -> Result<(SocketAddr, oneshot::Sender<()>), StartError> {
+    pub(crate) fn open(&self, router: Router) -> Result<(SocketAddr, Arc<Acceptor>), StartError> {
         self.routes.open(router);
         self.listen()?;
         let listening = self.listening.lock().take();
-        let Listening { address, close } = listening.expect("it listens from here on");
-        Ok((address, close))
+        let Listening { address, acceptor } = listening.expect("it listens from here on");
+        Ok((address, acceptor))
     }
 
     /// Listens, unless it does already, and says so on standard output.
@@ -116,20 +114,14 @@ impl<'a> Entrance<'a> {
         let failed = |error| StartError::Listen(config.listen, error);
         let listener = listen::bind(config.listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let (close, closed) = oneshot::channel::<()>();
         // HTTP requests of clients with many connections need room beside the sockets'.
         let most = config.socket.max_connections.saturating_mul(2).max(1024);
         let bounds = Bounds { most, per_second: config.http.accept_per_second };
-        let closed = Box::pin(async move {
-            drop(closed.await);
-        });
-        let surroundings = (self.tasks.clone(), self.clock.clone());
-        let accepting = listen::accept(listener, self.routes.clone(), surroundings, bounds, closed);
-        self.tasks.spawn("http.accept", Box::pin(accepting));
+        let acceptor = Acceptor::open(listener, self.routes.clone(), self.surroundings.clone(), &bounds);
         let data = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
         print(&format!("data directory: {}", data.display()));
         print(&format!("listening on http://{address}"));
-        *listening = Some(Listening { address, close });
+        *listening = Some(Listening { address, acceptor });
         Ok(())
     }
 }

@@ -17,12 +17,12 @@ use hyper::{Request, body::Incoming, server::conn::http1::Builder, service::serv
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nix::{getsockopt_impl, libc, setsockopt_impl, sockopt_impl, sys::socket::setsockopt};
 use tidings_core::{
-    BoxFuture,
+    BoxFuture, fault,
     runtime::{Clock, Tasks},
 };
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 use tower::ServiceExt;
 
@@ -87,29 +87,59 @@ pub(crate) struct Bounds {
     pub(crate) per_second: u32,
 }
 
-/// Accepts connections until `closed` resolves.
-pub(crate) async fn accept(
+/// Where connections come in. It stays while the task that accepts them is made again.
+pub(crate) struct Acceptor {
     listener: TcpListener,
     routes: Routes,
-    (tasks, clock): (Arc<dyn Tasks>, Arc<dyn Clock>),
-    bounds: Bounds,
-    mut closed: BoxFuture<'static, ()>,
-) {
-    let mut door = Door::new(&bounds, clock);
-    loop {
-        let accepted = tokio::select! {
-            accepted = door.next(&listener) => accepted,
-            () = &mut closed => return,
-        };
-        match accepted {
-            Ok((stream, peer, permit)) => {
-                let (routes, stopping) = (routes.clone(), tasks.stopping());
-                tasks.spawn("http.connection", Box::pin(serve(stream, peer, routes, permit, stopping)));
-            }
-            Err(error) => {
-                metrics::counter!("tidings_accept_failures_total").increment(1);
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(PAUSE).await;
+    tasks: Arc<dyn Tasks>,
+    clock: Arc<dyn Clock>,
+    room: Arc<Semaphore>,
+    per_second: u32,
+    closed: watch::Sender<bool>,
+}
+
+impl Acceptor {
+    /// Accepts connections at a listener until it is closed.
+    pub(crate) fn open(
+        listener: TcpListener,
+        routes: Routes,
+        (tasks, clock): (Arc<dyn Tasks>, Arc<dyn Clock>),
+        bounds: &Bounds,
+    ) -> Arc<Self> {
+        let room = Arc::new(Semaphore::new(bounds.most.min(Semaphore::MAX_PERMITS)));
+        let (per_second, closed) = (bounds.per_second, watch::Sender::new(false));
+        let acceptor = Arc::new(Self { listener, routes, tasks, clock, room, per_second, closed });
+        let own = acceptor.clone();
+        let make = move |_| -> BoxFuture<'static, ()> { Box::pin(own.clone().accept()) };
+        acceptor.tasks.supervise("http.accept", Box::new(make));
+        acceptor
+    }
+
+    /// Accepts no more.
+    pub(crate) fn close(&self) {
+        self.closed.send_replace(true);
+    }
+
+    async fn accept(self: Arc<Self>) {
+        let mut closed = self.closed.subscribe();
+        let mut door = Door::new(self.room.clone(), self.per_second, self.clock.clone());
+        loop {
+            let accepted = tokio::select! {
+                accepted = door.next(&self.listener) => accepted,
+                // The sender lives as long as this value.
+                _ = closed.wait_for(|closed| *closed) => return,
+            };
+            fault::here("http.accept");
+            match accepted {
+                Ok((stream, peer, permit)) => {
+                    let (routes, stopping) = (self.routes.clone(), self.tasks.stopping());
+                    self.tasks.spawn("http.connection", Box::pin(serve(stream, peer, routes, permit, stopping)));
+                }
+                Err(error) => {
+                    metrics::counter!("tidings_accept_failures_total").increment(1);
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(PAUSE).await;
+                }
             }
         }
     }
@@ -127,9 +157,8 @@ struct Door {
 }
 
 impl Door {
-    fn new(bounds: &Bounds, clock: Arc<dyn Clock>) -> Self {
-        let room = Arc::new(Semaphore::new(bounds.most.min(Semaphore::MAX_PERMITS)));
-        Self { room, per_second: f64::from(bounds.per_second), due: clock.monotonic(), clock }
+    fn new(room: Arc<Semaphore>, per_second: u32, clock: Arc<dyn Clock>) -> Self {
+        Self { room, per_second: f64::from(per_second), due: clock.monotonic(), clock }
     }
 
     async fn next(&mut self, listener: &TcpListener) -> std::io::Result<Accepted> {
@@ -204,7 +233,8 @@ mod tests {
     #[tokio::test]
     async fn a_crowd_comes_in_at_the_rate_and_whoever_comes_later_does_not_wait_for_it() {
         let clock = TestClock::new();
-        let mut door = Door::new(&Bounds { most: 10, per_second: 100 }, clock.clone());
+        let room = Arc::new(Semaphore::new(10));
+        let mut door = Door::new(room.clone(), 100, clock.clone());
         let burst = (0..1000).take_while(|_| {
             let passes = door.pause().is_zero();
             door.passed();
@@ -214,7 +244,7 @@ mod tests {
         assert!(!door.pause().is_zero());
         clock.advance(Duration::from_secs(10));
         assert!(door.pause().is_zero());
-        let mut open = Door::new(&Bounds { most: 10, per_second: 0 }, clock);
+        let mut open = Door::new(room, 0, clock);
         for _ in 0..10_000 {
             open.passed();
         }

@@ -1,18 +1,30 @@
 //! `tidings serve`: start, run, stop.
 //!
-//! Guarantees: the stop follows one order, each step with an end: not ready, refuse new work, tell
-//! clients, end services, close connections, flush the log, name stragglers. A second signal ends at once.
+//! Guarantees: a signal ends the server also while it starts; the stop follows one order ([`ORDER`]), each step
+//! with an end; a second signal ends at once. A part that the server cannot go on without ends it, too, with
+//! exit code 1 and a line that names the part.
 //! It is not the wiring: that is `app`.
 
-use std::{io::Write, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    io::Write,
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use rustix::{
     process::{Resource, getrlimit, setrlimit},
     thread::disable_transparent_huge_pages,
 };
-use tidings_core::{Code, log::EventLog, outlet::Ending, runtime::Clock};
+use tidings_core::{
+    Code,
+    log::EventLog,
+    outlet::Ending,
+    runtime::{Clock, Tasks},
+};
 use tidings_engine::{hub::Notice, log::DataDir};
 use tokio::{
+    runtime::Handle,
     signal::unix::{SignalKind, signal},
     sync::oneshot,
 };
@@ -20,15 +32,30 @@ use tokio::{
 use crate::{
     app::App,
     cli::complain,
-    config::Config,
+    config::{Config, variables},
     entrance::Entrance,
+    faults,
+    listen::Acceptor,
     runtime::{ServerTasks, SystemClock},
     services,
+    stop::{self, Step},
     telemetry::{self, Render},
 };
 
-/// How long the tasks have once everything was told to end.
-const STRAGGLERS: Duration = Duration::from_secs(5);
+/// The stop. Until its deadline, the time that clients and programs have (`drain_ms` and `run.grace_ms`) is over.
+const ORDER: [Step<Server>; 5] = [
+    Step { until: Duration::ZERO, parts: |server, left| vec![("new work", Box::pin(server.refuse(left)))] },
+    Step { until: Duration::ZERO, parts: |server, _| services::stop(&server.app.services) },
+    Step {
+        until: Duration::from_secs(3),
+        parts: |server, left| vec![("connections", Box::pin(server.send_away(left)))],
+    },
+    Step { until: Duration::from_secs(4), parts: |server, _| vec![("the log", server.app.log.close())] },
+    Step { until: Duration::from_secs(5), parts: |server, _| vec![("tasks", Box::pin(server.tasks.stop()))] },
+];
+
+/// How long a start that was broken off has to let go of what it holds.
+const BREAKING_OFF: Duration = Duration::from_secs(2);
 
 /// Runs the server until a signal ends it.
 pub(crate) async fn run(config: Config) -> ExitCode {
@@ -37,25 +64,59 @@ pub(crate) async fn run(config: Config) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return complain(&format!("signals cannot be heard: {error}")),
     };
+    faults::follow(&variables());
+    let (render, reached) = (telemetry::install(), Reached::default());
+    let (broken_off, over) = oneshot::channel::<()>();
+    let starting = (config.clone(), reached.clone());
+    // A start reads files, and may have to wait for a disk: not on the thread that hears the signals.
+    let mut start = tokio::task::spawn_blocking(move || {
+        let (config, reached) = starting;
+        Handle::current().block_on(async {
+            tokio::select! {
+                started = start(&config, render, &reached) => Some(started),
+                _ = over => None,
+            }
+        })
+    });
     let started = tokio::select! {
-        started = start(&config, telemetry::install()) => started,
+        started = &mut start => started,
         () = signals.next() => {
-            // Nobody was let in, and what was written is as after a kill: whole.
-            tracing::info!("stopped before it had started");
+            tracing::warn!(at = reached.last(), "stopped before it was ready");
+            drop(broken_off);
+            // What it holds is let go; a thread that stands still is left behind.
+            drop(tokio::time::timeout(BREAKING_OFF, start).await);
             return ExitCode::SUCCESS;
         }
     };
     match started {
-        Ok(server) => server.until_stopped(signals, &config).await,
-        Err(error) => complain(&error),
+        Ok(Some(Ok(server))) => server.until_stopped(signals).await,
+        Ok(Some(Err(error))) => complain(&error),
+        Ok(None) => ExitCode::SUCCESS,
+        Err(panicked) => complain(&format!("the start panicked at {}: {panicked}", reached.last())),
+    }
+}
+
+/// How far a start has come, for whoever breaks it off.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reached(Arc<Mutex<&'static str>>);
+
+impl Reached {
+    /// This comes next.
+    pub(crate) fn now(&self, what: &'static str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    }
+
+    fn last(&self) -> &'static str {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 struct Server {
     app: App,
     tasks: Arc<ServerTasks>,
-    clock: Arc<SystemClock>,
-    close_listener: oneshot::Sender<()>,
+    acceptor: Arc<Acceptor>,
+    drain: Duration,
+    grace: Duration,
     _directory: DataDir,
 }
 
@@ -78,21 +139,26 @@ fn keep_pages_small() {
 
 type StartFailure = Box<dyn std::error::Error + Send + Sync>;
 
-async fn start(config: &Config, render: Render) -> Result<Server, StartFailure> {
+async fn start(config: &Config, render: Render, reached: &Reached) -> Result<Server, StartFailure> {
     raise_file_limit();
     keep_pages_small();
-    let (clock, tasks) = (SystemClock::new(), ServerTasks::new());
-    telemetry::keep_up(&*tasks);
-    let entrance = Entrance::new(config, tasks.clone(), clock.clone());
+    let clock = SystemClock::new();
+    let tasks = ServerTasks::new(clock.clone());
+    let surroundings: (Arc<dyn Tasks>, Arc<dyn Clock>) = (tasks.clone(), clock.clone());
+    telemetry::keep_up(&surroundings.0);
+    let entrance = Entrance::new(config, surroundings);
+    reached.now("the data directory");
     let directory = entrance.with_room(None, async || Ok(DataDir::lock(&config.data_dir)?)).await?;
-    let app = App::build(config, clock.clone(), tasks.clone(), render, &entrance).await?;
+    let app = App::build(config, clock, tasks.clone(), render, (&entrance, reached)).await?;
     say_first_admin(&app, &entrance).await?;
-    let (address, close_listener) = entrance.open(app.router.clone())?;
+    reached.now("listening");
+    let (address, acceptor) = entrance.open(app.router.clone())?;
     directory.set_address(&address.to_string())?;
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    Ok(Server { app, tasks, clock, close_listener, _directory: directory })
+    let (drain, grace) = (Duration::from_millis(config.drain_ms), Duration::from_millis(config.run.grace_ms));
+    Ok(Server { app, tasks, acceptor, drain, grace, _directory: directory })
 }
 
 /// The password of the user that the first start makes, once.
@@ -106,41 +172,51 @@ async fn say_first_admin(app: &App, entrance: &Entrance<'_>) -> Result<(), Start
 }
 
 impl Server {
-    async fn until_stopped(self, mut signals: Signals, config: &Config) -> ExitCode {
-        signals.next().await;
-        let drain = Duration::from_millis(config.drain_ms);
+    async fn until_stopped(self, mut signals: Signals) -> ExitCode {
+        let lost = tokio::select! {
+            () = signals.next() => None,
+            task = self.tasks.lost() => Some(task),
+            () = self.app.log.ended() => Some("log.writer"),
+        };
+        if let Some(task) = lost {
+            tracing::error!(task, "panicked too often to be started again: the server is not ready, and ends");
+        }
         tokio::select! {
-            code = self.stop(drain) => code,
+            code = self.stop() => if lost.is_some() { ExitCode::FAILURE } else { code },
             () = signals.next() => complain(&"a second signal: stopping at once"),
         }
     }
 
-    async fn stop(self, drain: Duration) -> ExitCode {
-        tracing::info!(drain_ms = drain.as_millis() as u64, "stopping");
-        let started = self.clock.monotonic();
+    async fn stop(&self) -> ExitCode {
+        tracing::info!(drain_ms = self.drain.as_millis() as u64, "stopping");
+        let left = stop::stop(self, &ORDER, self.drain + self.grace).await;
+        let tasks = self.tasks.left();
+        if left.is_empty() && tasks.is_empty() {
+            tracing::info!("stopped");
+            return ExitCode::SUCCESS;
+        }
+        tracing::error!(parts = ?left, ?tasks, "stopped, but these did not end in time");
+        ExitCode::FAILURE
+    }
+
+    /// Takes no new work, and tells clients when to come back. Until the end of the stop there is `left`.
+    async fn refuse(&self, left: Duration) {
         self.app.readiness.set_draining();
         self.app.gate.drain();
         self.app.socketio.drain();
+        let drain = left.saturating_sub(self.grace);
         let connections = self.app.hub.connections();
         for (number, connection) in connections.iter().enumerate() {
             let reconnect_after_ms = returning(drain, number, connections.len());
             connection.notify(&Notice::Draining { reconnect_after_ms });
         }
-        services::stop(&self.app.services).await;
-        let left = drain.saturating_sub(self.clock.monotonic().saturating_sub(started));
+    }
+
+    /// Closes connections, spread over what is left of their time, and takes none any more.
+    async fn send_away(&self, left: Duration) {
         let ending = Ending::temporary(Code::Draining, "the server is stopping");
-        self.app.socketio.close_all(left, &ending).await;
-        if self.close_listener.send(()).is_err() {
-            tracing::debug!("the listener was closed already");
-        }
-        self.app.log.close().await;
-        let stragglers = self.tasks.stop(STRAGGLERS).await;
-        if stragglers.is_empty() {
-            tracing::info!("stopped");
-            return ExitCode::SUCCESS;
-        }
-        tracing::error!(?stragglers, "stopped, but these did not end in time");
-        ExitCode::FAILURE
+        self.app.socketio.close_all(left.saturating_sub(self.grace), &ending).await;
+        self.acceptor.close();
     }
 }
 

@@ -1,7 +1,7 @@
 //! The services of the domains: what each is made of, how all begin and how all end.
 //!
 //! Guarantees: each service is given its ports and nothing else; what a former life of the server left open
-//! is ended, or goes on, before anybody is let in; after a stop none has anything open.
+//! is ended, or goes on, before anybody is let in; after a stop that came to its end none has anything open.
 //! It is not the rest of the wiring: that is the application's.
 
 use std::{path::PathBuf, sync::Arc};
@@ -27,7 +27,7 @@ use tidings_services::{
     workflow::{RunPorts, Runs},
 };
 
-use crate::{app::StartError, config::Config, entrance::Entrance, known_users::KnownUsers};
+use crate::{app::StartError, config::Config, entrance::Entrance, known_users::KnownUsers, stop::Part};
 
 /// What the other domains do for sessions.
 struct Beside {
@@ -134,9 +134,15 @@ pub(crate) async fn recover(
     entrance.with_room(log, async || Ok(runs.recover().await?)).await
 }
 
-/// Ends everything that runs. Resolves when nothing is left.
-pub(crate) async fn stop(services: &Services) {
+/// What ends everything that runs, a part for each service, which resolves when nothing of it is left. All at once:
+/// steps that follow a session hear of its end. Terminals know why before their sessions close them.
+pub(crate) fn stop(services: &Services) -> Vec<Part<'_>> {
     let Services { sessions, shells, repositories, files, runs, .. } = services;
-    // All at once: steps that follow a session hear of its end. Terminals know why before their sessions close them.
-    tokio::join!(runs.stop(), shells.stop(), sessions.stop(), repositories.stop(), files.stop());
+    vec![
+        ("workflows", Box::pin(runs.stop())),
+        ("terminals", Box::pin(shells.stop())),
+        ("sessions", Box::pin(sessions.stop())),
+        ("git operations", Box::pin(repositories.stop())),
+        ("watches of files", Box::pin(files.stop())),
+    ]
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tidings_core::runtime::Tasks;
+use tidings_core::{BoxFuture, fault, runtime::Tasks};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Format, LogOutput};
@@ -52,18 +52,22 @@ pub(crate) fn install() -> Render {
 }
 
 /// Starts the task that keeps the histograms small, until the server stops.
-pub(crate) fn keep_up(tasks: &dyn Tasks) {
-    let mut stopping = tasks.stopping();
-    let upkeep = async move {
-        let mut beat = tokio::time::interval(UPKEEP);
-        loop {
-            tokio::select! {
-                _ = beat.tick() => if let Some(handle) = HANDLE.get() { handle.run_upkeep() },
-                () = &mut stopping => return,
+pub(crate) fn keep_up(tasks: &Arc<dyn Tasks>) {
+    let own = tasks.clone();
+    let make = move |_| -> BoxFuture<'static, ()> {
+        let mut stopping = own.stopping();
+        Box::pin(async move {
+            let mut beat = tokio::time::interval(UPKEEP);
+            loop {
+                tokio::select! {
+                    _ = beat.tick() => if let Some(handle) = HANDLE.get() { handle.run_upkeep() },
+                    () = &mut stopping => return,
+                }
+                fault::here("telemetry.upkeep");
             }
-        }
+        })
     };
-    tasks.spawn("telemetry.upkeep", Box::pin(upkeep));
+    tasks.supervise("telemetry.upkeep", Box::new(make));
 }
 
 /// Sets the log up, once for the process; later calls change nothing.

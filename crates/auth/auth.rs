@@ -13,8 +13,9 @@ use std::{
 use parking_lot::Mutex;
 use rusqlite::OptionalExtension;
 use tidings_core::{
-    Code, Error, Grant, Result, Timestamp, UserId,
+    Code, Error, Grant, Result, Timestamp, UserId, fault,
     identity::{Secret, User},
+    panics,
     principal::Role,
     runtime::{Clock, Tasks},
 };
@@ -231,9 +232,14 @@ async fn follow(auth: Weak<Auth>, mut stopping: tidings_core::BoxFuture<'static,
             () = tokio::time::sleep(POLL) => {}
         }
         let Some(auth) = auth.upgrade() else { return };
-        if let Err(error) = tokio::task::spawn_blocking(move || auth.step()).await {
-            tracing::error!(%error, "following users.db failed");
-        }
+        let step = move || {
+            panics::caught("auth.follow", || {
+                fault::here("auth.follow");
+                auth.step();
+            })
+        };
+        // What panicked is counted and named; what is not run any more is so because the runtime ends.
+        drop(tokio::task::spawn_blocking(step).await);
     }
 }
 

@@ -18,10 +18,20 @@ pub trait Clock: Send + Sync + fmt::Debug + 'static {
     fn monotonic(&self) -> Duration;
 }
 
+/// What makes a task that is restarted: given how often it panicked before, 0 for its first start.
+pub type Make = Box<dyn FnMut(usize) -> BoxFuture<'static, ()> + Send>;
+
 /// Tasks with an owner: every one has a name and is waited for at shutdown.
+///
+/// A panic ends the task that it is in and nothing else: it is counted and named, and what the task held is
+/// dropped, so what others wait for is to be released by a `Drop`.
 pub trait Tasks: Send + Sync + fmt::Debug + 'static {
     /// Runs a future to its end, as a task of this name, such as `session.run`.
     fn spawn(&self, name: &'static str, future: BoxFuture<'static, ()>);
+
+    /// Runs what has to run as long as the server does, or until it returns. When it panics it is made again
+    /// after a pause; when it does so too often, the server is not ready any more and ends.
+    fn supervise(&self, name: &'static str, make: Make);
 
     /// Resolves when the server is stopping: long tasks end themselves then.
     fn stopping(&self) -> BoxFuture<'static, ()>;

@@ -4,15 +4,23 @@
 //! order of the sends is the order in the log; a listener that is behind reads on from the log.
 //! It is not a queue of its own: the log's is the only one between an emitter and the disk.
 
-use std::{collections::VecDeque, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tidings_core::{
     BoxFuture, Event, Message, Pattern, Result, UserId,
     bus::{EventBus, Listener, Listening, Receipt, SendSlot, Slot},
+    fault,
     handler::Route,
     log::{Appended, Committed, EventLog, LogSlot, Publication},
+    panics,
     runtime::Tasks,
 };
 use tokio::sync::Notify;
@@ -57,6 +65,8 @@ struct Ear {
     pattern: Pattern,
     listener: Arc<dyn Listener>,
     waiting: Mutex<Waiting>,
+    /// The newest global number that was given to the listener, or that it has passed over.
+    done: AtomicU64,
     wake: Notify,
 }
 
@@ -216,10 +226,13 @@ impl EventBus for Bus {
         } else {
             let (queue, newest) = (VecDeque::new(), ears.newest);
             let waiting = Waiting { queue, behind: false, newest, complete: newest, handles: 1 };
-            let ear = Arc::new(Ear { pattern, listener, waiting: Mutex::new(waiting), wake: Notify::new() });
+            let (waiting, done) = (Mutex::new(waiting), AtomicU64::new(newest));
+            let ear = Arc::new(Ear { pattern, listener, waiting, done, wake: Notify::new() });
             ears.ears.push(ear.clone());
-            let (log, start) = (self.log.clone(), ears.newest);
-            self.tasks.spawn("bus.listener", Box::pin(ear.clone().listen(log, start, self.tasks.stopping())));
+            let (own, log, tasks) = (ear.clone(), self.log.clone(), self.tasks.clone());
+            let make =
+                move |_| -> BoxFuture<'static, ()> { Box::pin(own.clone().listen(log.clone(), tasks.stopping())) };
+            self.tasks.supervise("bus.listener", Box::new(make));
             ear
         };
         let all = self.ears.clone();
@@ -280,20 +293,22 @@ impl Ear {
     }
 
     /// Hears message after message until its last handle is dropped, or the server stops and nothing
-    /// waits. `done` is the newest global number heard.
-    async fn listen(self: Arc<Self>, log: Arc<dyn EventLog>, mut done: u64, mut stopping: BoxFuture<'static, ()>) {
+    /// waits. Made again after a panic, it goes on with what waits.
+    async fn listen(self: Arc<Self>, log: Arc<dyn EventLog>, mut stopping: BoxFuture<'static, ()>) {
         loop {
+            fault::here("bus.listener");
+            let done = self.done.load(Ordering::Relaxed);
             match self.next() {
                 Next::Message(committed) => {
                     // What was read from the log may be announced only afterwards.
                     let fresh = committed.message.seq.is_none() || committed.global > done;
-                    done = done.max(committed.global);
+                    self.done.fetch_max(committed.global, Ordering::Relaxed);
                     if fresh {
                         self.hear(committed.message).await;
                     }
                 }
                 Next::CatchUp(complete) => match self.catch_up(&*log, done.max(complete)).await {
-                    Ok(read) => done = read,
+                    Ok(read) => drop(self.done.fetch_max(read, Ordering::Relaxed)),
                     Err(error) => {
                         let listener = self.listener.name();
                         tracing::warn!(listener, %error, "a listener cannot read on; it tries again");
@@ -336,13 +351,9 @@ impl Ear {
 
     async fn hear(&self, message: Arc<Message>) {
         let name = self.listener.name().to_owned();
-        let heard = AssertUnwindSafe(async { self.listener.hear(message).await }).catch_unwind().await;
-        let why = match heard {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "it panicked".to_owned(),
-        };
+        let heard = panics::caught_in("bus.hear", async { self.listener.hear(message).await });
+        let Err(why) = heard.await.flatten() else { return };
         metrics::counter!("tidings_bus_listener_failures_total").increment(1);
-        tracing::error!(listener = name, why, "a listener failed; the next event comes all the same");
+        tracing::error!(listener = name, %why, "a listener failed; the next event comes all the same");
     }
 }

@@ -10,8 +10,9 @@ use std::sync::{Arc, Weak};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 use tidings_core::{
-    BoxFuture, Channel, Error, Message, Result, Seq,
+    BoxFuture, Channel, Error, Message, Result, Seq, fault,
     log::{ChannelFacts, Committed, EventLog, ListChannels, Read, SavedState},
+    panics,
     projection::{Folded, ListStates, Projection, States, View},
     runtime::Tasks,
 };
@@ -104,9 +105,14 @@ impl StateStore {
                         channel = over.recv() => (channel, false),
                     };
                     let (Some(channel), Some(store)) = (channel, saver.upgrade()) else { return };
-                    if wished && let Err(error) = store.save_now(&channel).await {
+                    let saved = panics::caught_in("states.save", async {
+                        fault::here("states.save");
+                        if wished { store.save_now(&channel).await } else { store.settle(&channel).await }
+                    });
+                    let Err(error) = saved.await.flatten() else { continue };
+                    if wished {
                         tracing::warn!(%channel, %error, "a state was not saved; the log asks again");
-                    } else if !wished && let Err(error) = store.settle(&channel).await {
+                    } else {
                         tracing::warn!(%channel, %error, "the state of what ended was not saved; the next start looks at it");
                     }
                 }
@@ -247,7 +253,8 @@ impl StateStore {
         let this = self.this.clone();
         Box::pin(async move {
             let store = this.upgrade().ok_or_else(|| Error::unavailable("the server is stopping"))?;
-            let done = store.fold_alone(&*projection, &facts).await;
+            // Caught here: whoever waits for this fold, too, gets an error.
+            let done = panics::caught_in("states.fold", store.fold_alone(&*projection, &facts)).await.flatten();
             // When it is saved, too, so that whoever waits for it by this figure finds that.
             metrics::counter!("tidings_state_folds_total").increment(1);
             store.memory.lock().landed(&facts.channel, number);

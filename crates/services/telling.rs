@@ -10,7 +10,7 @@ use std::{any::Any, fmt::Display, sync::Arc, time::Duration};
 use tidings_core::{
     Code, Error, Event, Result,
     bus::EventBus,
-    id,
+    id, panics,
     projection::{ListStates, States},
 };
 
@@ -132,11 +132,8 @@ pub(crate) async fn tell_by_id(bus: &dyn EventBus, mut events: Vec<Event>, tries
 }
 
 /// What is told of a task that panicked: an error that says nothing, whose id is in the log with what it said.
-pub(crate) fn after_panic(whose: &str, panic: &(dyn Any + Send)) -> Error {
-    let error = Error::internal();
-    let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(%error, whose, panic = said.unwrap_or_default(), "a task panicked");
-    error
+pub(crate) fn after_panic(whose: &'static str, panic: &(dyn Any + Send)) -> Error {
+    panics::noted(whose, panic)
 }
 
 async fn send(bus: &dyn EventBus, events: Vec<Event>) -> Result<()> {

@@ -10,7 +10,7 @@ use tidings_core::{
     Error, Message, Pattern, Result, Timestamp,
     bus::{EventBus, Listener, Listening, Slot},
     projection::{ListStates, States, View},
-    runtime::{Audience, Clock, Tasks},
+    runtime::{Audience, Clock, Make, Tasks},
 };
 
 /// The bus, the states, the clock and the tasks of a service that is never called.
@@ -65,6 +65,9 @@ impl Audience for Nowhere {
 impl Tasks for Nowhere {
     fn spawn(&self, _name: &'static str, future: BoxFuture<'static, ()>) {
         drop(future);
+    }
+    fn supervise(&self, _name: &'static str, make: Make) {
+        drop(make);
     }
     fn stopping(&self) -> BoxFuture<'static, ()> {
         Box::pin(pending())

@@ -97,6 +97,20 @@ impl RecordingOutlet {
         self.inside.lock().closed.clone()
     }
 
+    /// Waits until the server ends the connection: how it does.
+    ///
+    /// # Panics
+    /// When that does not happen.
+    pub async fn ended(&self) -> Ending {
+        let mut changes = self.changed.subscribe();
+        loop {
+            if let Some(ending) = self.ending() {
+                return ending;
+            }
+            assert!(timeout(PATIENCE, changes.changed()).await.is_ok(), "not ended; taken: {:#?}", self.taken());
+        }
+    }
+
     /// Waits until what was taken satisfies a condition.
     ///
     /// # Panics

@@ -1,14 +1,18 @@
 //! Tasks of a test, which ends them all or fails.
 //!
 //! Guarantees: [`TestTasks::stop`] returns when every task has ended; a task that panicked, or that
-//! does not end once the stop was told, fails the test by name.
+//! does not end once the stop was told, fails the test by name. What is supervised is made again at once, and
+//! fails the test too, unless the test asked for that.
 //! It is not the server's: there is no deadline to configure.
 
 use std::{fmt, mem, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use tidings_core::runtime::Tasks;
+use tidings_core::{
+    panics,
+    runtime::{Make, Tasks},
+};
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle, time::timeout};
 
 use crate::PATIENCE;
@@ -18,6 +22,7 @@ pub struct TestTasks {
     runtime: Handle,
     running: Mutex<Vec<(&'static str, JoinHandle<()>)>>,
     stopping: watch::Sender<bool>,
+    restarted: Arc<Mutex<Vec<&'static str>>>,
 }
 
 impl TestTasks {
@@ -27,13 +32,24 @@ impl TestTasks {
     /// Outside a tokio runtime.
     #[must_use]
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { runtime: Handle::current(), running: Mutex::default(), stopping: watch::Sender::new(false) })
+        Arc::new(Self {
+            runtime: Handle::current(),
+            running: Mutex::default(),
+            stopping: watch::Sender::new(false),
+            restarted: Arc::default(),
+        })
     }
 
     /// The names of the tasks that have not ended.
     #[must_use]
     pub fn running(&self) -> Vec<&'static str> {
         self.running.lock().iter().filter(|(_, task)| !task.is_finished()).map(|(name, _)| *name).collect()
+    }
+
+    /// The names of what panicked and was made again since the last call: a test that asks has expected them.
+    #[must_use]
+    pub fn take_restarted(&self) -> Vec<&'static str> {
+        mem::take(&mut *self.restarted.lock())
     }
 
     /// Says that the server is stopping, and waits until every task has ended.
@@ -45,6 +61,8 @@ impl TestTasks {
         loop {
             let tasks = mem::take(&mut *self.running.lock());
             if tasks.is_empty() {
+                let restarted = self.take_restarted();
+                assert!(restarted.is_empty(), "these panicked: {restarted:?}");
                 return;
             }
             for (name, task) in tasks {
@@ -61,6 +79,20 @@ impl Tasks for TestTasks {
     fn spawn(&self, name: &'static str, future: BoxFuture<'static, ()>) {
         let task = self.runtime.spawn(future);
         self.running.lock().push((name, task));
+    }
+
+    fn supervise(&self, name: &'static str, mut make: Make) {
+        let restarted = self.restarted.clone();
+        let future = async move {
+            for start in 0..panics::MOST {
+                if panics::caught_in(name, async { make(start).await }).await.is_ok() {
+                    return;
+                }
+                restarted.lock().push(name);
+            }
+            panic!("{name} panicked too often");
+        };
+        self.spawn(name, Box::pin(future));
     }
 
     fn stopping(&self) -> BoxFuture<'static, ()> {

@@ -156,8 +156,9 @@ pub(crate) fn main() -> ExitCode {
 
 /// Runs a command that is not the server.
 async fn run(command: Command, config: Config, shared: Shared) -> ExitCode {
-    let tasks = ServerTasks::new();
-    let surroundings = Surroundings { config, shared, clock: SystemClock::new(), tasks: tasks.clone() };
+    let clock = SystemClock::new();
+    let tasks = ServerTasks::new(clock.clone());
+    let surroundings = Surroundings { config, shared, clock, tasks: tasks.clone() };
     let result = match command {
         Command::Check(options) => check::run(&options, &surroundings),
         Command::Schema(options) => schema::run(&options, &surroundings),
@@ -168,9 +169,8 @@ async fn run(command: Command, config: Config, shared: Shared) -> ExitCode {
         Command::Serve => unreachable!("it has gone to the server"),
     };
     drop(surroundings);
-    let stragglers = tasks.stop(ENDING).await;
-    if !stragglers.is_empty() {
-        tracing::debug!(?stragglers, "some tasks did not end in time");
+    if tokio::time::timeout(ENDING, tasks.stop()).await.is_err() {
+        tracing::debug!(stragglers = ?tasks.left(), "some tasks did not end in time");
     }
     match result {
         Ok(()) | Err(Failure::ClosedPipe) => ExitCode::SUCCESS,

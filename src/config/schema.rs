@@ -87,7 +87,11 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Text,
         "The directory that holds everything: the event log, the users, the signing key. One server at a time.",
     ),
-    key("drain_ms", Kind::Whole(0, 600 * MS), "How long a stop may take: clients are sent away over this time."),
+    key(
+        "drain_ms",
+        Kind::Whole(0, 600 * MS),
+        "How long a stop may take, beside `run.grace_ms` for programs and five seconds: clients are sent away over this time.",
+    ),
     key(
         "log.durability",
         Kind::Word(&["power", "process"]),

@@ -12,6 +12,7 @@ mod connections;
 mod directory;
 mod endings;
 mod examples;
+mod faults;
 mod full_disk;
 mod generated;
 mod http;

@@ -8,7 +8,7 @@ use std::{
     fs::File,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -96,6 +96,11 @@ impl Server {
         kill_process(Pid::from_child(&self.process.child), Signal::TERM).expect("is told");
     }
 
+    /// Waits until it has ended, however it does. Blocks.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        self.process.child.wait().expect("ends")
+    }
+
     /// Waits until it has ended, in order. Blocks.
     pub(crate) fn has_stopped(&mut self) {
         let status = self.process.child.wait().expect("ends");
@@ -121,12 +126,12 @@ impl Server {
         Endpoint::parse(&self.url()).expect("a URL")
     }
 
-    /// The password of `admin`, which only the first start says.
     /// Its home: the directory that it was started in.
     pub(crate) fn home(&self) -> &Path {
         self.home.path()
     }
 
+    /// The password of `admin`, which only the first start says.
     pub(crate) fn password(&self) -> &str {
         self.process.password.as_deref().expect("the first start")
     }

@@ -16,7 +16,7 @@ pub(crate) struct Room {
     pub(crate) server: Server,
     pub(crate) token: String,
     pub(crate) project: String,
-    _root: TempDir,
+    pub(crate) root: TempDir,
 }
 
 impl Room {
@@ -24,12 +24,12 @@ impl Room {
         Self::around(Server::start(config)).await
     }
 
-    async fn around(server: Server) -> Self {
+    pub(crate) async fn around(server: Server) -> Self {
         let (token, root) = (server.admin(), tempfile::tempdir().expect("a directory"));
         let made = server.post("/api/projects", &token, json!({"name": "one", "root": root.path()})).await;
         assert_eq!(made.status, 201, "{}", made.text());
         let project = made.json()["projectId"].as_str().expect("an id").to_owned();
-        Self { server, token, project, _root: root }
+        Self { server, token, project, root }
     }
 
     fn shell(&self, line: &str) -> Value {
@@ -37,7 +37,7 @@ impl Room {
     }
 
     /// Starts a command line: the session's id.
-    async fn start(&self, line: &str) -> String {
+    pub(crate) async fn start(&self, line: &str) -> String {
         let started = self.server.post("/api/sessions", &self.token, self.shell(line)).await;
         assert_eq!(started.status, 201, "{}", started.text());
         started.json()["sessionId"].as_str().expect("an id").to_owned()
@@ -70,7 +70,7 @@ impl Room {
 }
 
 /// Whether a process is there and is not only waiting to be buried.
-fn is_running(id: &str) -> bool {
+pub(crate) fn is_running(id: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim().chars().next());
     state.is_some_and(|state| !"ZX".contains(state))

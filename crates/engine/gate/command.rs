@@ -17,8 +17,9 @@ use sha2::{Digest, Sha256};
 use tidings_core::{
     Code, Error, Principal, Result, UserId,
     command::{Answer, Caller, Calls, Command, Input, Method},
-    json,
+    fault, json,
     log::{Ended, Remembered},
+    panics,
 };
 use tokio::sync::oneshot;
 
@@ -84,13 +85,15 @@ impl Gate {
     fn start(&self, principal: &Principal, command: &Command, input: Input) -> BoxFuture<'static, Result<Answer>> {
         let caller = Caller { principal: principal.clone(), visibility: self.judge.clone() };
         let (answer, answered) = oneshot::channel();
-        let (work, name) = (command.call(caller, input), command.name);
-        let work = std::panic::AssertUnwindSafe(work).catch_unwind();
+        let (call, name) = (command.call(caller, input), command.name);
+        let work = panics::caught_in("gate.command", async {
+            fault::here("gate.command");
+            call.await
+        });
         self.parts.tasks.spawn(
             "gate.command",
             Box::pin(async move {
-                let result = work.await.unwrap_or_else(|_| {
-                    let error = Error::internal();
+                let result = work.await.unwrap_or_else(|error| {
                     tracing::error!(command = name, %error, "a command panicked");
                     Err(error)
                 });
@@ -136,9 +139,9 @@ impl Gate {
         self.parts.tasks.spawn(
             "gate.once",
             Box::pin(async move {
+                let _under_way = UnderWay { gate, key };
                 let done = work.await;
                 tracing::trace!(ok = done.is_ok(), "a command with an id is done");
-                gate.running.lock().remove(&key);
             }),
         );
     }
@@ -164,8 +167,25 @@ impl Gate {
             }
             result
         };
-        let work: BoxFuture<'static, Result<Answer>> = Box::pin(work);
+        let work = async move {
+            fault::here("gate.once");
+            work.await
+        };
+        let work: BoxFuture<'static, Result<Answer>> =
+            Box::pin(panics::caught_in("gate.once", work).map(Result::flatten));
         work.shared()
+    }
+}
+
+/// A command with an id that runs: dropped when it is over, however it ended.
+struct UnderWay {
+    gate: Arc<Gate>,
+    key: (UserId, String),
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.gate.running.lock().remove(&self.key);
     }
 }
 

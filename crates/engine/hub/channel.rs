@@ -191,6 +191,14 @@ impl ChannelState {
         inner.queued = true;
     }
 
+    /// A batch was broken off: the next one is of everybody's cursor. Whoever calls enqueues the channel.
+    pub(super) fn look_again(&self, deleted: bool) {
+        let mut inner = self.inner.lock();
+        inner.recheck = true;
+        inner.queued = true;
+        inner.deleted |= deleted;
+    }
+
     pub(super) fn push(&self, message: Arc<Message>, config: &HubConfig, over: bool, now: Duration) -> Change {
         let mut inner = self.inner.lock();
         if inner.retired {

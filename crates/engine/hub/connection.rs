@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tidings_core::{
     Channel, Code, Error, Principal, Result,
     outlet::{Ending, Offered, Outlet, Said},
+    parcel::Parcel,
 };
 use tokio::sync::Notify;
 
@@ -54,6 +55,9 @@ pub(super) struct Out {
     pub(super) draining: bool,
     /// Somebody finds out what of the held subscriptions may be read, again and again.
     pub(super) judging: bool,
+    /// Something is being offered to the outlet. Where this is seen, that panicked: nobody knows what was written,
+    /// so nothing is any more, and the drain ends the connection.
+    pub(super) offering: bool,
     pub(super) closed: bool,
     /// Where the subscription stands that the drain served last.
     pub(super) turn: Place,
@@ -100,6 +104,11 @@ impl Connection {
     #[must_use]
     pub fn channels(&self) -> Vec<Channel> {
         self.out.lock().subscriptions.channels()
+    }
+
+    /// Whether it subscribes to a channel.
+    pub(super) fn subscribes_to(&self, channel: &Channel) -> bool {
+        self.out.lock().subscriptions.of(channel).is_some()
     }
 
     /// Whether it was ended or released.
@@ -347,9 +356,25 @@ impl Connection {
         }
     }
 
+    /// Offers messages to the outlet.
+    pub(super) fn offer(&self, out: &mut Out, parcel: &Parcel) -> Offered {
+        out.offering = true;
+        let offered = self.outlet.deliver(parcel);
+        out.offering = false;
+        offered
+    }
+
+    /// Offers answers and notices to the outlet.
+    pub(super) fn offer_said(&self, out: &mut Out, said: &[Said]) -> Offered {
+        out.offering = true;
+        let offered = self.outlet.say(said);
+        out.offering = false;
+        offered
+    }
+
     /// Whether the outlet takes messages now: nothing else waits for it.
     pub(super) fn is_writable(out: &Out) -> bool {
-        !out.full && !out.closed && out.control.is_empty()
+        !out.full && !out.closed && !out.offering && out.control.is_empty()
     }
 
     /// Writes answers and notices that wait. Whether none is left.
@@ -357,11 +382,11 @@ impl Connection {
         if out.control.is_empty() {
             return true;
         }
-        if out.full || out.closed {
+        if out.full || out.closed || out.offering {
             return false;
         }
         let mut control = std::mem::take(&mut out.control);
-        let offered = self.outlet.say(control.make_contiguous());
+        let offered = self.offer_said(out, control.make_contiguous());
         let taken = self.taken(out, offered, control.len());
         if out.closed {
             return true;
@@ -377,7 +402,7 @@ impl Connection {
     }
 
     pub(super) fn drain_if_needed(self: &Arc<Self>, out: &mut Out) {
-        let needed = out.full || !out.control.is_empty() || out.subscriptions.behind() > 0;
+        let needed = out.full || out.offering || !out.control.is_empty() || out.subscriptions.behind() > 0;
         if needed && !out.draining && !out.closed {
             out.draining = true;
             self.hub.tasks.spawn("hub.drain", Box::pin(self.clone().drain()));

@@ -54,10 +54,16 @@ impl Connection {
             subscription.dropped += lost;
             batch.heard(subscription);
             self.hub.metrics.ephemeral_dropped.increment(lost);
+            if batch.recheck {
+                self.drain_if_needed(out);
+            }
             return;
         }
         if writable && !batch.messages().is_empty() && batch.fits(subscription) {
+            // As `offer` does, with the subscription at hand.
+            out.offering = true;
             let offered = self.outlet.deliver(&batch.parcel);
+            out.offering = false;
             if offered == Offered::All {
                 batch.pass(subscription);
                 tally.messages += batch.messages().len() as u64;
@@ -152,7 +158,7 @@ impl Connection {
         }
         let parcel = Parcel::new(std::mem::take(part));
         let messages = parcel.messages();
-        let offered = self.outlet.deliver(&parcel);
+        let offered = self.offer(out, &parcel);
         let (written, left) = messages.split_at(self.taken(out, offered, messages.len()));
         tally.messages += written.len() as u64;
         tally.bytes += written.iter().map(|message| message.payload.json().len() as u64).sum::<u64>();
@@ -164,7 +170,7 @@ impl Connection {
         if !Self::is_writable(out) {
             return false;
         }
-        let offered = self.outlet.say(&[Said::notice(json)]);
+        let offered = self.offer_said(out, &[Said::notice(json)]);
         self.taken(out, offered, 1) == 1
     }
 

@@ -1,16 +1,18 @@
 //! The drain of a connection: it serves whoever is behind, from memory or the log, until nobody is.
 //!
 //! Guarantees: it runs only while something waits; one chunk for each subscription in turn; it
-//! reads no more than the outlet can take next; what the log no longer has is told, never skipped.
+//! reads no more than the outlet can take next; what the log no longer has is told, never skipped. One that
+//! panics goes on, or ends its connection, whose client then comes back with its positions.
 //! It is not a queue: between two chunks only cursors remain.
 
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::{Either, select};
 use tidings_core::{
-    Channel, Code, Error, Message, Result, Seq,
+    Channel, Code, Error, Message, Result, Seq, fault,
     log::{Page, Read},
-    outlet::Said,
+    outlet::{Ending, Said},
+    panics,
     parcel::Parcel,
 };
 
@@ -57,6 +59,8 @@ enum Job {
     Serve(Served),
     /// Nobody is behind.
     Done,
+    /// Nobody knows what was written: the connection is to be ended.
+    End,
 }
 
 /// How much is read at once: as much as the outlet was seen to take.
@@ -73,11 +77,38 @@ impl Pace {
 }
 
 impl Connection {
+    /// Drains, and outlives a panic of that: a connection whose drain is gone would be behind for ever.
     pub(super) async fn drain(self: Arc<Self>) {
+        for _ in 1..panics::MOST {
+            if panics::caught_in("hub.drain", self.drain_on()).await.is_ok() {
+                return;
+            }
+            if self.out.lock().offering {
+                break;
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+        self.end_torn();
+    }
+
+    /// Ends the connection if a write to it panicked.
+    pub(super) fn end_if_torn(self: &Arc<Self>) {
+        let is_torn = self.out.lock().offering;
+        if is_torn {
+            self.end_torn();
+        }
+    }
+
+    fn end_torn(self: &Arc<Self>) {
+        self.end(&Ending::temporary(Code::Internal, "the server failed to write to this connection"));
+    }
+
+    async fn drain_on(self: &Arc<Self>) {
         let (mut written, mut pace) = (0, Pace(CHUNK.0 * 4));
         loop {
             match self.next_job(&mut pace) {
                 Job::Done => return,
+                Job::End => return self.end_torn(),
                 Job::Wait => self.wait_for_room().await,
                 Job::Written if written < CHUNKS_A_TURN => written += 1,
                 Job::Written => {
@@ -120,6 +151,10 @@ impl Connection {
             out.draining = false;
             return Job::Done;
         }
+        if out.offering {
+            return Job::End;
+        }
+        fault::here("hub.drain");
         if !Self::is_writable(out) {
             return Job::Wait;
         }
@@ -199,8 +234,13 @@ impl Connection {
         }
     }
 
+    /// The state of a channel. A reducer that panics costs the subscription, not the connection.
+    async fn state_of(&self, served: &Served) -> Result<Option<StateAt>> {
+        panics::caught_in("states.fold", self.hub.states.at_head(&served.channel)).await?
+    }
+
     async fn snapshot(&self, served: &Served, reason: &str) -> Result<()> {
-        let at = self.hub.states.at_head(&served.channel).await?;
+        let at = self.state_of(served).await?;
         let seq = at.as_ref().map_or(served.cursor, |at| at.seq);
         let said = at.map(|at| self.snapshot_of(served, &at, reason));
         served.state.reaches(seq);
@@ -221,7 +261,7 @@ impl Connection {
 
     /// History up to the state, then the state: before it show, after it fold.
     async fn history_then_snapshot(&self, served: &Served, pace: &mut Pace) -> Result<()> {
-        let at = self.hub.states.at_head(&served.channel).await?;
+        let at = self.state_of(served).await?;
         let Some(at) = at else {
             self.change(served, |subscription| subscription.owed = Owed::Nothing);
             return Ok(());
@@ -355,7 +395,7 @@ impl Connection {
         }
         let parcel = Parcel::new(messages);
         let passing = parcel.messages();
-        let offered = self.outlet.deliver(&parcel);
+        let offered = self.offer(out, &parcel);
         let taken = self.taken(out, offered, passing.len());
         pace.learn(taken, passing.len());
         let reached = match passing.get(taken) {

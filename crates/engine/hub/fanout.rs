@@ -1,7 +1,8 @@
 //! Fan-out: workers that give what is new in a channel to its live subscribers.
 //!
 //! Guarantees: a channel belongs to one worker, so its order is kept; a batch forms by itself from
-//! what waits; a worker yields after some hundred subscribers and takes its channels in turn.
+//! what waits; a worker yields after some hundred subscribers and takes its channels in turn. One that panicked
+//! is made again, and looks at every subscriber of its channels: whoever lacks something falls behind.
 //! It is not for those who are behind: the connection's drain serves them.
 
 use std::{
@@ -12,14 +13,16 @@ use std::{
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
-use tidings_core::{Channel, Code};
+use tidings_core::{BoxFuture, Channel, Code, fault};
 use tokio::sync::Notify;
 
 use super::{
     Hub,
     batch::Batch,
     channel::{ChannelState, Subscriber, Taken},
+    connection::Connection,
     deliver::Tally,
+    probe,
 };
 
 /// What a worker takes of one channel at once.
@@ -55,9 +58,14 @@ impl Workers {
         Self((0..count.max(1)).map(|_| Arc::default()).collect())
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// The worker of a channel.
     pub(super) fn of(&self, channel: &Channel) -> usize {
-        spread(channel, self.0.len())
+        probe::worker_of(channel, self.0.len()).unwrap_or_else(|| spread(channel, self.0.len()))
     }
 
     /// Never waits.
@@ -80,13 +88,22 @@ impl Workers {
 
 impl Hub {
     pub(super) fn start_workers(self: &Arc<Self>) {
-        for shard in self.workers.0.clone() {
-            let (hub, stopping) = (self.clone(), self.tasks.stopping());
-            self.tasks.spawn("hub.fanout", Box::pin(hub.fan_out(shard, stopping)));
+        for (worker, shard) in self.workers.0.iter().enumerate() {
+            let (hub, shard) = (self.clone(), shard.clone());
+            let make = move |start| -> BoxFuture<'static, ()> {
+                let (hub, shard, stopping) = (hub.clone(), shard.clone(), hub.tasks.stopping());
+                Box::pin(async move {
+                    if start > 0 {
+                        hub.look_again(worker);
+                    }
+                    hub.fan_out(shard, stopping).await;
+                })
+            };
+            self.tasks.supervise("hub.fanout", Box::new(make));
         }
-        let (hub, mut stopping) = (Arc::downgrade(self), self.tasks.stopping());
-        self.tasks.spawn(
-            "hub.sweep",
+        let (hub, tasks) = (Arc::downgrade(self), self.tasks.clone());
+        let make = move |_| -> BoxFuture<'static, ()> {
+            let (hub, mut stopping) = (hub.clone(), tasks.stopping());
             Box::pin(async move {
                 loop {
                     tokio::select! {
@@ -96,11 +113,21 @@ impl Hub {
                     let Some(hub) = hub.upgrade() else { return };
                     hub.sweep();
                 }
-            }),
-        );
+            })
+        };
+        self.tasks.supervise("hub.sweep", Box::new(make));
     }
 
-    async fn fan_out(self: Arc<Self>, shard: Arc<Shard>, mut stopping: tidings_core::BoxFuture<'static, ()>) {
+    /// A worker was lost somewhere in its channels: of each, everybody's cursor is looked at.
+    fn look_again(&self, worker: usize) {
+        let own: Vec<_> = self.in_memory().into_iter().filter(|channel| channel.worker == worker).collect();
+        own.iter().for_each(|channel| channel.look_again(false));
+        self.workers.enqueue_all(own);
+        // What it was writing to may be nobody's subscriber any more.
+        self.connections().iter().for_each(Connection::end_if_torn);
+    }
+
+    async fn fan_out(self: Arc<Self>, shard: Arc<Shard>, mut stopping: BoxFuture<'static, ()>) {
         let mut turn = Turn::default();
         loop {
             let next = shard.dirty.lock().pop_front();
@@ -122,6 +149,7 @@ impl Hub {
     /// Gives what is new in a channel to its subscribers. Whether more waits.
     async fn fan_out_channel(&self, channel: &Arc<ChannelState>, turn: &mut Turn) -> bool {
         let Taken { entries, more, deleted, recheck } = channel.take_batch(BATCH_MESSAGES, BATCH_BYTES);
+        let unfinished = Unfinished { channel, deleted };
         let batch = Batch::new(entries, recheck);
         let mut from = Some(0);
         while let Some(start) = from {
@@ -130,6 +158,7 @@ impl Hub {
             turn.served += turn.subscribers.len().max(LEAST);
             let mut tally = Tally::default();
             for subscriber in turn.subscribers.drain(..) {
+                fault::here("hub.fanout");
                 if deleted {
                     subscriber.connection.close_subscription(&channel.name, Code::NotFound, "the channel was deleted");
                 } else {
@@ -142,7 +171,21 @@ impl Hub {
                 tokio::task::yield_now().await;
             }
         }
+        // All of it is dealt with.
+        std::mem::forget(unfinished);
         more
+    }
+}
+
+/// A batch that is being given out. Dropped when that was broken off: then the channel is to be looked at again.
+struct Unfinished<'a> {
+    channel: &'a ChannelState,
+    deleted: bool,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.channel.look_again(self.deleted);
     }
 }
 

@@ -29,17 +29,18 @@ mod view;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use parking_lot::{Mutex, RwLock};
 use tidings_core::{
-    Channel, Principal, Result, Seq,
+    Channel, Principal, Result, Seq, fault,
     identity::Revocation,
     log::{Committed, EventLog},
     outlet::{Ending, Outlet},
+    panics,
     runtime::{Clock, Tasks},
 };
 
@@ -103,7 +104,7 @@ pub struct Hub {
     next_connection: AtomicU64,
     workers: Workers,
     metrics: Figures,
-    probe: OnceLock<probe::Probe>,
+    probe: Mutex<Option<Arc<probe::Probe>>>,
 }
 
 impl std::fmt::Debug for Hub {
@@ -136,7 +137,7 @@ impl Hub {
             next_connection: AtomicU64::new(1),
             workers,
             metrics: Figures::new(),
-            probe: OnceLock::new(),
+            probe: Mutex::default(),
         });
         hub.start_workers();
         hub
@@ -284,11 +285,14 @@ impl Hub {
     async fn reload(&self, channels: Vec<Arc<ChannelState>>) -> Vec<Arc<ChannelState>> {
         let mut unread = Vec::new();
         for channel in channels {
-            match self.log.facts(&channel.name).await {
-                Ok(facts) => {
-                    channel.reload(facts.as_ref());
-                    self.workers.enqueue(channel);
-                }
+            let read = panics::caught_in("hub.reload", async {
+                fault::here("hub.reload");
+                let facts = self.log.facts(&channel.name).await?;
+                channel.reload(facts.as_ref());
+                Ok(())
+            });
+            match read.await.flatten() {
+                Ok(()) => self.workers.enqueue(channel),
                 Err(error) => {
                     tracing::error!(channel = %channel.name, %error, "a head could not be read; it is tried again");
                     unread.push(channel);
@@ -309,6 +313,7 @@ impl Hub {
 
     /// Drops channels that nobody subscribes to and nobody published to since the last sweep.
     fn sweep(&self) {
+        fault::here("hub.sweep");
         for shard in &self.shards {
             let mut shard = shard.write();
             shard.retain(|_, channel| match channel.retire_if_idle() {

@@ -175,6 +175,12 @@ impl SqliteLog {
         epoch::forget(&sql).map_err(schema::of_file(dir))
     }
 
+    /// Resolves when the log writes nothing any more: it was closed, or its writer panicked too often.
+    pub async fn ended(&self) {
+        // An error would mean that the writer is gone, which is the end as well.
+        drop(self.shared.ended.subscribe().wait_for(|ended| *ended).await);
+    }
+
     fn slot(&self, room: Room) -> Box<dyn LogSlot> {
         Box::new(Slot { shared: self.shared.clone(), room })
     }
@@ -323,9 +329,7 @@ impl EventLog for SqliteLog {
     fn close(&self) -> BoxFuture<'_, ()> {
         self.shared.queue.close();
         Box::pin(async {
-            let mut ended = self.shared.ended.subscribe();
-            // An error would mean that the writer is gone, which is the end as well.
-            drop(ended.wait_for(|ended| *ended).await);
+            self.ended().await;
             self.readers.close().await;
         })
     }

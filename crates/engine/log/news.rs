@@ -4,14 +4,12 @@
 //! nothing with it and hears that it missed something.
 //! It is not a queue: the writer tells at once, on its own thread.
 
-use std::{
-    mem,
-    panic::{self, AssertUnwindSafe},
-};
+use std::mem;
 
 use tidings_core::{
     Channel, Seq,
     log::{Committed, LogSink},
+    panics::caught,
 };
 
 /// Something that the sink is to hear.
@@ -40,7 +38,7 @@ pub(super) fn tell(sink: &dyn LogSink, news: Vec<News>) {
 }
 
 fn announce(sink: &dyn LogSink, news: News) {
-    let told = panic::catch_unwind(AssertUnwindSafe(|| match news {
+    let told = caught("log.sink", || match news {
         News::Committed(batch) if batch.is_empty() => {}
         News::Committed(batch) => {
             metrics::histogram!("tidings_log_batch_size").record(batch.len() as f64);
@@ -50,11 +48,8 @@ fn announce(sink: &dyn LogSink, news: News) {
         News::StateWanted(channel, through) => sink.state_wanted(&channel, through),
         News::Deleted(channel) => sink.deleted(&channel),
         News::Uncertain => sink.uncertain(),
-    }));
-    if told.is_err() {
-        tracing::error!("a sink of the log panicked");
-        if panic::catch_unwind(AssertUnwindSafe(|| sink.uncertain())).is_err() {
-            tracing::error!("a sink of the log panicked again");
-        }
+    });
+    if told.is_err() && caught("log.sink", || sink.uncertain()).is_err() {
+        tracing::error!("a sink of the log panicked again: what it missed comes with what it hears next");
     }
 }

@@ -5,20 +5,12 @@
 //! for itself; but nobody waits behind somebody slow while a thread has nothing to do.
 //! It is not a cache: what is read often is in the hub's memory.
 
-use std::{
-    collections::VecDeque,
-    mem,
-    panic::{self, AssertUnwindSafe},
-    path::PathBuf,
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+use std::{collections::VecDeque, mem, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use parking_lot::{Condvar, Mutex};
 use rusqlite::{Connection, ErrorCode};
 use rustix::{process::setpriority_process, thread::gettid};
-use tidings_core::{Error, Result};
+use tidings_core::{Error, Result, fault, panics};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::{queue::closed, schema};
@@ -153,7 +145,12 @@ impl Shared {
     /// Starts a thread. Without any, what waits is dropped, and whoever asked is told.
     fn start(self: &Arc<Self>, inner: &mut Inner) {
         let shared = self.clone();
-        match thread::Builder::new().name("tidings-read".to_owned()).spawn(move || shared.run()) {
+        let run = move || {
+            if panics::caught("log.reader", || shared.run()).is_err() {
+                shared.lost();
+            }
+        };
+        match thread::Builder::new().name("tidings-read".to_owned()).spawn(run) {
             Ok(_) => inner.threads += 1,
             Err(error) => {
                 tracing::error!(%error, "a reader of the log cannot be started");
@@ -161,6 +158,15 @@ impl Shared {
                     inner.waiting.clear();
                 }
             }
+        }
+    }
+
+    /// A thread was lost: another one takes what waits.
+    fn lost(self: &Arc<Self>) {
+        let mut inner = self.inner.lock();
+        inner.threads -= 1;
+        if !inner.waiting.is_empty() {
+            self.start(&mut inner);
         }
     }
 
@@ -175,17 +181,15 @@ impl Shared {
                 connection = schema::reader(&self.dir).inspect_err(|error| self.failed(error)).ok();
             }
             let Some(open) = &connection else { continue };
-            match panic::catch_unwind(AssertUnwindSafe(|| query(open))) {
+            fault::here("log.reader");
+            match panics::caught("log.query", || query(open)) {
                 Ok(Ok(())) => {}
                 // A connection that failed is not used again.
                 Ok(Err(error)) => {
                     self.failed(&error);
                     connection = None;
                 }
-                Err(_) => {
-                    tracing::error!("a reader of the log panicked");
-                    connection = None;
-                }
+                Err(_) => connection = None,
             }
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! Guarantees: all that waits becomes one transaction, without a timer; after its commit come the
 //! announcements, in order, then the answers. A commit that fails is announced to nobody: the file
-//! is opened again, the heads are read again, and who asks meanwhile is refused.
+//! is opened again, the heads are read again, and who asks meanwhile is refused. So it is after a panic; a writer
+//! that panics again and again ends, and says so.
 //! It is not async: it blocks on the disk, and on nothing else.
 
 use std::{
@@ -17,8 +18,9 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tidings_core::{
-    Epoch, Error,
+    Epoch, Error, fault,
     log::{LogRules, LogSink},
+    panics::{self, Panics},
     runtime::Clock,
 };
 use tokio::sync::watch;
@@ -110,29 +112,17 @@ impl Writer {
     /// Runs until the queue is closed and empty.
     pub(super) fn run(mut self) {
         let _end = End(self.shared.clone());
-        let mut patience = Duration::ZERO;
+        let (mut patience, mut panics) = (Duration::ZERO, Panics::default());
         loop {
-            let closing = self.shared.queue.take(&mut self.waiting, patience);
-            self.hear();
-            metrics::gauge!("tidings_log_waiting").set(self.shared.queue.waiting() as f64);
-            if self.sql.is_none() && !self.reopen() {
-                self.refuse_waiting();
-                if closing {
-                    break;
+            match panics::caught("log.writer", || self.turn(&mut patience)) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(_) => {
+                    self.doubt();
+                    let Some(pause) = panics.again(self.clock.monotonic()) else { return };
+                    self.shared.queue.pause(pause);
                 }
-                self.shared.queue.pause(self.retry);
-                self.retry = (self.retry * 2).min(RETRY.1);
-                continue;
             }
-            let batch = next_batch(&mut self.waiting);
-            let idle = batch.is_empty();
-            if idle && closing {
-                break;
-            }
-            if !idle {
-                self.commit(Batch::new(batch));
-            }
-            patience = if self.make_room(idle) { Duration::ZERO } else { TICK };
         }
         self.finish();
     }
@@ -149,6 +139,31 @@ impl Writer {
         }
     }
 
+    /// Takes what waits and writes one batch of it. Says whether to go on.
+    fn turn(&mut self, patience: &mut Duration) -> bool {
+        let closing = self.shared.queue.take(&mut self.waiting, *patience);
+        self.hear();
+        metrics::gauge!("tidings_log_waiting").set(self.shared.queue.waiting() as f64);
+        if self.sql.is_none() && !self.reopen() {
+            self.refuse_waiting();
+            if !closing {
+                self.shared.queue.pause(self.retry);
+                self.retry = (self.retry * 2).min(RETRY.1);
+            }
+            return !closing;
+        }
+        let batch = next_batch(&mut self.waiting);
+        let idle = batch.is_empty();
+        if idle && closing {
+            return false;
+        }
+        if !idle {
+            self.commit(Batch::new(batch));
+        }
+        *patience = if self.make_room(idle) { Duration::ZERO } else { TICK };
+        true
+    }
+
     fn instants(&mut self) -> Instants {
         Instants { steady_ms: self.steady.now_ms(&*self.clock), monotonic: self.clock.monotonic() }
     }
@@ -159,13 +174,19 @@ impl Writer {
         let clock = self.clock.clone();
         let now = || Now { wall: clock.now(), steady_ms: instants.steady_ms };
         let Some(sql) = self.sql.as_mut() else { return batch.refuse(&self.shared.failing()) };
-        if let Err(error) = batch.write(sql, &mut self.numbering, now) {
+        fault::here("log.writer");
+        let written = match fault::fails("log.commit") {
+            true => Err(rusqlite::Error::InvalidQuery),
+            false => batch.write(sql, &mut self.numbering, now),
+        };
+        if let Err(error) = written {
             self.failed(&error);
             return batch.refuse(&self.shared.failing());
         }
         metrics::histogram!("tidings_log_commit_seconds").record((self.clock.monotonic() - started).as_secs_f64());
         self.since_slice += 1;
         self.note(&batch, instants);
+        fault::here("log.announce");
         self.tell(std::mem::take(&mut batch.news));
         batch.give();
         self.numbering.channels.settle();
@@ -255,15 +276,20 @@ impl Writer {
     fn failed(&mut self, error: &rusqlite::Error) {
         metrics::counter!("tidings_log_failed_total").increment(1);
         tracing::error!(%error, "the log cannot be written; it is opened again");
-        self.shared.healthy.store(false, Ordering::Relaxed);
-        self.numbering.channels.clear();
-        self.sql = None;
+        self.doubt();
         let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
         self.shared.full.store(full, Ordering::Relaxed);
         if full {
             self.shared.full_times.fetch_add(1, Ordering::Relaxed);
             self.space.disk_full(self.clock.monotonic());
         }
+    }
+
+    /// Nothing in memory is believed any more: the file is to be opened and read again.
+    fn doubt(&mut self) {
+        self.shared.healthy.store(false, Ordering::Relaxed);
+        self.numbering.channels.clear();
+        self.sql = None;
     }
 
     fn refuse_waiting(&mut self) {
@@ -333,6 +359,9 @@ pub(super) fn open_again(
     tail: &SharedTail,
 ) -> Result<(Connection, Numbering), OpenError> {
     let failed = schema::of_file(&place.dir);
+    if fault::fails("log.open") {
+        return Err(failed(rusqlite::Error::InvalidQuery));
+    }
     let sql = schema::writer(&place.dir).map_err(&failed)?;
     // A fresh file in the old one's place would give its numbers again.
     if epoch::current(&sql).map_err(&failed)?.as_deref() != Some(&*epoch.0) {

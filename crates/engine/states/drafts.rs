@@ -1,7 +1,7 @@
 //! Drafts: what the ephemeral messages of channels have built up, in memory only.
 //!
 //! Guarantees: folded in the order of the log's news; a channel without one costs nothing; a draft
-//! that is empty again is let go.
+//! that is empty again is let go, and so is one that panics, which costs nothing else.
 //! It is not durable: a server that starts anew has none, and its programs have ended.
 
 use std::{
@@ -11,10 +11,14 @@ use std::{
 
 use parking_lot::Mutex;
 use tidings_core::{
-    Channel, Message, Timestamp,
+    Channel, Message, Timestamp, fault,
     log::Committed,
+    panics::caught,
     projection::{Draft, Folded},
 };
+
+/// What a panic of one is counted as.
+const TASK: &str = "states.draft";
 
 /// How many channels may have one at once. The one that was quiet for the longest gives way.
 const MOST: usize = 4096;
@@ -48,15 +52,19 @@ impl Drafts {
             if message.seq.is_none()
                 && gathered.len() <= MOST
                 && !gathered.contains_key(&message.channel)
-                && let Some(draft) = begin(&message.channel)
+                && let Ok(Some(draft)) = caught(TASK, || begin(&message.channel))
             {
                 gathered.insert(message.channel.clone(), Gathered { draft, time: message.time, number: 0 });
             }
             let Some(found) = gathered.get_mut(&message.channel) else { continue };
-            found.draft.apply(message);
             found.time = message.time;
             found.number = self.folded.fetch_add(1, Ordering::Relaxed) + 1;
-            if found.draft.is_empty() {
+            let is_empty = caught(TASK, || {
+                fault::here(TASK);
+                found.draft.apply(message);
+                found.draft.is_empty()
+            });
+            if is_empty.unwrap_or(true) {
                 gathered.remove(&message.channel);
             }
         }
@@ -84,10 +92,18 @@ impl Drafts {
         if self.is_empty() {
             return Vec::new();
         }
-        let gathered = self.gathered.lock();
+        let mut gathered = self.gathered.lock();
         let Some(found) = gathered.get(channel) else { return Vec::new() };
-        let events = found.draft.events().into_iter();
-        events.map(|event| Message::new(channel.clone(), None, found.time, event)).collect()
+        match caught(TASK, || found.draft.events()) {
+            Ok(events) => {
+                let message = |event| Message::new(channel.clone(), None, found.time, event);
+                events.into_iter().map(message).collect()
+            }
+            Err(_) => {
+                self.let_go(&mut gathered, channel);
+                Vec::new()
+            }
+        }
     }
 
     /// Puts a channel's into a state that is to be shown.
@@ -95,14 +111,20 @@ impl Drafts {
         if self.is_empty() {
             return;
         }
-        if let Some(found) = self.gathered.lock().get(channel) {
-            state.show(&*found.draft);
+        let mut gathered = self.gathered.lock();
+        if let Some(found) = gathered.get(channel)
+            && caught(TASK, || state.show(&*found.draft)).is_err()
+        {
+            self.let_go(&mut gathered, channel);
         }
     }
 
     /// A channel's log is gone.
     pub(super) fn forget(&self, channel: &Channel) {
-        let mut gathered = self.gathered.lock();
+        self.let_go(&mut self.gathered.lock(), channel);
+    }
+
+    fn let_go(&self, gathered: &mut HashMap<Channel, Gathered>, channel: &Channel) {
         gathered.remove(channel);
         self.count.store(gathered.len(), Ordering::Release);
     }

@@ -41,6 +41,7 @@ use super::{
     watch::Watching,
 };
 use crate::{
+    blocking::blocking,
     count::Count,
     project::{ProjectId, ProjectState},
 };
@@ -157,7 +158,7 @@ impl Files {
         let root = self.root(&input.project_id).await?;
         let most = self.config.max_read_bytes;
         let length = input.length.map_or(most, |length| most.min(length as usize));
-        blocking(move || reading::file(&root, input.path, input.offset, length)).await
+        answer(move || reading::file(&root, input.path, input.offset, length)).await
     }
 
     /// `fs.list`.
@@ -168,7 +169,7 @@ impl Files {
         let root = self.root(&input.project_id).await?;
         let most = self.config.max_entries;
         let path = input.path.unwrap_or_else(|| ".".to_owned());
-        blocking(move || reading::folder(&root, path, input.after.as_deref(), most)).await
+        answer(move || reading::folder(&root, path, input.after.as_deref(), most)).await
     }
 
     /// `fs.watch`: watches a project for as long as anybody subscribes to it, and a little longer.
@@ -190,7 +191,7 @@ impl Files {
             return Err(Error::overloaded(message));
         }
         let (path, most) = (root.clone(), self.config.max_directories);
-        let tree = tokio::task::spawn_blocking(move || Tree::open(&path, most)).await.map_err(|_| Error::internal())?;
+        let tree = blocking(move || Tree::open(&path, most)).await?;
         let tree = tree.map_err(|error| unwatchable(&error))?;
         let ready = readable(tree.inotify()).map_err(|error| unwatchable(&error))?;
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
@@ -252,8 +253,8 @@ impl Files {
 }
 
 /// The answer of what blocks.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<Json<T>> {
-    Ok(Json(tokio::task::spawn_blocking(work).await.map_err(|_| Error::internal())??))
+async fn answer<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<Json<T>> {
+    Ok(Json(blocking(work).await??))
 }
 
 /// The descriptor, as the runtime waits for it.

@@ -17,9 +17,12 @@ use tidings_core::{Code, Error, Result};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::{config::GitConfig, contract::Progress, progress::Listener};
-use crate::programs::{
-    Programs,
-    process::{Program, Running},
+use crate::{
+    blocking::blocking,
+    programs::{
+        Programs,
+        process::{Program, Running},
+    },
 };
 
 /// How long the pipes are read on after git has ended: somebody else may hold their other end.
@@ -128,7 +131,7 @@ impl Git {
     /// `not_found` when the directory is gone, `unavailable` when git cannot be run or takes too long.
     pub(super) async fn read(&self, place: &Place, args: &[&str], limit: usize) -> Result<Finished> {
         let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
-        let running = self.start(place, Purpose::Read, &args)?;
+        let running = self.start(place, Purpose::Read, &args).await?;
         let bounds = Bounds { grace: self.programs.grace(), timeout: self.config.read_timeout };
         let finished = bounds.attend(running, Printed::Collect(limit), pending(), &mut |_| ()).await;
         let finished = finished.map_err(|error| unusable(&error))?;
@@ -142,11 +145,15 @@ impl Git {
     ///
     /// # Errors
     /// As [`Git::read`].
-    pub(super) fn start(&self, place: &Place, purpose: Purpose, args: &[String]) -> Result<Running> {
-        if !place.root.is_dir() {
-            return Err(gone());
-        }
-        self.program(place, purpose, args).start().map_err(|error| unusable(&error))
+    pub(super) async fn start(&self, place: &Place, purpose: Purpose, args: &[String]) -> Result<Running> {
+        let program = self.program(place, purpose, args);
+        let start = move || {
+            if !program.root.is_dir() {
+                return Err(gone());
+            }
+            program.start_here().map_err(|error| unusable(&error))
+        };
+        blocking(start).await?
     }
 
     fn program(&self, place: &Place, purpose: Purpose, args: &[String]) -> Program {
@@ -251,7 +258,7 @@ impl Bounds {
                 () = &mut overdue, if stopped.is_none() => Some(Stop::Timeout),
                 () = &mut asked, if stopped.is_none() => Some(Stop::Asked),
                 () = &mut force, if stopped.is_some() => {
-                    group.kill();
+                    group.kill().await;
                     force.set(after(Duration::ZERO));
                     None
                 }

@@ -15,6 +15,7 @@ use super::{
     execute::{Finished, Git, Place, Purpose, gone, is_within},
     failure,
 };
+use crate::blocking::blocking;
 
 /// The most bytes of the names of a repository's settings.
 const NAMES_BYTES: usize = 256 * 1024;
@@ -28,17 +29,21 @@ impl Git {
     /// `not_found` when the directory is gone; `conflict` when it holds no repository, or one that is refused;
     /// `unavailable` when git cannot be run.
     pub(super) async fn repository(&self, root: &Path, purpose: Purpose) -> Result<Place> {
-        if !root.is_dir() {
-            return Err(gone());
-        }
-        if root.join(".git").symlink_metadata().is_err() {
-            return Err(no_repository());
-        }
+        let given = root.to_owned();
+        blocking(move || {
+            if !given.is_dir() {
+                return Err(gone());
+            }
+            given.join(".git").symlink_metadata().map(drop).map_err(|_| no_repository())
+        })
+        .await??;
         let mut place = Place { root: root.to_owned(), repository: true, settings: Vec::new() };
         let dirs = ["rev-parse", "--path-format=absolute", "--git-dir", "--git-common-dir"];
         let dirs = whole(self.read(&place, &dirs, NAMES_BYTES).await?)?;
-        let printed = String::from_utf8_lossy(&dirs.printed);
-        if printed.lines().count() != 2 || !printed.lines().all(|dir| is_within(Path::new(dir), root)) {
+        let (printed, given) = (String::from_utf8_lossy(&dirs.printed).into_owned(), root.to_owned());
+        let is_inside =
+            move || printed.lines().count() == 2 && printed.lines().all(|dir| is_within(Path::new(dir), &given));
+        if !blocking(is_inside).await? {
             return Err(Error::new(
                 Code::Conflict,
                 "the repository keeps its data outside the project's directory: make that directory the project",

@@ -161,7 +161,7 @@ impl Operation {
             return end;
         }
         let (git, live) = (&self.repositories.git, &self.seat.live);
-        let running = match git.start(&self.place, Purpose::Change, &self.job.args) {
+        let running = match git.start(&self.place, Purpose::Change, &self.job.args).await {
             Ok(running) => running,
             Err(error) => return End::failed("spawn_failed", error.message()),
         };
@@ -181,7 +181,7 @@ impl Operation {
         let git = &self.repositories.git;
         let argv = ["sh", "-c", WORKTREES_SCRIPT].map(str::to_owned).to_vec();
         let bounds = Bounds { grace: git.programs.grace(), timeout: git.config.read_timeout };
-        let done = match git.programs.program(argv, self.place.root.clone()).start() {
+        let done = match git.programs.program(argv, self.place.root.clone()).start().await {
             Ok(running) => bounds.attend(running, Printed::Say, self.seat.live.course.turned(), &mut |_| ()).await,
             Err(error) => Err(error),
         };
@@ -246,7 +246,7 @@ fn server_stopped() -> End {
 }
 
 fn after(panic: &(dyn Any + Send)) -> End {
-    let error = after_panic("operation", panic);
+    let error = after_panic("git.operation", panic);
     End::failed("internal", error.message())
 }
 

@@ -4,7 +4,7 @@
 //! and says what it leaves out.
 //! It tells no event.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -20,7 +20,7 @@ use super::{
     repositories::Repositories,
     status::{self, Report},
 };
-use crate::project::ProjectId;
+use crate::{blocking::blocking, project::ProjectId};
 
 /// The most files of an answer.
 const FILES: usize = 1000;
@@ -90,7 +90,8 @@ impl Git {
             ["status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", "--ignore-submodules=dirty"];
         let printed = good(self.read(place, &args, LIST_BYTES).await?)?.printed;
         let mut report = status::parse(&printed, limit);
-        report.status.unfinished = unfinished(place);
+        let root = place.root.clone();
+        report.status.unfinished = blocking(move || unfinished(&root)).await?;
         Ok(report)
     }
 
@@ -221,8 +222,8 @@ fn good(finished: Finished) -> Result<Finished> {
 }
 
 /// What was begun in the repository, by the files that git leaves for itself.
-fn unfinished(place: &Place) -> Option<Unfinished> {
-    let there = |name: &str| place.root.join(".git").join(name).symlink_metadata().is_ok();
+fn unfinished(root: &Path) -> Option<Unfinished> {
+    let there = |name: &str| root.join(".git").join(name).symlink_metadata().is_ok();
     let signs = [
         ("rebase-merge", Unfinished::Rebase),
         ("rebase-apply", Unfinished::Rebase),

@@ -6,7 +6,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use tidings_core::{Event, Result};
+use tidings_core::{Event, Result, fault, panics};
 
 use super::{
     contract::{HEAD_CHANGED, HeadChanged, STATUS_CHANGED, STATUS_FILES, Status, StatusChanged},
@@ -14,7 +14,7 @@ use super::{
     repositories::Repositories,
     status::Report,
 };
-use crate::{fs::contract::Witness, project::ProjectId};
+use crate::{blocking::blocking, fs::contract::Witness, project::ProjectId};
 
 /// From the first sight of a change until the repository is read, and between two reads.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -33,6 +33,54 @@ struct Seen {
     again: bool,
 }
 
+/// Somebody who refreshes a project, or looks at who does. The last one to go takes what is kept of it along.
+struct Here {
+    repositories: Arc<Repositories>,
+    project_id: ProjectId,
+    refreshing: Arc<Refreshing>,
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        let mut all = self.repositories.refreshing.lock();
+        // The map's own and this one: nobody else is here, and nobody can come while the map is held.
+        if Arc::strong_count(&self.refreshing) == 2 && !self.refreshing.seen.lock().attended {
+            all.remove(&self.project_id);
+        }
+    }
+}
+
+/// The task that will read the repository. However it ends, the next sight begins another one.
+struct Attending {
+    here: Here,
+    is_over: bool,
+}
+
+impl Attending {
+    /// Is over, unless something was seen meanwhile.
+    fn rest(&mut self) {
+        let mut seen = self.here.refreshing.seen.lock();
+        if !seen.again {
+            seen.attended = false;
+            self.is_over = true;
+        }
+    }
+}
+
+impl Drop for Attending {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.here.refreshing.seen.lock().attended = false;
+        }
+    }
+}
+
+/// Whether a directory holds no repository.
+async fn is_gone(root: &Path) -> Result<bool> {
+    let place = root.join(".git");
+    blocking(move || !place.exists()).await
+}
+
 /// The repositories, as whoever watches files tells them of changes.
 #[derive(Debug)]
 pub struct Sight(pub Arc<Repositories>);
@@ -46,59 +94,51 @@ impl Witness for Sight {
 impl Repositories {
     /// Notes that something in a repository may have changed. Returns at once; it is looked at soon.
     fn saw(self: &Arc<Self>, project_id: &ProjectId, root: &Path) {
-        let refreshing = self.enter(project_id);
+        let here = self.enter(project_id);
         {
-            let mut seen = refreshing.seen.lock();
+            let mut seen = here.refreshing.seen.lock();
             if seen.attended {
                 seen.again = true;
                 return;
             }
             *seen = Seen { attended: true, again: false };
         }
-        let (own, project_id, root) = (self.clone(), project_id.clone(), root.to_owned());
+        let mut attending = Attending { here, is_over: false };
+        let root = root.to_owned();
         let task = async move {
+            let own = attending.here.repositories.clone();
             let mut stopping = own.ports.tasks.stopping();
-            loop {
+            while !attending.is_over {
                 tokio::select! {
                     () = tokio::time::sleep(PAUSE) => {}
                     () = &mut stopping => return,
                 }
-                refreshing.seen.lock().again = false;
-                if let Err(error) = own.refresh(&project_id, &root).await {
+                attending.here.refreshing.seen.lock().again = false;
+                let project_id = &attending.here.project_id;
+                // One that panics is over, as one that fails is: what is seen next is looked at.
+                let refreshed = panics::caught_in("git.refresh", async {
+                    fault::here("git.refresh");
+                    own.refresh(project_id, &root).await
+                });
+                if let Err(error) = refreshed.await.flatten() {
                     tracing::debug!(project = %project_id, %error, "a repository cannot be read");
                 }
-                let mut seen = refreshing.seen.lock();
-                if !seen.again {
-                    seen.attended = false;
-                    break;
-                }
+                attending.rest();
             }
-            own.leave(&project_id, &refreshing);
         };
         self.ports.tasks.spawn("git.refresh", Box::pin(task));
     }
 
-    fn enter(&self, project_id: &ProjectId) -> Arc<Refreshing> {
-        self.refreshing.lock().entry(project_id.clone()).or_default().clone()
-    }
-
-    fn leave(&self, project_id: &ProjectId, refreshing: &Arc<Refreshing>) {
-        let mut all = self.refreshing.lock();
-        // The map's own and this one: nobody else is here, and nobody can come while the map is held.
-        if Arc::strong_count(refreshing) == 2 && !refreshing.seen.lock().attended {
-            all.remove(project_id);
-        }
+    fn enter(self: &Arc<Self>, project_id: &ProjectId) -> Here {
+        let refreshing = self.refreshing.lock().entry(project_id.clone()).or_default().clone();
+        Here { repositories: self.clone(), project_id: project_id.clone(), refreshing }
     }
 
     /// Reads the repository and tells what is different from what was told last: how it is.
-    pub(super) async fn refresh(&self, project_id: &ProjectId, root: &Path) -> Result<Option<Status>> {
-        let refreshing = self.enter(project_id);
-        let result = {
-            let _turn = refreshing.turn.lock().await;
-            self.refresh_alone(project_id, root).await
-        };
-        self.leave(project_id, &refreshing);
-        result
+    pub(super) async fn refresh(self: &Arc<Self>, project_id: &ProjectId, root: &Path) -> Result<Option<Status>> {
+        let here = self.enter(project_id);
+        let _turn = here.refreshing.turn.lock().await;
+        self.refresh_alone(project_id, root).await
     }
 
     async fn refresh_alone(&self, project_id: &ProjectId, root: &Path) -> Result<Option<Status>> {
@@ -107,7 +147,7 @@ impl Repositories {
         let report = match self.git.repository(root, Purpose::Read).await {
             Ok(place) => self.git.status(&place, STATUS_FILES).await?,
             // There was one, and now there is none.
-            Err(error) if known.is_some() && !root.join(".git").exists() => {
+            Err(error) if known.is_some() && is_gone(root).await? => {
                 tracing::debug!(%error, "a repository is gone");
                 Report::default()
             }

@@ -31,6 +31,7 @@ use super::{
     registry::{Reason, Registry, Seat},
 };
 use crate::{
+    blocking::blocking,
     programs::Programs,
     project::{ProjectId, ProjectState},
     telling::end_abandoned,
@@ -140,7 +141,8 @@ impl Repositories {
         if job.kind != Kind::Clone {
             return self.git.repository(&root, Purpose::Change).await;
         }
-        if !is_empty(&root)? {
+        let given = root.clone();
+        if !blocking(move || is_empty(&given)).await?? {
             return Err(Error::new(Code::Conflict, "the project's directory is not empty: nothing is cloned into it"));
         }
         Ok(Place { root, repository: false, settings: Vec::new() })

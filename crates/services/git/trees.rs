@@ -22,7 +22,10 @@ use super::{
     registry::{Refused, Seat},
     repositories::Repositories,
 };
-use crate::project::{Place, ProjectId};
+use crate::{
+    blocking::blocking,
+    project::{Place, ProjectId},
+};
 
 /// What git writes into the lock of a tree that it is making.
 const BEING_MADE: &str = "initializing";
@@ -91,7 +94,7 @@ impl Repositories {
 
 async fn look(root: &Path, tree: &Worktree) -> Result<Found> {
     let (root, cwd) = (root.to_owned(), tree.directory());
-    tokio::task::spawn_blocking(move || find(&root, &cwd)).await.map_err(|_| Error::internal())?
+    blocking(move || find(&root, &cwd)).await?
 }
 
 /// What is in the place of a tree. Blocks on small reads.

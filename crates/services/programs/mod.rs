@@ -44,6 +44,7 @@ use self::{
     starter::Starter,
     survivors::Survivors,
 };
+use crate::blocking::blocking;
 
 /// The variable by which a program that outlived its server is known.
 const MARK: &str = "SERVER_MARK";
@@ -154,14 +155,13 @@ impl Programs {
         let mark = format!("{MARK}={}", self.mark);
         // What was started and not yet remembered when the server was killed is found by its mark.
         let kill = move || survivors.kill_all().map(|groups| groups + table::kill_marked(&mark));
-        match tokio::task::spawn_blocking(kill).await {
-            Ok(Ok(0)) => Ok(()),
-            Ok(Ok(killed)) => {
+        match blocking(kill).await? {
+            Ok(0) => Ok(()),
+            Ok(killed) => {
                 tracing::warn!(killed, "process groups of a former life of the server were killed");
                 Ok(())
             }
-            Ok(Err(error)) => Err(Error::unavailable(format!("the folder run cannot be read: {error}"))),
-            Err(_) => Err(Error::internal()),
+            Err(error) => Err(Error::unavailable(format!("the folder run cannot be read: {error}"))),
         }
     }
 
@@ -232,14 +232,14 @@ impl Programs {
     pub(crate) async fn remember(&self, id: &str, group: i32) {
         let (survivors, name) = (self.survivors.clone(), id.to_owned());
         // It fails only when the runtime ends; then the program is known by its mark.
-        drop(tokio::task::spawn_blocking(move || remember(&survivors, &name, group)).await);
+        drop(blocking(move || remember(&survivors, &name, group)).await);
     }
 
     /// Forgets it.
     pub(crate) async fn forget(&self, id: &str) {
         let (survivors, name) = (self.survivors.clone(), id.to_owned());
         // It fails only when the runtime ends, and then the next start forgets it.
-        drop(tokio::task::spawn_blocking(move || survivors.forget(&name)).await);
+        drop(blocking(move || survivors.forget(&name)).await);
     }
 }
 

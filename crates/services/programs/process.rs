@@ -31,6 +31,7 @@ use tokio::{
 };
 
 use super::{environment::Environment, lookup, table::Family};
+use crate::blocking::blocking;
 
 /// A terminal that is being opened is inherited by whatever starts meanwhile, until it is marked; a pipe that is
 /// handed over, until its program has started. So starts share this lock, and these two have it alone.
@@ -108,7 +109,16 @@ impl Program {
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn start(&self) -> io::Result<Running> {
+    pub(crate) async fn start(self) -> io::Result<Running> {
+        // Looking for it reads the directories of a path, and the system comes back when it runs.
+        blocking(move || self.start_here()).await.map_err(io::Error::other)?
+    }
+
+    /// The same. Blocks until it has started.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn start_here(&self) -> io::Result<Running> {
         let _inherits_nothing = STARTING.read();
         self.spawn()
     }
@@ -255,8 +265,18 @@ impl Group {
         self.signal(Signal::CONT);
     }
 
-    /// Kills all its processes. In a terminal that takes a look at the system's list of processes.
-    pub(crate) fn kill(&self) {
+    /// Kills all its processes.
+    pub(crate) async fn kill(&self) {
+        if !self.session {
+            return self.signal(Signal::KILL);
+        }
+        let family = Family(self.id());
+        // If the runtime ends, so does this value.
+        drop(blocking(move || family.kill()).await);
+    }
+
+    /// The same. In a terminal that takes a look at the system's list of processes.
+    fn kill_here(&self) {
         if self.session {
             Family(self.id()).kill();
         } else {
@@ -264,9 +284,9 @@ impl Group {
         }
     }
 
-    /// Kills what is left of it, for the last time.
+    /// Kills what is left of it, for the last time. Blocks, if it is of a terminal.
     pub(crate) fn finish(mut self) {
-        self.kill();
+        self.kill_here();
         self.over = true;
     }
 
@@ -286,7 +306,7 @@ fn leader_of(child: &Child) -> io::Result<Pid> {
 impl Drop for Group {
     fn drop(&mut self) {
         if !self.over {
-            self.kill();
+            self.kill_here();
         }
     }
 }

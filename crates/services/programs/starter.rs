@@ -2,12 +2,13 @@
 //!
 //! Guarantees: what was asked first is done first; no task of the server waits for the system to start a program,
 //! and a crowd of starts takes no more of the processors than the programs may: the thread has their priority.
-//! What waits is bounded. The thread ends with whoever holds this.
+//! What waits is bounded. The thread ends with whoever holds this, and outlives a start that panics.
 //! It is not for everything: a session or a terminal is started by whoever opens it, at once.
 
 use std::{io, thread};
 
 use rustix::{process::setpriority_process, thread::gettid};
+use tidings_core::{fault, panics};
 use tokio::sync::mpsc;
 
 /// How much waits; whoever asks beyond that waits before.
@@ -45,6 +46,10 @@ fn work(nice: Option<i32>, mut queue: mpsc::Receiver<Job>) {
         tracing::debug!(%error, "programs are started with the server's priority");
     }
     while let Some(job) = queue.blocking_recv() {
-        job();
+        // Whoever asked hears of it: the way of the answer is dropped with the job.
+        drop(panics::caught("programs.start", || {
+            fault::here("programs.start");
+            job();
+        }));
     }
 }

@@ -11,6 +11,7 @@ use rustix::fs::{Gid, Mode, Uid, fchmod, fchown};
 use tokio::process::Child;
 
 use super::process::{Group, Program, STARTING};
+use crate::blocking::blocking;
 
 /// A program in its terminal, and the server's end of that.
 #[derive(Debug)]
@@ -28,7 +29,12 @@ impl Program {
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn start_in_terminal(&self, cols: u16, rows: u16) -> io::Result<InTerminal> {
+    pub(crate) async fn start_in_terminal(self, cols: u16, rows: u16) -> io::Result<InTerminal> {
+        blocking(move || self.open_terminal(cols, rows)).await.map_err(io::Error::other)?
+    }
+
+    /// The same. Blocks until it has started.
+    fn open_terminal(&self, cols: u16, rows: u16) -> io::Result<InTerminal> {
         let command = self.command(&self.argv)?;
         let (terminal, inner) = {
             let _nothing_starts = STARTING.write();

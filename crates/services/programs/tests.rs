@@ -32,7 +32,7 @@ async fn printed(mut running: Running) -> String {
 }
 
 async fn run(programs: &Programs, root: &Path, argv: &[&str]) -> String {
-    printed(programs.program(words(argv), root.to_owned()).start().expect("starts")).await
+    printed(programs.program(words(argv), root.to_owned()).start().await.expect("starts")).await
 }
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn a_program_is_found_on_its_own_path_and_a_text_is_run_by_the_shell() {
     let shadowed = run(&programs, dir.path(), &["nice", "a"]).await;
     assert_eq!(shadowed, format!("mine {} a\n", dir.path().join("tools/nice").display()));
     assert_eq!(run(&programs, dir.path(), &["./plain", "b"]).await, "plain b\n");
-    assert!(programs.program(words(&["no-such-program"]), dir.path().to_owned()).start().is_err());
+    assert!(programs.program(words(&["no-such-program"]), dir.path().to_owned()).start().await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

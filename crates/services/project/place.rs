@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use tidings_core::{Code, Error, Result};
 
+use crate::blocking::blocking;
+
 /// A directory of a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -26,7 +28,7 @@ impl Place {
     /// As there.
     pub(crate) async fn look(root: PathBuf, cwd: Option<String>) -> Result<Self> {
         let find = move || Self::find(&root, cwd.as_deref());
-        tokio::task::spawn_blocking(find).await.map_err(|_| Error::internal())?
+        blocking(find).await?
     }
 
     /// The directory `cwd` of a project. Blocks on small reads.

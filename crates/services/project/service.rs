@@ -26,6 +26,7 @@ use super::contract::{
     List, Listed, MEMBER_REMOVED, MEMBER_SET, MEMBERS_LIMIT, MemberRemoved, MemberSet, Named, ProjectId, ProjectState,
     REGISTERED, REMOVED, Register, Registered, RemoveMember, Removed, SetMember, Shown,
 };
+use crate::blocking::blocking;
 
 /// The domain's name among [`States`].
 const DOMAIN: &str = "project";
@@ -125,9 +126,7 @@ impl Projects {
     pub async fn register(self: Arc<Self>, by: UserId, input: Register) -> Result<Json<Shown>> {
         let data_dir = self.data_dir.clone();
         let given = PathBuf::from(input.root);
-        let root = tokio::task::spawn_blocking(move || usable_root(&given, &data_dir))
-            .await
-            .map_err(|_| Error::unavailable("the directory could not be looked at"))??;
+        let root = blocking(move || usable_root(&given, &data_dir)).await??;
         let slot = self.bus.reserve().await?;
         let id = ProjectId::random();
         let answer = Shown { project_id: id.clone(), name: input.name.clone(), root: root.clone(), membership: None };

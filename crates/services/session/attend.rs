@@ -202,7 +202,7 @@ impl Work<'_> {
         if let Ok(status) = timeout(self.sessions.programs.grace(), child.wait()).await {
             return status;
         }
-        group.kill();
+        group.kill().await;
         child.wait().await
     }
 

@@ -80,7 +80,7 @@ fn report(id: &SessionId, told: Result<()>) {
 }
 
 fn after(panic: &(dyn Any + Send)) -> End {
-    let error = after_panic("session", panic);
+    let error = after_panic("session.run", panic);
     End::failed("internal", error.message())
 }
 
@@ -109,7 +109,7 @@ impl Work<'_> {
         if self.plan.pty.is_some() {
             return self.in_terminal(ears).await;
         }
-        let running = match self.start(dir) {
+        let running = match self.start(dir).await {
             Ok(running) => running,
             Err(error) => {
                 return End::failed("spawn_failed", format!("the program could not be started: {error}"));
@@ -148,11 +148,11 @@ impl Work<'_> {
         self.sessions.ports.surroundings.as_deref().ok_or_else(none)
     }
 
-    fn start(&self, dir: PathBuf) -> std::io::Result<Running> {
+    async fn start(&self, dir: PathBuf) -> std::io::Result<Running> {
         let mut program = self.sessions.programs.program(self.plan.argv.clone(), self.plan.root.clone());
         if dir != self.plan.root {
             program.enter(dir);
         }
-        program.start()
+        program.start().await
     }
 }

@@ -34,6 +34,7 @@ use super::{
     telling::{DOMAIN, Telling},
 };
 use crate::{
+    blocking::blocking,
     git::input::Worktree,
     programs::Programs,
     project::{ProjectId, ProjectState},
@@ -184,8 +185,10 @@ impl Sessions {
         }
         if request.worktree.is_none() {
             request.worktree = state.worktree.and_then(Worktree::named);
-            let there = |tree: &Worktree| root.join(tree.directory()).is_dir();
-            if request.worktree.as_ref().is_some_and(|tree| !there(tree)) {
+            let tree = request.worktree.as_ref().map(|tree| root.join(tree.directory()));
+            if let Some(tree) = tree
+                && !blocking(move || tree.is_dir()).await?
+            {
                 return Err(refuse("the working tree of this session is gone: name one"));
             }
         }

@@ -27,6 +27,7 @@ use super::{
     state::{ShellState, server_stopped},
 };
 use crate::{
+    blocking::blocking,
     programs::{process::Group, terminal::InTerminal},
     session::surroundings::Ended,
     telling::{Telling, Told, after_panic},
@@ -95,7 +96,7 @@ fn report(id: &TerminalId, told: Result<()>) {
 }
 
 fn after(panic: &(dyn Any + Send)) -> End {
-    let error = after_panic("terminal", panic);
+    let error = after_panic("shell.run", panic);
     End::Failed("internal", error.message().to_owned())
 }
 
@@ -156,7 +157,7 @@ impl Work<'_> {
         if let Some(reason) = self.live.course.why() {
             return End::Never(reason);
         }
-        let running = match self.start() {
+        let running = match self.start().await {
             Ok(running) => running,
             Err(error) => return End::Failed("spawn_failed", format!("the program could not be started: {error}")),
         };
@@ -164,7 +165,7 @@ impl Work<'_> {
         self.attend(running, ears).await
     }
 
-    fn start(&self) -> io::Result<InTerminal> {
+    async fn start(&self) -> io::Result<InTerminal> {
         let mut program = self.shells.programs.program(self.plan.argv.clone(), self.plan.place.root.clone());
         program.enter(self.plan.place.dir.clone());
         program.environment.set("TERM", "xterm-256color");
@@ -172,7 +173,7 @@ impl Work<'_> {
         for (name, value) in &self.plan.env {
             program.environment.set(name, value);
         }
-        program.start_in_terminal(self.plan.cols, self.plan.rows)
+        program.start_in_terminal(self.plan.cols, self.plan.rows).await
     }
 
     /// Everything that goes on while the program runs, in this one task.
@@ -187,7 +188,7 @@ impl Work<'_> {
             let status = self.supervise(&mut child, &group).await;
             let reason = self.live.course.exited();
             // What still runs in the terminal ends with it. The list of processes is read from files.
-            drop(tokio::task::spawn_blocking(move || group.finish()).await);
+            drop(blocking(move || group.finish()).await);
             killed.send_replace(true);
             (status, reason)
         };
@@ -219,7 +220,7 @@ impl Work<'_> {
         if let Ok(status) = timeout(self.shells.programs.grace(), child.wait()).await {
             return status;
         }
-        group.kill();
+        group.kill().await;
         child.wait().await
     }
 

@@ -10,13 +10,15 @@ use std::{
 
 use tidings_core::{Error, Result};
 
+use crate::blocking::blocking;
+
 /// Reads a file by its path from the root.
 ///
 /// # Errors
 /// `invalid_data` naming `file`, with the reason.
 pub(super) async fn read(root: PathBuf, path: String, most: usize) -> Result<String> {
     let reading = move || read_blocking(&root, &path, most);
-    tokio::task::spawn_blocking(reading).await.map_err(|_| Error::internal())?
+    blocking(reading).await?
 }
 
 fn read_blocking(root: &Path, path: &str, most: usize) -> Result<String> {

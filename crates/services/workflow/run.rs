@@ -7,10 +7,9 @@
 //! What follows at once from one thing is told as one unit: an end, what is decided then, and the starts.
 //! It is not the decision what to do: that is the scheduler's; nor the doing: that is the step's.
 
-use std::{collections::BTreeMap, panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
-use futures_util::FutureExt;
-use tidings_core::{Code, Error, Event, Principal, Result, Timestamp, UserId};
+use tidings_core::{Code, Error, Event, Principal, Result, Timestamp, UserId, panics};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, watch},
     time::sleep,
@@ -73,14 +72,14 @@ impl Run {
     /// Runs it to its end, or to the server's.
     pub(super) async fn go(mut self) {
         let id = self.seat.id.clone();
-        let done = AssertUnwindSafe(self.work()).catch_unwind().await;
+        let done = panics::caught_in("workflow.run", self.work()).await;
         let failed = match done {
             Ok(Ok(())) => return,
             Ok(Err(error)) => {
                 tracing::error!(run = %id, %error, "a run stands still; the next start goes on with it");
                 return;
             }
-            Err(_) => Error::internal(),
+            Err(panicked) => panicked,
         };
         tracing::error!(run = %id, error = %failed, "a run's task panicked");
         if let Err(error) = self.break_off("internal", failed.message().to_owned()).await {

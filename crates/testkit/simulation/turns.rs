@@ -13,7 +13,7 @@ use std::{
 
 use futures_util::future::{BoxFuture, poll_fn};
 use parking_lot::Mutex;
-use tidings_core::runtime::Tasks;
+use tidings_core::runtime::{Make, Tasks};
 use tokio::sync::watch;
 
 use super::Dice;
@@ -117,6 +117,11 @@ impl Tasks for Turns {
         tasks.1.insert(id, Task { name, slow, waker, future: Some(future) });
         drop(tasks);
         self.ready.lock().insert(id);
+    }
+
+    fn supervise(&self, name: &'static str, mut make: Make) {
+        // A panic ends the simulation where it is: it can be repeated from its seed.
+        self.spawn(name, make(0));
     }
 
     fn stopping(&self) -> BoxFuture<'static, ()> {

@@ -14,7 +14,7 @@ use axum::{
 use http::{HeaderValue, Method, StatusCode, header};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
-use tidings_core::{Code, Error};
+use tidings_core::{Code, Error, panics};
 
 /// An error on its way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,10 +109,7 @@ pub(super) async fn wrong_method(method: Method) -> Response {
 /// The answer to a request whose handler panicked.
 #[expect(clippy::needless_pass_by_value, reason = "the signature of tower-http's panic handlers")]
 pub(super) fn of_panic(panic: Box<dyn Any + Send>) -> Response {
-    let error = Error::internal();
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(error = error.message(), panic = text.unwrap_or("without a text"), "a request handler panicked");
-    Problem::from(error).into_response()
+    Problem::from(panics::noted("http.request", &*panic)).into_response()
 }
 
 #[cfg(test)]

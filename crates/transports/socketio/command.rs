@@ -13,9 +13,10 @@ use tidings_core::{
     Channel, Code, Error, EventType, Payload, Result, Seq,
     bus::Placed,
     command::{Answer, Repeated},
-    json,
+    fault, json,
     message::Epoch,
     outlet::{Ending, Said},
+    panics,
 };
 use tidings_engine::{
     gate::NewEvent,
@@ -34,9 +35,21 @@ use super::{
 /// So long a command holds back the next one of its connection; then it runs beside it.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Takes the commands of a connection until none waits.
+/// Takes the commands of a connection until none waits, and outlives a panic of that: a connection whose commands
+/// nobody takes would be deaf.
 pub(super) async fn serve(transport: Arc<SocketIoTransport>, session: Arc<Session>) {
+    let mut serving = session.mailbox.serving();
+    for _ in 1..panics::MOST {
+        if panics::caught_in("socketio.commands", take_all(&transport, &session)).await.is_ok() {
+            return serving.is_over();
+        }
+    }
+    session.connection.end(&Ending::temporary(Code::Internal, "the server failed to take the commands"));
+}
+
+async fn take_all(transport: &Arc<SocketIoTransport>, session: &Arc<Session>) {
     loop {
+        fault::here("socketio.commands");
         let incoming = match session.mailbox.next() {
             Next::Take(incoming) => incoming,
             Next::Pause(pause) => {
@@ -49,7 +62,10 @@ pub(super) async fn serve(transport: Arc<SocketIoTransport>, session: Arc<Sessio
         let Ok(permit) = session.running.clone().acquire_owned().await else { return };
         session.regulate(transport.parts.clock.monotonic());
         let (transport, session, request) = (transport.clone(), session.clone(), incoming.ack);
-        Asked { transport, session, request }.take(incoming, permit).await;
+        let asked = Asked { transport, session, request };
+        if let Err(error) = panics::caught_in("socketio.command", asked.clone().take(incoming, permit)).await {
+            asked.refuse(&error);
+        }
     }
 }
 
@@ -70,6 +86,23 @@ pub(super) struct Ok<T> {
     ok: bool,
     #[serde(flatten)]
     rest: T,
+}
+
+/// How a command went that was not refused.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Done {
+    /// What it answers, as it said it: it is not read again on its way out.
+    Now { ok: bool, data: Box<RawValue> },
+    /// It ran before, and what it answered is not kept.
+    Repeated(Ok<Repeated>),
+}
+
+/// What several subscriptions are answered, in their order.
+#[derive(Serialize)]
+struct Several {
+    ok: bool,
+    results: Vec<Box<RawValue>>,
 }
 
 /// What is answered when it is not.
@@ -104,6 +137,7 @@ impl Asked {
     /// Understands an event and acts on it. Returns once the next may be taken.
     async fn take(self, incoming: Incoming, permit: OwnedSemaphorePermit) {
         metrics::counter!("tidings_commands_total").increment(1);
+        fault::here("socketio.command");
         let limit = self.transport.parts.config.max_message_bytes;
         if incoming.text.len() > limit {
             return self.refuse(&Error::new(Code::TooLarge, format!("a message has at most {limit} bytes")));
@@ -244,13 +278,12 @@ impl Asked {
         };
         let (principal, json) = (self.session.connection.principal(), argument.get().to_owned());
         let mut work = Box::pin(async move {
-            match gate.run_json(&principal, &command, &json, None).await? {
-                Answer::Json(data) => Result::Ok(serde_json::json!({ "ok": true, "data": data })),
-                Answer::Text(text) => Result::Ok(serde_json::json!({ "ok": true, "data": text })),
-                Answer::Repeated => {
-                    serde_json::to_value(Ok { ok: true, rest: Repeated::TOLD }).map_err(|_| Error::internal())
-                }
-            }
+            let data = match gate.run_json(&principal, &command, &json, None).await? {
+                Answer::Json(data) => data,
+                Answer::Text(text) => serde_json::value::to_raw_value(&text).map_err(|_| Error::internal())?,
+                Answer::Repeated => return Result::Ok(Done::Repeated(Ok { ok: true, rest: Repeated::TOLD })),
+            };
+            Result::Ok(Done::Now { ok: true, data })
         });
         match tokio::time::timeout(PATIENCE, &mut work).await {
             Result::Ok(Result::Ok(answer)) => self.answer(&answer),
@@ -268,7 +301,11 @@ impl Asked {
         tasks.spawn(
             "socketio.answer",
             Box::pin(async move {
-                match work.await {
+                let work = panics::caught_in("socketio.answer", async {
+                    fault::here("socketio.answer");
+                    work.await
+                });
+                match work.await.flatten() {
                     Result::Ok(answer) => self.answer(&answer),
                     Err(error) => self.refuse(&error),
                 }
@@ -309,7 +346,7 @@ fn subscribed(request: Option<u64>, several: bool, outcomes: &[Result<Outcome>])
         outcomes.iter().map(|outcome| one(outcome).expect("an outcome serialises")).collect();
     match (several, results.first()) {
         (false, Some(only)) => answer(request, only),
-        _ => answer(request, &serde_json::json!({ "ok": true, "results": results })),
+        _ => answer(request, &Several { ok: true, results }),
     }
 }
 

@@ -85,6 +85,11 @@ impl Mailbox {
         }
     }
 
+    /// Whoever takes what waits. Dropped before its time, the next event that is put in finds nobody taking.
+    pub(super) fn serving(&self) -> Serving<'_> {
+        Serving { mailbox: self, is_over: false }
+    }
+
     pub(super) fn is_crowded(&self) -> bool {
         self.inner.lock().waiting.len() > self.capacity / 2
     }
@@ -98,6 +103,27 @@ impl Mailbox {
         let mut inner = self.inner.lock();
         inner.closed = true;
         inner.waiting = VecDeque::new();
+    }
+}
+
+/// Whoever takes from a mailbox.
+pub(super) struct Serving<'a> {
+    mailbox: &'a Mailbox,
+    is_over: bool,
+}
+
+impl Serving<'_> {
+    /// Nothing waited: it is over already.
+    pub(super) fn is_over(&mut self) {
+        self.is_over = true;
+    }
+}
+
+impl Drop for Serving<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.mailbox.inner.lock().served = false;
+        }
     }
 }
 

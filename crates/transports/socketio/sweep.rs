@@ -3,19 +3,20 @@
 //! Guarantees: a silent client is let go within its ping interval, timeout and one turn of the
 //! sweep, whatever socketioxide's tasks are stuck in; a token's end is told before and kept. A session
 //! for which nothing can be due for some turns is passed over: a look at one is a dozen places in memory,
-//! and there are tens of thousands.
+//! and there are tens of thousands. One whose look panics is ended, and the others are looked at.
 //! It is not what pings: socketioxide does.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Weak, atomic::Ordering},
     time::Duration,
 };
 
-use tidings_core::{Code, outlet::Ending};
+use tidings_core::{BoxFuture, Code, fault, outlet::Ending, panics};
 use tidings_engine::hub::Notice;
 
 use super::{SocketIoTransport, command, polling, session::Session};
 
+const TASK: &str = "socketio.sweep";
 /// How often it looks at every session.
 const TURN: Duration = Duration::from_millis(500);
 /// How long a closing connection has for its last words.
@@ -28,25 +29,33 @@ const LOOKS: u32 = 12;
 
 /// Starts the sweep; it ends with the server.
 pub(super) fn start(transport: &Arc<SocketIoTransport>) {
-    let (weak, mut stopping) = (Arc::downgrade(transport), transport.parts.tasks.stopping());
-    transport.parts.tasks.spawn(
-        "socketio.sweep",
-        Box::pin(async move {
-            loop {
-                tokio::select! {
-                    () = tokio::time::sleep(TURN) => {}
-                    () = &mut stopping => return,
-                }
-                let Some(transport) = weak.upgrade() else { return };
-                let sessions: Vec<Arc<Session>> = transport.sessions.lock().values().cloned().collect();
-                transport.lines.lock().retain(|_, line| !line.is_over());
-                let now = transport.parts.clock.monotonic();
-                for session in sessions {
-                    look_at(&transport, &session, now);
-                }
+    let (weak, tasks) = (Arc::downgrade(transport), transport.parts.tasks.clone());
+    let make = move |_| -> BoxFuture<'static, ()> { Box::pin(sweep(weak.clone(), tasks.stopping())) };
+    transport.parts.tasks.supervise(TASK, Box::new(make));
+}
+
+async fn sweep(transport: Weak<SocketIoTransport>, mut stopping: BoxFuture<'static, ()>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(TURN) => {}
+            () = &mut stopping => return,
+        }
+        let Some(transport) = transport.upgrade() else { return };
+        fault::here(TASK);
+        let sessions: Vec<Arc<Session>> = transport.sessions.lock().values().cloned().collect();
+        transport.lines.lock().retain(|_, line| !line.is_over());
+        let now = transport.parts.clock.monotonic();
+        for session in sessions {
+            let looked = panics::caught("socketio.session", || {
+                fault::here("socketio.session");
+                look_at(&transport, &session, now);
+            });
+            if looked.is_err() {
+                // It would panic again, and those after it would never be looked at.
+                end_transport(&transport, &session);
             }
-        }),
-    );
+        }
+    }
 }
 
 fn look_at(transport: &Arc<SocketIoTransport>, session: &Arc<Session>, now: Duration) {

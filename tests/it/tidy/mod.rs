@@ -9,6 +9,7 @@ mod events;
 mod files;
 mod handlers;
 mod json;
+mod tasks;
 
 use std::{
     fs,

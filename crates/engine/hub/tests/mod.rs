@@ -4,6 +4,7 @@
 //! It is not a test of any transport: outlets record.
 
 mod drafts;
+mod panics;
 mod simulation;
 mod world;
 

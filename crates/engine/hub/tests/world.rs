@@ -26,6 +26,7 @@ impl Reducer for Sum {
     type State = (u64, u64);
     const VERSION: u32 = 1;
     fn apply(state: &mut (u64, u64), message: &Message) {
+        assert_ne!(message.event_type.as_str(), "count.rotten", "of the test");
         let data: Value = serde_json::from_str(message.payload.json()).expect("JSON");
         *state = (state.0 + 1, state.1 + data["n"].as_u64().unwrap_or_default());
     }
@@ -48,6 +49,7 @@ impl Draft for Words {
         match message.event_type.as_str() {
             "count.word" => self.0.push(data["n"].as_u64().unwrap_or_default()),
             "count.up" => self.0.clear(),
+            "count.spoilt" => panic!("of the test"),
             _ => {}
         }
     }
@@ -73,7 +75,8 @@ impl Handler for Counts {
     }
     fn events(&self) -> Vec<EventRow> {
         let row = EventRow::untyped;
-        vec![row("count.up", true), row("count.beat", false), row("count.word", false)]
+        let ephemeral = ["count.beat", "count.word", "count.spoilt"].map(|name| row(name, false));
+        [row("count.up", true), row("count.rotten", true)].into_iter().chain(ephemeral).collect()
     }
     fn route(&self, event: &Event) -> Result<Route> {
         Ok(Route::to(event.channel.clone().expect("named")))
@@ -121,7 +124,7 @@ impl World {
         let mut last = None;
         for n in 0..count {
             let event = Event::new(event_type, json!({"n": n, "half": n % 2}));
-            let durable = event_type == "count.up";
+            let durable = ["count.up", "count.rotten"].contains(&event_type);
             let publication = Publication { channel: self.channel.clone(), event, durable, opens: None };
             last = Some(self.log.reserve(64).await.expect("room").send(vec![publication]));
         }

@@ -8,16 +8,12 @@
 mod modes;
 mod scrollback;
 
-use std::{
-    borrow::Cow,
-    collections::VecDeque,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::{borrow::Cow, collections::VecDeque, sync::Arc};
 
 use avt::Terminal;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tidings_core::panics;
 
 use self::{modes::Modes, scrollback::Scrollback};
 
@@ -149,7 +145,7 @@ impl Display {
     /// screen is cleared, and whoever watches goes on.
     fn change(&mut self, change: impl FnOnce(&mut Body, &mut Terminal)) {
         let size = self.size();
-        let done = catch_unwind(AssertUnwindSafe(|| {
+        let done = panics::caught("shell.display", || {
             if Arc::get_mut(&mut self.0).is_none_or(|body| matches!(body.picture, Picture::Drawn { .. })) {
                 self.0 = Arc::new(self.0.copy());
             }
@@ -159,7 +155,7 @@ impl Display {
                 change(body, &mut terminal);
                 body.picture = Picture::Live(terminal);
             }
-        }));
+        });
         if done.is_err() {
             tracing::error!(?size, "the terminal emulator failed; the screen is cleared");
             *self = Self::new(size.0, size.1);

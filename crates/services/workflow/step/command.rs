@@ -162,7 +162,7 @@ impl Attempt {
         if let Ok(status) = timeout(self.runs.programs.grace(), child.wait()).await {
             return (status, Some(reason));
         }
-        group.kill();
+        group.kill().await;
         (child.wait().await, Some(reason))
     }
 

@@ -8,10 +8,9 @@ mod command;
 mod report;
 mod session;
 
-use std::{panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use futures_util::FutureExt;
-use tidings_core::{Error, Principal};
+use tidings_core::{Principal, panics};
 use tokio::sync::watch;
 
 use super::{
@@ -80,8 +79,7 @@ impl Attempt {
                 Prepared::Approval { .. } => Outcome::failed("internal", "an approval has no attempt").into(),
             }
         };
-        AssertUnwindSafe(going).catch_unwind().await.unwrap_or_else(|_| {
-            let error = Error::internal();
+        panics::caught_in("workflow.step", going).await.unwrap_or_else(|error| {
             tracing::error!(run = %self.run_id, step = %self.step_id, %error, "a step's task panicked");
             Outcome::failed("internal", error.message()).into()
         })
