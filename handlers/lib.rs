@@ -39,9 +39,6 @@ pub struct Services {
 /// The namespaces that have an owner. The start holds it against what the handlers say.
 pub const NAMESPACES: [&str; 5] = ["project", "session", "shell", "user", "workflow"];
 
-/// The namespaces whose channels have a projection. The start holds it against what the handlers say.
-pub const PROJECTED: [&str; 4] = ["project", "session", "shell", "workflow"];
-
 /// Every handler of the server, without those of [declared](declared::DeclaredHandler) domains.
 #[must_use]
 pub fn all(services: &Services) -> Vec<Arc<dyn Handler>> {

@@ -4,7 +4,7 @@
 //! start before anything is served; what a former life left open is ended before the server is ready.
 //! It is not where anything is decided: each part decides for itself.
 
-use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use axum::Router;
 use tidings_auth::{Auth, AuthError};
@@ -14,7 +14,7 @@ use tidings_core::{
     bus::{EventBus, Listening},
     handler::Handler,
     identity::Identity,
-    log::EventLog,
+    log::{EventLog, LogRule, LogRules},
     outlet::Ending,
     runtime::{Clock, Tasks},
 };
@@ -22,12 +22,12 @@ use tidings_engine::{
     bus::Bus,
     gate::{Gate, GateParts, Rejudge},
     hub::{Hub, HubConfig},
-    log::{Durability, LogConfig, OpenError, SqliteLog},
+    log::{Durability, LogConfig, OpenError, SqliteLog, has_no_room},
     registry::{Registry, RegistryError},
     sink::EngineSink,
     states::StateStore,
 };
-use tidings_handlers::{NAMESPACES, PROJECTED, Services};
+use tidings_handlers::{NAMESPACES, Services};
 use tidings_services::programs::Programs;
 use tidings_transports::{
     http::{self, HttpState, Readiness, SetupError},
@@ -37,6 +37,7 @@ use tidings_transports::{
 use crate::{
     catalogue,
     config::{self, Config, ConfigError},
+    entrance::Entrance,
     services::{self, Ports},
     telemetry::Render,
 };
@@ -62,12 +63,28 @@ pub(crate) enum StartError {
     /// A service could not read what it left.
     #[error("a service could not start: {0}")]
     Service(#[from] tidings_core::Error),
-    /// The handlers' projections are not those that the log was opened for.
-    #[error("the namespaces with a projection are {0:?}, but handlers::PROJECTED says otherwise")]
-    Projected(HashSet<String>),
+    /// The address where it should listen.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(std::net::SocketAddr, std::io::Error),
     /// The handlers' namespaces are not those that the configuration was held against.
     #[error("the namespaces are {0:?}, but handlers::NAMESPACES says otherwise")]
     Namespaces(Vec<&'static str>),
+}
+
+impl StartError {
+    /// Whether trying again may help.
+    pub(crate) fn is_retryable(&self) -> bool {
+        matches!(self, Self::Service(error) if error.code().retryable())
+    }
+
+    /// Whether the disk of the data directory is full, so that trying again helps once there is room.
+    pub(crate) fn is_full_disk(&self, data_dir: &Path) -> bool {
+        match self {
+            Self::Log(error) => error.is_full_disk(),
+            Self::Auth(error) => error.is_full_disk(has_no_room(data_dir)),
+            _ => self.is_retryable() && has_no_room(data_dir),
+        }
+    }
 }
 
 /// The parts of a running server that its start and its stop speak with.
@@ -96,7 +113,7 @@ pub(crate) struct App {
 const RIGHTS: [&str; 3] = ["project.member_set", "project.member_removed", "project.removed"];
 
 impl App {
-    /// Makes all parts and binds them.
+    /// Makes all parts and binds them. What needs room on the disk waits at the entrance until there is some.
     ///
     /// # Errors
     /// What [`StartError`] names.
@@ -105,10 +122,14 @@ impl App {
         clock: Arc<dyn Clock>,
         tasks: Arc<dyn Tasks>,
         render: Render,
+        entrance: &Entrance<'_>,
     ) -> Result<Self, StartError> {
         let registry = Arc::new(Registry::default());
-        let log = open_log(config, &registry, clock.clone())?;
-        let auth = Auth::open(config.identity()?, clock.clone(), tasks.clone())?;
+        let log = entrance.with_room(None, async || open_log(config, clock.clone())).await?;
+        let open_auth = async || Ok(Auth::open(config.identity()?, clock.clone(), tasks.clone())?);
+        let auth = entrance.with_room(Some(&log), open_auth).await?;
+        let open_programs = async || Ok(Programs::new(config.programs(config::variables()))?);
+        let programs = entrance.with_room(Some(&log), open_programs).await?;
         let states = StateStore::new(registry.clone(), log.clone(), &*tasks);
         let bus = Arc::new(Bus::new(registry.clone(), log.clone(), tasks.clone(), config.bus.debug));
         let hub_config = HubConfig { subscriptions: config.socket.max_subscriptions, ..HubConfig::default() };
@@ -116,10 +137,9 @@ impl App {
         log.attach(Arc::new(EngineSink { hub: hub.clone(), bus: bus.clone(), states: states.clone() }));
 
         let ports = Ports::new(&registry, &hub, (&bus, &states), &clock, &tasks);
-        let programs = Programs::new(config.programs(config::variables()))?;
         let services = services::make(config, &programs, &ports)?;
         registry.bind(handlers(config, &services)?)?;
-        check_registry(&registry)?;
+        log.keep(rules(config, &registry));
         let documents = catalogue::documents(&registry);
         let gate = Gate::new(GateParts {
             registry,
@@ -133,7 +153,7 @@ impl App {
         ports.calls.bind(&gate);
         ports.users.bind(&auth);
         programs.recover().await?;
-        services::recover(&services).await?;
+        services::recover(&services, entrance, &log).await?;
         end_revoked(&auth, &hub);
         let rejudge = Arc::new(Rejudge { gate: gate.clone(), hub: hub.clone() });
         let rights = RIGHTS.iter().filter_map(|pattern| pattern.parse().ok());
@@ -182,7 +202,7 @@ pub(crate) fn catalogue(
 ) -> Result<Catalogue, StartError> {
     let config = config.clone().elsewhere(scratch);
     let registry = Arc::new(Registry::default());
-    let log = open_log(&config, &registry, clock.clone())?;
+    let log = open_log(&config, clock.clone())?;
     let states = StateStore::new(registry.clone(), log.clone(), &**tasks);
     let bus = Arc::new(Bus::new(registry.clone(), log.clone(), tasks.clone(), false));
     let hub = Hub::new(HubConfig::default(), log, states.clone(), clock.clone(), tasks.clone());
@@ -193,22 +213,27 @@ pub(crate) fn catalogue(
     Ok(catalogue::of(&registry))
 }
 
-fn open_log(config: &Config, registry: &Arc<Registry>, clock: Arc<dyn Clock>) -> Result<Arc<SqliteLog>, StartError> {
-    let (domains, settings) = (registry.clone(), config.clone());
-    let retention = move |namespace: &str| settings.retention_of(namespace, domains.retention(namespace));
+fn open_log(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<SqliteLog>, StartError> {
     let durability = match config.log.durability {
         config::Durability::Power => Durability::Power,
         config::Durability::Process => Durability::Process,
     };
     let log = LogConfig {
         durability,
-        retention: Arc::new(retention),
-        projected: PROJECTED.iter().map(|&namespace| namespace.to_owned()).collect(),
         total_bytes: config.log.total_bytes.0,
         reserve_bytes: config.log.reserve_bytes.0,
         ..LogConfig::new(&config.data_dir)
     };
     Ok(SqliteLog::open(log, clock)?)
+}
+
+/// How the channels of each namespace are kept: as its handler says, unless the configuration does.
+fn rules(config: &Config, registry: &Registry) -> LogRules {
+    let configured = |(namespace, rule): (String, LogRule)| {
+        let retention = config.retention_of(&namespace, rule.retention);
+        (namespace, LogRule { retention, ..rule })
+    };
+    registry.rules().into_iter().map(configured).collect()
 }
 
 /// The handlers of the server, and those that the configuration declares.
@@ -223,14 +248,6 @@ fn handlers(config: &Config, services: &Services) -> Result<Vec<Arc<dyn Handler>
         handlers.push(Arc::new(declared));
     }
     Ok(handlers)
-}
-
-fn check_registry(registry: &Registry) -> Result<(), StartError> {
-    let projected = registry.projected();
-    if projected != PROJECTED.iter().map(|&namespace| namespace.to_owned()).collect() {
-        return Err(StartError::Projected(projected));
-    }
-    Ok(())
 }
 
 /// Whoever is revoked loses the live connections at once.

@@ -6,7 +6,11 @@
 //! reason to stop.
 //! It is not a transport: it knows no route.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::{Router, extract::ConnectInfo};
 use hyper::{Request, body::Incoming, server::conn::http1::Builder, service::service_fn};
@@ -55,6 +59,26 @@ pub(crate) fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     Ok(listener)
 }
 
+/// The routes of this moment: few while the server starts, all once it has.
+#[derive(Clone)]
+pub(crate) struct Routes(Arc<(Router, OnceLock<Router>)>);
+
+impl Routes {
+    /// These, until there are all.
+    pub(crate) fn starting(router: Router) -> Self {
+        Self(Arc::new((router, OnceLock::new())))
+    }
+
+    /// These from now on, also on connections that are open. Once.
+    pub(crate) fn open(&self, router: Router) {
+        self.0.1.get_or_init(|| router);
+    }
+
+    fn now(&self) -> Router {
+        self.0.1.get().unwrap_or(&self.0.0).clone()
+    }
+}
+
 /// What bounds the taking in.
 pub(crate) struct Bounds {
     /// Connections that are open at once.
@@ -66,7 +90,7 @@ pub(crate) struct Bounds {
 /// Accepts connections until `closed` resolves.
 pub(crate) async fn accept(
     listener: TcpListener,
-    router: Router,
+    routes: Routes,
     (tasks, clock): (Arc<dyn Tasks>, Arc<dyn Clock>),
     bounds: Bounds,
     mut closed: BoxFuture<'static, ()>,
@@ -79,8 +103,8 @@ pub(crate) async fn accept(
         };
         match accepted {
             Ok((stream, peer, permit)) => {
-                let (router, stopping) = (router.clone(), tasks.stopping());
-                tasks.spawn("http.connection", Box::pin(serve(stream, peer, router, permit, stopping)));
+                let (routes, stopping) = (routes.clone(), tasks.stopping());
+                tasks.spawn("http.connection", Box::pin(serve(stream, peer, routes, permit, stopping)));
             }
             Err(error) => {
                 metrics::counter!("tidings_accept_failures_total").increment(1);
@@ -135,13 +159,13 @@ impl Door {
 async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
-    router: Router,
+    routes: Routes,
     permit: OwnedSemaphorePermit,
     stopping: BoxFuture<'static, ()>,
 ) {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request)
+        routes.now().oneshot(request)
     });
     let mut builder = Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD);

@@ -1,7 +1,8 @@
 //! Tidings: the server between programs that work and people who watch.
 //!
 //! The composition root: [`config`] says what is wanted, [`cli`] what to do, [`app`] wires the parts,
-//! [`catalogue`] gathers what they say of themselves, [`serve`] starts and stops them, [`listen`] takes connections in, [`runtime`] and [`telemetry`]
+//! [`catalogue`] gathers what they say of themselves, [`serve`] starts and stops them, [`entrance`] is what is there of the server while it starts,
+//! [`listen`] takes connections in, [`runtime`] and [`telemetry`]
 //! are the server's surroundings.
 //!
 //! Guarantees: nothing is decided here that a part could decide.
@@ -11,6 +12,7 @@ mod app;
 mod catalogue;
 mod cli;
 mod config;
+mod entrance;
 mod known_users;
 mod listen;
 mod runtime;

@@ -4,18 +4,13 @@
 //! clients, end services, close connections, flush the log, name stragglers. A second signal ends at once.
 //! It is not the wiring: that is `app`.
 
-use std::{io::Write, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{io::Write, process::ExitCode, sync::Arc, time::Duration};
 
 use rustix::{
     process::{Resource, getrlimit, setrlimit},
     thread::disable_transparent_huge_pages,
 };
-use tidings_core::{
-    Code,
-    log::EventLog,
-    outlet::Ending,
-    runtime::{Clock, Tasks},
-};
+use tidings_core::{Code, log::EventLog, outlet::Ending, runtime::Clock};
 use tidings_engine::{hub::Notice, log::DataDir};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -26,7 +21,7 @@ use crate::{
     app::App,
     cli::complain,
     config::Config,
-    listen::{self, Bounds},
+    entrance::Entrance,
     runtime::{ServerTasks, SystemClock},
     services,
     telemetry::{self, Render},
@@ -38,11 +33,19 @@ const STRAGGLERS: Duration = Duration::from_secs(5);
 /// Runs the server until a signal ends it.
 pub(crate) async fn run(config: Config) -> ExitCode {
     // Heard from the beginning: whoever reads that the server listens may stop it at once.
-    let signals = match Signals::new() {
+    let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return complain(&format!("signals cannot be heard: {error}")),
     };
-    match start(&config, telemetry::install()).await {
+    let started = tokio::select! {
+        started = start(&config, telemetry::install()) => started,
+        () = signals.next() => {
+            // Nobody was let in, and what was written is as after a kill: whole.
+            tracing::info!("stopped before it had started");
+            return ExitCode::SUCCESS;
+        }
+    };
+    match started {
         Ok(server) => server.until_stopped(signals, &config).await,
         Err(error) => complain(&error),
     }
@@ -78,39 +81,26 @@ type StartFailure = Box<dyn std::error::Error + Send + Sync>;
 async fn start(config: &Config, render: Render) -> Result<Server, StartFailure> {
     raise_file_limit();
     keep_pages_small();
-    let directory = DataDir::lock(&config.data_dir)?;
     let (clock, tasks) = (SystemClock::new(), ServerTasks::new());
     telemetry::keep_up(&*tasks);
-    let app = App::build(config, clock.clone(), tasks.clone(), render).await?;
-    let listener =
-        listen::bind(config.listen).map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
-    let address = listener.local_addr()?;
+    let entrance = Entrance::new(config, tasks.clone(), clock.clone());
+    let directory = entrance.with_room(None, async || Ok(DataDir::lock(&config.data_dir)?)).await?;
+    let app = App::build(config, clock.clone(), tasks.clone(), render, &entrance).await?;
+    say_first_admin(&app, &entrance).await?;
+    let (address, close_listener) = entrance.open(app.router.clone())?;
     directory.set_address(&address.to_string())?;
-    say_hello(config, &app, address).await?;
-    let (close_listener, closed) = oneshot::channel::<()>();
-    // HTTP requests of clients with many connections need room beside the sockets'.
-    let most = config.socket.max_connections.saturating_mul(2).max(1024);
-    let bounds = Bounds { most, per_second: config.http.accept_per_second };
-    let closed = Box::pin(async move {
-        drop(closed.await);
-    });
-    let surroundings: (Arc<dyn Tasks>, Arc<dyn Clock>) = (tasks.clone(), clock.clone());
-    let accepting = listen::accept(listener, app.router.clone(), surroundings, bounds, closed);
-    tasks.spawn("http.accept", Box::pin(accepting));
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     Ok(Server { app, tasks, clock, close_listener, _directory: directory })
 }
 
-/// What the operator sees on standard output: where it listens, where the data is, and once the password.
-async fn say_hello(config: &Config, app: &App, address: SocketAddr) -> Result<(), StartFailure> {
-    if let Some(admin) = app.auth.first_start().await? {
+/// The password of the user that the first start makes, once.
+async fn say_first_admin(app: &App, entrance: &Entrance<'_>) -> Result<(), StartFailure> {
+    let first = entrance.with_room(Some(&app.log), async || Ok(app.auth.first_start().await?)).await?;
+    if let Some(admin) = first {
         print(&format!("admin user: {}", admin.username));
         print(&format!("admin password: {}  (shown once; only its hash is kept)", admin.password.0));
-    }
-    let data = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
-    print(&format!("data directory: {}", data.display()));
-    print(&format!("listening on http://{address}"));
-    for warning in config.warnings() {
-        tracing::warn!("{warning}");
     }
     Ok(())
 }
@@ -181,7 +171,7 @@ impl Signals {
 }
 
 /// A line on standard output. A closed one is no reason to stop.
-fn print(line: &str) {
+pub(crate) fn print(line: &str) {
     let mut out = std::io::stdout().lock();
     if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
         tracing::debug!("standard output is closed");

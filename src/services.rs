@@ -10,7 +10,9 @@ use tidings_core::{
     BoxFuture, Result, UserId,
     runtime::{self, Clock, Tasks},
 };
-use tidings_engine::{audience::Audience, bus::Bus, gate::GateCalls, hub::Hub, registry::Registry, states::StateStore};
+use tidings_engine::{
+    audience::Audience, bus::Bus, gate::GateCalls, hub::Hub, log::SqliteLog, registry::Registry, states::StateStore,
+};
 use tidings_handlers::Services;
 use tidings_services::{
     fs::{Files, FsPorts},
@@ -25,7 +27,7 @@ use tidings_services::{
     workflow::{RunPorts, Runs},
 };
 
-use crate::{app::StartError, config::Config, known_users::KnownUsers};
+use crate::{app::StartError, config::Config, entrance::Entrance, known_users::KnownUsers};
 
 /// What the other domains do for sessions.
 struct Beside {
@@ -114,16 +116,22 @@ pub(crate) fn make(config: &Config, programs: &Arc<Programs>, ports: &Ports) -> 
 }
 
 /// What a former life of the server left open is ended, or goes on. Runs of workflows come last: they follow
-/// their sessions.
+/// their sessions. Each step is begun again where the disk was full.
 ///
 /// # Errors
 /// `unavailable` when the log does not work.
-pub(crate) async fn recover(services: &Services) -> Result<()> {
-    services.projects.recover().await?;
-    services.sessions.recover().await?;
-    services.shells.recover().await?;
-    services.repositories.recover().await?;
-    services.runs.recover().await
+pub(crate) async fn recover(
+    services: &Services,
+    entrance: &Entrance<'_>,
+    log: &Arc<SqliteLog>,
+) -> Result<(), StartError> {
+    let Services { projects, sessions, shells, repositories, runs, .. } = services;
+    let log = Some(log);
+    entrance.with_room(log, async || Ok(projects.recover().await?)).await?;
+    entrance.with_room(log, async || Ok(sessions.recover().await?)).await?;
+    entrance.with_room(log, async || Ok(shells.recover().await?)).await?;
+    entrance.with_room(log, async || Ok(repositories.recover().await?)).await?;
+    entrance.with_room(log, async || Ok(runs.recover().await?)).await
 }
 
 /// Ends everything that runs. Resolves when nothing is left.

@@ -4,8 +4,12 @@
 //! it becomes the wire's error.
 //! It is not the wire's error: that is [`tidings_core::Error`].
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
+use rusqlite::ErrorCode;
 use tidings_core::Error;
 
 /// Why identity cannot start.
@@ -22,6 +26,27 @@ pub enum AuthError {
     /// SQLite refuses.
     #[error("users.db: {0}")]
     Database(#[from] rusqlite::Error),
+    /// The database is there, and nothing is in it.
+    #[error(
+        "{} is empty: it had the users and is damaged. Restore it from a back-up; to begin anew without its users, \
+         remove it together with what is named like it",
+        path.display()
+    )]
+    Empty {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The database is gone, and what SQLite keeps beside it is there.
+    #[error(
+        "{} is not there, but {}-wal is, which has users: restore the file; to begin anew without its users, remove \
+         what is named like it",
+        path.display(),
+        path.display()
+    )]
+    Missing {
+        /// Which file.
+        path: PathBuf,
+    },
     /// A newer version of the server wrote the database.
     #[error("users.db has schema version {found}; this server knows up to {known}")]
     NewerSchema {
@@ -43,6 +68,21 @@ pub enum AuthError {
 impl AuthError {
     pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
         Self::Io { path: path.to_owned(), source }
+    }
+
+    /// Whether the disk is full, so that trying again helps once there is room. `no_room` says whether the disk has
+    /// none: of what SQLite keeps beside a database it says no more than that it cannot be made.
+    #[must_use]
+    pub fn is_full_disk(&self, no_room: bool) -> bool {
+        match self {
+            Self::Io { source, .. } => matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded),
+            Self::Database(source) => match source.sqlite_error_code() {
+                Some(ErrorCode::DiskFull) => true,
+                Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure) => no_room,
+                _ => false,
+            },
+            _ => false,
+        }
     }
 
     pub(crate) fn key(which: impl Into<String>, why: impl Into<String>) -> Self {

@@ -12,6 +12,7 @@ mod auth;
 mod claims;
 mod config;
 mod error;
+mod file;
 mod identity;
 mod key_file;
 mod keys;

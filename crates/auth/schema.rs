@@ -1,10 +1,10 @@
 //! The tables of `users.db`.
 //!
-//! Guarantees: a file has exactly one version, in `user_version`; a newer one is refused, and two
-//! processes that start at once make the tables once.
+//! Guarantees: a file has exactly one version, in `user_version`; a newer one is refused, and so is one without
+//! tables: those are made together with the file, in [`crate::file`].
 //! It is not where rows are read or written: each noun has its own file.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
@@ -91,24 +91,32 @@ fn write_ahead(connection: &Connection) -> Result<(), AuthError> {
     }
 }
 
-/// Sets a connection up and brings its file to the version of this server.
-pub(crate) fn prepare(connection: &mut Connection) -> Result<(), AuthError> {
+fn set_up(connection: &Connection) -> Result<(), AuthError> {
     connection.busy_timeout(BUSY)?;
     write_ahead(connection)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "journal_size_limit", 4 << 20)?;
+    Ok(())
+}
+
+/// Sets a connection up and makes the tables of a file that has none.
+pub(crate) fn make(connection: &mut Connection) -> Result<(), AuthError> {
+    set_up(connection)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    match found {
-        0 => {
-            transaction.execute_batch(TABLES)?;
-            transaction.pragma_update(None, "user_version", VERSION)?;
-        }
-        VERSION => {}
-        _ => return Err(AuthError::NewerSchema { found, known: VERSION }),
-    }
+    transaction.execute_batch(TABLES)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()?;
     Ok(())
+}
+
+/// Sets a connection up to a file that has its tables.
+pub(crate) fn prepare(connection: &Connection, path: &Path) -> Result<(), AuthError> {
+    set_up(connection)?;
+    match connection.pragma_query_value(None, "user_version", |row| row.get(0))? {
+        0 => Err(AuthError::Empty { path: path.to_owned() }),
+        VERSION => Ok(()),
+        found => Err(AuthError::NewerSchema { found, known: VERSION }),
+    }
 }
 
 #[cfg(test)]
@@ -116,15 +124,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_prepared_once_and_a_newer_one_is_refused() {
+    fn a_file_is_prepared_again_as_it_is_and_one_of_a_newer_version_or_of_none_is_refused() {
         let mut connection = Connection::open_in_memory().expect("a database");
-        prepare(&mut connection).expect("fresh");
+        let prepare = |connection: &Connection| prepare(connection, Path::new("users.db"));
+        let error = prepare(&connection).expect_err("nothing is in it");
+        assert!(matches!(error, AuthError::Empty { .. }), "{error}");
+        make(&mut connection).expect("made");
         connection.execute("UPDATE meta SET value = 7", ()).expect("written");
-        prepare(&mut connection).expect("again");
+        prepare(&connection).expect("again");
         let kept: i64 = connection.query_row("SELECT value FROM meta LIMIT 1", (), |row| row.get(0)).expect("a row");
         assert_eq!(kept, 7);
         connection.pragma_update(None, "user_version", 2).expect("written");
-        let error = prepare(&mut connection).expect_err("newer");
+        let error = prepare(&connection).expect_err("newer");
         assert!(matches!(error, AuthError::NewerSchema { found: 2, known: 1 }), "{error}");
     }
 }

@@ -7,8 +7,7 @@
 //! It is not SQL: each noun has its own file.
 
 use std::{
-    fs::OpenOptions,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::DirBuilderExt,
     path::Path,
     sync::{
         Arc,
@@ -26,9 +25,10 @@ use tokio::sync::Semaphore;
 
 use crate::{
     error::{AuthError, Fault},
+    file,
     keys::{KeySource, Ring},
     mirror::Mirror,
-    revocations, schema, users,
+    revocations, users,
 };
 
 /// The most callers that wait for the database.
@@ -55,16 +55,7 @@ impl Store {
             .mode(0o700)
             .create(dir)
             .map_err(|error| AuthError::io(dir, error))?;
-        let path = dir.join("users.db");
-        // SQLite gives the files beside a database the database's own mode.
-        OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|error| AuthError::io(&path, error))?;
-        let mut connection = Connection::open(&path)?;
-        schema::prepare(&mut connection)?;
+        let mut connection = file::open(dir)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let ring = source.load_or_make(now)?;
         transaction.commit()?;

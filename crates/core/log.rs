@@ -12,12 +12,12 @@
 //!
 //! It is not a broker: who hears of a message is the hub's.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc, task};
+use std::{collections::HashMap, fmt, future::Future, pin::Pin, sync::Arc, task};
 
 use futures_util::future::BoxFuture;
 use smol_str::SmolStr;
 
-use crate::{Channel, Epoch, Event, Message, Result, Seq, Timestamp, UserId, bus::Placed};
+use crate::{Channel, Epoch, Event, Message, Result, Seq, Timestamp, UserId, bus::Placed, handler::Retention};
 
 /// What a channel gets to know of itself when the event that opens it is published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,6 +185,43 @@ pub struct Remembered {
     pub digest: String,
     /// The answer, as JSON; none while the outcome is not known.
     pub answer: Option<String>,
+}
+
+/// How the channels of a namespace are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogRule {
+    /// How much of each channel.
+    pub retention: Retention,
+    /// Whether the messages are folded into a state: then none is trimmed whose effect is not in a saved one.
+    pub projected: bool,
+}
+
+/// How all channels are kept, by namespace. A namespace without a rule is never trimmed by one: only what bounds
+/// the log as a whole takes from it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogRules(HashMap<String, LogRule>);
+
+impl LogRules {
+    /// The rule of a namespace, if it has one.
+    #[must_use]
+    pub fn of(&self, namespace: &str) -> Option<LogRule> {
+        self.0.get(namespace).copied()
+    }
+}
+
+impl FromIterator<(String, LogRule)> for LogRules {
+    fn from_iter<I: IntoIterator<Item = (String, LogRule)>>(rules: I) -> Self {
+        Self(rules.into_iter().collect())
+    }
+}
+
+impl IntoIterator for LogRules {
+    type Item = (String, LogRule);
+    type IntoIter = std::collections::hash_map::IntoIter<String, LogRule>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
 }
 
 /// Figures of the log for metrics and health.

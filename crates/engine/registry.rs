@@ -1,7 +1,8 @@
 //! The registry: which handler owns a domain, a namespace, an event type, a command.
 //!
 //! Guarantees: each has one owner, checked before the server starts; an event that nobody routes
-//! and a namespace that nobody owns are errors, never silence.
+//! and a namespace that nobody owns are errors, never silence. Before the handlers are bound there is no answer, and
+//! no default in its place: what can be refused is, and any other question is a fault of the wiring, which panics.
 //! It is not a judge: whether somebody may is the gate's.
 
 use std::{
@@ -14,6 +15,7 @@ use tidings_core::{
     command::{Command, Method},
     contract::{EventRow, Source},
     handler::{Handler, Retention, Route},
+    log::{LogRule, LogRules},
     projection::Projection,
 };
 
@@ -22,6 +24,9 @@ mod tests;
 
 /// Domains whose messages only the server itself makes.
 pub const RESERVED_DOMAINS: [&str; 4] = ["server", "connection", "auth", "channel"];
+
+/// How much is kept of the server's own channels, such as the probe's.
+const OWN: Retention = Retention { messages: 64, bytes: 64 * 1024, age_ms: 60 * 60 * 1000 };
 
 /// What is wrong with a set of handlers. Ends the start.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -54,6 +59,9 @@ pub enum RegistryError {
         /// The row's name.
         command: &'static str,
     },
+    /// The registry has its handlers already.
+    #[error("the handlers were bound twice")]
+    BoundTwice,
     /// Two rows with one name or one route.
     #[error("the command '{0}' is there twice, by its name or by its route")]
     CommandTwice(&'static str),
@@ -93,22 +101,27 @@ impl Registry {
         Ok(registry)
     }
 
-    /// Gives an empty registry its handlers. Only the first binding counts.
+    /// Gives an empty registry its handlers.
     ///
     /// # Errors
-    /// What [`RegistryError`] names.
+    /// What [`RegistryError`] names, also that it has some already.
     pub fn bind(&self, handlers: Vec<Arc<dyn Handler>>) -> Result<(), RegistryError> {
         let mut tables = Tables::default();
         for handler in handlers {
             tables.add(&handler)?;
         }
-        self.0.get_or_init(|| tables);
-        Ok(())
+        self.0.set(tables).map_err(|_| RegistryError::BoundTwice)
     }
 
+    /// What is bound, for whoever can be refused.
+    fn bound(&self) -> Result<&Tables> {
+        self.0.get().ok_or_else(|| Error::unavailable("the server is starting"))
+    }
+
+    /// What is bound, for whoever cannot be asked before it is: the root binds before anything runs.
+    #[track_caller]
     fn tables(&self) -> &Tables {
-        static EMPTY: OnceLock<Tables> = OnceLock::new();
-        self.0.get().unwrap_or_else(|| EMPTY.get_or_init(Tables::default))
+        self.0.get().expect("the registry was asked before its handlers were bound")
     }
 }
 
@@ -158,16 +171,18 @@ impl Registry {
     ///
     /// # Errors
     /// `invalid_data` with the fields for data that is not of its type; `invalid_event` when nobody
-    /// routes it, `invalid_channel` when nobody owns where it goes; what the handler says.
+    /// routes it, `invalid_channel` when nobody owns where it goes; what the handler says; `unavailable` before the
+    /// handlers are bound.
     pub fn route(&self, event: &mut Event) -> Result<Route> {
-        let handler = self.tables().domains.get(event.event_type.domain()).ok_or_else(|| {
+        let tables = self.bound()?;
+        let handler = tables.domains.get(event.event_type.domain()).ok_or_else(|| {
             let known = self.known_domains();
             Error::new(
                 Code::InvalidEvent,
                 format!("event type '{}': no domain of that name; there are {known}", event.event_type),
             )
         })?;
-        let row = self.tables().events.get(event.event_type.as_str());
+        let row = tables.events.get(event.event_type.as_str());
         if let Some(row) = row {
             row.data.read(&mut event.payload)?;
         }
@@ -197,9 +212,9 @@ impl Registry {
     /// The handler that owns a channel.
     ///
     /// # Errors
-    /// `invalid_channel` when nobody does.
+    /// `invalid_channel` when nobody does; `unavailable` before the handlers are bound.
     pub fn owner(&self, channel: &Channel) -> Result<&Arc<dyn Handler>> {
-        self.tables().namespaces.get(channel.namespace()).ok_or_else(|| {
+        self.bound()?.namespaces.get(channel.namespace()).ok_or_else(|| {
             let known = self.namespaces().join(", ");
             let why = format!("channel '{channel}': no namespace of that name; there are {known}");
             Error::new(Code::InvalidChannel, why.clone()).with_field("channel", why)
@@ -238,12 +253,6 @@ impl Registry {
         self.tables().projections.get(channel.namespace())
     }
 
-    /// The namespaces with a projection.
-    #[must_use]
-    pub fn projected(&self) -> std::collections::HashSet<String> {
-        self.tables().projections.keys().map(|&namespace| namespace.to_owned()).collect()
-    }
-
     /// The namespaces that have an owner, by name.
     #[must_use]
     pub fn namespaces(&self) -> Vec<&'static str> {
@@ -252,11 +261,16 @@ impl Registry {
         names
     }
 
-    /// How much of a namespace's channels is kept, as its handler says; of the server's own: 64 messages.
+    /// How the channels of each namespace are kept: as its handler says, and little of the server's own.
     #[must_use]
-    pub fn retention(&self, namespace: &str) -> Retention {
-        let own = Retention { messages: 64, bytes: 64 * 1024, age_ms: 60 * 60 * 1000 };
-        self.tables().namespaces.get(namespace).map_or(own, |handler| handler.retention())
+    pub fn rules(&self) -> LogRules {
+        let Tables { namespaces, projections, .. } = self.tables();
+        let rule = |(namespace, handler): (&&'static str, &Arc<dyn Handler>)| {
+            let projected = projections.contains_key(namespace);
+            ((*namespace).to_owned(), LogRule { retention: handler.retention(), projected })
+        };
+        let own = RESERVED_DOMAINS.map(|own| (own.to_owned(), LogRule { retention: OWN, projected: false }));
+        namespaces.iter().map(rule).chain(own).collect()
     }
 
     /// All commands.

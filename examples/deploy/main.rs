@@ -10,14 +10,13 @@
 mod handler;
 mod service;
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tidings_core::{
     Code, Principal, UserId,
     command::Answer,
     contract::Source,
-    handler::Retention,
     log::EventLog,
     runtime::{Clock, Memberships, Tasks},
 };
@@ -56,13 +55,7 @@ impl Memberships for Nobody {
 pub async fn deployed() -> Value {
     let directory = tempfile::tempdir().expect("a directory");
     let (clock, tasks): (Arc<dyn Clock>, Arc<dyn Tasks>) = (TestClock::new(), TestTasks::new());
-    let keep = Retention { messages: 0, bytes: 0, age_ms: 0 };
-    let log = LogConfig {
-        retention: Arc::new(move |_: &str| keep),
-        projected: HashSet::from(["deploy".to_owned()]),
-        ..LogConfig::new(directory.path())
-    };
-    let log = SqliteLog::open(log, clock.clone()).expect("a log");
+    let log = SqliteLog::open(LogConfig::new(directory.path()), clock.clone()).expect("a log");
     let registry = Arc::new(Registry::default());
     let states = StateStore::new(registry.clone(), log.clone(), &*tasks);
     let bus = Arc::new(Bus::new(registry.clone(), log.clone(), tasks.clone(), false));
@@ -73,6 +66,7 @@ pub async fn deployed() -> Value {
     let deploys = Arc::new(Deploys { bus: bus.clone(), states });
     handler::routes_by_the_id_in_the_data(&DeployHandler(deploys.clone()));
     registry.bind(vec![Arc::new(DeployHandler(deploys))]).expect("one owner of each");
+    log.keep(registry.rules());
 
     let gate = Gate::new(GateParts {
         registry: registry.clone(),

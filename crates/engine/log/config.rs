@@ -1,11 +1,10 @@
 //! How a log is kept.
 //!
 //! Guarantees: every setting has a default here, named at its field.
-//! It is not where the settings come from: the root reads those.
+//! It is not where the settings come from: the root reads those. Nor does it say how much is kept of a namespace:
+//! that comes with [`SqliteLog::keep`](super::SqliteLog::keep), once it is known.
 
-use std::{collections::HashSet, fmt, path::PathBuf, sync::Arc};
-
-use tidings_core::handler::Retention;
+use std::{fmt, path::PathBuf};
 
 /// What a commit survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,10 +33,6 @@ pub struct LogConfig {
     pub dir: PathBuf,
     /// What a commit survives.
     pub durability: Durability,
-    /// How much of the channels of a namespace is kept.
-    pub retention: Arc<dyn Fn(&str) -> Retention + Send + Sync>,
-    /// The namespaces whose channels have a projection: trimmed only below a saved state.
-    pub projected: HashSet<String>,
     /// Beyond so many bytes of the file the oldest messages go. 20 GB; 0 means no limit.
     pub total_bytes: u64,
     /// So many bytes of the disk are kept for trimming on a full disk. 64 MiB; 0 means none. Less than
@@ -50,15 +45,12 @@ pub struct LogConfig {
 }
 
 impl LogConfig {
-    /// A log in this directory that keeps everything up to 20 GB, with the defaults named at the fields.
+    /// A log in this directory, with the defaults named at the fields.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        let everything = Retention { messages: 0, bytes: 0, age_ms: 0 };
         Self {
             dir: dir.into(),
             durability: Durability::default(),
-            retention: Arc::new(move |_| everything),
-            projected: HashSet::new(),
             total_bytes: 20_000_000_000,
             reserve_bytes: 64 * 1024 * 1024,
             queue: 8192,

@@ -101,7 +101,15 @@ impl DataDir {
             self.lock.write_all_at(text.as_bytes(), 0)?;
             self.lock.set_len(text.len() as u64)
         })();
-        written.map_err(|source| OpenError::File { path: self.path.join(LOCK), source })
+        match written {
+            // The lock holds all the same. Who asks in vain learns less: no address is better than a former one.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                tracing::warn!(path = %self.path.display(), "the disk is full: the lock does not say who holds it");
+                self.lock.set_len(0).or(Ok(()))
+            }
+            written => written,
+        }
+        .map_err(|source| OpenError::File { path: self.path.join(LOCK), source })
     }
 }
 

@@ -3,7 +3,14 @@
 //! Guarantees: each text names the path and what to do or look at; none holds a secret.
 //! It is not an error of the wire: those are `tidings_core::Error`.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::ErrorCode;
+
+use super::reserve::has_no_room;
 
 /// Why a data directory or its log cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +32,27 @@ pub enum OpenError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// The file is there, and no log is in it.
+    #[error(
+        "{} is empty: it was a log and is damaged. Restore it from a back-up; to begin anew without its messages, \
+         remove it together with what is named like it",
+        path.display()
+    )]
+    Empty {
+        /// The log's file.
+        path: PathBuf,
+    },
+    /// The file is gone, and what SQLite keeps beside it is there.
+    #[error(
+        "{} is not there, but {}-wal is, which has messages: restore the file; to begin anew without its messages, \
+         remove what is named like it",
+        path.display(),
+        path.display()
+    )]
+    Missing {
+        /// The log's file.
+        path: PathBuf,
     },
     /// The log was written by a newer program.
     #[error(
@@ -54,6 +82,27 @@ pub enum OpenError {
         /// Why.
         source: rusqlite::Error,
     },
+}
+
+impl OpenError {
+    /// Whether the disk is full, so that trying again helps once there is room.
+    #[must_use]
+    pub fn is_full_disk(&self) -> bool {
+        match self {
+            Self::File { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            Self::Sqlite { path, source } => match source.sqlite_error_code() {
+                Some(ErrorCode::DiskFull) => true,
+                // What SQLite keeps beside a file cannot be made then, of which it says no more than this.
+                Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure) => {
+                    path.parent().is_some_and(|dir: &Path| has_no_room(dir))
+                }
+                _ => false,
+            },
+            _ => false,
+        }
+    }
 }
 
 fn holder_text(pid: Option<u32>, address: Option<&str>) -> String {

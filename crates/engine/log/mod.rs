@@ -24,6 +24,7 @@ mod schema;
 mod space;
 mod steady;
 mod tail;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod trim;
@@ -33,7 +34,10 @@ use std::{
     collections::VecDeque,
     fmt, fs,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock, atomic::AtomicBool, atomic::Ordering},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -42,8 +46,8 @@ use rusqlite::Connection;
 use tidings_core::{
     BoxFuture, Channel, Epoch, Result, UserId,
     log::{
-        Appended, ChannelFacts, Committed, EventLog, ListChannels, LogSink, LogSlot, LogStatus, Page, Publication,
-        Read, Remembered, SavedState,
+        Appended, ChannelFacts, Committed, EventLog, ListChannels, LogRules, LogSink, LogSlot, LogStatus, Page,
+        Publication, Read, Remembered, SavedState,
     },
     runtime::Clock,
 };
@@ -52,6 +56,7 @@ use tokio::sync::{oneshot, watch};
 pub use config::{Durability, LogConfig};
 pub use directory::{DataDir, Holder};
 pub use error::OpenError;
+pub use reserve::has_no_room;
 
 use append::Numbering;
 use epoch::Machine;
@@ -61,6 +66,7 @@ use reserve::Reserve;
 use space::Space;
 use steady::Steady;
 use tail::SharedTail;
+use tally::Tally;
 use trim::Trimmer;
 use writer::{Place, Shared, Writer};
 
@@ -89,14 +95,25 @@ impl SqliteLog {
         most_pages: Option<u32>,
     ) -> std::result::Result<Arc<Self>, OpenError> {
         let failed = schema::of_file(&config.dir);
-        let mut sql = schema::prepare(&config.dir)?;
-        let epoch = epoch::settle(&mut sql, &config.dir, config.durability, machine)?;
         let place = Place { dir: config.dir.clone(), durability: config.durability, most_pages };
-        place.set_up(&sql).map_err(&failed)?;
+        let reserve = Reserve::new(&config.dir, config.reserve_bytes);
+        let (opened, full) = match place.open(machine) {
+            Err(error) if error.is_full_disk() && reserve.release() => (place.open(machine), true),
+            opened => (opened, false),
+        };
+        let (sql, epoch) = opened?;
+        let mut space = Space::new(config.total_bytes, reserve);
+        if full {
+            space.disk_full(clock.monotonic());
+        }
         let shared = Arc::new(Shared {
             queue: Queue::new(config.queue, config.queue_bytes),
             sink: OnceLock::new(),
+            rules: OnceLock::new(),
             healthy: AtomicBool::new(true),
+            full: AtomicBool::new(false),
+            full_times: AtomicU64::new(0),
+            full_elsewhere: AtomicBool::new(false),
             ended: watch::Sender::new(false),
         });
         let tail = SharedTail::default();
@@ -105,9 +122,10 @@ impl SqliteLog {
             shared: shared.clone(),
             numbering: Numbering::load(&sql, epoch.clone(), tail.clone()).map_err(&failed)?,
             sql: Some(sql),
-            trimmer: Trimmer::new(config.retention, config.projected),
-            space: Space::new(config.total_bytes, Reserve::new(&config.dir, config.reserve_bytes)),
+            trimmer: Trimmer::default(),
+            space,
             steady: Steady::new(&*clock),
+            tally: Tally::default(),
             clock,
             waiting: VecDeque::new(),
             since_slice: 0,
@@ -119,6 +137,31 @@ impl SqliteLog {
             .map_err(|source| OpenError::File { path: config.dir.clone(), source })?;
         let readers = Readers::new(config.dir.clone());
         Ok(Arc::new(Self { epoch, dir: config.dir, shared, readers, tail }))
+    }
+
+    /// Says how channels are kept. Until then nothing is trimmed, whatever there is. To be called once, when the
+    /// rules of all namespaces are known: one without a rule is never trimmed by one.
+    pub fn keep(&self, rules: LogRules) {
+        if self.shared.rules.set(rules).is_err() {
+            tracing::error!("the log was told twice how it keeps channels: the first time counts");
+        }
+        self.shared.queue.wake();
+    }
+
+    /// Says that something else than the log found the disk full: the log gives up its reserve and trims its oldest
+    /// messages, so that there is room.
+    pub fn make_room(&self) {
+        if !reserve::is_there(&self.dir) {
+            return;
+        }
+        self.shared.full_elsewhere.store(true, Ordering::Relaxed);
+        self.shared.queue.wake();
+    }
+
+    /// Whether the disk is full, and how often it was found full since the log was opened.
+    #[must_use]
+    pub fn full_disk(&self) -> (bool, u64) {
+        (self.shared.full.load(Ordering::Relaxed), self.shared.full_times.load(Ordering::Relaxed))
     }
 
     /// Makes the next [`SqliteLog::open`] of this directory begin a new epoch: every client is told

@@ -195,6 +195,11 @@ impl Queue {
         inner.closed
     }
 
+    /// Has whoever waits in [`Queue::take`] come back, though nothing is there.
+    pub(super) fn wake(&self) {
+        self.arrival.notify_all();
+    }
+
     /// Waits until the queue is closed, or so long.
     pub(super) fn pause(&self, time: Duration) {
         let mut inner = self.inner.lock();

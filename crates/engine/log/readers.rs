@@ -1,16 +1,18 @@
 //! Readers of the log: a few threads with a connection each, off the async ones.
 //!
 //! Guarantees: a reader never waits for the writer nor holds it up; at most so many read at once,
-//! in the order of asking; what waits is bounded. A crowd that asks wakes a thread once, not each
-//! for itself.
+//! in the order of asking; what waits is bounded. A crowd that asks wakes a thread now and then, not each
+//! for itself; but nobody waits behind somebody slow while a thread has nothing to do.
 //! It is not a cache: what is read often is in the hub's memory.
 
 use std::{
     collections::VecDeque,
+    mem,
     panic::{self, AssertUnwindSafe},
     path::PathBuf,
     sync::Arc,
     thread,
+    time::Duration,
 };
 
 use parking_lot::{Condvar, Mutex};
@@ -31,6 +33,9 @@ const MOST: u32 = 1024;
 const NICE: i32 = 5;
 /// Of so many that wait, one wakes a thread: the first, and then each time as many again.
 const CROWD: usize = 16;
+/// Who waits so long behind somebody who reads gets a thread of its own. Quick reads are over by then, a whole crowd
+/// of them, and wake nobody.
+const SLOW: Duration = Duration::from_millis(1);
 
 /// A query with the way of its answer.
 type Query = Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>;
@@ -41,13 +46,21 @@ struct Inner {
     /// Threads that have nothing to do.
     idle: usize,
     threads: usize,
+    /// A thread looks, or is to look, whether those that read are slow.
+    watched: bool,
+    /// The next thread that comes is to be that one.
+    watch: bool,
     closed: bool,
+    #[cfg(test)]
+    wakes: usize,
 }
 
 struct Shared {
     dir: PathBuf,
     inner: Mutex<Inner>,
     arrival: Condvar,
+    /// Where the thread that watches waits: for a time, not for an arrival.
+    end: Condvar,
 }
 
 /// The readers.
@@ -58,7 +71,7 @@ pub(super) struct Readers {
 
 impl Readers {
     pub(super) fn new(dir: PathBuf) -> Self {
-        let shared = Arc::new(Shared { dir, inner: Mutex::default(), arrival: Condvar::new() });
+        let shared = Arc::new(Shared { dir, inner: Mutex::default(), arrival: Condvar::new(), end: Condvar::new() });
         Self { shared, room: Arc::new(Semaphore::new(MOST as usize)) }
     }
 
@@ -88,8 +101,7 @@ impl Readers {
 
     /// Refuses more, waits for those who read, and closes their connections.
     pub(super) async fn close(&self) {
-        self.shared.inner.lock().closed = true;
-        self.shared.arrival.notify_all();
+        self.shared.close();
         // It has all permits once nobody reads. An error means that it was closed before.
         drop(self.room.acquire_many(MOST).await);
         self.room.close();
@@ -98,8 +110,7 @@ impl Readers {
 
 impl Drop for Readers {
     fn drop(&mut self) {
-        self.shared.inner.lock().closed = true;
-        self.shared.arrival.notify_all();
+        self.shared.close();
     }
 }
 
@@ -111,15 +122,31 @@ impl Shared {
             return Err(closed());
         }
         inner.waiting.push_back(query);
-        if inner.waiting.len() % CROWD != 1 {
-            return Ok(());
+        if inner.waiting.len() % CROWD == 1 {
+            self.wake(&mut inner);
         }
+        Ok(())
+    }
+
+    /// Has one more thread come, if there is one.
+    fn wake(self: &Arc<Self>, inner: &mut Inner) {
         if inner.idle > 0 {
             self.arrival.notify_one();
         } else if inner.threads < READERS {
-            self.start(&mut inner);
+            self.start(inner);
+        } else {
+            return;
         }
-        Ok(())
+        #[cfg(test)]
+        {
+            inner.wakes += 1;
+        }
+    }
+
+    fn close(&self) {
+        self.inner.lock().closed = true;
+        self.arrival.notify_all();
+        self.end.notify_all();
     }
 
     /// Starts a thread. Without any, what waits is dropped, and whoever asked is told.
@@ -136,7 +163,7 @@ impl Shared {
         }
     }
 
-    fn run(&self) {
+    fn run(self: &Arc<Self>) {
         // On Linux the priority is the thread's own.
         if let Err(error) = setpriority_process(Some(gettid()), NICE) {
             tracing::debug!(%error, "a reader of the log runs like the others");
@@ -172,10 +199,17 @@ impl Shared {
     }
 
     /// The next query; none once it is closed and nothing waits.
-    fn next(&self) -> Option<Query> {
+    fn next(self: &Arc<Self>) -> Option<Query> {
         let mut inner = self.inner.lock();
         loop {
+            if mem::take(&mut inner.watch) {
+                if !inner.waiting.is_empty() && !inner.closed {
+                    self.end.wait_for(&mut inner, SLOW);
+                }
+                inner.watched = false;
+            }
             if let Some(query) = inner.waiting.pop_front() {
+                self.leave(&mut inner);
                 return Some(query);
             }
             if inner.closed {
@@ -185,6 +219,15 @@ impl Shared {
             inner.idle += 1;
             self.arrival.wait(&mut inner);
             inner.idle -= 1;
+        }
+    }
+
+    /// Somebody begins to read and leaves others waiting: a thread without work is to look after them.
+    fn leave(self: &Arc<Self>, inner: &mut Inner) {
+        let free = inner.idle > 0 || inner.threads < READERS;
+        if !inner.waiting.is_empty() && !inner.watched && free {
+            (inner.watched, inner.watch) = (true, true);
+            self.wake(inner);
         }
     }
 }
@@ -197,4 +240,75 @@ fn is_damage(error: &rusqlite::Error) -> bool {
             error,
             Utf8Error(..) | FromSqlConversionFailure(..) | InvalidColumnType(..) | IntegralValueOutOfRange(..)
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, time::Duration};
+
+    use futures_util::future::join_all;
+    use tidings_testkit::PATIENCE;
+
+    use super::*;
+
+    fn readers() -> (tempfile::TempDir, Readers) {
+        let dir = tempfile::tempdir().unwrap();
+        drop(schema::prepare(dir.path()).unwrap());
+        let readers = Readers::new(dir.path().to_owned());
+        (dir, readers)
+    }
+
+    /// A read that lasts until the sender is gone, or says something.
+    fn slow(readers: &Readers) -> (mpsc::SyncSender<()>, impl Future<Output = Result<()>>) {
+        let (to, until) = mpsc::sync_channel(1);
+        let read = readers.read(move |_| {
+            // That nobody is there any more ends it as well.
+            drop(until.recv_timeout(Duration::from_secs(60)));
+            Ok(())
+        });
+        (to, read)
+    }
+
+    async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
+        tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("never: {what}"))
+    }
+
+    #[tokio::test]
+    async fn one_slow_read_holds_back_nobody_while_a_thread_has_nothing_to_do() {
+        let (_dir, readers) = readers();
+        // However many came together with it, and in whichever order their threads came.
+        for together in [1, 2, 7, CROWD - 1, CROWD, 3 * CROWD] {
+            for number_of_slow in 1..READERS {
+                let (ends, slow): (Vec<_>, Vec<_>) = (0..number_of_slow).map(|_| slow(&readers)).unzip();
+                let quick = (0..together).map(|n| readers.read(move |_| Ok(n)));
+                let all = async {
+                    futures_util::future::join(join_all(slow), async {
+                        let read = in_time("the quick ones", join_all(quick)).await;
+                        drop(ends);
+                        read
+                    })
+                    .await
+                };
+                let (_, read) = all.await;
+                let read: Vec<usize> = read.into_iter().map(Result::unwrap).collect();
+                assert_eq!(read, (0..together).collect::<Vec<_>>());
+            }
+        }
+        readers.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_crowd_that_asks_at_once_wakes_threads_few_times() {
+        const MANY: usize = 1000;
+        let (_dir, readers) = readers();
+        for _ in 0..3 {
+            let before = readers.shared.inner.lock().wakes;
+            let read = in_time("the crowd", join_all((0..MANY).map(|n| readers.read(move |_| Ok(n))))).await;
+            assert!(read.into_iter().enumerate().all(|(n, read)| read.is_ok_and(|read| read == n)));
+            let wakes = readers.shared.inner.lock().wakes - before;
+            // One in sixteen as they come, and one in a millisecond while they last.
+            assert!(wakes <= 2 * MANY / CROWD, "{wakes} of {MANY}");
+        }
+        in_time("the end", readers.close()).await;
+    }
 }

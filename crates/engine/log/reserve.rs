@@ -16,6 +16,23 @@ use rustix::fs::{FallocateFlags, fallocate, statvfs};
 /// What the disk must have besides, or the reserve would take the write-ahead log's room.
 const HEADROOM: u64 = 32 * 1024 * 1024;
 
+/// Its name in the data directory.
+const NAME: &str = "reserve";
+/// With less than this a disk counts as full: what SQLite keeps beside a database does not fit.
+const LEAST: u64 = 256 * 1024;
+
+/// Whether nothing can be made on the disk of a directory. No, where that cannot be told.
+pub fn has_no_room(dir: &Path) -> bool {
+    statvfs(dir).is_ok_and(|disk| {
+        disk.f_bavail.saturating_mul(disk.f_frsize) < LEAST || (disk.f_files > 0 && disk.f_favail == 0)
+    })
+}
+
+/// Whether a directory has a reserve.
+pub(super) fn is_there(dir: &Path) -> bool {
+    dir.join(NAME).is_file()
+}
+
 /// The reserve.
 #[derive(Debug)]
 pub(super) struct Reserve {
@@ -26,7 +43,7 @@ pub(super) struct Reserve {
 
 impl Reserve {
     pub(super) fn new(dir: &Path, bytes: u64) -> Self {
-        Self { dir: dir.to_owned(), path: dir.join("reserve"), bytes }
+        Self { dir: dir.to_owned(), path: dir.join(NAME), bytes }
     }
 
     /// How many bytes it has when it is there.
@@ -58,12 +75,17 @@ impl Reserve {
         false
     }
 
-    /// Gives it up.
-    pub(super) fn release(&self) {
-        if let Err(error) = fs::remove_file(&self.path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::error!(path = %self.path.display(), %error, "the reserve cannot be given up");
+    /// Gives it up. Says whether there was something to give up.
+    pub(super) fn release(&self) -> bool {
+        match fs::remove_file(&self.path) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            // A directory in its place is somebody's, and holds no room back.
+            Err(_) if self.path.is_dir() => false,
+            Err(error) => {
+                tracing::error!(path = %self.path.display(), %error, "the reserve cannot be given up");
+                false
+            }
         }
     }
 

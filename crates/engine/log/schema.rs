@@ -1,11 +1,13 @@
 //! The log's file: its tables, their versions, and how a connection is set up.
 //!
-//! Guarantees: an older file is brought to this version in one transaction for each step, a newer
+//! Guarantees: a new file gets its name when its tables are in it, so that one without tables is damage and never
+//! the beginning of a log. An older file is brought to this version in one transaction for each step, a newer
 //! one is refused untouched. The file is readable by its owner only.
 //! It is not the place of any query but those that make the tables.
 
 use std::{
-    fs::OpenOptions,
+    fs::{self, File, OpenOptions},
+    io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
@@ -132,23 +134,83 @@ pub(super) fn of_file(dir: &Path) -> impl Fn(rusqlite::Error) -> OpenError + use
 /// Makes the file if it is not there, brings its schema up to date, and opens it for the writer.
 pub(super) fn prepare(dir: &Path) -> Result<Connection, OpenError> {
     let path = file(dir);
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|source| OpenError::File { path: path.clone(), source })?;
+    match fs::metadata(&path) {
+        Ok(found) if found.len() == 0 => return Err(OpenError::Empty { path }),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make(dir, &path)?,
+        Err(source) => return Err(OpenError::File { path, source }),
+    }
     let mut connection = writer(dir).map_err(of_file(dir))?;
+    if version(&connection).map_err(of_file(dir))? == 0 {
+        return Err(OpenError::Empty { path });
+    }
     migrate(&mut connection, &path)?;
     Ok(connection)
+}
+
+/// Makes the file, under another name until it is whole: a start that is killed meanwhile leaves nothing that looks
+/// like a log.
+fn make(dir: &Path, path: &Path) -> Result<(), OpenError> {
+    if fs::metadata(beside(path, "-wal")).is_ok_and(|left| left.len() > 0) {
+        return Err(OpenError::Missing { path: path.to_owned() });
+    }
+    let draft = beside(path, ".new");
+    let made = sweep(&[path, &draft]).and_then(|()| make_as(&draft)).and_then(|()| {
+        let moved = fs::rename(&draft, path).and_then(|()| File::open(dir)?.sync_all());
+        moved.map_err(|source| OpenError::File { path: path.to_owned(), source })
+    });
+    if made.is_err()
+        && let Err(error) = sweep(&[&draft]).and_then(|()| remove(&draft))
+    {
+        tracing::debug!(%error, "what was made of a log stays until the next start");
+    }
+    made
+}
+
+/// The whole log of no message, and nothing beside it.
+fn make_as(draft: &Path) -> Result<(), OpenError> {
+    let of_file = |source| OpenError::File { path: draft.to_owned(), source };
+    let of_sqlite = |source| OpenError::Sqlite { path: draft.to_owned(), source };
+    remove(draft)?;
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft).map_err(of_file)?;
+    let mut connection = writer_of(draft).map_err(of_sqlite)?;
+    migrate(&mut connection, draft)?;
+    connection.close().map_err(|(_, source)| of_sqlite(source))?;
+    File::open(draft).and_then(|file| file.sync_all()).map_err(of_file)
+}
+
+/// Removes what SQLite may have left beside files that are not there.
+fn sweep(paths: &[&Path]) -> Result<(), OpenError> {
+    paths
+        .iter()
+        .flat_map(|path| ["-wal", "-shm", "-journal"].map(|end| beside(path, end)))
+        .try_for_each(|it| remove(&it))
+}
+
+fn remove(path: &Path) -> Result<(), OpenError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(OpenError::File { path: path.to_owned(), source: error })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
 }
 
 /// Opens the file, which must be there, for the writer. Every commit waits for the disk until
 /// [`set_durability`] says otherwise.
 pub(super) fn writer(dir: &Path) -> rusqlite::Result<Connection> {
+    writer_of(&file(dir))
+}
+
+fn writer_of(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(file(dir), flags)?;
+    let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
     keep_plans(&connection)?;
     connection.set_prepared_statement_cache_capacity(64);
@@ -193,9 +255,14 @@ pub(super) fn reader(dir: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// The version of a file's tables; 0 where there are none.
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let failed = |source| OpenError::Sqlite { path: path.to_owned(), source };
-    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+    let found = version(connection).map_err(failed)?;
     let known = MIGRATIONS.len() as i64;
     if found > known {
         return Err(OpenError::Newer { path: path.to_owned(), found, known });
@@ -218,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_file_is_brought_to_this_version_and_opened_again_as_it_is() {
+    fn a_new_file_has_this_version_and_is_opened_again_as_it_is() {
         let dir = tempfile::tempdir().unwrap();
         for _ in 0..2 {
             let connection = prepare(dir.path()).unwrap();
@@ -229,6 +296,59 @@ mod tests {
         }
         let mode = std::fs::metadata(file(dir.path())).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_without_a_log_in_it_is_damage_and_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = file(dir.path());
+        fs::write(&path, "").unwrap();
+        let refused = prepare(dir.path()).unwrap_err();
+        assert!(matches!(refused, OpenError::Empty { .. }) && !refused.is_full_disk(), "{refused}");
+        assert!(refused.to_string().contains("log.db") && refused.to_string().contains("back-up"), "{refused}");
+        assert_eq!(fs::metadata(&path).unwrap().len(), 0);
+        // A database that SQLite would take, but that nobody wrote a log into.
+        fs::remove_file(&path).unwrap();
+        Connection::open(&path).unwrap().execute_batch("PRAGMA journal_mode = WAL; VACUUM;").unwrap();
+        assert!(fs::metadata(&path).unwrap().len() > 0);
+        assert!(matches!(prepare(dir.path()), Err(OpenError::Empty { .. })));
+    }
+
+    #[test]
+    fn a_write_ahead_log_whose_database_is_gone_is_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = beside(&file(dir.path()), "-wal");
+        fs::write(&left, "messages").unwrap();
+        let refused = prepare(dir.path()).unwrap_err();
+        assert!(matches!(refused, OpenError::Missing { .. }), "{refused}");
+        assert_eq!(names(dir.path()), ["log.db-wal"], "nothing was made or lost");
+        fs::write(&left, "").unwrap();
+        drop(prepare(dir.path()).unwrap());
+    }
+
+    #[test]
+    fn what_a_killed_first_start_left_is_no_log_and_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["log.db.new", "log.db.new-wal", "log.db.new-shm", "log.db.new-journal", "log.db-shm"] {
+            fs::write(dir.path().join(name), "half of something").unwrap();
+        }
+        prepare(dir.path()).unwrap().close().unwrap();
+        assert_eq!(names(dir.path()), ["log.db"]);
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_made_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("log.db.new")).unwrap();
+        assert!(matches!(prepare(dir.path()), Err(OpenError::File { .. })));
+        assert_eq!(names(dir.path()), ["log.db.new"]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tidings_core::{Channel, Seq};
 use super::{
     reserve::Reserve,
     rows::number,
+    tally::Why,
     trim::{Instants, SLICE, Slice, Trimmer},
 };
 
@@ -64,6 +65,8 @@ pub(super) struct Space {
     /// The disk was full, and there is no reserve again yet.
     full: bool,
     weigh: bool,
+    /// Since it is weighed, something went, and nobody was told.
+    walking: bool,
     vacuum: bool,
     walked: u64,
     commits: u32,
@@ -80,6 +83,7 @@ impl Space {
             reserved,
             full: false,
             weigh: true,
+            walking: false,
             vacuum: true,
             walked: 0,
             commits: 0,
@@ -148,7 +152,13 @@ impl Space {
             return Ok(true);
         }
         self.weigh = self.walk(slice, trimmer, excess)?;
+        self.walking = true;
         Ok(true)
+    }
+
+    /// Whether a trimming has ended since this was asked last.
+    pub(super) fn has_trimmed(&mut self) -> bool {
+        !self.weigh && std::mem::take(&mut self.walking)
     }
 
     /// Whether the next slice would trim.
@@ -188,8 +198,9 @@ impl Space {
         drop(rows);
         // What waits for a saved state is passed over until the next time.
         self.walked = last.unwrap_or(0);
+        let why = if self.full { Why::FullDisk } else { Why::TotalBytes };
         for (channel, (id, target)) in firsts {
-            trimmer.cut(slice, &channel, id, target)?;
+            trimmer.cut(slice, (&channel, id), target, why)?;
         }
         Ok(last.is_some())
     }

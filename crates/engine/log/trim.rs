@@ -1,22 +1,23 @@
 //! Trimming: what a retention no longer keeps goes, oldest first, in slices between commits.
 //!
-//! Guarantees: nothing goes that the effect of is not in a saved state, where the namespace has a
-//! projection; each slice is bounded, so that nobody waits long for it; what stays is contiguous.
+//! Guarantees: nothing goes before the rules are known, and nothing by a rule in a namespace that has none; nothing
+//! goes that the effect of is not in a saved state, where the namespace has a projection; each slice is bounded, so
+//! that nobody waits long for it; what stays is contiguous.
 //! It is not a schedule by the clock alone: what a commit makes too much goes soon after it.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    sync::Arc,
     time::Duration,
 };
 
 use rusqlite::{Connection, OptionalExtension, params};
-use tidings_core::{Channel, Seq, handler::Retention};
+use tidings_core::{Channel, Seq, handler::Retention, log::LogRules};
 
 use super::{
     append::{DAY_MS, Numbering},
     channels::Row,
     news::News,
+    tally::{Tally, Why},
 };
 
 /// The most rows of one slice.
@@ -30,13 +31,11 @@ const WANTED_AGAIN: Duration = Duration::from_secs(10);
 /// The most channels that are remembered as due; a sweep finds the others.
 const MOST_DUE: usize = 64 * 1024;
 
-/// How much of a namespace is kept.
-pub(super) type RetentionOf = Arc<dyn Fn(&str) -> Retention + Send + Sync>;
-
 /// What is to go.
+#[derive(Default)]
 pub(super) struct Trimmer {
-    retention: RetentionOf,
-    projected: HashSet<String>,
+    /// None until they are known.
+    rules: Option<LogRules>,
     due: VecDeque<Channel>,
     is_due: HashSet<Channel>,
     wanted: HashMap<Channel, Duration>,
@@ -45,6 +44,8 @@ pub(super) struct Trimmer {
     swept_at: Option<Duration>,
     deleted: bool,
     expired: bool,
+    /// A sweep has ended, and nobody was told.
+    ended: bool,
 }
 
 /// The instants of a slice.
@@ -60,26 +61,28 @@ pub(super) struct Slice<'a> {
     pub(super) numbering: &'a mut Numbering,
     pub(super) now: Instants,
     pub(super) news: &'a mut Vec<News>,
+    pub(super) tally: &'a mut Tally,
 }
 
 impl Trimmer {
-    pub(super) fn new(retention: RetentionOf, projected: HashSet<String>) -> Self {
-        Self {
-            retention,
-            projected,
-            due: VecDeque::new(),
-            is_due: HashSet::new(),
-            wanted: HashMap::new(),
-            sweep: None,
-            swept_at: None,
-            deleted: false,
-            expired: false,
-        }
+    /// From now on channels are kept so, and all of them are looked at soon.
+    pub(super) fn keep(&mut self, rules: LogRules) {
+        self.rules = Some(rules);
+    }
+
+    /// Whether it is known how channels are kept.
+    pub(super) fn has_rules(&self) -> bool {
+        self.rules.is_some()
+    }
+
+    /// Whether a sweep has ended since this was asked last.
+    pub(super) fn has_swept(&mut self) -> bool {
+        std::mem::take(&mut self.ended)
     }
 
     /// A commit changed this channel.
     pub(super) fn changed(&mut self, channel: &Channel, row: &Row, now: Instants) {
-        if !self.is_over(channel, (row.count(), row.bytes, row.oldest), now) {
+        if self.over(channel, (row.count(), row.bytes, row.oldest), now).is_none() {
             return;
         }
         let waits = self.wanted.get(channel).is_some_and(|at| now.monotonic.saturating_sub(*at) < WANTED_AGAIN);
@@ -106,15 +109,19 @@ impl Trimmer {
         }
     }
 
-    fn is_over(&self, channel: &Channel, (count, bytes, oldest): (u64, u64, Option<i64>), now: Instants) -> bool {
-        let keep = (self.retention)(channel.namespace());
-        (keep.messages > 0 && count > keep.messages)
-            || (keep.bytes > 0 && bytes > keep.bytes)
-            || oldest.is_some_and(|oldest| is_old(oldest, keep, now))
+    /// How much of a channel is kept, by its namespace's rule.
+    fn retention(&self, channel: &Channel) -> Option<Retention> {
+        self.rules.as_ref()?.of(channel.namespace()).map(|rule| rule.retention)
+    }
+
+    /// What a channel has too much of, with what is to be kept of it.
+    fn over(&self, channel: &Channel, has: Has, now: Instants) -> Option<(Why, Retention)> {
+        let keep = self.retention(channel)?;
+        over(keep, has, now).map(|why| (why, keep))
     }
 
     fn is_sweep_due(&self, now: Instants) -> bool {
-        self.swept_at.is_none_or(|at| now.monotonic.saturating_sub(at) >= SWEEP_EVERY)
+        self.has_rules() && self.swept_at.is_none_or(|at| now.monotonic.saturating_sub(at) >= SWEEP_EVERY)
     }
 
     /// Whether a slice would find something to look at.
@@ -139,6 +146,7 @@ impl Trimmer {
             self.expired = expire(slice.sql, now)?;
         } else if let Some(from) = self.sweep {
             self.sweep = self.look_on(slice.sql, from, now)?;
+            self.ended = self.sweep.is_none();
         } else if self.is_sweep_due(now) {
             self.swept_at = Some(now.monotonic);
             (self.sweep, self.deleted, self.expired) = (Some(0), true, true);
@@ -165,13 +173,12 @@ impl Trimmer {
     /// Trims a channel as far as the budget goes. Says whether there is more to do.
     fn trim_channel(&mut self, slice: &mut Slice<'_>, channel: &Channel, budget: &mut usize) -> rusqlite::Result<bool> {
         let Some(row) = slice.numbering.channels.get(slice.sql, channel)?.cloned() else { return Ok(false) };
-        if !self.is_over(channel, (row.count(), row.bytes, row.oldest), slice.now) {
+        let Some((why, keep)) = self.over(channel, (row.count(), row.bytes, row.oldest), slice.now) else {
             return Ok(false);
-        }
-        let keep = (self.retention)(channel.namespace());
+        };
         let target = target(slice.sql, &row, keep, *budget, slice.now)?;
         *budget -= (target - row.first).min(*budget as u64) as usize;
-        let cut_to = self.cut(slice, channel, row.id, target)?;
+        let cut_to = self.cut(slice, (channel, row.id), target, why)?;
         Ok(*budget == 0 && cut_to == target)
     }
 
@@ -180,23 +187,27 @@ impl Trimmer {
     pub(super) fn cut(
         &mut self,
         slice: &mut Slice<'_>,
-        channel: &Channel,
-        id: i64,
+        (channel, id): (&Channel, i64),
         target: Seq,
+        why: Why,
     ) -> rusqlite::Result<Seq> {
+        let rule = self.rules.as_ref().and_then(|rules| rules.of(channel.namespace()));
         let mut to = target;
-        if self.projected.contains(channel.namespace()) {
+        if rule.is_none_or(|rule| rule.projected) {
             let saved: Option<i64> = slice
                 .sql
                 .prepare_cached("SELECT seq FROM state WHERE channel = ?1")?
                 .query_row([id], |row| row.get(0))
                 .optional()?;
-            to = target.min(saved.unwrap_or(0) as Seq + 1);
-            if to < target {
+            // Without a rule nobody can be asked for a state, but one that is there stays complete.
+            let saved = saved.or(rule.map(|_| 0));
+            to = saved.map_or(target, |saved| target.min(saved as Seq + 1));
+            if to < target && rule.is_some() {
                 self.want(slice, channel, target - 1);
             }
         }
-        cut(slice, channel, to)?;
+        let gone = cut(slice, channel, to)?;
+        slice.tally.add(id, gone, why, rule.is_some());
         Ok(to)
     }
 
@@ -220,12 +231,26 @@ impl Trimmer {
             last = Some(row.get(0)?);
             let Ok(channel) = row.get_ref(1)?.as_str()?.parse::<Channel>() else { continue };
             let count = (row.get::<_, i64>(2)? + 1 - row.get::<_, i64>(3)?).max(0) as u64;
-            if self.is_over(&channel, (count, row.get::<_, i64>(4)? as u64, row.get(5)?), now) {
+            if self.over(&channel, (count, row.get::<_, i64>(4)? as u64, row.get(5)?), now).is_some() {
                 self.push(&channel);
             }
         }
         Ok(last)
     }
+}
+
+/// How many messages and bytes a channel has, and when its oldest message was published.
+type Has = (u64, u64, Option<i64>);
+
+/// What there is too much of.
+fn over(keep: Retention, (count, bytes, oldest): Has, now: Instants) -> Option<Why> {
+    if keep.messages > 0 && count > keep.messages {
+        return Some(Why::Messages);
+    }
+    if keep.bytes > 0 && bytes > keep.bytes {
+        return Some(Why::Bytes);
+    }
+    oldest.filter(|oldest| is_old(*oldest, keep, now)).map(|_| Why::Age)
 }
 
 fn is_old(time: i64, keep: Retention, now: Instants) -> bool {
@@ -241,10 +266,7 @@ fn target(sql: &Connection, row: &Row, keep: Retention, budget: usize, now: Inst
     )?;
     let mut rows = select.query(params![row.id, row.first as i64, budget as i64])?;
     while let Some(message) = rows.next()? {
-        let over = (keep.messages > 0 && count > keep.messages)
-            || (keep.bytes > 0 && bytes > keep.bytes)
-            || is_old(message.get(1)?, keep, now);
-        if !over {
+        if over(keep, (count, bytes, Some(message.get(1)?)), now).is_none() {
             break;
         }
         count -= 1;
@@ -254,11 +276,11 @@ fn target(sql: &Connection, row: &Row, keep: Retention, budget: usize, now: Inst
     Ok(first)
 }
 
-/// Removes the messages of a channel before `first`.
-fn cut(slice: &mut Slice<'_>, channel: &Channel, first: Seq) -> rusqlite::Result<()> {
+/// Removes the messages of a channel before `first`, and gives how many.
+fn cut(slice: &mut Slice<'_>, channel: &Channel, first: Seq) -> rusqlite::Result<u64> {
     let sql = slice.sql;
     let Some(row) = slice.numbering.channels.change(sql, channel)?.filter(|row| row.first < first) else {
-        return Ok(());
+        return Ok(0);
     };
     let mut delete = sql.prepare_cached(
         "DELETE FROM message WHERE id IN (SELECT message FROM place WHERE channel = ?1 AND seq >= ?2 AND seq < ?3)
@@ -289,7 +311,7 @@ fn cut(slice: &mut Slice<'_>, channel: &Channel, first: Seq) -> rusqlite::Result
         .optional()?;
     metrics::counter!("tidings_log_trimmed_total").increment(count);
     slice.news.push(News::Trimmed(channel.clone(), first));
-    Ok(())
+    Ok(count)
 }
 
 /// Removes rows of deleted channels. Says whether there may be more.

@@ -10,20 +10,24 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
-use tidings_core::{Epoch, Error, log::LogSink, runtime::Clock};
+use tidings_core::{
+    Epoch, Error,
+    log::{LogRules, LogSink},
+    runtime::Clock,
+};
 use tokio::sync::watch;
 
 use super::{
     Durability, OpenError,
     append::{Now, Numbering},
     batch::Batch,
-    epoch,
+    epoch::{self, Machine},
     news::{self, News},
     queue::{Entry, Queue},
     schedule::next_batch,
@@ -31,6 +35,7 @@ use super::{
     space::Space,
     steady::Steady,
     tail::SharedTail,
+    tally::Tally,
     trim::{Instants, Slice, Trimmer},
 };
 
@@ -45,7 +50,15 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_m
 pub(super) struct Shared {
     pub(super) queue: Queue,
     pub(super) sink: OnceLock<Arc<dyn LogSink>>,
+    /// How channels are kept, once that is known.
+    pub(super) rules: OnceLock<LogRules>,
     pub(super) healthy: AtomicBool,
+    /// The last failure was a full disk, and the log could not be written since.
+    pub(super) full: AtomicBool,
+    /// How often the disk was found full.
+    pub(super) full_times: AtomicU64,
+    /// Somebody else found the disk full.
+    pub(super) full_elsewhere: AtomicBool,
     pub(super) ended: watch::Sender<bool>,
 }
 
@@ -58,6 +71,14 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Makes or opens the log, and judges its epoch.
+    pub(super) fn open(&self, machine: &Machine) -> Result<(Connection, Epoch), OpenError> {
+        let mut sql = schema::prepare(&self.dir)?;
+        let epoch = epoch::settle(&mut sql, &self.dir, self.durability, machine)?;
+        self.set_up(&sql).map_err(schema::of_file(&self.dir))?;
+        Ok((sql, epoch))
+    }
+
     /// Sets a connection up for this log.
     pub(super) fn set_up(&self, sql: &Connection) -> rusqlite::Result<()> {
         if let Some(pages) = self.most_pages {
@@ -78,6 +99,8 @@ pub(super) struct Writer {
     pub(super) trimmer: Trimmer,
     pub(super) space: Space,
     pub(super) steady: Steady,
+    /// What was trimmed and is not told yet.
+    pub(super) tally: Tally,
     pub(super) waiting: VecDeque<Entry>,
     pub(super) since_slice: u32,
     pub(super) retry: Duration,
@@ -90,6 +113,7 @@ impl Writer {
         let mut patience = Duration::ZERO;
         loop {
             let closing = self.shared.queue.take(&mut self.waiting, patience);
+            self.hear();
             metrics::gauge!("tidings_log_waiting").set(self.shared.queue.waiting() as f64);
             if self.sql.is_none() && !self.reopen() {
                 self.refuse_waiting();
@@ -113,6 +137,18 @@ impl Writer {
         self.finish();
     }
 
+    /// Takes in what the log was told beside its queue.
+    fn hear(&mut self) {
+        if !self.trimmer.has_rules()
+            && let Some(rules) = self.shared.rules.get()
+        {
+            self.trimmer.keep(rules.clone());
+        }
+        if self.shared.full_elsewhere.swap(false, Ordering::Relaxed) {
+            self.space.disk_full(self.clock.monotonic());
+        }
+    }
+
     fn instants(&mut self) -> Instants {
         Instants { steady_ms: self.steady.now_ms(&*self.clock), monotonic: self.clock.monotonic() }
     }
@@ -122,10 +158,10 @@ impl Writer {
         let instants = self.instants();
         let clock = self.clock.clone();
         let now = || Now { wall: clock.now(), steady_ms: instants.steady_ms };
-        let Some(sql) = self.sql.as_mut() else { return batch.refuse(&failing()) };
+        let Some(sql) = self.sql.as_mut() else { return batch.refuse(&self.shared.failing()) };
         if let Err(error) = batch.write(sql, &mut self.numbering, now) {
             self.failed(&error);
-            return batch.refuse(&failing());
+            return batch.refuse(&self.shared.failing());
         }
         metrics::histogram!("tidings_log_commit_seconds").record((self.clock.monotonic() - started).as_secs_f64());
         self.since_slice += 1;
@@ -174,12 +210,17 @@ impl Writer {
         }
         self.since_slice = 0;
         let now = self.instants();
-        if !self.trimmer.has_work(now) && !self.space.has_work(now) {
+        // Until the rules are known, nothing is weighed: what may go is not known either.
+        if !self.trimmer.has_work(now) && !(self.trimmer.has_rules() && self.space.has_work(now)) {
             return false;
         }
         match self.slice(now) {
             Ok((more, news)) => {
                 self.tell(news);
+                let (swept, weighed) = (self.trimmer.has_swept(), self.space.has_trimmed());
+                if swept || weighed {
+                    self.tally.tell();
+                }
                 more
             }
             Err(error) => {
@@ -190,19 +231,22 @@ impl Writer {
     }
 
     fn slice(&mut self, now: Instants) -> rusqlite::Result<(bool, Vec<News>)> {
-        let mut news = Vec::new();
+        let (mut news, mut tally) = (Vec::new(), Tally::default());
         let Some(sql) = self.sql.as_mut() else { return Ok((false, news)) };
-        let needed = self.trimmer.needs_index(now) || self.space.will_trim(sql, now)?;
+        let ruled = self.trimmer.has_rules();
+        let needed = self.trimmer.needs_index(now) || (ruled && self.space.will_trim(sql, now)?);
         if needed && !self.numbering.tail.is_empty() {
             self.numbering.settle(sql)?;
         }
         let transaction = sql.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut slice = Slice { sql: &transaction, numbering: &mut self.numbering, now, news: &mut news };
-        let more = self.trimmer.slice(&mut slice)? || self.space.slice(&mut slice, &mut self.trimmer)?;
+        let numbering = &mut self.numbering;
+        let mut slice = Slice { sql: &transaction, numbering, now, news: &mut news, tally: &mut tally };
+        let more = self.trimmer.slice(&mut slice)? || (ruled && self.space.slice(&mut slice, &mut self.trimmer)?);
         self.numbering.channels.flush(&transaction)?;
         transaction.commit()?;
         self.numbering.channels.settle();
-        Ok((more || self.space.vacuum_slice(sql, now)?, news))
+        self.tally.join(tally);
+        Ok((more || (ruled && self.space.vacuum_slice(sql, now)?), news))
     }
 
     /// The outcome of what was under way is not known: nothing in memory is believed any more.
@@ -212,13 +256,17 @@ impl Writer {
         self.shared.healthy.store(false, Ordering::Relaxed);
         self.numbering.channels.clear();
         self.sql = None;
-        if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+        let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
+        self.shared.full.store(full, Ordering::Relaxed);
+        if full {
+            self.shared.full_times.fetch_add(1, Ordering::Relaxed);
             self.space.disk_full(self.clock.monotonic());
         }
     }
 
     fn refuse_waiting(&mut self) {
-        self.waiting.drain(..).for_each(|entry| entry.refuse(failing()));
+        let why = self.shared.failing();
+        self.waiting.drain(..).for_each(|entry| entry.refuse(why.clone()));
     }
 
     /// Opens the file again after a failure. Says whether that worked.
@@ -229,6 +277,7 @@ impl Writer {
                 self.sql = Some(sql);
                 self.numbering = numbering.not_before(&self.numbering);
                 self.retry = RETRY.0;
+                self.shared.full.store(false, Ordering::Relaxed);
                 self.shared.healthy.store(true, Ordering::Relaxed);
                 self.tell(vec![News::Uncertain]);
                 true
@@ -249,6 +298,7 @@ impl Writer {
     /// Closes the file in order.
     fn finish(mut self) {
         self.refuse_waiting();
+        self.tally.tell();
         let Some(sql) = self.sql.take() else { return };
         let closed = epoch::mark_clean(&sql)
             .and_then(|()| sql.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
@@ -259,8 +309,14 @@ impl Writer {
     }
 }
 
-fn failing() -> Error {
-    Error::unavailable("the log cannot be written now")
+impl Shared {
+    /// What is refused while the log cannot be written, with the reason where it is one that the operator can end.
+    fn failing(&self) -> Error {
+        if self.full.load(Ordering::Relaxed) {
+            return Error::unavailable("the log cannot be written now: the disk is full");
+        }
+        Error::unavailable("the log cannot be written now")
+    }
 }
 
 /// Opens the file as it was open before, and tries whether it can be written.
@@ -291,7 +347,7 @@ impl Drop for End {
         self.0.queue.close();
         let mut left = VecDeque::new();
         self.0.queue.take(&mut left, Duration::ZERO);
-        left.into_iter().for_each(|entry| entry.refuse(failing()));
+        left.into_iter().for_each(|entry| entry.refuse(self.0.failing()));
         self.0.healthy.store(false, Ordering::Relaxed);
         self.0.ended.send_replace(true);
     }

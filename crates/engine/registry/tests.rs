@@ -2,7 +2,7 @@
 //!
 //! Guarantees: each error is asked for by name, so that a new one without a row here is noticed.
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -11,6 +11,7 @@ use tidings_core::{
     command::{Command, Method, Need},
     contract::{EventRow, Source},
     handler::{Handler, Retention},
+    log::LogRule,
 };
 use validator::Validate;
 
@@ -122,11 +123,33 @@ fn the_channel_that_a_producer_names_has_to_be_the_one_of_its_data() {
 }
 
 #[test]
-fn only_the_first_binding_counts_and_before_it_nobody_owns_anything() {
+fn before_the_binding_nobody_is_answered_by_a_default_and_there_is_one_binding() {
     let registry = Registry::default();
-    assert!(registry.owner(&channel("thing:1")).is_err() && registry.commands().is_empty());
+    let refused = [
+        registry.owner(&channel("thing:1")).err().map(|error| error.code()),
+        registry.route(&mut event("thing.said", "1", 1)).err().map(|error| error.code()),
+    ];
+    assert_eq!(refused, [Some(Code::Unavailable); 2], "not that there is no such thing");
+    let said = "thing.said".parse().expect("a type");
+    let questions: [&dyn Fn(&Registry) -> usize; 8] = [
+        &|registry| registry.rules().into_iter().count(),
+        &|registry| registry.namespaces().len(),
+        &|registry| registry.handlers().len(),
+        &|registry| registry.handler("thing").into_iter().count(),
+        &|registry| registry.projection(&channel("thing:1")).into_iter().count(),
+        &|registry| usize::from(registry.is_durable(&said)),
+        &|registry| registry.source(&said).into_iter().count(),
+        &|registry| registry.commands().len() + registry.command("thing.go").into_iter().count(),
+    ];
+    for (number, question) in questions.iter().enumerate() {
+        let asked = std::panic::catch_unwind(AssertUnwindSafe(|| question(&registry)));
+        assert!(asked.is_err(), "question {number} was answered");
+    }
     registry.bind(vec![Arc::new(Things::default())]).expect("one owner each");
-    registry.bind(vec![Arc::new(other("y", &["y"]))]).expect("no fault of its own");
+    let answers = questions.map(|question| question(&registry));
+    assert_eq!(answers, [8, 4, 1, 1, 0, 1, 1, 0]);
+    let again = registry.bind(vec![Arc::new(other("y", &["y"]))]);
+    assert_eq!(again, Err(RegistryError::BoundTwice));
     assert_eq!(registry.namespaces(), ["board", "own", "room", "thing"]);
     assert!(registry.owner(&"y:1".parse::<Channel>().expect("a channel")).is_err());
 }
@@ -139,6 +162,10 @@ fn types_without_a_row_are_durable_and_not_built_in_and_the_servers_own_channels
         (registry.source(&event_type) == Some(Source::Service), registry.is_durable(&event_type))
     };
     assert_eq!([of("thing.said"), of("thing.ticked"), of("thing.other")], [(true, true), (true, false), (false, true)]);
-    assert_eq!(registry.retention("thing"), Retention { messages: 0, bytes: 0, age_ms: 0 });
-    assert_eq!(registry.retention("server").messages, 64);
+    let rules = registry.rules();
+    let kept = Retention { messages: 0, bytes: 0, age_ms: 0 };
+    assert_eq!(rules.of("thing"), Some(LogRule { retention: kept, projected: false }));
+    let own = rules.of("server").expect("the server's own have a rule");
+    assert_eq!((own.retention.messages, own.retention.bytes, own.retention.age_ms), (64, 65_536, 3_600_000));
+    assert_eq!(rules.of("nobodys"), None);
 }

@@ -132,9 +132,10 @@ impl Programs {
     /// `unavailable` when the data directory cannot be written, or the system has no thread left.
     pub fn new(config: ProgramsConfig) -> Result<Arc<Self>> {
         let user = config.user.as_deref().map(SystemUser::find).transpose()?;
-        let unusable = |error| Error::unavailable(format!("the data directory cannot be used: {error}"));
-        let survivors = Survivors::open(&config.data_dir).map_err(unusable)?;
-        let data_dir = config.data_dir.canonicalize().map_err(unusable)?;
+        let unusable = |path: &Path, error| Error::unavailable(format!("{} cannot be used: {error}", path.display()));
+        let survivors =
+            Survivors::open(&config.data_dir).map_err(|error| unusable(&config.data_dir.join("run"), error))?;
+        let data_dir = config.data_dir.canonicalize().map_err(|error| unusable(&config.data_dir, error))?;
         let mark = mark_of(&data_dir);
         let env = config.env.without(&data_dir.to_string_lossy());
         let grace = Duration::from_millis(config.grace_ms);

@@ -6,6 +6,7 @@
 //! It is not the end of what ran in them: that is an event of its domain.
 
 use std::{
+    fmt::Display,
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
@@ -67,7 +68,8 @@ impl Survivors {
     }
 
     /// Kills every remembered group that is still there and waits until it is gone. Returns how many
-    /// groups were killed. Blocks for up to two seconds.
+    /// groups were killed. What is in the folder beside them, or cannot be read, is told and passed over.
+    /// Blocks for up to two seconds.
     ///
     /// # Errors
     /// `run` cannot be read.
@@ -76,12 +78,20 @@ impl Survivors {
         let boot = boot().ok();
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();
-            let remembered = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Remembered>(&text).ok());
+            let remembered = match fs::read(&path).map(|text| serde_json::from_slice::<Remembered>(&text)) {
+                Ok(Ok(remembered)) => Some(remembered),
+                Ok(Err(error)) => passed_over(&path, &error),
+                Err(error) => passed_over(&path, &error),
+            };
             let same_boot = remembered.filter(|it| Some(&it.boot) == boot.as_ref());
             if let Some(found) = same_boot.filter(Remembered::is_there).filter(|found| found.family().kill()) {
                 killed.push(found.family());
             }
-            fs::remove_file(&path).or_else(missing_is_fine)?;
+            if !path.is_dir()
+                && let Err(error) = fs::remove_file(&path).or_else(missing_is_fine)
+            {
+                tracing::warn!(path = %path.display(), %error, "what is remembered of a former life cannot be removed");
+            }
         }
         for _ in 0..STEPS {
             let table = Table::read();
@@ -107,6 +117,12 @@ impl Remembered {
     }
 }
 
+/// Something in the folder is not the server's, or not whole: a program of it is known by its mark all the same.
+fn passed_over<T>(path: &Path, why: &dyn Display) -> Option<T> {
+    tracing::warn!(path = %path.display(), %why, "this is nothing that a former life of the server remembered");
+    None
+}
+
 fn missing_is_fine(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
@@ -118,7 +134,10 @@ fn boot() -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use std::{
-        os::unix::process::{CommandExt, ExitStatusExt},
+        os::unix::{
+            fs::PermissionsExt,
+            process::{CommandExt, ExitStatusExt},
+        },
         process::{Child, Command, Stdio},
     };
 
@@ -165,6 +184,25 @@ mod tests {
         assert!(there(&child));
         assert_eq!(survivors.kill_all().expect("kills"), 1);
         assert!(!there(&child));
+    }
+
+    #[test]
+    fn what_is_not_the_servers_is_passed_over_and_what_is_found_beside_it_is_killed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let survivors = Survivors::open(dir.path()).expect("opens");
+        let run = dir.path().join("run");
+        fs::create_dir_all(run.join("a-stray/one")).expect("a folder");
+        std::os::unix::fs::symlink("nowhere", run.join("b-link")).expect("a link");
+        fs::write(run.join("c-empty"), "").expect("writes");
+        fs::write(run.join("d-unreadable"), "{}").expect("writes");
+        fs::set_permissions(run.join("d-unreadable"), PermissionsExt::from_mode(0o000)).expect("closed");
+        let mut child = family();
+        survivors.remember("e-real", id(&child)).expect("remembers");
+        assert_eq!(survivors.kill_all().expect("kills"), 1);
+        assert_eq!(child.wait().expect("ends").signal(), Some(9));
+        let left: Vec<_> = fs::read_dir(&run).expect("a folder").map(|entry| entry.expect("one").file_name()).collect();
+        assert_eq!(left, ["a-stray"], "somebody's folder stays");
+        assert!(run.join("a-stray/one").is_dir());
     }
 
     #[test]

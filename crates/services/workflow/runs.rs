@@ -134,8 +134,11 @@ impl Runs {
             let Some(last) = views.last() else { return Ok(()) };
             below = Some(last.id.clone());
             let states = views.iter().filter_map(|view| view.state::<RunState>());
-            for state in states.filter(|state| state.run_id.is_some() && state.status.is_open()) {
-                self.take_up(state.clone()).await?;
+            for state in states.filter(|state| state.status.is_open()) {
+                // Where it failed before, it is begun again: what goes on already goes on.
+                if state.run_id.as_ref().is_some_and(|id| self.registry.mouth(id).is_none()) {
+                    self.take_up(state.clone()).await?;
+                }
             }
         }
     }
@@ -144,12 +147,12 @@ impl Runs {
     async fn take_up(self: &Arc<Self>, state: RunState) -> Result<()> {
         let (Some(id), Some(project_id)) = (state.run_id.clone(), state.project_id.clone()) else { return Ok(()) };
         let whose = Whose { user: state.started_by.clone(), project_id: project_id.clone() };
-        let seat = self.registry.enter(id, whose, true)?;
         let principal = match &state.started_by {
-            Some(user) => self.ports.users.principal(user).await.ok(),
+            Some(user) => if_there(self.ports.users.principal(user).await)?,
             None => None,
         };
-        let root = self.root(&project_id).await;
+        let root = if_there(self.root(&project_id).await)?;
+        let seat = self.registry.enter(id, whose, true)?;
         // What was let in once is let in again, also where less is allowed by now.
         let definition = read(&state.definition, super::definition::Bounds { bytes: 0, steps: 0 });
         let plan = definition.ok().map(|definition| Plan::new(definition, self.config.limits.concurrency));
@@ -160,8 +163,8 @@ impl Runs {
         let going = async move {
             let broken = match root {
                 _ if !fits => ("definition_unreadable", "this version of the server cannot read the definition"),
-                Err(_) => ("project_removed", "the project is not there any more"),
-                Ok(_) => return run.go().await,
+                None => ("project_removed", "the project is not there any more"),
+                Some(_) => return run.go().await,
             };
             if let Err(error) = run.break_off(broken.0, broken.1.to_owned()).await {
                 tracing::error!(%error, "the end of a run could not be told; the next start tells it");
@@ -356,6 +359,14 @@ impl Runs {
 }
 
 /// The refusal of a definition, with the lines.
+/// What is there. That it cannot be told now is not that it is not there.
+fn if_there<T>(found: Result<T>) -> Result<Option<T>> {
+    match found {
+        Err(error) if error.code().retryable() => Err(error),
+        found => Ok(found.ok()),
+    }
+}
+
 fn refusal(flaws: &[Flaw]) -> Error {
     let all: Vec<String> = flaws.iter().map(ToString::to_string).collect();
     Error::invalid_field("definition", all.join("; "))

@@ -11,13 +11,13 @@ mod reads;
 mod repeats;
 mod trimming;
 
-use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tidings_core::{
     BoxFuture, Channel, Event, Message, Payload, Result, Seq,
     bus::Placed,
     handler::Retention,
-    log::{EventLog, Page, Publication, Read},
+    log::{EventLog, LogRule, LogRules, Page, Publication, Read},
 };
 
 use crate::{RecordingSink, TestClock};
@@ -27,17 +27,15 @@ use crate::{RecordingSink, TestClock};
 pub struct Setup {
     /// Its clock.
     pub clock: Arc<TestClock>,
-    /// How much of the channels of a namespace is kept.
-    pub retention: Arc<dyn Fn(&str) -> Retention + Send + Sync>,
-    /// The namespaces whose channels are trimmed only below a saved state.
-    pub projected: HashSet<String>,
+    /// How the channels of the namespaces are kept, which the log knows before the first send.
+    pub rules: LogRules,
     /// How many sends may wait.
     pub queue: usize,
 }
 
 impl fmt::Debug for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Setup(queue {}, projected {:?})", self.queue, self.projected)
+        write!(f, "Setup(queue {}, {:?})", self.queue, self.rules)
     }
 }
 
@@ -86,14 +84,14 @@ impl Case {
     }
 
     fn keeping(make: Make<'_>, keep: Retention, projected: &[&str]) -> Self {
-        let projected = projected.iter().map(|&namespace| namespace.to_owned()).collect();
-        Self::with(make, |setup| Setup { retention: Arc::new(move |_| keep), projected, ..setup })
+        let rule = |namespace: &str| LogRule { retention: keep, projected: projected.contains(&namespace) };
+        let rules = ["test", "free"].iter().map(|&namespace| (namespace.to_owned(), rule(namespace))).collect();
+        Self::with(make, |setup| Setup { rules, ..setup })
     }
 
     fn with(make: Make<'_>, change: impl FnOnce(Setup) -> Setup) -> Self {
         let clock = TestClock::new();
-        let setup =
-            Setup { clock: clock.clone(), retention: Arc::new(|_| KEEP_ALL), projected: HashSet::new(), queue: 8192 };
+        let setup = Setup { clock: clock.clone(), rules: LogRules::default(), queue: 8192 };
         let subject = make(change(setup));
         let sink = RecordingSink::new();
         subject.log().attach(sink.clone());
@@ -202,7 +200,12 @@ mod tests {
     }
 
     fn in_memory(setup: Setup) -> Box<dyn Subject> {
-        let config = MemoryConfig { retention: setup.retention, projected: setup.projected, queue: setup.queue };
+        let projected = setup.rules.clone().into_iter().filter(|(_, rule)| rule.projected);
+        let config = MemoryConfig {
+            projected: projected.map(|(namespace, _)| namespace).collect(),
+            retention: Arc::new(move |namespace| setup.rules.of(namespace).map_or(KEEP_ALL, |rule| rule.retention)),
+            queue: setup.queue,
+        };
         Box::new(InMemory(MemoryLog::with(config, setup.clock)))
     }
 

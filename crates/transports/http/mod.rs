@@ -24,6 +24,7 @@ mod params;
 mod problem;
 mod readiness;
 mod rows;
+mod starting;
 mod users;
 
 #[cfg(test)]
@@ -45,6 +46,7 @@ pub use document::ROUTES;
 pub use problem::{Problem, problem_shape};
 pub use readiness::Readiness;
 pub use rows::RowConflict;
+pub use starting::starting;
 
 /// What the routes work with.
 #[derive(Clone)]

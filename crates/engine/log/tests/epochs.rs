@@ -2,18 +2,90 @@
 
 use std::{fs, path::Path, sync::Arc};
 
+use rusqlite::Connection;
 use tidings_core::{Epoch, log::EventLog};
 use tidings_testkit::TestClock;
 
 use super::{
-    super::{Durability, epoch::Machine},
+    super::{
+        Durability,
+        epoch::{Identity, Machine},
+        schema,
+    },
     LogConfig, SqliteLog, publish,
 };
 
 fn open(dir: &Path, durability: Durability, boot: Option<&str>) -> Arc<SqliteLog> {
     let config = LogConfig { durability, reserve_bytes: 0, ..LogConfig::new(dir) };
-    let machine = Machine { boot: boot.map(str::to_owned) };
+    let machine = Machine { boot: boot.map(str::to_owned), ..Machine::here() };
     SqliteLog::open_on(config, TestClock::new(), &machine, None).unwrap()
+}
+
+/// Opens on a machine where files are known so, and closes: the epoch.
+async fn epoch_where(dir: &Path, identify: fn(&Path) -> std::io::Result<Identity>) -> Epoch {
+    let config = LogConfig { reserve_bytes: 0, ..LogConfig::new(dir) };
+    let log = SqliteLog::open_on(config, TestClock::new(), &Machine { identify, ..Machine::here() }, None).unwrap();
+    log.close().await;
+    log.epoch()
+}
+
+/// What the file says that it is, or is made to say.
+fn written(dir: &Path) -> String {
+    let sql = schema::reader(dir).unwrap();
+    sql.query_row("SELECT value FROM meta WHERE key = 'file'", [], |row| row.get(0)).unwrap()
+}
+
+fn write(dir: &Path, identity: &str) {
+    let sql = Connection::open(schema::file(dir)).unwrap();
+    assert_eq!(sql.execute("UPDATE meta SET value = ?1 WHERE key = 'file'", [identity]).unwrap(), 1);
+}
+
+const BORN: Option<(i64, u32)> = Some((1_700_000_000, 5));
+
+#[tokio::test]
+async fn a_volume_that_is_attached_as_another_device_keeps_the_epoch() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = epoch_where(dir.path(), |_| Ok(Identity { device: 1, inode: 7, born: BORN })).await;
+    assert_eq!(epoch_where(dir.path(), |_| Ok(Identity { device: 2, inode: 7, born: BORN })).await, first);
+    let younger = |_: &Path| Ok(Identity { device: 2, inode: 7, born: Some((1_700_000_000, 6)) });
+    let second = epoch_where(dir.path(), younger).await;
+    assert_ne!(second, first, "another file that got the same inode");
+    let other = |_: &Path| Ok(Identity { device: 2, inode: 8, born: Some((1_700_000_000, 6)) });
+    assert_ne!(epoch_where(dir.path(), other).await, second, "another inode");
+}
+
+#[tokio::test]
+async fn an_identity_of_the_old_form_is_held_to_the_old_rule_once_and_written_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = |_: &Path| Ok(Identity { device: 1, inode: 7, born: BORN });
+    let first = epoch_where(dir.path(), here).await;
+    write(dir.path(), "1:7");
+    assert_eq!(epoch_where(dir.path(), here).await, first, "the upgrade resets nobody");
+    assert_eq!(written(dir.path()), "inode 7 born 1700000000.000000005");
+    let elsewhere = |_: &Path| Ok(Identity { device: 2, inode: 7, born: BORN });
+    assert_eq!(epoch_where(dir.path(), elsewhere).await, first, "from now on by the new rule");
+    write(dir.path(), "1:7");
+    assert_ne!(epoch_where(dir.path(), elsewhere).await, first, "by the old rule it is another file");
+}
+
+#[tokio::test]
+async fn without_a_time_of_birth_a_file_is_known_by_its_device_as_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = epoch_where(dir.path(), |_| Ok(Identity { device: 1, inode: 7, born: None })).await;
+    assert_eq!(written(dir.path()), "1:7");
+    assert_eq!(epoch_where(dir.path(), |_| Ok(Identity { device: 1, inode: 7, born: None })).await, first);
+    let elsewhere = |_: &Path| Ok(Identity { device: 2, inode: 7, born: None });
+    assert_ne!(epoch_where(dir.path(), elsewhere).await, first);
+}
+
+#[test]
+fn what_a_former_version_wrote_of_a_file_is_recognised() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    fs::write(&path, "x").unwrap();
+    let (known, found) = (fs::metadata(&path).unwrap(), Identity::of(&path).unwrap());
+    assert_eq!((found.device, found.inode), (known.dev(), known.ino()));
 }
 
 /// Opens, publishes one message, and closes.

@@ -5,8 +5,7 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 use rusqlite::Connection;
 use tidings_core::{
     Channel, Code, Seq,
-    handler::Retention,
-    log::{Committed, EventLog, LogSink},
+    log::{Committed, EventLog, LogRules, LogSink},
 };
 use tidings_testkit::{Heard, PATIENCE, RecordingSink, TestClock};
 use tokio::time::{Instant, interval};
@@ -23,10 +22,11 @@ use super::{
 };
 
 fn open(config: LogConfig, most_pages: Option<u32>) -> (Arc<SqliteLog>, Arc<RecordingSink>) {
-    let machine = Machine { boot: Some("boot".to_owned()) };
+    let machine = Machine { boot: Some("boot".to_owned()), ..Machine::here() };
     let log = SqliteLog::open_on(config, TestClock::new(), &machine, most_pages).unwrap();
     let sink = RecordingSink::new();
     log.attach(sink.clone());
+    log.keep(LogRules::default());
     (log, sink)
 }
 
@@ -145,11 +145,7 @@ impl LogSink for Panicking {
 #[tokio::test]
 async fn a_sink_that_panics_hears_that_it_missed_something() {
     let dir = tempfile::tempdir().unwrap();
-    let config = LogConfig {
-        reserve_bytes: 0,
-        retention: Arc::new(|_| Retention { messages: 0, bytes: 0, age_ms: 0 }),
-        ..LogConfig::new(dir.path())
-    };
+    let config = LogConfig { reserve_bytes: 0, ..LogConfig::new(dir.path()) };
     let log = SqliteLog::open(config, TestClock::new()).unwrap();
     let sink = Arc::new(Panicking::default());
     log.attach(sink.clone());

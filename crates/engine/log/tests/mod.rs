@@ -14,7 +14,8 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use tidings_core::{
     BoxFuture, Channel, Event,
-    log::{EventLog, Publication, Read},
+    handler::Retention,
+    log::{EventLog, LogRule, LogRules, Publication, Read},
 };
 use tidings_testkit::{
     TestClock,
@@ -26,6 +27,7 @@ use super::{LogConfig, SqliteLog};
 struct InFile {
     _dir: TempDir,
     config: LogConfig,
+    rules: LogRules,
     clock: Arc<TestClock>,
     log: Arc<SqliteLog>,
 }
@@ -37,26 +39,30 @@ impl Subject for InFile {
 
     fn reopen(&mut self) -> BoxFuture<'_, ()> {
         self.log = SqliteLog::open(self.config.clone(), self.clock.clone()).unwrap();
+        self.log.keep(self.rules.clone());
         Box::pin(async {})
     }
 }
 
 fn in_file(setup: Setup) -> Box<dyn Subject> {
     let dir = tempfile::tempdir().unwrap();
-    let config = LogConfig {
-        retention: setup.retention,
-        projected: setup.projected,
-        queue: setup.queue,
-        reserve_bytes: 0,
-        ..LogConfig::new(dir.path())
-    };
+    let config = LogConfig { queue: setup.queue, reserve_bytes: 0, ..LogConfig::new(dir.path()) };
     let log = SqliteLog::open(config.clone(), setup.clock.clone()).unwrap();
-    Box::new(InFile { _dir: dir, config, clock: setup.clock, log })
+    log.keep(setup.rules.clone());
+    Box::new(InFile { _dir: dir, config, rules: setup.rules, clock: setup.clock, log })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_in_sqlite_keeps_every_promise_of_the_port() {
     log_conformance::run(in_file).await;
+}
+
+const KEEP_ALL: Retention = Retention { messages: 0, bytes: 0, age_ms: 0 };
+
+/// Rules for namespaces that have no projection.
+fn rules<const N: usize>(kept: [(&str, Retention); N]) -> LogRules {
+    let rule = |retention| LogRule { retention, projected: false };
+    kept.into_iter().map(|(namespace, retention)| (namespace.to_owned(), rule(retention))).collect()
 }
 
 /// Everything of a channel.

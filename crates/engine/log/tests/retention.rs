@@ -1,30 +1,25 @@
 //! Trimming that only a log of files has: the total, leaping clocks, deleted rows.
 
-use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, time::Duration};
 
 use tidings_core::{
     Timestamp,
     handler::Retention,
-    log::{EventLog, SavedState},
+    log::{EventLog, LogRule, LogRules, SavedState},
     runtime::Clock,
 };
 use tidings_testkit::{PATIENCE, RecordingSink, TestClock};
 use tokio::time::{Instant, interval};
 
-use super::{super::schema, ALL, LogConfig, SqliteLog, name, publish};
-
-const KEEP_ALL: Retention = Retention { messages: 0, bytes: 0, age_ms: 0 };
+use super::{super::schema, ALL, KEEP_ALL, LogConfig, SqliteLog, name, publish, rules};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn beyond_the_total_the_oldest_of_all_channels_go_but_not_without_their_state() {
     let dir = tempfile::tempdir().unwrap();
-    let config = LogConfig {
-        total_bytes: 3_000_000,
-        projected: HashSet::from(["session".to_owned()]),
-        reserve_bytes: 0,
-        ..LogConfig::new(dir.path())
-    };
+    let config = LogConfig { total_bytes: 3_000_000, reserve_bytes: 0, ..LogConfig::new(dir.path()) };
     let log = SqliteLog::open(config, TestClock::new()).unwrap();
+    let of = |projected| LogRule { retention: KEEP_ALL, projected };
+    log.keep([("session".to_owned(), of(true)), ("plain".to_owned(), of(false))].into_iter().collect());
     let sink = RecordingSink::new();
     log.attach(sink.clone());
     for _ in 0..100 {
@@ -53,13 +48,11 @@ async fn beyond_the_total_the_oldest_of_all_channels_go_but_not_without_their_st
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_that_leaps_ages_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let retention = |namespace: &str| match namespace {
-        "aged" => Retention { age_ms: 60 * 60 * 1000, ..KEEP_ALL },
-        _ => Retention { messages: 1, ..KEEP_ALL },
-    };
-    let config = LogConfig { retention: Arc::new(retention), reserve_bytes: 0, ..LogConfig::new(dir.path()) };
+    let config = LogConfig { reserve_bytes: 0, ..LogConfig::new(dir.path()) };
     let clock = TestClock::new();
     let log = SqliteLog::open(config, clock.clone()).unwrap();
+    let aged = Retention { age_ms: 60 * 60 * 1000, ..KEEP_ALL };
+    log.keep(rules([("aged", aged), ("counted", Retention { messages: 1, ..KEEP_ALL })]));
     let sink = RecordingSink::new();
     log.attach(sink.clone());
     publish(&*log, "aged:a", 1).await.unwrap();
@@ -102,6 +95,7 @@ async fn the_space_of_what_went_is_given_back_to_the_disk() {
     let config = LogConfig { reserve_bytes: 0, ..LogConfig::new(dir.path()) };
     let clock = TestClock::new();
     let log = SqliteLog::open(config, clock.clone()).unwrap();
+    log.keep(LogRules::default());
     for _ in 0..100 {
         publish(&*log, "test:a", 250_000).await.unwrap();
     }
@@ -122,6 +116,7 @@ async fn ids_and_answers_are_forgotten_after_a_day() {
     let config = LogConfig { reserve_bytes: 0, ..LogConfig::new(dir.path()) };
     let clock = TestClock::new();
     let log = SqliteLog::open(config, clock.clone()).unwrap();
+    log.keep(LogRules::default());
     let mut publication = super::said("test:a", 1);
     publication.event.id = Some("id".into());
     log.reserve(1).await.unwrap().send(vec![publication]).await.unwrap();
@@ -143,4 +138,70 @@ async fn until_at_most(dir: &Path, query: &str, most: i64) {
         assert!(Instant::now() < end, "{query}: still {}", number());
         look.tick().await;
     }
+}
+
+/// Everything that is kept of some channels.
+async fn kept(log: &dyn EventLog, channels: &[&str]) -> Vec<(u64, u64)> {
+    let mut found = Vec::new();
+    for channel in channels {
+        let page = log.read(&name(channel), ALL).await.unwrap();
+        found.push((page.first, page.messages.len() as u64));
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_goes_until_the_rules_are_known_and_nothing_by_a_rule_without_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = LogConfig { reserve_bytes: 0, total_bytes: 1, ..LogConfig::new(dir.path()) };
+    let channels = ["ruled:a", "other:a", "gone:a"];
+    let log = SqliteLog::open(small.clone(), TestClock::new()).unwrap();
+    for channel in channels {
+        let slot = log.reserve(1).await.unwrap();
+        slot.send((0..3000).map(|_| super::said(channel, 100)).collect()).await.unwrap();
+    }
+    log.close().await;
+    drop(log);
+    // Each of these lives could sweep, weigh and trim, before and after commits.
+    for commits in 1..=2 {
+        let clock = TestClock::new();
+        let log = SqliteLog::open(small.clone(), clock.clone()).unwrap();
+        for _ in 0..600 {
+            publish(&*log, "other:a", 1).await.unwrap();
+            clock.advance(Duration::from_secs(1));
+        }
+        log.delete(&name("gone:a")).await.unwrap();
+        until_at_most(dir.path(), "SELECT count(*) FROM message", 6000 + 600 * commits).await;
+        assert_eq!(kept(&*log, &channels).await, [(1, 3000), (1, 3000 + 600 * commits as u64), (3001, 0)]);
+        log.close().await;
+    }
+    let roomy = LogConfig { total_bytes: 0, ..small };
+    let log = SqliteLog::open(roomy, TestClock::new()).unwrap();
+    let sink = RecordingSink::new();
+    log.attach(sink.clone());
+    log.keep(rules([("ruled", Retention { messages: 10, ..KEEP_ALL })]));
+    sink.until_trimmed(&name("ruled:a"), 2991).await;
+    assert_eq!(kept(&*log, &channels).await, [(2991, 10), (1, 4200), (3001, 0)]);
+    log.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_total_takes_also_where_no_rule_is_but_leaves_a_saved_state_complete() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = LogConfig { reserve_bytes: 0, total_bytes: 400_000, ..LogConfig::new(dir.path()) };
+    let log = SqliteLog::open(config, TestClock::new()).unwrap();
+    let sink = RecordingSink::new();
+    log.attach(sink.clone());
+    for channel in ["once:plain", "once:folded"] {
+        for _ in 0..50 {
+            publish(&*log, channel, 10_000).await.unwrap();
+        }
+    }
+    let state = SavedState { seq: 7, version: 1, bytes: Vec::new() };
+    log.save_state(&name("once:folded"), state).await.unwrap();
+    log.keep(LogRules::default());
+    sink.until_trimmed(&name("once:plain"), 51).await;
+    sink.until_trimmed(&name("once:folded"), 8).await;
+    assert_eq!(kept(&*log, &["once:folded"]).await, [(8, 43)], "what is not in the state stays");
+    log.close().await;
 }

@@ -1,0 +1,131 @@
+//! The server's entrance while it starts: what needs room on the disk waits for it here, and whoever asks meanwhile is
+//! told why.
+//!
+//! Guarantees: a full disk is no reason not to start. From the moment that something waits for room, the server
+//! listens, says that it lives, says why it is not ready, and refuses everything else with `unavailable`; once all
+//! parts are there, the same listener serves them. A start that waits for nothing listens only then.
+//! It is not the wiring, and decides of no error but a full disk.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use parking_lot::Mutex;
+use tidings_core::runtime::{Clock, Tasks};
+use tidings_engine::log::SqliteLog;
+use tidings_transports::http;
+use tokio::sync::oneshot;
+
+use crate::{
+    app::StartError,
+    config::Config,
+    listen::{self, Bounds, Routes},
+    serve::print,
+};
+
+/// How long is waited before it is tried again whether there is room.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// The listener, once there is one.
+struct Listening {
+    address: SocketAddr,
+    close: oneshot::Sender<()>,
+}
+
+/// The entrance.
+pub(crate) struct Entrance<'a> {
+    config: &'a Config,
+    tasks: Arc<dyn Tasks>,
+    clock: Arc<dyn Clock>,
+    routes: Routes,
+    /// Why the server is not ready, for whoever asks.
+    why: Arc<Mutex<String>>,
+    listening: Mutex<Option<Listening>>,
+}
+
+impl<'a> Entrance<'a> {
+    /// An entrance that is closed.
+    pub(crate) fn new(config: &'a Config, tasks: Arc<dyn Tasks>, clock: Arc<dyn Clock>) -> Self {
+        let why = Arc::new(Mutex::new("the server is starting".to_owned()));
+        let told = why.clone();
+        let routes = Routes::starting(http::starting(move || told.lock().clone()));
+        Self { config, tasks, clock, routes, why, listening: Mutex::default() }
+    }
+
+    /// Does something that needs room on the disk, again and again until it has it. An open log gives its reserve.
+    ///
+    /// # Errors
+    /// What it failed with otherwise; the address cannot be listened on.
+    pub(crate) async fn with_room<T>(
+        &self,
+        log: Option<&Arc<SqliteLog>>,
+        work: impl AsyncFn() -> Result<T, StartError>,
+    ) -> Result<T, StartError> {
+        let found_full = || log.map(|log| log.full_disk());
+        loop {
+            let before = found_full();
+            let error = match work().await {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            // What a service says when the log refused is no more than that.
+            let log_is_full = found_full().is_some_and(|(full, _)| full) || found_full() != before;
+            if !error.is_full_disk(&self.config.data_dir) && !(log_is_full && error.is_retryable()) {
+                return Err(error);
+            }
+            if let Some(log) = log {
+                log.make_room();
+            }
+            self.wait(&error)?;
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// Says that the disk is full, to whoever asks and in the server's log.
+    fn wait(&self, error: &StartError) -> Result<(), StartError> {
+        let why = format!("the disk is full, and the server starts once there is room: {error}");
+        let known = std::mem::replace(&mut *self.why.lock(), why.clone());
+        if known != why {
+            tracing::error!(data_dir = %self.config.data_dir.display(), "not ready: {why}");
+        }
+        self.listen().map(drop)
+    }
+
+    /// Lets everybody in: where it listens, and what ends the listening.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub(crate) fn open(&self, router: Router) -> Result<(SocketAddr, oneshot::Sender<()>), StartError> {
+        self.routes.open(router);
+        self.listen()?;
+        let listening = self.listening.lock().take();
+        let Listening { address, close } = listening.expect("it listens from here on");
+        Ok((address, close))
+    }
+
+    /// Listens, unless it does already, and says so on standard output.
+    fn listen(&self) -> Result<(), StartError> {
+        let mut listening = self.listening.lock();
+        if listening.is_some() {
+            return Ok(());
+        }
+        let config = self.config;
+        let failed = |error| StartError::Listen(config.listen, error);
+        let listener = listen::bind(config.listen).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let (close, closed) = oneshot::channel::<()>();
+        // HTTP requests of clients with many connections need room beside the sockets'.
+        let most = config.socket.max_connections.saturating_mul(2).max(1024);
+        let bounds = Bounds { most, per_second: config.http.accept_per_second };
+        let closed = Box::pin(async move {
+            drop(closed.await);
+        });
+        let surroundings = (self.tasks.clone(), self.clock.clone());
+        let accepting = listen::accept(listener, self.routes.clone(), surroundings, bounds, closed);
+        self.tasks.spawn("http.accept", Box::pin(accepting));
+        let data = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+        print(&format!("data directory: {}", data.display()));
+        print(&format!("listening on http://{address}"));
+        *listening = Some(Listening { address, close });
+        Ok(())
+    }
+}
