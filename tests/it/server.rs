@@ -30,6 +30,8 @@ const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 pub(crate) struct Server {
     home: TempDir,
     environment: Vec<(String, String)>,
+    /// A program with arguments that the server is started by.
+    before: Vec<String>,
     process: Process,
 }
 
@@ -67,8 +69,14 @@ impl Server {
         let data = home.path().join("data").display().to_string();
         let environment: Vec<_> =
             environment.iter().map(|(name, value)| ((*name).to_owned(), value.replace("{data}", &data))).collect();
-        let process = launch(home.path(), "127.0.0.1:0", &environment);
-        Self { home, environment, process }
+        let process = launch(&[], home.path(), "127.0.0.1:0", &environment);
+        Self { home, environment, before: Vec::new(), process }
+    }
+
+    /// In a directory that is there already, by a program that puts itself in the server's place.
+    pub(crate) fn start_within(home: TempDir, before: &[String]) -> Self {
+        let process = launch(before, home.path(), "127.0.0.1:0", &[]);
+        Self { home, environment: Vec::new(), before: before.to_vec(), process }
     }
 
     /// Kills it as `kill -9` does.
@@ -80,7 +88,7 @@ impl Server {
     /// Starts it again at the same address, after `kill` or `stop`.
     pub(crate) fn start_again(&mut self) {
         let address = self.process.address.clone();
-        self.process = launch(self.home.path(), &address, &self.environment);
+        self.process = launch(&self.before, self.home.path(), &address, &self.environment);
     }
 
     /// Asks it to stop.
@@ -148,7 +156,7 @@ impl Server {
     /// What a command beside the server prints. It must succeed.
     pub(crate) fn cli(&self, arguments: &[&str], input: &str) -> String {
         std::fs::write(self.home.path().join("input"), input).expect("writes");
-        let mut command = tidings(self.home.path());
+        let mut command = tidings_by(&self.before, self.home.path());
         command.args(arguments).stdin(File::open(self.home.path().join("input")).expect("opens"));
         let output = command.output().expect("runs");
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -185,14 +193,21 @@ impl Server {
 
 /// The program, in this directory and with an empty environment.
 pub(crate) fn tidings(home: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+    tidings_by(&[], home)
+}
+
+/// The same, started by another program.
+fn tidings_by(before: &[String], home: &Path) -> Command {
+    let mut line = before.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_tidings")]);
+    let mut command = Command::new(line.next().expect("the program at least"));
+    command.args(line);
     command.env_clear().env("PATH", PATH).current_dir(home).args(["--data-dir", "data"]);
     command
 }
 
-fn launch(home: &Path, listen: &str, environment: &[(String, String)]) -> Process {
+fn launch(before: &[String], home: &Path, listen: &str, environment: &[(String, String)]) -> Process {
     let said = File::options().create(true).append(true).open(home.join("said")).expect("opens");
-    let mut command = tidings(home);
+    let mut command = tidings_by(before, home);
     command.args(["serve", "--listen", listen]).envs(environment.iter().cloned());
     let mut child = command.stdout(Stdio::piped()).stderr(said).spawn().expect("starts");
     let output = BufReader::new(child.stdout.take().expect("piped"));

@@ -298,16 +298,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_crowd_that_asks_at_once_wakes_threads_few_times() {
+    async fn a_crowd_that_asks_while_all_threads_read_wakes_none_of_them() {
         const MANY: usize = 1000;
         let (_dir, readers) = readers();
         for _ in 0..3 {
+            let (ends, slow): (Vec<_>, Vec<_>) = (0..READERS).map(|_| slow(&readers)).unzip();
+            let mut slow = std::pin::pin!(join_all(slow));
+            assert!(futures_util::poll!(&mut slow).is_pending());
+            in_time("all threads read", async {
+                while !readers.shared.inner.lock().waiting.is_empty() {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await;
             let before = readers.shared.inner.lock().wakes;
-            let read = in_time("the crowd", join_all((0..MANY).map(|n| readers.read(move |_| Ok(n))))).await;
+            let mut crowd = std::pin::pin!(join_all((0..MANY).map(|n| readers.read(move |_| Ok(n)))));
+            assert!(futures_util::poll!(&mut crowd).is_pending());
+            drop(ends);
+            let read = in_time("the crowd", crowd).await;
             assert!(read.into_iter().enumerate().all(|(n, read)| read.is_ok_and(|read| read == n)));
-            let wakes = readers.shared.inner.lock().wakes - before;
-            // One in sixteen as they come, and one in a millisecond while they last.
-            assert!(wakes <= 2 * MANY / CROWD, "{wakes} of {MANY}");
+            assert_eq!(readers.shared.inner.lock().wakes, before);
+            in_time("the slow ones", slow).await;
         }
         in_time("the end", readers.close()).await;
     }

@@ -53,7 +53,7 @@ impl Reserve {
 
     /// Makes it, unless it is there. Says whether it is there now.
     pub(super) fn ensure(&self) -> bool {
-        let there = fs::metadata(&self.path).map_or(0, |file| file.len());
+        let there = fs::metadata(&self.path).map_or(0, |file| if file.is_file() { file.len() } else { 0 });
         if self.bytes == 0 {
             self.release();
             return true;

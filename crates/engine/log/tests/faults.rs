@@ -18,7 +18,7 @@ use super::{
         tail::SharedTail,
         writer::{Place, open_again},
     },
-    ALL, LogConfig, SqliteLog, name, publish,
+    ALL, LogConfig, SqliteLog, name, publish, said,
 };
 
 fn open(config: LogConfig, most_pages: Option<u32>) -> (Arc<SqliteLog>, Arc<RecordingSink>) {
@@ -121,6 +121,37 @@ async fn a_full_disk_is_survived_by_trimming_the_oldest() {
     assert_eq!(page.messages.len() as u64, page.head - page.first + 1);
     sink.until_trimmed(&name("test:a"), page.first).await;
     until("there is a reserve again", async || reserve.exists()).await;
+    log.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_full_at_its_start_says_so_and_makes_room_once_it_knows_what_may_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = LogConfig { reserve_bytes: 100_000, ..LogConfig::new(dir.path()) };
+    let machine = Machine { boot: Some("boot".to_owned()), ..Machine::here() };
+    for _ in 0..2 {
+        let log = SqliteLog::open_on(config.clone(), TestClock::new(), &machine, Some(256)).unwrap();
+        let refused = async {
+            loop {
+                if let Err(error) = log.reserve(1).await.unwrap().send(vec![said("test:a", 8_000)]).await {
+                    break error;
+                }
+            }
+        };
+        let refused = tokio::time::timeout(PATIENCE, refused).await.unwrap();
+        assert_eq!(refused.code(), Code::Unavailable);
+        assert!(refused.message().contains("the disk is full"), "{refused}");
+        assert!(log.full_disk().1 > 0);
+        let page = log.read(&name("test:a"), ALL).await.unwrap();
+        assert_eq!((page.first, page.messages.len() as u64), (1, page.head), "without rules nothing goes");
+        log.close().await;
+    }
+    let (log, sink) = open(config, Some(256));
+    let head = log.read(&name("test:a"), ALL).await.unwrap().head;
+    until("there is room again", async || publish(&*log, "test:a", 8_000).await.is_ok()).await;
+    sink.until_trimmed(&name("test:a"), 2).await;
+    let page = log.read(&name("test:a"), ALL).await.unwrap();
+    assert!(page.head > head && page.first > 1, "{} to {} after {head}", page.first, page.head);
     log.close().await;
 }
 
