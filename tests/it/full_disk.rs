@@ -18,7 +18,7 @@ use crate::server::{Server, eventually};
 
 /// The least that a disk needs for a reserve of this size is 32 MiB more.
 const CONFIG: &str = "log.reserve_bytes = \"8MiB\"\n";
-const DISK: &str = "size=48m";
+const DISK: &str = "size=64m";
 
 /// A small disk at `data` in a home: a process holds the mount, in which servers are started.
 struct Disk {
