@@ -312,10 +312,13 @@ mod tests {
             })
             .await;
             let before = readers.shared.inner.lock().wakes;
-            let mut crowd = std::pin::pin!(join_all((0..MANY).map(|n| readers.read(move |_| Ok(n)))));
-            assert!(futures_util::poll!(&mut crowd).is_pending());
+            let mut crowd: Vec<_> = (0..MANY).map(|n| Box::pin(readers.read(move |_| Ok(n)))).collect();
+            for read in &mut crowd {
+                assert!(futures_util::poll!(read).is_pending());
+            }
+            assert_eq!(readers.shared.inner.lock().waiting.len(), MANY);
             drop(ends);
-            let read = in_time("the crowd", crowd).await;
+            let read = in_time("the crowd", join_all(crowd)).await;
             assert!(read.into_iter().enumerate().all(|(n, read)| read.is_ok_and(|read| read == n)));
             assert_eq!(readers.shared.inner.lock().wakes, before);
             in_time("the slow ones", slow).await;

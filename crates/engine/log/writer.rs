@@ -283,7 +283,12 @@ impl Writer {
                 true
             }
             Err(error) => {
-                tracing::error!(%error, "the log cannot be opened again yet");
+                // Once: a disk that stays full is not filled further with lines about it.
+                if self.retry == RETRY.0 {
+                    tracing::error!(%error, "the log cannot be opened again yet");
+                } else {
+                    tracing::debug!(%error, "the log cannot be opened again yet");
+                }
                 false
             }
         }

@@ -415,3 +415,20 @@ impl Plan {
         Some(first.into_iter().chain(after.flat_map(|(after, _)| self.places(after))).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_told_now_is_not_taken_for_what_is_not_there() {
+        assert_eq!(if_there(Ok(1)).expect("is there"), Some(1));
+        for gone in [Error::not_found(), Error::forbidden()] {
+            assert_eq!(if_there::<u8>(Err(gone)).expect("is an answer"), None);
+        }
+        for unknown in [Error::unavailable("the disk is full"), Error::overloaded("many wait")] {
+            let code = unknown.code();
+            assert_eq!(if_there::<u8>(Err(unknown)).expect_err("is none").code(), code);
+        }
+    }
+}
