@@ -25,6 +25,9 @@ use crate::{
 /// How long is waited before it is tried again whether there is room.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// What whoever asks is told meanwhile: no path, since anybody may ask.
+const WAITS: &str = "the disk is full, and the server starts once there is room";
+
 /// The listener, once there is one.
 struct Listening {
     address: SocketAddr,
@@ -37,18 +40,16 @@ pub(crate) struct Entrance<'a> {
     tasks: Arc<dyn Tasks>,
     clock: Arc<dyn Clock>,
     routes: Routes,
-    /// Why the server is not ready, for whoever asks.
-    why: Arc<Mutex<String>>,
+    /// What the server waits for, as it was told last.
+    waits: Mutex<Option<String>>,
     listening: Mutex<Option<Listening>>,
 }
 
 impl<'a> Entrance<'a> {
     /// An entrance that is closed.
     pub(crate) fn new(config: &'a Config, tasks: Arc<dyn Tasks>, clock: Arc<dyn Clock>) -> Self {
-        let why = Arc::new(Mutex::new("the server is starting".to_owned()));
-        let told = why.clone();
-        let routes = Routes::starting(http::starting(move || told.lock().clone()));
-        Self { config, tasks, clock, routes, why, listening: Mutex::default() }
+        let routes = Routes::starting(http::starting(WAITS));
+        Self { config, tasks, clock, routes, waits: Mutex::default(), listening: Mutex::default() }
     }
 
     /// Does something that needs room on the disk, again and again until it has it. An open log gives its reserve.
@@ -80,14 +81,16 @@ impl<'a> Entrance<'a> {
         }
     }
 
-    /// Says that the disk is full, to whoever asks and in the server's log.
+    /// Says that the disk is full, to whoever asks and, with what there is no room for, in the server's log.
     fn wait(&self, error: &StartError) -> Result<(), StartError> {
-        let why = format!("the disk is full, and the server starts once there is room: {error}");
-        let known = std::mem::replace(&mut *self.why.lock(), why.clone());
-        if known != why {
-            tracing::error!(data_dir = %self.config.data_dir.display(), "not ready: {why}");
+        let error = error.to_string();
+        let mut waits = self.waits.lock();
+        if waits.as_ref() != Some(&error) {
+            tracing::error!(data_dir = %self.config.data_dir.display(), error, "not ready: {WAITS}");
+            *waits = Some(error);
         }
-        self.listen().map(drop)
+        drop(waits);
+        self.listen()
     }
 
     /// Lets everybody in: where it listens, and what ends the listening.

@@ -15,16 +15,13 @@ use super::{health, problem::Problem};
 /// When to come back, in milliseconds.
 const LATER_MS: u64 = 1000;
 
-/// The routes of a server that is starting. `why` says what it waits for, in words for operators.
-pub fn starting(why: impl Fn() -> String + Clone + Send + Sync + 'static) -> Router {
-    let refuse = move || {
-        let refusal = refusal(why());
-        async { refusal }
-    };
+/// The routes of a server that is starting. `why` says what it waits for, to anybody.
+pub fn starting(why: &'static str) -> Router {
+    let refuse = move || async move { refusal(why) };
     Router::new().route("/health/live", get(health::live)).route("/health/ready", get(refuse.clone())).fallback(refuse)
 }
 
-fn refusal(why: String) -> Response {
+fn refusal(why: &'static str) -> Response {
     Problem::from(Error::unavailable(why).with_retry_after_ms(LATER_MS)).into_response()
 }
 
@@ -38,7 +35,7 @@ mod tests {
 
     async fn ask(method: Method, path: &str) -> (StatusCode, bool, String) {
         let request = Request::builder().method(method).uri(path).body(Body::empty()).expect("a request");
-        let response = starting(|| "the disk is full".to_owned()).oneshot(request).await.expect("an answer");
+        let response = starting("the disk is full").oneshot(request).await.expect("an answer");
         let (status, later) = (response.status(), response.headers().contains_key(header::RETRY_AFTER));
         let body = to_bytes(response.into_body(), 10_000).await.expect("a body");
         (status, later, String::from_utf8(body.to_vec()).expect("text"))
