@@ -130,16 +130,17 @@ impl Shared {
 
     /// Has one more thread come, if there is one.
     fn wake(self: &Arc<Self>, inner: &mut Inner) {
-        if inner.idle > 0 {
-            self.arrival.notify_one();
-        } else if inner.threads < READERS {
-            self.start(inner);
-        } else {
+        if inner.idle == 0 && inner.threads >= READERS {
             return;
         }
         #[cfg(test)]
         {
             inner.wakes += 1;
+        }
+        if inner.idle > 0 {
+            self.arrival.notify_one();
+        } else {
+            self.start(inner);
         }
     }
 

@@ -211,7 +211,8 @@ impl Writer {
         self.since_slice = 0;
         let now = self.instants();
         // Until the rules are known, nothing is weighed: what may go is not known either.
-        if !self.trimmer.has_work(now) && !(self.trimmer.has_rules() && self.space.has_work(now)) {
+        let weighs = self.trimmer.has_rules() && self.space.has_work(now);
+        if !weighs && !self.trimmer.has_work(now) {
             return false;
         }
         match self.slice(now) {
