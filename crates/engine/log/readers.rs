@@ -313,7 +313,9 @@ mod tests {
             })
             .await;
             let before = readers.shared.inner.lock().wakes;
-            let mut crowd: Vec<_> = (0..MANY).map(|n| Box::pin(readers.read(move |_| Ok(n)))).collect();
+            // All at once: tokio would let others run in between.
+            let ask = |n| Box::pin(tokio::task::unconstrained(readers.read(move |_| Ok(n))));
+            let mut crowd: Vec<_> = (0..MANY).map(ask).collect();
             for read in &mut crowd {
                 assert!(futures_util::poll!(read).is_pending());
             }
