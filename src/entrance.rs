@@ -70,7 +70,8 @@ impl<'a> Entrance<'a> {
             };
             // What a service says when the log refused is no more than that.
             let log_is_full = found_full().is_some_and(|(full, _)| full) || found_full() != before;
-            if !error.is_full_disk(&self.config.data_dir) && !(log_is_full && error.is_retryable()) {
+            let refused_by_log = log_is_full && error.is_retryable();
+            if !refused_by_log && !error.is_full_disk(&self.config.data_dir) {
                 return Err(error);
             }
             if let Some(log) = log {

@@ -259,13 +259,12 @@ mod tests {
         (dir, readers)
     }
 
-    /// A read that lasts until the sender is gone, or says something.
-    fn slow(readers: &Readers) -> (mpsc::SyncSender<()>, impl Future<Output = Result<()>>) {
+    /// A read that lasts until the sender is gone, and says whether it was.
+    fn slow(readers: &Readers) -> (mpsc::SyncSender<()>, impl Future<Output = Result<bool>>) {
         let (to, until) = mpsc::sync_channel(1);
         let read = readers.read(move |_| {
-            // That nobody is there any more ends it as well.
-            drop(until.recv_timeout(Duration::from_secs(60)));
-            Ok(())
+            let told = until.recv_timeout(Duration::from_secs(60));
+            Ok(told == Err(mpsc::RecvTimeoutError::Disconnected))
         });
         (to, read)
     }
@@ -290,7 +289,8 @@ mod tests {
                     })
                     .await
                 };
-                let (_, read) = all.await;
+                let (slow, read) = all.await;
+                assert!(slow.into_iter().all(|ended| matches!(ended, Ok(true))), "they lasted");
                 let read: Vec<usize> = read.into_iter().map(Result::unwrap).collect();
                 assert_eq!(read, (0..together).collect::<Vec<_>>());
             }

@@ -18,7 +18,7 @@ const LATER_MS: u64 = 1000;
 /// The routes of a server that is starting. `why` says what it waits for, to anybody.
 pub fn starting(why: &'static str) -> Router {
     let refuse = move || async move { refusal(why) };
-    Router::new().route("/health/live", get(health::live)).route("/health/ready", get(refuse.clone())).fallback(refuse)
+    Router::new().route("/health/live", get(health::live)).route("/health/ready", get(refuse)).fallback(refuse)
 }
 
 fn refusal(why: &'static str) -> Response {
