@@ -95,6 +95,20 @@ async fn a_log_of_the_schema_before_starts_and_what_was_open_in_it_is_ended_or_g
     .await;
 }
 
+#[test]
+fn a_saved_state_that_no_function_brings_to_this_version_ends_the_start_by_its_name() {
+    // The state of one channel is of version 99, and every message of it is trimmed.
+    let home = home(include_bytes!("data/log-3-unreadable.db"));
+    for _ in 0..2 {
+        let ended = tidings(home.path()).args(["serve", "--listen", "127.0.0.1:0"]).output().expect("runs");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(!ended.status.success() && !String::from_utf8_lossy(&ended.stdout).contains("listening"), "{said}");
+        for name in ["session:outside-ended", "version 99", "version 1", "back-up"] {
+            assert!(said.contains(name), "{said}");
+        }
+    }
+}
+
 /// So many come back at once.
 const CROWD: usize = 100;
 
