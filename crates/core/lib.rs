@@ -3,7 +3,7 @@
 //! What everybody may name: names, ids, events, messages, positions, errors, principals and
 //! grants ([`name`], [`id`], [`event`], [`message`], [`error`], [`principal`]), and the traits at
 //! the seams of the house ([`bus`], [`log`], [`handler`], [`contract`], [`command`], [`document`], [`projection`], [`identity`],
-//! [`outlet`] with its [`parcel`]s, [`runtime`]).
+//! [`outlet`] with its [`parcel`]s, [`runtime`]), and what several of them count with ([`rate`]).
 //!
 //! Guarantees: nothing here does I/O, reads a clock or needs a runtime.
 //! It is not the place of any domain, any transport or any implementation of a port.
@@ -24,6 +24,7 @@ pub mod outlet;
 pub mod parcel;
 pub mod principal;
 pub mod projection;
+pub mod rate;
 mod refusal;
 pub mod runtime;
 
