@@ -310,6 +310,18 @@ pub(crate) const KEYS: &[Key] = &[
     key("git.read_timeout", Kind::Time(1, 3600), "How long a command that only reads, such as `git.status`, may take."),
     key("git.max_operations", Kind::Whole(1, 10_000), "Operations that run at once, of all projects."),
     key(
+        "git.max_reads",
+        Kind::Whole(1, 10_000),
+        "Commands that only read at once, of all projects; each runs a few processes, one after the other. More wait for their turn.",
+    ),
+    key("git.max_reads_per_project", Kind::Whole(1, 10_000), "The same of one project."),
+    key(
+        "git.max_waiting_reads",
+        Kind::Whole(0, 1_000_000),
+        "How many of them may wait for their turn; more are `overloaded`.",
+    ),
+    key("git.max_waiting_reads_per_project", Kind::Whole(0, 1_000_000), "The same of one project."),
+    key(
         "git.max_patch_bytes",
         Kind::Size(KIB, 16 * MIB),
         "The longest patch in an answer; what is longer is cut, and said to be.",
