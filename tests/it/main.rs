@@ -13,6 +13,7 @@ mod endings;
 mod examples;
 mod generated;
 mod http;
+mod limits;
 mod polling;
 mod recovery;
 mod repositories;

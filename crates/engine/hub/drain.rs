@@ -107,7 +107,7 @@ impl Connection {
     async fn wait_for_room(&self) {
         let over = std::pin::pin!(self.over.notified());
         if let Either::Left(((), _)) = select(self.outlet.room(), over).await {
-            self.out.lock().full = false;
+            self.set_full(&mut self.out.lock(), false);
         }
     }
 
@@ -285,7 +285,7 @@ impl Connection {
         for message in self.hub.states.draft(&subscription.request.channel) {
             if subscription.passes(&message) {
                 let dropped = std::mem::take(&mut subscription.dropped);
-                out.control.push_back(Said::notice(message.to_json(dropped)));
+                out.control.push(Said::notice(message.to_json(dropped)));
             }
         }
     }

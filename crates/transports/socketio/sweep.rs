@@ -41,6 +41,8 @@ pub(super) fn start(transport: &Arc<SocketIoTransport>) {
                 let sessions: Vec<Arc<Session>> = transport.sessions.lock().values().cloned().collect();
                 transport.lines.lock().retain(|_, line| !line.is_over());
                 let now = transport.parts.clock.monotonic();
+                let patience = transport.parts.config.connect_timeout;
+                transport.opening.lock().retain(|_, (since, _)| now.saturating_sub(*since) < patience);
                 for session in sessions {
                     look_at(&transport, &session, now);
                 }
