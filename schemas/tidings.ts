@@ -186,7 +186,7 @@ export interface ChannelSnapshot {
 
 /** A channel as it stands. */
 export interface ChannelView {
-  /** Who is behind, and by how much; only for one channel at a time. */
+  /** Who is behind, and by how much: at most 1,000, and only for one channel at a time. */
   behind?: BehindView[];
   /** How many of them are behind. */
   behindSubscribers: number;

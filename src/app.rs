@@ -25,6 +25,7 @@ use tidings_engine::{
     hub::{Hub, HubConfig},
     log::{Durability, LogConfig, OpenError, SqliteLog, has_no_room},
     registry::{Registry, RegistryError},
+    seats::SeatsConfig,
     sink::EngineSink,
     states::{StateStore, StatesError},
 };
@@ -139,7 +140,12 @@ impl App {
         let programs = entrance.with_room(Some(&log), open_programs).await?;
         let states = StateStore::new(registry.clone(), log.clone(), &*tasks);
         let bus = Arc::new(Bus::new(registry.clone(), log.clone(), tasks.clone(), config.bus.debug));
-        let hub_config = HubConfig { subscriptions: config.socket.max_subscriptions, ..HubConfig::default() };
+        let hub_config = HubConfig {
+            subscriptions: config.socket.max_subscriptions,
+            answer_bytes: config.socket.answer_bytes.as_usize(),
+            budget: config.budget(),
+            ..HubConfig::default()
+        };
         let hub = Hub::new(hub_config, log.clone(), states.clone(), clock.clone(), tasks.clone());
         log.attach(Arc::new(EngineSink { hub: hub.clone(), bus: bus.clone(), states: states.clone() }));
 
@@ -157,6 +163,7 @@ impl App {
             tasks: tasks.clone(),
             clock: clock.clone(),
             max_message_bytes: config.socket.max_message_bytes.as_usize(),
+            commands: SeatsConfig { user: config.commands.max_per_user, total: config.commands.max_total },
         });
         ports.calls.bind(&gate);
         ports.users.bind(&auth);
@@ -185,7 +192,7 @@ impl App {
             hub: hub.clone(),
             identity: auth.clone(),
             clock,
-            metrics_render: with_gauges(render, log.clone(), hub.clone()),
+            metrics_render: with_gauges(render, log.clone(), hub.clone(), gate.clone()),
             readiness: readiness.clone(),
             documents,
             config: http,
@@ -285,6 +292,7 @@ fn socketio_config(config: &Config) -> SocketIoConfigured {
         rate_burst: socket.rate_burst,
         rate_per_second: socket.rate_per_second,
         mailbox: socket.mailbox,
+        mailbox_bytes: socket.mailbox_bytes.as_usize(),
         max_connections: socket.max_connections,
         max_handshakes: socket.max_handshakes,
         max_subscriptions: socket.max_subscriptions,
@@ -293,11 +301,13 @@ fn socketio_config(config: &Config) -> SocketIoConfigured {
 }
 
 /// The metrics, with the figures of this moment that nobody counts along.
-fn with_gauges(render: Render, log: Arc<SqliteLog>, hub: Arc<Hub>) -> Render {
+fn with_gauges(render: Render, log: Arc<SqliteLog>, hub: Arc<Hub>, gate: Arc<Gate>) -> Render {
     Arc::new(move || {
         let status = log.status();
         metrics::gauge!("tidings_bus_depth").set(status.waiting as f64);
         metrics::gauge!("tidings_slow_clients").set(hub.slow_connection_count() as f64);
+        metrics::gauge!("tidings_running", "of" => "command").set(gate.running() as f64);
+        metrics::gauge!("tidings_held_bytes").set(hub.budget().held() as f64);
         metrics::gauge!("tidings_log_file_bytes").set(status.file_bytes as f64);
         metrics::gauge!("tidings_log_healthy").set(f64::from(u8::from(status.healthy)));
         render()

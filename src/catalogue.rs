@@ -44,5 +44,6 @@ fn domain(handler: &Arc<dyn Handler>) -> Domain {
 #[must_use]
 pub(crate) fn documents(registry: &Registry) -> Arc<Documents> {
     let catalogue = of(registry);
-    Arc::new(Documents { openapi: catalogue.render(Form::OpenApi), asyncapi: catalogue.render(Form::AsyncApi) })
+    let document = |form| catalogue.render(form).into();
+    Arc::new(Documents { openapi: document(Form::OpenApi), asyncapi: document(Form::AsyncApi) })
 }

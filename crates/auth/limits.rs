@@ -4,130 +4,72 @@
 //! monotonic. A try is taken before the password is looked at, so parallel tries count too.
 //! It is not a lock-out: whoever waits may try again.
 
-use std::{
-    collections::HashMap,
-    hash::Hash,
-    net::{IpAddr, Ipv6Addr},
-    time::Duration,
-};
+use std::{hash::Hash, net::IpAddr, time::Duration};
 
 use parking_lot::Mutex;
-use tidings_core::{Code, Error, Result};
+use tidings_core::{
+    Code, Error, Result,
+    rate::{Buckets, Rate, network},
+};
 
 use crate::config::LoginLimits;
 
 /// The most names, and the most addresses, that are remembered.
 const MOST: usize = 16_384;
 
-/// For each key the time at which it will have all its tries back. Full tries at once, then one
-/// for each `interval`: the generic cell rate algorithm.
+/// The tries of whoever is told apart by such a key; none without a limit.
 #[derive(Debug)]
-struct Buckets<K> {
-    full_at: Mutex<HashMap<K, Duration>>,
-    interval: Duration,
-    window: Duration,
-}
+struct Tries<K>(Option<Mutex<Buckets<K>>>);
 
-impl<K: Hash + Eq + Clone> Buckets<K> {
-    fn new(tries: u32, window: Duration) -> Option<Self> {
-        (tries > 0).then(|| Self { full_at: Mutex::default(), interval: window / tries, window })
+impl<K: Hash + Eq + Clone> Tries<K> {
+    fn new(tries: u32, window: Duration) -> Self {
+        Self(Rate::over(tries, window).map(|rate| Mutex::new(Buckets::new(rate, MOST))))
     }
 
-    /// Takes one try, or says how long to wait for one.
-    fn take(&self, key: K, now: Duration) -> Result<(), Duration> {
-        let mut full_at = self.full_at.lock();
-        if full_at.len() >= MOST && !full_at.contains_key(&key) {
-            evict(&mut full_at, now);
-        }
-        let at = full_at.get(&key).copied().unwrap_or_default().max(now) + self.interval;
-        let wait = at.saturating_sub(now + self.window);
-        if !wait.is_zero() {
-            return Err(wait);
-        }
-        full_at.insert(key, at);
-        Ok(())
+    fn take(&self, key: &K, now: Duration) -> Result<()> {
+        let Some(buckets) = &self.0 else { return Ok(()) };
+        buckets.lock().take(key, now).map_err(refuse)
     }
 
     fn give_back(&self, key: &K) {
-        if let Some(at) = self.full_at.lock().get_mut(key) {
-            *at = at.saturating_sub(self.interval);
+        if let Some(buckets) = &self.0 {
+            buckets.lock().give_back(key);
         }
     }
-}
-
-/// Forgets whoever has all tries back, and, if that is not enough, the half that has most of them:
-/// who is being held back is remembered longest.
-fn evict<K: Hash + Eq + Clone>(full_at: &mut HashMap<K, Duration>, now: Duration) {
-    full_at.retain(|_, at| *at > now);
-    if full_at.len() < MOST {
-        return;
-    }
-    let mut times: Vec<Duration> = full_at.values().copied().collect();
-    let middle = times.len() / 2;
-    let (_, median, _) = times.select_nth_unstable(middle);
-    let median = *median;
-    let above = full_at.values().filter(|at| **at > median).count();
-    let mut room = (MOST / 2).saturating_sub(above);
-    full_at.retain(|_, at| {
-        let shares = *at == median && room > 0;
-        room -= usize::from(shares);
-        *at > median || shares
-    });
 }
 
 /// The tries of all names and addresses.
 #[derive(Debug)]
 pub(crate) struct LoginTries {
-    names: Option<Buckets<String>>,
-    addresses: Option<Buckets<IpAddr>>,
+    names: Tries<String>,
+    addresses: Tries<IpAddr>,
 }
 
 impl LoginTries {
     pub(crate) fn new(limits: LoginLimits) -> Self {
         Self {
-            names: Buckets::new(limits.per_name, limits.window),
-            addresses: Buckets::new(limits.per_address, limits.window),
+            names: Tries::new(limits.per_name, limits.window),
+            addresses: Tries::new(limits.per_address, limits.window),
         }
     }
 
     /// Takes a try of this name from this address, or refuses with `rate_limited`.
     pub(crate) fn take(&self, name: &str, address: IpAddr, now: Duration) -> Result<()> {
         let address = network(address);
-        if let Some(addresses) = &self.addresses {
-            addresses.take(address, now).map_err(refuse)?;
-        }
-        if let Some(names) = &self.names {
-            names.take(name.to_owned(), now).map_err(|wait| {
-                // The address is not to blame for a name that others try.
-                self.succeeded(address);
-                refuse(wait)
-            })?;
-        }
-        Ok(())
+        self.addresses.take(&address, now)?;
+        // The address is not to blame for a name that others try.
+        self.names.take(&name.to_owned(), now).inspect_err(|_| self.succeeded(address))
     }
 
     /// Gives the address its try back, so that many people behind one address can log in.
     pub(crate) fn succeeded(&self, address: IpAddr) {
-        if let Some(addresses) = &self.addresses {
-            addresses.give_back(&network(address));
-        }
+        self.addresses.give_back(&network(address));
     }
 }
 
 fn refuse(wait: Duration) -> Error {
     let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
     Error::new(Code::RateLimited, "too many tries to log in").with_retry_after_ms(ms)
-}
-
-/// What counts as one address: an IPv4 address, or an IPv6 /64, which is what one household gets.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => IpAddr::V4(v4),
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-    }
 }
 
 #[cfg(test)]
@@ -195,7 +137,7 @@ mod tests {
         }
         for n in 0..3 * MOST {
             tries.take(&format!("n{n}"), ip("10.0.0.1"), WINDOW).expect("a try");
-            assert!(tries.names.as_ref().expect("a limit").full_at.lock().len() <= MOST);
+            assert!(tries.names.0.as_ref().expect("a limit").lock().len() <= MOST);
         }
         assert!(tries.take("victim", ip("10.0.0.1"), WINDOW).is_err());
     }

@@ -25,6 +25,7 @@ use crate::{
     gate::{Gate, GateParts},
     hub::{Hub, HubConfig},
     registry::Registry,
+    seats::SeatsConfig,
     sink::EngineSink,
     states::StateStore,
 };
@@ -182,6 +183,7 @@ impl House {
             tasks: tasks.clone(),
             clock: clock.clone(),
             max_message_bytes: MAX_MESSAGE_BYTES,
+            commands: SeatsConfig { user: 8, total: 0 },
         });
         Self { clock, tasks, log, bus, states, hub, gate, members }
     }

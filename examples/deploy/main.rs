@@ -26,6 +26,7 @@ use tidings_engine::{
     hub::{Hub, HubConfig},
     log::{LogConfig, SqliteLog},
     registry::Registry,
+    seats::SeatsConfig,
     sink::EngineSink,
     states::StateStore,
 };
@@ -76,6 +77,7 @@ pub async fn deployed() -> Value {
         tasks,
         clock,
         max_message_bytes: 256 * 1024,
+        commands: SeatsConfig::default(),
     });
     let admin = Principal::server();
     let started = run(&gate, &admin, "deploy.start", json!({"target": "production"})).await;

@@ -11,6 +11,7 @@ use tidings_engine::{
     bus::Bus,
     gate::{Gate, GateParts, HistoryQuery, NewEvent},
     registry::Registry,
+    seats::SeatsConfig,
 };
 use tidings_handlers::{project::ProjectHandler, session::SessionHandler, user::UserHandler};
 use tidings_testkit::{MemoryLog, TestClock, TestTasks};
@@ -29,7 +30,16 @@ fn gate() -> Arc<Gate> {
     let registry = Arc::new(Registry::new(handlers).expect("one owner each"));
     let bus = Arc::new(Bus::new(registry.clone(), log.clone(), tasks.clone(), false));
     let memberships = Arc::new(house::NoMembers);
-    Gate::new(GateParts { registry, bus, log, memberships, tasks, clock, max_message_bytes: 4096 })
+    Gate::new(GateParts {
+        registry,
+        bus,
+        log,
+        memberships,
+        tasks,
+        clock,
+        max_message_bytes: 4096,
+        commands: SeatsConfig::default(),
+    })
 }
 
 /// Three lines: the type, the channel (empty for none), the data.

@@ -9,8 +9,9 @@ use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 use toml::{Table, Value};
 
 use super::{
+    find::{Found, find, nearest},
     problem::{Origin, Problem},
-    schema::{Found, Key, find, nearest},
+    schema::Key,
     sections::Sections,
 };
 

@@ -1,6 +1,6 @@
 //! The configuration: defaults, then the environment, then `tidings.toml`, then flags; later ones win.
 //!
-//! - `schema`: every key, its kind and its meaning; `kind`, `quantity`: what values may be.
+//! - `schema`: every key, its kind and its meaning; `find`: what a path is; `kind`, `quantity`: what values may be.
 //! - `sections`: the values as the root reads them; `parts`: as the other crates want them.
 //! - `domains`: what is declared of domains of their own.
 //! - `layers`: reading and laying over each other; `problem`: what can be wrong.
@@ -13,6 +13,7 @@
 
 mod domains;
 mod environment;
+mod find;
 mod kind;
 mod layers;
 mod parts;

@@ -7,7 +7,8 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use tidings_auth::{AuthConfig, BelievedClaims, KeyAlgorithm, LoginLimits, PublicKeyConfig};
-use tidings_core::{handler, identity::Secret};
+use tidings_core::{handler, identity::Secret, rate::Rate};
+use tidings_engine::{budget::BudgetConfig, seats::SeatsConfig};
 use tidings_services::{
     fs::FsConfig,
     git::GitConfig,
@@ -174,6 +175,10 @@ impl Config {
             operation_timeout: git.operation_timeout.0,
             read_timeout: git.read_timeout.0,
             max_operations: git.max_operations,
+            max_reads: git.max_reads,
+            max_reads_per_project: git.max_reads_per_project,
+            max_waiting_reads: git.max_waiting_reads,
+            max_waiting_reads_per_project: git.max_waiting_reads_per_project,
             max_patch_bytes: git.max_patch_bytes.as_usize(),
             protocols: git.protocols.clone(),
             repository_programs: git.repository_programs,
@@ -230,8 +235,21 @@ impl Config {
             body_limit: http.body_limit_bytes.as_usize(),
             trusted_proxies,
             metrics_public: http.metrics_public,
+            rate: Rate::per_second(http.rate_per_second, http.rate_burst),
+            requests: SeatsConfig { user: http.max_requests_per_user, total: http.max_requests },
             ..HttpConfig::default()
         })
+    }
+
+    /// What is held for clients. One of them may always send what is said to be the largest, whatever the bounds are.
+    #[must_use]
+    pub(crate) fn budget(&self) -> BudgetConfig {
+        let socket = &self.socket;
+        let mailbox = socket.mailbox_bytes.as_usize().max(socket.max_message_bytes.as_usize().saturating_mul(4));
+        let largest = mailbox.max(self.sections.http.body_limit_bytes.as_usize());
+        let raised = |most: usize| if most == 0 { 0 } else { most.max(largest.saturating_mul(2)) };
+        let user = raised(socket.held_bytes_per_user.as_usize());
+        BudgetConfig { user, total: raised(socket.held_bytes_total.as_usize()) }
     }
 
     /// How much of a namespace's channels is kept: what the domain says, where nothing is configured.

@@ -10,8 +10,9 @@ use toml::{Table, Value};
 
 use super::{
     Config,
+    find::{Found, find},
     problem::Origin,
-    schema::{Found, KEYS, find},
+    schema::KEYS,
 };
 
 /// One line: where it stands, and the key's value, if it has one.

@@ -187,6 +187,22 @@ pub(crate) const KEYS: &[Key] = &[
         "How many events of a connection may wait; beyond it the connection is not read.",
     ),
     key(
+        "socket.mailbox_bytes",
+        Kind::Size(4 * MIB, GIB),
+        "How many bytes of a connection's events may wait; from half of it on the connection is not read. At least four times `socket.max_message_bytes`, whatever is said here.",
+    ),
+    key(
+        "socket.answer_bytes",
+        Kind::Size(64 * KIB, GIB),
+        "From so many bytes of answers that a connection has not read none of its further events is taken. With four times as many it is ended.",
+    ),
+    key(
+        "socket.held_bytes_per_user",
+        Kind::Size(0, 1 << 40),
+        "How many bytes may be held for one user over all connections and requests: events until they are answered, answers until they are read, bodies until they are answered. At least twice `socket.mailbox_bytes` and `http.body_limit_bytes`. 0: without limit.",
+    ),
+    key("socket.held_bytes_total", Kind::Size(0, 1 << 40), "The same of all users together. 0: without limit."),
+    key(
         "socket.max_connections",
         Kind::Whole(1, 10_000_000),
         "How many connections the server takes; more are asked to come back.",
@@ -194,7 +210,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "socket.max_handshakes",
         Kind::Whole(1, 1_000_000),
-        "How many WebSockets may be open whose client is not connected yet; more are asked to come back.",
+        "How many WebSockets and polling sessions may be open whose client is not connected yet; more are asked to come back.",
     ),
     key(
         "http.cors_origins",
@@ -207,11 +223,41 @@ pub(crate) const KEYS: &[Key] = &[
         "How many TCP connections the server takes in a second, so that a crowd that comes back leaves the others their share; more wait. 0: without limit.",
     ),
     key("http.body_limit_bytes", Kind::Size(KIB, 256 * MIB), "The largest body of a request."),
+    key(
+        "http.rate_burst",
+        Kind::Whole(1, 1_000_000),
+        "How many requests a user may send at once, or an address without a good token (of IPv6, a /64). `POST /api/events` does not count: its events wait for room in the log's queue.",
+    ),
+    key(
+        "http.rate_per_second",
+        Kind::Whole(0, 1_000_000),
+        "How many requests a second after that; more are `rate_limited`. 0: without limit.",
+    ),
+    key(
+        "http.max_requests_per_user",
+        Kind::Whole(0, 1_000_000),
+        "Requests of one user, or of one address without a good token, that are under way at once; more are `rate_limited`. 0: without limit.",
+    ),
+    key(
+        "http.max_requests",
+        Kind::Whole(0, 1_000_000),
+        "Requests that are under way at once; more are `overloaded`. 0: without limit.",
+    ),
     key("http.metrics_public", Kind::Flag, "Whether `/metrics` answers without a token."),
     key(
         "http.trusted_proxies",
         list(0, "an address or a network such as 10.0.0.0/8", is_network),
         "Proxies whose `X-Forwarded-For` says who the client is.",
+    ),
+    key(
+        "commands.max_per_user",
+        Kind::Whole(0, 1_000_000),
+        "Commands of one user that run at once, over Socket.IO and HTTP and whether or not somebody still waits for their answers; more are `rate_limited`. 0: without limit.",
+    ),
+    key(
+        "commands.max_total",
+        Kind::Whole(0, 1_000_000),
+        "Commands that run at once; more are `overloaded`. 0: without limit.",
     ),
     key(
         "domains",
@@ -339,6 +385,18 @@ pub(crate) const KEYS: &[Key] = &[
     key("git.read_timeout", Kind::Time(1, 3600), "How long a command that only reads, such as `git.status`, may take."),
     key("git.max_operations", Kind::Whole(1, 10_000), "Operations that run at once, of all projects."),
     key(
+        "git.max_reads",
+        Kind::Whole(1, 10_000),
+        "Commands that only read at once, of all projects; each runs a few processes, one after the other. More wait for their turn.",
+    ),
+    key("git.max_reads_per_project", Kind::Whole(1, 10_000), "The same of one project."),
+    key(
+        "git.max_waiting_reads",
+        Kind::Whole(0, 1_000_000),
+        "How many of them may wait for their turn; more are `overloaded`.",
+    ),
+    key("git.max_waiting_reads_per_project", Kind::Whole(0, 1_000_000), "The same of one project."),
+    key(
         "git.max_patch_bytes",
         Kind::Size(KIB, 16 * MIB),
         "The longest patch in an answer; what is longer is cut, and said to be.",
@@ -392,59 +450,6 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("log_output.format", Kind::Word(&["text", "json"]), "Lines for people, or one JSON object a line."),
 ];
-
-/// What a path of a configuration is.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Found {
-    /// A key.
-    Key(&'static Key),
-    /// A section of keys.
-    Section,
-    /// Nothing.
-    Unknown,
-}
-
-/// Looks a path up. A name in it may have letters, digits, `_` and `-`.
-#[must_use]
-pub(super) fn find(path: &[String]) -> Found {
-    let mut section = false;
-    for key in KEYS {
-        let mut parts = key.path.split('.');
-        let matches = path.iter().all(|segment| parts.next().is_some_and(|part| fits(part, segment)));
-        match (matches, parts.next()) {
-            (true, None) => return Found::Key(key),
-            (true, Some(_)) => section = true,
-            (false, _) => {}
-        }
-    }
-    if section { Found::Section } else { Found::Unknown }
-}
-
-fn fits(part: &str, segment: &str) -> bool {
-    if part == "*" { tidings_core::id::is_segment(segment) } else { part == segment }
-}
-
-/// The known path that is most like this unknown one, if any is like it at all.
-#[must_use]
-pub(super) fn nearest(path: &[String]) -> Option<String> {
-    let text = path.join(".");
-    let known = KEYS.iter().flat_map(|key| prefixes(key.path, path));
-    known
-        .map(|candidate| (strsim::normalized_damerau_levenshtein(&text, &candidate), candidate))
-        .filter(|(likeness, _)| *likeness > 0.6)
-        .max_by(|(left, _), (right, _)| left.total_cmp(right))
-        .map(|(_, candidate)| candidate)
-}
-
-/// A key and its sections, with the names of `path` in the place of `*`.
-fn prefixes(key: &str, path: &[String]) -> Vec<String> {
-    let parts: Vec<&str> = key
-        .split('.')
-        .enumerate()
-        .map(|(at, part)| if part == "*" { path.get(at).map_or("NAME", String::as_str) } else { part })
-        .collect();
-    (1..=parts.len()).map(|length| parts[..length].join(".")).collect()
-}
 
 /// The table of all keys for docs/OPERATIONS.md: a row for each.
 ///

@@ -47,6 +47,8 @@ pub(crate) struct Sections {
     pub socket: Socket,
     /// HTTP.
     pub http: Http,
+    /// Commands, over either.
+    pub commands: Commands,
     /// Domains that are declared here.
     pub domains: Vec<DeclaredDomain>,
     /// The agents, by name.
@@ -80,6 +82,7 @@ impl Default for Sections {
             auth: Auth::default(),
             socket: Socket::default(),
             http: Http::default(),
+            commands: Commands::default(),
             domains: Vec::new(),
             agents: BTreeMap::new(),
             run: Run::default(),
@@ -257,6 +260,14 @@ pub(crate) struct Socket {
     pub rate_per_second: u32,
     /// Events of one connection that wait for their turn.
     pub mailbox: usize,
+    /// Bytes of them.
+    pub mailbox_bytes: Size,
+    /// Bytes of answers that one connection has not read.
+    pub answer_bytes: Size,
+    /// Bytes that are held for one user.
+    pub held_bytes_per_user: Size,
+    /// Bytes that are held for all.
+    pub held_bytes_total: Size,
     /// Connections.
     pub max_connections: usize,
     /// WebSockets that are not connected yet.
@@ -273,6 +284,10 @@ impl Default for Socket {
             rate_burst: 2000,
             rate_per_second: 100,
             mailbox: 1024,
+            mailbox_bytes: Size(4 << 20),
+            answer_bytes: Size(4 << 20),
+            held_bytes_per_user: Size(64 << 20),
+            held_bytes_total: Size(512 << 20),
             max_connections: 20_000,
             max_handshakes: 2000,
         }
@@ -289,6 +304,14 @@ pub(crate) struct Http {
     pub accept_per_second: u32,
     /// The largest body.
     pub body_limit_bytes: Size,
+    /// Requests that one user may send at once.
+    pub rate_burst: u32,
+    /// Requests a second after that.
+    pub rate_per_second: u32,
+    /// Requests of one user that are under way at once.
+    pub max_requests_per_user: usize,
+    /// Requests that are under way at once.
+    pub max_requests: usize,
     /// Whether `/metrics` needs no token.
     pub metrics_public: bool,
     /// Whose `X-Forwarded-For` counts.
@@ -301,9 +324,29 @@ impl Default for Http {
             cors_origins: Vec::new(),
             accept_per_second: 2500,
             body_limit_bytes: Size(1 << 20),
+            rate_burst: 5000,
+            rate_per_second: 500,
+            max_requests_per_user: 512,
+            max_requests: 4096,
             metrics_public: true,
             trusted_proxies: Vec::new(),
         }
+    }
+}
+
+/// `[commands]`. Zero means without limit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Commands {
+    /// Commands of one user that run at once.
+    pub max_per_user: usize,
+    /// Commands that run at once.
+    pub max_total: usize,
+}
+
+impl Default for Commands {
+    fn default() -> Self {
+        Self { max_per_user: 256, max_total: 4096 }
     }
 }
 

@@ -140,6 +140,14 @@ pub(crate) struct Git {
     pub read_timeout: Span,
     /// Operations at once.
     pub max_operations: usize,
+    /// Reads at once.
+    pub max_reads: usize,
+    /// Reads of one project at once.
+    pub max_reads_per_project: usize,
+    /// Reads that wait for their turn.
+    pub max_waiting_reads: usize,
+    /// Reads of one project that wait for their turn.
+    pub max_waiting_reads_per_project: usize,
     /// The longest patch of an answer.
     pub max_patch_bytes: Size,
     /// How remotes may be reached.
@@ -154,6 +162,10 @@ impl Default for Git {
             operation_timeout: Span::seconds(3600),
             read_timeout: Span::seconds(30),
             max_operations: 16,
+            max_reads: 8,
+            max_reads_per_project: 4,
+            max_waiting_reads: 1024,
+            max_waiting_reads_per_project: 256,
             max_patch_bytes: Size(128 << 10),
             protocols: ["https", "ssh"].map(str::to_owned).to_vec(),
             repository_programs: false,

@@ -17,6 +17,7 @@ mod full_disk;
 mod generated;
 mod http;
 mod json;
+mod limits;
 mod operations;
 mod polling;
 mod recovery;

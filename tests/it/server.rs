@@ -148,6 +148,11 @@ impl Server {
         kilobytes * 1024
     }
 
+    /// How many files and sockets it has open.
+    pub(crate) fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.process.child.id())).expect("runs").count()
+    }
+
     /// A token from the command line, with these arguments beside the user.
     pub(crate) fn token(&self, user: &str, arguments: &[&str]) -> String {
         self.cli(&[&["token", "--user", user], arguments].concat(), "").trim().to_owned()

@@ -24,9 +24,15 @@ use tidings_core::{
 use tokio::sync::oneshot;
 
 use super::{Gate, Running};
+use crate::{
+    budget::{Bound, Who},
+    seats::Seat,
+};
 
 /// The most bytes of a `commandId`.
 const MAX_COMMAND_ID_BYTES: usize = 128;
+/// When whoever has too many commands running is asked to come back.
+const LATER_MS: u64 = 1000;
 
 impl Gate {
     /// Runs a command whose input is a JSON object.
@@ -70,7 +76,17 @@ impl Gate {
 
     async fn run(self: &Arc<Self>, principal: &Principal, command: &Command, input: Input) -> Result<Answer> {
         self.allow(principal, command, &input).await?;
-        self.start(principal, command, input).await
+        let seat = self.seat(principal)?;
+        self.start(principal, command, input, seat).await
+    }
+
+    /// The place of a command among those of its user, until it has ended.
+    fn seat(&self, principal: &Principal) -> Result<Seat> {
+        self.seats.enter(Who::User(principal.user.clone())).map_err(|bound| {
+            metrics::counter!("tidings_limited_total", "limit" => "commands").increment(1);
+            let code = if bound == Bound::Total { Code::Overloaded } else { Code::RateLimited };
+            Error::new(code, "too many commands run: wait for an end").with_retry_after_ms(LATER_MS)
+        })
     }
 
     async fn allow(&self, principal: &Principal, command: &Command, input: &Input) -> Result<()> {
@@ -82,7 +98,13 @@ impl Gate {
     }
 
     /// Starts the call as a task of its own: an asker that goes away does not cut it in two.
-    fn start(&self, principal: &Principal, command: &Command, input: Input) -> BoxFuture<'static, Result<Answer>> {
+    fn start(
+        &self,
+        principal: &Principal,
+        command: &Command,
+        input: Input,
+        seat: Seat,
+    ) -> BoxFuture<'static, Result<Answer>> {
         let caller = Caller { principal: principal.clone(), visibility: self.judge.clone() };
         let (answer, answered) = oneshot::channel();
         let (call, name) = (command.call(caller, input), command.name);
@@ -93,6 +115,7 @@ impl Gate {
         self.parts.tasks.spawn(
             "gate.command",
             Box::pin(async move {
+                let _seat = seat;
                 let result = work.await.unwrap_or_else(|error| {
                     tracing::error!(command = name, %error, "a command panicked");
                     Err(error)
@@ -123,7 +146,8 @@ impl Gate {
                 Some((known, work)) if *known == digest => work.clone(),
                 Some(_) => return Err(other_command()),
                 None => {
-                    let work = self.remembered(principal, command, input, command_id.to_owned(), digest.clone());
+                    let asked = (command_id.to_owned(), digest.clone());
+                    let work = self.remembered(principal, command, input, asked, self.seat(principal)?);
                     running.insert(key.clone(), (digest, work.clone()));
                     self.finish_alone(key, work.clone());
                     work
@@ -152,8 +176,8 @@ impl Gate {
         principal: &Principal,
         command: &Command,
         input: Input,
-        command_id: String,
-        digest: String,
+        (command_id, digest): (String, String),
+        seat: Seat,
     ) -> Running {
         let (gate, principal, command) = (self.clone(), principal.clone(), command.clone());
         let work = async move {
@@ -161,7 +185,7 @@ impl Gate {
             if let Some(known) = log.begin_command(&principal.user, &command_id, &digest).await? {
                 return if known.digest == digest { repeat(known) } else { Err(other_command()) };
             }
-            let result = gate.start(&principal, &command, input).await;
+            let result = gate.start(&principal, &command, input, seat).await;
             if let Err(error) = log.end_command(&principal.user, &command_id, ended(&result)).await {
                 tracing::warn!(command = command.name, %error, "an answer was not kept for its repeats");
             }

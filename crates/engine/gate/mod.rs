@@ -1,7 +1,8 @@
 //! The gate: the one way in for all transports. It parses, validates, authorises, runs and answers.
 //!
 //! Guarantees: the check comes before any effect; no is the default; a command that was accepted
-//! runs to its end even if the asker goes away; a `commandId` makes it happen once within 24 h.
+//! runs to its end even if the asker goes away, and counts as its user's until then; a `commandId` makes it
+//! happen once within 24 h.
 //! It is not a transport and knows no domain: it reads the rows of the registry.
 
 mod command;
@@ -29,7 +30,11 @@ use tidings_core::{
     runtime::{Clock, Memberships, Tasks},
 };
 
-use crate::{bus::Bus, registry::Registry};
+use crate::{
+    bus::Bus,
+    registry::Registry,
+    seats::{Seats, SeatsConfig},
+};
 
 pub use self::{
     command::GateCalls,
@@ -54,6 +59,8 @@ pub struct GateParts {
     pub clock: Arc<dyn Clock>,
     /// The most bytes of one event's data.
     pub max_message_bytes: usize,
+    /// How many commands may run at once, whether or not somebody still waits for their answers.
+    pub commands: SeatsConfig,
 }
 
 impl std::fmt::Debug for GateParts {
@@ -70,6 +77,8 @@ pub struct Gate {
     judge: Arc<Judge>,
     /// Commands with an id that run now, so that a repeat waits for the same answer.
     running: Mutex<HashMap<(UserId, String), (String, Running)>>,
+    /// The commands that run, with an id or without.
+    seats: Arc<Seats>,
     /// Services of the server stop taking work before the transports do.
     draining: AtomicBool,
     /// Counts the changes of who may read what.
@@ -89,10 +98,12 @@ impl Gate {
     #[must_use]
     pub fn new(parts: GateParts) -> Arc<Self> {
         let judge = Arc::new(Judge::new(parts.registry.clone(), parts.memberships.clone()));
+        let seats = Seats::new(parts.commands);
         Arc::new(Self {
             parts,
             judge,
             running: Mutex::default(),
+            seats,
             draining: false.into(),
             rights: 0.into(),
             reasons: 0.into(),
@@ -109,6 +120,12 @@ impl Gate {
     #[must_use]
     pub fn command(&self, name: &str) -> Option<&Command> {
         self.parts.registry.command(name)
+    }
+
+    /// How many commands run now, whether or not somebody waits for them.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.seats.taken()
     }
 
     /// Refuses new work from now on, with `draining`.

@@ -4,7 +4,14 @@
 //! bytes, and what it no longer has is in the log.
 //! It is not the fan-out: it only says what is new and who listens.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tidings_core::{Channel, Message, Seq, log::ChannelFacts};
@@ -38,6 +45,8 @@ pub(super) struct ChannelState {
     pub(super) name: Channel,
     /// Which of the fan-out's workers it belongs to.
     pub(super) worker: usize,
+    /// How many of its subscriptions are behind: no connection has to be asked.
+    behind: AtomicUsize,
     inner: Mutex<Inner>,
 }
 
@@ -135,7 +144,8 @@ pub(super) struct Standing {
 
 impl ChannelState {
     pub(super) fn new(name: Channel, worker: usize) -> Arc<Self> {
-        Arc::new(Self { name, worker, inner: Mutex::new(Inner { used: true, first: 1, ..Inner::default() }) })
+        let inner = Mutex::new(Inner { used: true, first: 1, ..Inner::default() });
+        Arc::new(Self { name, worker, behind: AtomicUsize::new(0), inner })
     }
 
     /// Keeps the channel in memory until the pin is dropped.
@@ -289,6 +299,21 @@ impl ChannelState {
     pub(super) fn subscriber_count(&self) -> usize {
         let inner = self.inner.lock();
         inner.subscribers.len() - inner.free.len()
+    }
+
+    /// A subscription of it is behind from now on.
+    pub(super) fn fell_behind(&self) {
+        self.behind.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One that was behind is not any more, or has ended.
+    pub(super) fn caught_up(&self) {
+        self.behind.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many of its subscriptions are behind.
+    pub(super) fn behind(&self) -> usize {
+        self.behind.load(Ordering::Relaxed)
     }
 
     /// Attaches a subscriber, and says where the channel stands at that moment.

@@ -3,12 +3,12 @@
 //! Guarantees: everything that leaves a connection leaves under its one short lock, so that an
 //! answer comes before the first message of its subscription and nothing after an unsubscribe;
 //! answers and notices go before messages; what was not taken by the outlet is kept only for
-//! answers and notices, whose number the transport bounds.
+//! answers and notices: from a bound on no further command is taken, and far beyond it the connection ends.
 //! It is not a transport: parsing, tokens and timers are elsewhere.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::{Arc, atomic::Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tidings_core::{
     Channel, Code, Error, Principal, Result,
     outlet::{Ending, Offered, Outlet, Said},
@@ -22,10 +22,15 @@ use super::{
     notice::Notice,
     subscription::{Outcome, Owed, Phase, Plan, SubscribeRequest, Subscription},
     subscriptions::{Key, Place, Subscriptions},
+    waiting::Waiting,
 };
+use crate::budget::{Bound, Share, Who};
 
 /// So many answers and notices may wait for a connection before its transport takes no more commands.
 pub const MAX_WAITING_ANSWERS: usize = 256;
+
+/// So many times the bytes from which on no command is taken may wait: the answers of commands that ran already.
+const BEYOND: usize = 4;
 
 /// How an end is counted that was the client's.
 const LEFT: &str = "left";
@@ -36,6 +41,8 @@ pub struct Connection {
     pub(super) hub: Arc<Hub>,
     pub(super) outlet: Arc<dyn Outlet>,
     principal: Mutex<Arc<Principal>>,
+    /// What is held for its user.
+    share: Arc<Share>,
     pub(super) out: Mutex<Out>,
     /// It was closed.
     pub(super) over: Notify,
@@ -48,7 +55,7 @@ pub struct Connection {
 pub(super) struct Out {
     pub(super) subscriptions: Subscriptions,
     /// Answers and notices that the outlet did not take yet.
-    pub(super) control: VecDeque<Said>,
+    pub(super) control: Waiting,
     /// The outlet took less than it was offered and has had no room since.
     pub(super) full: bool,
     /// A drain task runs.
@@ -72,11 +79,13 @@ impl std::fmt::Debug for Connection {
 
 impl Connection {
     pub(super) fn new(id: u64, hub: Arc<Hub>, principal: Principal, outlet: Arc<dyn Outlet>) -> Arc<Self> {
+        let share = hub.budget.share(&Who::User(principal.user.clone()));
         Arc::new(Self {
             id,
             hub,
             outlet,
             principal: Mutex::new(Arc::new(principal)),
+            share,
             out: Mutex::default(),
             over: Notify::new(),
             room: Notify::new(),
@@ -117,9 +126,23 @@ impl Connection {
         self.out.lock().closed
     }
 
-    /// Whether the outlet was full and has had no room since.
-    pub(super) fn is_full(&self) -> bool {
-        self.out.lock().full
+    /// What is held for its user, over all connections of that.
+    #[must_use]
+    pub fn share(&self) -> &Arc<Share> {
+        &self.share
+    }
+
+    /// Notes whether the outlet takes what is offered to it.
+    pub(super) fn set_full(&self, out: &mut Out, full: bool) {
+        match (std::mem::replace(&mut out.full, full), full) {
+            (false, true) => {
+                self.hub.slow.fetch_add(1, Ordering::Relaxed);
+            }
+            (true, false) => {
+                self.hub.slow.fetch_sub(1, Ordering::Relaxed);
+            }
+            (true, true) | (false, false) => {}
+        }
     }
 
     /// Subscribes to channels that the principal may read, and answers, as one step: the answer is
@@ -144,8 +167,25 @@ impl Connection {
             .map(|request| request.and_then(|(request, channel)| self.attach(&mut out, request, &channel, &epoch)))
             .collect();
         out.control.extend(answer(outcomes));
+        self.said(out);
+    }
+
+    /// What was put to the end is said, as far as it can be now; what is too much ends the connection.
+    fn said(self: &Arc<Self>, mut out: MutexGuard<'_, Out>) {
         self.flush(&mut out);
         self.drain_if_needed(&mut out);
+        let excess = self.excess(&out);
+        drop(out);
+        let Some(bound) = excess else { return };
+        bound.count("answers");
+        let code = if bound == Bound::Total { Code::Overloaded } else { Code::RateLimited };
+        self.end(&Ending::temporary(code, "more answers wait to be read than may"));
+    }
+
+    /// The bound that is exceeded with the answers that wait. The only one may be of any size.
+    fn excess(&self, out: &Out) -> Option<Bound> {
+        let own = out.control.len() > 1 && out.control.bytes() > self.hub.config.answer_bytes.saturating_mul(BEYOND);
+        if own { Some(Bound::Connection) } else { out.control.exceeds() }
     }
 
     fn attach(
@@ -233,8 +273,7 @@ impl Connection {
             self.detach(&mut out, channel);
         }
         out.control.extend(answer);
-        self.flush(&mut out);
-        self.drain_if_needed(&mut out);
+        self.said(out);
     }
 
     /// Ends one subscription from the server's side, and says why.
@@ -266,9 +305,8 @@ impl Connection {
         if out.closed {
             return;
         }
-        out.control.push_back(said);
-        self.flush(&mut out);
-        self.drain_if_needed(&mut out);
+        out.control.push(said);
+        self.said(out);
     }
 
     /// Sends a notice.
@@ -277,21 +315,27 @@ impl Connection {
     }
 
     pub(super) fn note(&self, out: &mut Out, notice: &Notice<'_>) {
-        out.control.push_back(notice.said(self.hub.clock.now()));
+        out.control.push(notice.said(self.hub.clock.now()));
     }
 
-    /// Waits until few enough answers wait that another command may be taken.
+    /// Waits until so few answers wait, and so small ones, that another command may be taken.
     pub async fn answers_left(&self) {
         loop {
             let left = self.room.notified();
             {
                 let out = self.out.lock();
-                if out.closed || out.control.len() < MAX_WAITING_ANSWERS {
+                if out.closed || self.has_answers_left(&out.control) {
                     return;
                 }
             }
             left.await;
         }
+    }
+
+    /// Whether there is room for more answers. Whoever has none waiting is not held back for others.
+    fn has_answers_left(&self, control: &Waiting) -> bool {
+        let own = control.len() < MAX_WAITING_ANSWERS && control.bytes() < self.hub.config.answer_bytes;
+        control.is_empty() || (own && !self.share.is_pressed())
     }
 
     /// Ends the connection: a last notice, as far as it can leave at once, then the transport's close.
@@ -333,6 +377,7 @@ impl Connection {
             self.detach(out, &channel);
         }
         out.control.clear();
+        self.set_full(out, false);
         self.hub.released(self.id);
         self.over.notify_one();
         self.room.notify_waiters();
@@ -344,7 +389,7 @@ impl Connection {
         match offered {
             Offered::All => all,
             Offered::Full(taken) => {
-                out.full = true;
+                self.set_full(out, true);
                 taken
             }
             Offered::Closed => {
@@ -382,20 +427,18 @@ impl Connection {
         if out.control.is_empty() {
             return true;
         }
-        if out.full || out.closed || out.offering {
-            return false;
+        let mut some = false;
+        while !out.full && !out.closed && !out.offering && !out.control.is_empty() {
+            let portion = out.control.portion();
+            out.offering = true;
+            let (all, offered) = (portion.len(), self.outlet.say(portion));
+            out.offering = false;
+            let taken = self.taken(out, offered, all);
+            out.control.left(taken);
+            some |= taken > 0;
         }
-        let mut control = std::mem::take(&mut out.control);
-        let offered = self.offer_said(out, control.make_contiguous());
-        let taken = self.taken(out, offered, control.len());
-        if out.closed {
-            return true;
-        }
-        control.drain(..taken);
-        if !control.is_empty() {
-            out.control = control;
-        }
-        if taken > 0 {
+        out.control.settle(&self.share);
+        if some {
             self.room.notify_waiters();
         }
         out.control.is_empty()

@@ -139,7 +139,7 @@ impl Connection {
     async fn wait_for_room(&self) {
         let over = std::pin::pin!(self.over.notified());
         if let Either::Left(((), _)) = select(self.outlet.room(), over).await {
-            self.out.lock().full = false;
+            self.set_full(&mut self.out.lock(), false);
         }
     }
 
@@ -270,7 +270,7 @@ impl Connection {
         if at.seq <= served.cursor || self.replay_until(served, at.seq, pace).await? == Some(at.seq) {
             let said = self.snapshot_of(served, &at, "joined");
             self.with(served, |_, out| {
-                out.control.push_back(said);
+                out.control.push(said);
                 Self::is_paid(out, served);
             });
         }
@@ -337,7 +337,7 @@ impl Connection {
         for message in self.hub.states.draft(&subscription.request.channel) {
             if subscription.passes(&message) {
                 let dropped = std::mem::take(&mut subscription.dropped);
-                out.control.push_back(Said::notice(message.to_json(dropped)));
+                out.control.push(Said::notice(message.to_json(dropped)));
             }
         }
     }

@@ -25,6 +25,7 @@ mod subscriptions;
 #[cfg(test)]
 mod tests;
 mod view;
+mod waiting;
 
 use std::{
     collections::HashMap,
@@ -49,14 +50,17 @@ use self::{
     fanout::Workers,
     figures::Figures,
 };
-use crate::states::StateStore;
+use crate::{
+    budget::{Budget, BudgetConfig},
+    states::StateStore,
+};
 
 pub use self::{
     connection::{Connection, MAX_WAITING_ANSWERS},
     filter::Filter,
     notice::{Hello, HelloLimits, HelloUser, Notice},
     subscription::{MAX_BATCH, MaxLag, Outcome, Since, SubscribeRequest, Unrecovered},
-    view::{BehindView, ChannelView},
+    view::{BehindView, ChannelView, Live},
 };
 
 /// The bounds of a hub.
@@ -72,6 +76,10 @@ pub struct HubConfig {
     pub subscriptions: usize,
     /// How many fan-out workers share the channels; 0 means one for each core.
     pub workers: usize,
+    /// Bytes of answers that may wait for a connection before no more of its commands are taken; 4 MiB by default.
+    pub answer_bytes: usize,
+    /// Bytes that are held for clients: what they sent and wait for, and what they have not read.
+    pub budget: BudgetConfig,
 }
 
 impl Default for HubConfig {
@@ -82,6 +90,8 @@ impl Default for HubConfig {
             total_ring_bytes: 256 * 1024 * 1024,
             subscriptions: 1000,
             workers: 0,
+            answer_bytes: 4 * 1024 * 1024,
+            budget: BudgetConfig::default(),
         }
     }
 }
@@ -102,6 +112,9 @@ pub struct Hub {
     ring_bytes: AtomicUsize,
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
     next_connection: AtomicU64,
+    /// Connections that do not take what is offered to them now.
+    slow: AtomicUsize,
+    budget: Arc<Budget>,
     workers: Workers,
     metrics: Figures,
     probe: Mutex<Option<Arc<probe::Probe>>>,
@@ -125,6 +138,7 @@ impl Hub {
     ) -> Arc<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = Workers::new(if config.workers == 0 { cores } else { config.workers });
+        let budget = Budget::new(config.budget);
         let hub = Arc::new(Self {
             config,
             log,
@@ -135,6 +149,8 @@ impl Hub {
             ring_bytes: AtomicUsize::new(0),
             connections: Mutex::default(),
             next_connection: AtomicU64::new(1),
+            slow: AtomicUsize::new(0),
+            budget,
             workers,
             metrics: Figures::new(),
             probe: Mutex::default(),
@@ -167,8 +183,13 @@ impl Hub {
     /// How many connections do not take what is offered to them now.
     #[must_use]
     pub fn slow_connection_count(&self) -> usize {
-        // Of a copy: a connection that is released takes this map's lock under its own.
-        self.connections().iter().filter(|connection| connection.is_full()).count()
+        self.slow.load(Ordering::Relaxed)
+    }
+
+    /// What is held for clients.
+    #[must_use]
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
     }
 
     /// How many subscriptions a channel has now.

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tidings_core::{Channel, Epoch, Error, Message, Result, Seq};
+use tidings_core::{Channel, Code, Epoch, Error, Message, Result, Seq};
 
 use super::{
     channel::{ChannelState, Standing, Tick},
@@ -20,6 +20,8 @@ use super::{
 pub const MAX_BATCH: usize = 100;
 /// The most patterns and fields of a filter.
 const MAX_FILTER_PARTS: usize = 32;
+/// The most bytes of a filter, as JSON.
+const MAX_FILTER_BYTES: usize = 16 * 1024;
 
 /// A position to go on from. A seq above 0 needs its epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -86,6 +88,10 @@ impl SubscribeRequest {
                 let name = fields.get("channel").and_then(Value::as_str);
                 name.ok_or_else(|| Error::bad_request("subscribe: 'channel' is missing or no text"))?
                     .parse::<Channel>()?;
+                // It is kept as long as the subscription, of which a connection may have many.
+                if fields.get("filter").is_some_and(|filter| filter.to_string().len() > MAX_FILTER_BYTES) {
+                    return Err(Error::new(Code::TooLarge, "subscribe: a filter has at most 16 KiB"));
+                }
                 serde_json::from_value(value.clone())
                     .map_err(|error| Error::bad_request(format!("subscribe: {error}")))?
             }
@@ -307,7 +313,6 @@ impl Subscription {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use tidings_core::Code;
 
     use super::*;
 
@@ -382,7 +387,10 @@ mod tests {
 
     #[test]
     fn bad_requests_are_refused_with_the_reason() {
+        let long = "x".repeat(MAX_FILTER_BYTES);
         let table = [
+            (json!({"channel": "session:1", "filter": {"where": {"a": long}}}), Code::TooLarge),
+            (json!({"channel": "session:1", "filter": {"where": {(long.clone()): 1}}}), Code::TooLarge),
             (json!(7), Code::BadRequest),
             (json!("session.1"), Code::InvalidChannel),
             (json!({"channel": 7}), Code::BadRequest),

@@ -1,7 +1,7 @@
 //! The subscriptions of one connection, each in a place of its own.
 //!
 //! Guarantees: the fan-out finds a subscription by its place, without a look-up by name; how many
-//! are behind is known at any time, and the next of them is found in turn.
+//! are behind is known at any time, here and in each channel, and the next of them is found in turn.
 //! It is not a lock: all of it lives under the connection's.
 
 use std::collections::HashMap;
@@ -58,7 +58,10 @@ impl Subscriptions {
     /// Puts a subscription into the next place.
     pub(super) fn insert(&mut self, subscription: Subscription) {
         let (place, name) = (self.next_place(), subscription.request.channel.clone());
-        self.behind += usize::from(subscription.phase == Phase::Behind);
+        if subscription.phase == Phase::Behind {
+            self.behind += 1;
+            subscription.channel.fell_behind();
+        }
         if place == self.places.len() {
             // Most connections have one: no room for others before they come.
             self.places.reserve_exact(if place == 0 { 1 } else { place });
@@ -71,6 +74,10 @@ impl Subscriptions {
     pub(super) fn remove(&mut self, channel: &Channel) -> Option<Subscription> {
         let subscription = self.places.get_mut(self.names.remove(channel)?)?.take()?;
         self.behind -= usize::from(subscription.phase == Phase::Behind);
+        // For the channel, whoever is held is behind.
+        if subscription.phase != Phase::Live {
+            subscription.channel.caught_up();
+        }
         Some(subscription)
     }
 
@@ -81,6 +88,7 @@ impl Subscriptions {
         {
             subscription.phase = Phase::Behind;
             self.behind += 1;
+            subscription.channel.fell_behind();
         }
     }
 
@@ -91,6 +99,7 @@ impl Subscriptions {
         {
             subscription.phase = Phase::Live;
             self.behind -= 1;
+            subscription.channel.caught_up();
         }
     }
 
@@ -105,10 +114,16 @@ impl Subscriptions {
         let Some(Some(known)) = self.names.get(channel).and_then(|place| self.places.get_mut(*place)) else {
             return false;
         };
-        self.behind -= usize::from(known.phase == Phase::Behind);
         known.phase = match known.phase {
             Phase::Held(newer) => Phase::Held(newer.max(reason)),
-            Phase::Live | Phase::Behind => Phase::Held(reason),
+            Phase::Behind => {
+                self.behind -= 1;
+                Phase::Held(reason)
+            }
+            Phase::Live => {
+                known.channel.fell_behind();
+                Phase::Held(reason)
+            }
         };
         true
     }

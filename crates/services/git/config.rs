@@ -16,6 +16,15 @@ pub struct GitConfig {
     pub read_timeout: Duration,
     /// The most operations at once, of all projects; 16 by default.
     pub max_operations: usize,
+    /// The most commands that only read at once, of all projects; 8 by default. Each is up to three processes, one
+    /// after the other.
+    pub max_reads: usize,
+    /// The same of one project; 4 by default.
+    pub max_reads_per_project: usize,
+    /// The most of them that wait for their turn; 1,024 by default.
+    pub max_waiting_reads: usize,
+    /// The same of one project; 256 by default.
+    pub max_waiting_reads_per_project: usize,
     /// The most bytes of a patch in an answer; 128 KiB by default. What is longer is cut, and said to be.
     pub max_patch_bytes: usize,
     /// Which protocols remotes may be reached by; `https` and `ssh` by default.
@@ -35,6 +44,10 @@ impl GitConfig {
             operation_timeout: Duration::from_secs(3600),
             read_timeout: Duration::from_secs(30),
             max_operations: 16,
+            max_reads: 8,
+            max_reads_per_project: 4,
+            max_waiting_reads: 1024,
+            max_waiting_reads_per_project: 256,
             max_patch_bytes: 128 * 1024,
             protocols: ["https", "ssh"].map(str::to_owned).to_vec(),
             repository_programs: false,

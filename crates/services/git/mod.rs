@@ -5,11 +5,12 @@
 //! - `names`: what may be a path, a revision, a branch; `job`: an operation as a command line of git.
 //! - `guard`: a repository as it is looked at before anything of it is used; `execute`: a run of git.
 //! - `status`, `listing`: git's own formats, read; `progress`, `failure`: what git says while it works and
-//!   when it does not. `trees`: working trees for what runs in them.
+//!   when it does not. `trees`: working trees for what runs in them. `turns`: how many reads at once.
 //!
 //! Guarantees: an operation that started has exactly one end, whoever dies; one changes a repository at a
 //! time; nothing that a client sends becomes an option of git; no program that the repository itself names
-//! is run, unless configured; nothing asks a person at a terminal that is not there.
+//! is run, unless configured; nothing asks a person at a terminal that is not there; so many runs of git at once
+//! as configured, whoever asks.
 //! It is not a git of its own: the command `git` does the work, as the user that programs run as.
 
 pub mod config;
@@ -31,6 +32,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod trees;
+mod turns;
 
 pub use config::GitConfig;
 pub(crate) use names::a_path;

@@ -1,14 +1,15 @@
 //! What reads a repository and answers at once: its status, differences, commits, branches, working trees.
 //!
 //! Guarantees: nothing is written, nobody is reached, no program of the repository is run; every answer is bounded
-//! and says what it leaves out.
+//! and says what it leaves out; so many read at once as have a turn, and an answer is never older than its question.
 //! It tells no event.
 
 use std::{path::Path, sync::Arc};
 
+use futures_util::future::{FutureExt, Shared};
 use schemars::JsonSchema;
 use serde::Serialize;
-use tidings_core::{Code, Error, Result, command::Json};
+use tidings_core::{BoxFuture, Code, Error, Result, command::Json};
 
 use super::{
     contract::{FileStatus, Status, Unfinished},
@@ -19,6 +20,7 @@ use super::{
     names::parse_cursor,
     repositories::Repositories,
     status::{self, Report},
+    turns::Turn,
 };
 use crate::{blocking::blocking, project::ProjectId};
 
@@ -28,6 +30,9 @@ const FILES: usize = 1000;
 const LIST_BYTES: usize = 4 * 1024 * 1024;
 /// How many commits a page of the log has, unless asked otherwise.
 const LOG_LIMIT: u32 = 50;
+
+/// A look at how a repository is, for all who wait for it.
+pub(super) type Look = Shared<BoxFuture<'static, Result<Arc<Report>>>>;
 
 /// Answer of `git.status`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -118,9 +123,31 @@ impl Repositories {
     /// # Errors
     /// `not_found`, `conflict` where there is no repository, `unavailable`.
     pub async fn status(self: Arc<Self>, input: OneProject) -> Result<Json<StatusAnswer>> {
-        let place = self.to_read(&input.project_id).await?;
-        let Report { status, files, more } = self.git.status(&place, FILES).await?;
+        // A project that is not there is told before others are waited for.
+        self.root(&input.project_id).await?;
+        let Report { status, files, more } = Report::clone(&*self.look(input.project_id).await?);
         Ok(Json(StatusAnswer { status, files, more }))
+    }
+
+    /// How a repository is: the look that waits for its turn already, or a new one. One that has begun may have
+    /// missed what came after, and is nobody's but theirs who had asked by then.
+    fn look(self: Arc<Self>, project_id: ProjectId) -> Look {
+        let own = self.clone();
+        let mut looks = self.looks.lock();
+        let entry = looks.entry(project_id.clone());
+        let new = || {
+            let look = async move {
+                let turn = own.turns.next(&project_id).await;
+                own.looks.lock().remove(&project_id);
+                let _turn = turn?;
+                let root = own.root(&project_id).await?;
+                let place = own.git.repository(&root, Purpose::Read).await?;
+                own.git.status(&place, FILES).await.map(Arc::new)
+            };
+            let look: BoxFuture<'static, Result<Arc<Report>>> = Box::pin(look);
+            look.shared()
+        };
+        entry.or_insert_with(new).clone()
     }
 
     /// `git.diff`.
@@ -131,7 +158,7 @@ impl Repositories {
         if input.to.is_some() && (input.from.is_none() || input.staged) {
             return Err(Error::invalid_field("to", "needs a from, and does not go with staged"));
         }
-        let place = self.to_read(&input.project_id).await?;
+        let (place, _turn) = self.to_read(&input.project_id).await?;
         let command: &[&str] = if input.staged { &["diff", "--cached"] } else { &["diff"] };
         let mut what: Vec<&str> = input.from.iter().chain(&input.to).map(String::as_str).collect();
         what.push("--");
@@ -144,7 +171,7 @@ impl Repositories {
     /// # Errors
     /// As [`Repositories::status`]; `not_found` for a revision that is not there.
     pub async fn show(self: Arc<Self>, input: Show) -> Result<Json<DiffAnswer>> {
-        let place = self.to_read(&input.project_id).await?;
+        let (place, _turn) = self.to_read(&input.project_id).await?;
         // Not a file, and not what a tag points at otherwise.
         let commit = format!("{}^{{commit}}", input.rev);
         let log = ["log", "-1", "-z", COMMIT, "--end-of-options", commit.as_str(), "--"];
@@ -160,7 +187,7 @@ impl Repositories {
     /// # Errors
     /// As [`Repositories::show`].
     pub async fn log(self: Arc<Self>, input: Log) -> Result<Json<LogAnswer>> {
-        let place = self.to_read(&input.project_id).await?;
+        let (place, _turn) = self.to_read(&input.project_id).await?;
         let limit = input.limit.unwrap_or(LOG_LIMIT);
         let (start, seen) = match input.after.as_deref().and_then(parse_cursor) {
             Some((commit, seen)) => (commit.to_owned(), seen),
@@ -186,7 +213,7 @@ impl Repositories {
     /// # Errors
     /// As [`Repositories::status`].
     pub async fn branches(self: Arc<Self>, input: OneProject) -> Result<Json<BranchesAnswer>> {
-        let place = self.to_read(&input.project_id).await?;
+        let (place, _turn) = self.to_read(&input.project_id).await?;
         let args = ["for-each-ref", "--count=1000", BRANCH, "refs/heads", "refs/remotes"];
         let finished = good(self.git.read(&place, &args, LIST_BYTES).await?)?;
         Ok(Json(BranchesAnswer { branches: listing::branches(&finished.printed) }))
@@ -197,14 +224,18 @@ impl Repositories {
     /// # Errors
     /// As [`Repositories::status`].
     pub async fn worktrees(self: Arc<Self>, input: OneProject) -> Result<Json<WorktreesAnswer>> {
-        let place = self.to_read(&input.project_id).await?;
+        let (place, _turn) = self.to_read(&input.project_id).await?;
         let finished = good(self.git.read(&place, &["worktree", "list", "--porcelain", "-z"], LIST_BYTES).await?)?;
         Ok(Json(WorktreesAnswer { worktrees: listing::worktrees(&finished.printed) }))
     }
 
-    async fn to_read(&self, project: &ProjectId) -> Result<Place> {
+    /// The repository of a project, and the turn to read it.
+    async fn to_read(&self, project: &ProjectId) -> Result<(Place, Turn)> {
+        // A project that is not there is told before others are waited for.
+        self.root(project).await?;
+        let turn = self.turns.next(project).await?;
         let root = self.root(project).await?;
-        self.git.repository(&root, Purpose::Read).await
+        Ok((self.git.repository(&root, Purpose::Read).await?, turn))
     }
 }
 

@@ -144,6 +144,7 @@ impl Repositories {
     async fn refresh_alone(&self, project_id: &ProjectId, root: &Path) -> Result<Option<Status>> {
         let Some(state) = self.project(project_id).await?.filter(|state| state.is_open()) else { return Ok(None) };
         let known = state.git.status;
+        let turn = self.turns.own(project_id).await?;
         let report = match self.git.repository(root, Purpose::Read).await {
             Ok(place) => self.git.status(&place, STATUS_FILES).await?,
             // There was one, and now there is none.
@@ -153,6 +154,7 @@ impl Repositories {
             }
             Err(error) => return Err(error),
         };
+        drop(turn);
         let Report { status, files, more } = report;
         let before = known.clone().unwrap_or_default();
         let mut events = Vec::new();

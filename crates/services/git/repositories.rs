@@ -27,8 +27,10 @@ use super::{
     input::Cancel,
     job::Job,
     operation::Operation,
+    reading::Look,
     refresh::Refreshing,
     registry::{Reason, Registry, Seat},
+    turns::Turns,
 };
 use crate::{
     blocking::blocking,
@@ -65,6 +67,9 @@ pub struct Repositories {
     pub(super) git: Git,
     pub(super) refreshing: Mutex<HashMap<ProjectId, Arc<Refreshing>>>,
     pub(super) registry: Arc<Registry>,
+    pub(super) turns: Arc<Turns>,
+    /// Looks that wait for their turn: whoever asks meanwhile gets the same answer.
+    pub(super) looks: Mutex<HashMap<ProjectId, Look>>,
 }
 
 impl std::fmt::Debug for Repositories {
@@ -77,8 +82,9 @@ impl Repositories {
     /// The service.
     #[must_use]
     pub fn new(ports: GitPorts, programs: Arc<Programs>, config: GitConfig) -> Arc<Self> {
-        let registry = Registry::new(config.max_operations);
-        Arc::new(Self { ports, git: Git { programs, config }, refreshing: Mutex::default(), registry })
+        let (registry, turns) = (Registry::new(config.max_operations), Turns::new(&config));
+        let git = Git { programs, config };
+        Arc::new(Self { ports, git, refreshing: Mutex::default(), registry, turns, looks: Mutex::default() })
     }
 
     /// Tells the end of every operation that a former life of the server left open. To be called before the

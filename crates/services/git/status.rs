@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::contract::{Change, Counts, FileStatus, Status};
 
 /// How the repository is, and what is changed.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Report {
     pub(super) status: Status,
     pub(super) files: Vec<FileStatus>,

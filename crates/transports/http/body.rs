@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use tidings_core::{Code, Error, Result, json};
 
-use super::{HttpConfig, Shared, problem::Problem};
+use super::{HttpConfig, Shared, limits::BodyRoom, problem::Problem};
 
 /// The most characters of a client's text that an error shows.
 const SHOWN: usize = 64;
@@ -30,7 +30,8 @@ impl FromRequest<Shared> for Text {
     type Rejection = Response;
     async fn from_request(request: Request, state: &Shared) -> Result<Self, Self::Rejection> {
         let (parts, body) = request.into_parts();
-        let bytes = collect(&parts.headers, body, &state.config).await.map_err(|problem| {
+        let room = parts.extensions.get::<BodyRoom>();
+        let bytes = collect(&parts.headers, body, (&state.config, room)).await.map_err(|problem| {
             let mut response = problem.into_response();
             // What is left of the body would be taken for the next request.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -48,15 +49,29 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Json<T> {
     }
 }
 
-async fn collect(headers: &HeaderMap, body: Body, config: &HttpConfig) -> Result<Bytes, Problem> {
+/// Reads a body. Its bytes are held before they are read: the declared ones, else as many as there may be.
+async fn collect(
+    headers: &HeaderMap,
+    body: Body,
+    (config, room): (&HttpConfig, Option<&BodyRoom>),
+) -> Result<Bytes, Problem> {
     let too_large = || Error::new(Code::TooLarge, format!("a body has at most {} bytes", config.body_limit));
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if declared.is_some_and(|length: u64| length > config.body_limit as u64) {
         return Err(too_large().into());
     }
+    if let Some(room) = room {
+        room.hold(declared.and_then(|length| usize::try_from(length).ok()).unwrap_or(config.body_limit))?;
+    }
     let reading = Limited::new(body, config.body_limit).collect();
     match tokio::time::timeout(config.body_timeout, reading).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Ok(collected)) => {
+            let bytes = collected.to_bytes();
+            if let Some(room) = room {
+                room.is(bytes.len());
+            }
+            Ok(bytes)
+        }
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large().into()),
         Ok(Err(_)) => Err(Error::bad_request("the body could not be read to its end").into()),
         Err(_) => {

@@ -47,16 +47,15 @@ pub(super) async fn list(
     query.finish()?;
     let mut page = Channels { channels: Vec::new(), cursor: None };
     // The hub lists by name, so the name of the last one is where the next page begins.
-    let live = state.hub.channels().into_iter();
-    for view in live.filter(|view| cursor.as_ref().is_none_or(|cursor| view.channel > *cursor)) {
-        if !may_see(&state, &principal, &view.channel).await? {
+    for live in state.hub.live(cursor.as_ref()) {
+        if !may_see(&state, &principal, live.name()).await? {
             continue;
         }
         if page.channels.len() == limit {
             page.cursor = page.channels.last().map(|view| view.channel.clone());
             break;
         }
-        page.channels.push(view);
+        page.channels.push(live.view());
     }
     Ok(Answer(page))
 }

@@ -7,6 +7,8 @@
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, Uri, header};
+use tidings_core::rate::Rate;
+use tidings_engine::seats::SeatsConfig;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::address::Network;
@@ -26,6 +28,11 @@ pub struct HttpConfig {
     /// Whether `/metrics` answers without a token; true by default, for a scraper on the same
     /// machine. If not, it asks for the token of any user with a role.
     pub metrics_public: bool,
+    /// How often one user may ask, or one address without a token: 5,000 at once and 500 a second by default. None
+    /// means no limit. Events that are published do not count.
+    pub rate: Option<Rate>,
+    /// How many requests may be under way at once: 512 of one user or address, 4,096 in all by default.
+    pub requests: SeatsConfig,
 }
 
 impl Default for HttpConfig {
@@ -36,6 +43,8 @@ impl Default for HttpConfig {
             body_timeout: Duration::from_secs(30),
             trusted_proxies: Vec::new(),
             metrics_public: true,
+            rate: Rate::per_second(500, 5000),
+            requests: SeatsConfig { user: 512, total: 4096 },
         }
     }
 }

@@ -1,9 +1,14 @@
-//! The routes of the server's own, as rows: what the documents say of them.
+//! The documents as they are served, and the routes of the server's own as rows: what the documents say of them.
 //!
-//! Guarantees: every route of the server's own has its row: rows of domains are held against this list, and
+//! Guarantees: a document is made once, and all who ask share its bytes; every route of the server's own has its row: rows of domains are held against this list, and
 //! a test holds the list against the router.
 //! It is not the router: that names the functions behind the routes.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use tidings_core::{
     Channel, Seq,
@@ -20,6 +25,34 @@ use super::{
     health::Health,
     users::Users,
 };
+
+/// A document that is served as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Document {
+    json: Bytes,
+    tag: String,
+}
+
+impl From<String> for Document {
+    fn from(json: String) -> Self {
+        let mut hasher = DefaultHasher::new();
+        json.hash(&mut hasher);
+        Self { tag: format!("\"{:016x}\"", hasher.finish()), json: json.into() }
+    }
+}
+
+impl Document {
+    /// The answer to whoever asks for it: that it is the same still, if that is known.
+    pub(super) fn answer(&self, headers: &HeaderMap) -> Response {
+        let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
+        let same = |tag: &str| tag.trim().trim_start_matches("W/") == self.tag || tag.trim() == "*";
+        let tag = [(header::ETAG, self.tag.as_str())];
+        if known.flat_map(|tags| tags.split(',')).any(same) {
+            return (StatusCode::NOT_MODIFIED, tag).into_response();
+        }
+        (tag, [(header::CONTENT_TYPE, "application/json")], self.json.clone()).into_response()
+    }
+}
 
 const fn field(name: &'static str, doc: &'static str, shape: fn(&mut SchemaGenerator) -> Schema) -> QueryField {
     QueryField { name, doc, shape }

@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
-use http::{Method, header};
+use http::{HeaderMap, Method, header};
 use schemars::JsonSchema;
 use serde::Serialize;
 use tidings_core::Error;
@@ -55,13 +55,13 @@ pub(super) async fn metrics(State(state): State<Shared>, request: Request) -> Re
 }
 
 /// The routes and commands as an OpenAPI document, for everybody.
-pub(super) async fn openapi(State(state): State<Shared>) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], state.documents.openapi.clone()).into_response()
+pub(super) async fn openapi(State(state): State<Shared>, headers: HeaderMap) -> Response {
+    state.documents.openapi.answer(&headers)
 }
 
 /// The channels, messages and commands as an AsyncAPI document, for everybody.
-pub(super) async fn asyncapi(State(state): State<Shared>) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], state.documents.asyncapi.clone()).into_response()
+pub(super) async fn asyncapi(State(state): State<Shared>, headers: HeaderMap) -> Response {
+    state.documents.asyncapi.answer(&headers)
 }
 
 /// Refuses what would change something while the server is stopping; reads go on until the end.

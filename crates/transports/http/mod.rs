@@ -4,8 +4,8 @@
 //! metrics. Domain routes are mounted from the gate's rows; none is named here.
 //!
 //! Guarantees: every error leaves as `application/problem+json` with a stable code; a token counts
-//! in the `Authorization` header only; bodies are bounded in size and in time; nothing of a query,
-//! a header or a body is logged.
+//! in the `Authorization` header only; bodies are bounded in size and in time; how often and how much at once
+//! somebody asks is bounded; nothing of a query, a header or a body is logged.
 //! It is not a listener: whoever serves the router accepts the connections, gives each request its
 //! peer as axum's `ConnectInfo<SocketAddr>`, and bounds the time of the header.
 
@@ -19,6 +19,7 @@ mod config;
 mod document;
 mod events;
 mod health;
+mod limits;
 mod observe;
 mod params;
 mod problem;
@@ -40,9 +41,11 @@ use tidings_core::{identity::Identity, runtime::Clock};
 use tidings_engine::{gate::Gate, hub::Hub};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use self::limits::Limits;
+
 pub use address::{InvalidNetwork, Network, client_address};
 pub use config::{HttpConfig, InvalidOrigin, cors};
-pub use document::ROUTES;
+pub use document::{Document, ROUTES};
 pub use problem::{Problem, problem_shape};
 pub use readiness::Readiness;
 pub use rows::RowConflict;
@@ -79,9 +82,9 @@ impl fmt::Debug for HttpState {
 #[derive(Debug, Default)]
 pub struct Documents {
     /// OpenAPI, as JSON.
-    pub openapi: String,
+    pub openapi: Document,
     /// AsyncAPI, as JSON.
-    pub asyncapi: String,
+    pub asyncapi: Document,
 }
 
 /// The state as handlers get it.
@@ -107,11 +110,13 @@ pub fn router(state: HttpState) -> Result<Router, SetupError> {
     let cors = cors(&state.config.cors_origins)?;
     let domains = rows::mount(state.gate.commands(), &document::own_paths())?;
     observe::describe();
+    let limits = Arc::new(Limits::new(&state.config));
     let state: Shared = Arc::new(state);
     let router = own_routes()
         .merge(domains)
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::wrong_method)
+        .layer(middleware::from_fn_with_state((Arc::clone(&state), limits), limits::limit))
         .layer(middleware::from_fn_with_state(Arc::clone(&state), health::refuse_while_draining))
         .layer(CatchPanicLayer::custom(problem::of_panic))
         .layer(tower::util::option_layer(cors))

@@ -19,6 +19,7 @@ use tidings_core::{
     panics,
 };
 use tidings_engine::{
+    budget::{Bound, Held},
     gate::NewEvent,
     hub::{MAX_BATCH, Outcome, SubscribeRequest},
 };
@@ -27,7 +28,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{
     SocketIoTransport,
     argument::{Nothing, Publish, Refresh, Refreshed, Which},
-    mailbox::{Incoming, Next},
+    mailbox::{Next, Packet},
     publishing::Pending,
     session::Session,
 };
@@ -50,8 +51,8 @@ pub(super) async fn serve(transport: Arc<SocketIoTransport>, session: Arc<Sessio
 async fn take_all(transport: &Arc<SocketIoTransport>, session: &Arc<Session>) {
     loop {
         fault::here("socketio.commands");
-        let incoming = match session.mailbox.next() {
-            Next::Take(incoming) => incoming,
+        let (incoming, held) = match session.mailbox.next() {
+            Next::Take(incoming, held) => (incoming, held),
             Next::Pause(pause) => {
                 tokio::time::sleep(pause).await;
                 continue;
@@ -62,11 +63,19 @@ async fn take_all(transport: &Arc<SocketIoTransport>, session: &Arc<Session>) {
         let Ok(permit) = session.running.clone().acquire_owned().await else { return };
         session.regulate(transport.parts.clock.monotonic());
         let (transport, session, request) = (transport.clone(), session.clone(), incoming.ack);
-        let asked = Asked { transport, session, request };
-        if let Err(error) = panics::caught_in("socketio.command", asked.clone().take(incoming, permit)).await {
+        let (asked, place) = (Asked { transport, session, request }, Place { _permit: permit, _held: held });
+        if let Err(error) = panics::caught_in("socketio.command", asked.clone().take(incoming.packet, place)).await {
             asked.refuse(&error);
         }
     }
+}
+
+/// What a command takes of its connection and its user until it is answered.
+struct Place {
+    /// One of the commands that run at once.
+    _permit: OwnedSemaphorePermit,
+    /// Its bytes.
+    _held: Held,
 }
 
 /// One event of a client.
@@ -135,17 +144,20 @@ fn refusal(request: Option<u64>, error: &Error) -> Option<Said> {
 
 impl Asked {
     /// Understands an event and acts on it. Returns once the next may be taken.
-    async fn take(self, incoming: Incoming, permit: OwnedSemaphorePermit) {
+    async fn take(self, packet: Packet, place: Place) {
         metrics::counter!("tidings_commands_total").increment(1);
         fault::here("socketio.command");
-        let limit = self.transport.parts.config.max_message_bytes;
-        if incoming.text.len() > limit {
-            return self.refuse(&Error::new(Code::TooLarge, format!("a message has at most {limit} bytes")));
-        }
-        if incoming.binary {
-            return self.refuse(&Error::bad_request("binary arguments are not taken: send bytes as base64"));
-        }
-        let text = json::Text::new(&incoming.text);
+        let text = match packet {
+            Packet::Text(text) => text,
+            Packet::TooLarge => {
+                let limit = self.transport.parts.config.max_message_bytes;
+                return self.refuse(&Error::new(Code::TooLarge, format!("a message has at most {limit} bytes")));
+            }
+            Packet::Binary => {
+                return self.refuse(&Error::bad_request("binary arguments are not taken: send bytes as base64"));
+            }
+        };
+        let text = json::Text::new(&text);
         let Ok(parts) = text.read::<Vec<&RawValue>>() else {
             return self.refuse(&Error::bad_request("an event is an array of its name and its arguments"));
         };
@@ -157,11 +169,11 @@ impl Asked {
             ("subscribe", [argument]) => self.subscribe(argument).await,
             ("unsubscribe", [argument]) => self.unsubscribe(argument),
             ("auth.refresh", [argument]) => self.refresh(argument).await,
-            ("publish", [argument]) => return self.publish(argument, permit).await,
+            ("publish", [argument]) => return self.publish(argument, place).await,
             ("subscribe" | "unsubscribe" | "auth.refresh" | "publish", _) => {
                 Err(Error::bad_request(format!("{name} takes one argument")))
             }
-            (_, arguments) => return self.command(&name, arguments, permit).await,
+            (_, arguments) => return self.command(&name, arguments, place).await,
         };
         if let Err(error) = done {
             self.refuse(&error);
@@ -230,7 +242,7 @@ impl Asked {
         Result::Ok(())
     }
 
-    async fn publish(self, argument: &RawValue, permit: OwnedSemaphorePermit) {
+    async fn publish(self, argument: &RawValue, place: Place) {
         let argument = json::Text::new(argument.get());
         let parsed: Result<NewEvent> = argument
             .read::<Publish<'_>>()
@@ -257,7 +269,7 @@ impl Asked {
             Result::Ok(receipt) => {
                 let epoch = self.transport.parts.gate.log().epoch();
                 let pending = Pending::of(&self.session.publishing);
-                self.beside(permit, async move {
+                self.beside(place, async move {
                     let _pending = pending;
                     let placed = receipt.await?.into_iter().next().ok_or_else(Error::internal)?;
                     Result::Ok(placed_answer(placed, epoch))
@@ -267,7 +279,7 @@ impl Asked {
         }
     }
 
-    async fn command(self, name: &str, arguments: &[&RawValue], permit: OwnedSemaphorePermit) {
+    async fn command(self, name: &str, arguments: &[&RawValue], place: Place) {
         let gate = self.transport.parts.gate.clone();
         let Some(command) = gate.command(name).cloned() else {
             let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
@@ -288,12 +300,12 @@ impl Asked {
         match tokio::time::timeout(PATIENCE, &mut work).await {
             Result::Ok(Result::Ok(answer)) => self.answer(&answer),
             Result::Ok(Err(error)) => self.refuse(&error),
-            Err(_) => self.beside(permit, work),
+            Err(_) => self.beside(place, work),
         }
     }
 
-    /// Answers when the work is done, beside the next commands; the permit bounds how many do so.
-    fn beside<A>(self, permit: OwnedSemaphorePermit, work: impl Future<Output = Result<A>> + Send + 'static)
+    /// Answers when the work is done, beside the next commands; the place bounds how many do so.
+    fn beside<A>(self, place: Place, work: impl Future<Output = Result<A>> + Send + 'static)
     where
         A: Serialize,
     {
@@ -309,7 +321,7 @@ impl Asked {
                     Result::Ok(answer) => self.answer(&answer),
                     Err(error) => self.refuse(&error),
                 }
-                drop(permit);
+                drop(place);
             }),
         );
     }
@@ -353,4 +365,15 @@ fn subscribed(request: Option<u64>, several: bool, outcomes: &[Result<Outcome>])
 /// The ending of a connection whose client floods it.
 pub(super) fn flooding() -> Ending {
     Ending::temporary(Code::RateLimited, "the connection sent faster than its rate for too long")
+}
+
+/// The ending of a connection that sent more than may wait.
+pub(super) fn overfull(bound: Bound) -> Ending {
+    bound.count("events");
+    match bound {
+        // Unread since half: what comes all the same was on its way already, and is more than fits.
+        Bound::Connection => Ending::temporary(Code::RateLimited, "more was sent at once than may wait"),
+        Bound::User => Ending::temporary(Code::RateLimited, "more of this user waits on all connections than may"),
+        Bound::Total => Ending::temporary(Code::Overloaded, "more waits on all connections than may"),
+    }
 }

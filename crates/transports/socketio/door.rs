@@ -11,6 +11,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
+use engineioxide::Str;
 use serde::Deserialize;
 use socketioxide::{
     SocketIo,
@@ -19,12 +20,12 @@ use socketioxide::{
     handler::{ConnectHandler, FromConnectParts, FromMessageParts, Value},
     socket::Socket,
 };
-use tidings_core::{Code, Principal, identity::Secret, json, outlet::Ending};
+use tidings_core::{Code, Principal, identity::Secret, json, rate::Rate};
 
 use super::{
-    PROTOCOL, SocketIoTransport, command,
+    MAX_PAYLOAD, PROTOCOL, SocketIoTransport, command,
     line::Line,
-    mailbox::{Bucket, Incoming, Mailbox, Put},
+    mailbox::{Capacity, Incoming, Mailbox, Packet, Put},
     outlet::SocketOutlet,
     polled::Polled,
     session::{Session, SessionEars, SessionParts},
@@ -108,9 +109,16 @@ fn accept(transport: &Arc<SocketIoTransport>, socket: &Arc<Socket<LocalAdapter>>
     let line = socket.req_parts().extensions.get::<Arc<Line>>().cloned();
     let outlet = SocketOutlet::new(line.clone(), || Polled::new(socket.clone()), parts.clock.clone());
     let connection = parts.hub.connect(principal, outlet.clone());
-    let bucket = Bucket::new(parts.config.rate_burst, parts.config.rate_per_second, parts.clock.clone());
-    let mailbox = Mailbox::new(parts.config.mailbox, bucket);
+    let config = &parts.config;
+    let capacity = Capacity {
+        count: config.mailbox,
+        // Room for what may still come when it is half full: what is on its way, and a portion of a post.
+        bytes: config.mailbox_bytes.max(config.max_message_bytes.saturating_mul(4)).max(4 * MAX_PAYLOAD),
+        rate: Rate::per_second(config.rate_per_second, config.rate_burst),
+    };
+    let mailbox = Mailbox::new(capacity, connection.share().clone(), parts.clock.clone());
     let session = Session::new(SessionParts { sid: sid.clone(), connection, outlet, mailbox }, transport);
+    transport.opening.lock().remove(&sid);
     transport.sessions.lock().insert(sid, session.clone());
     register(socket, &session);
     // Looked up after the session is known, as a change looks for the session after its line is: one sees the other.
@@ -140,17 +148,16 @@ fn take_in(session: &Weak<Session>, event: Event) {
     let Some(session) = session.upgrade() else { return };
     let Some(transport) = session.transport.upgrade() else { return };
     let now = transport.parts.clock.monotonic();
-    match session.mailbox.put(event.0) {
+    match session.mailbox.put(event.within(transport.parts.config.max_message_bytes)) {
         Put::Waits => {}
         Put::Serve => {
             let tasks = transport.parts.tasks.clone();
             tasks.spawn("socketio.commands", Box::pin(command::serve(transport, session.clone())));
         }
-        Put::Full if session.connection.is_closed() => return,
-        Put::Full => {
-            // Unread since half: what comes all the same was on its way already, and is more than fits.
-            let why = "more was sent at once than may wait";
-            session.connection.end(&Ending::temporary(Code::RateLimited, why));
+        Put::Closed => return,
+        Put::Full(_) if session.connection.is_closed() => return,
+        Put::Full(bound) => {
+            session.connection.end(&command::overfull(bound));
             return;
         }
     }
@@ -174,19 +181,34 @@ impl FromConnectParts<LocalAdapter> for AtDoor {
 }
 
 /// An event with its raw arguments and its acknowledgement.
-struct Event(Incoming);
+struct Event {
+    /// None with binary attachments.
+    text: Option<Str>,
+    ack: Option<u64>,
+}
+
+impl Event {
+    /// What is kept of it until its turn: of one that is too large, that it was.
+    fn within(self, limit: usize) -> Incoming {
+        let packet = match self.text {
+            None => Packet::Binary,
+            Some(text) if text.len() > limit => Packet::TooLarge,
+            // A copy: the text itself would keep the whole buffer that it was read into.
+            Some(text) => Packet::Text(text.as_str().into()),
+        };
+        Incoming { packet, ack: self.ack }
+    }
+}
 
 impl FromMessageParts<LocalAdapter> for Event {
     type Error = Infallible;
 
     fn from_message_parts(_: &Arc<Socket>, value: &mut Value, ack: &Option<i64>) -> Result<Self, Infallible> {
-        let ack = ack.and_then(|id| u64::try_from(id).ok());
-        Ok(Self(match value {
-            Value::Str(text, attached) => {
-                let binary = attached.as_ref().is_some_and(|attached| !attached.is_empty());
-                Incoming { text: text.as_str().into(), binary, ack }
-            }
-            Value::Bytes(_) => Incoming { text: "".into(), binary: true, ack },
-        }))
+        let text = match value {
+            Value::Str(_, Some(attached)) if !attached.is_empty() => None,
+            Value::Str(text, _) => Some(text.clone()),
+            Value::Bytes(_) => None,
+        };
+        Ok(Self { text, ack: ack.and_then(|id| u64::try_from(id).ok()) })
     }
 }

@@ -1,23 +1,46 @@
 //! The mailbox of a connection: its commands in the order sent, taken at its rate.
 //!
-//! Guarantees: bounded; nothing that was put in is thrown away while the connection lives; from
-//! half full on the connection is to be left unread. One that is empty costs nothing but itself: who
-//! takes the commands runs only while there are some.
+//! Guarantees: bounded in number and bytes, for itself, for its user and in all; nothing that was put in is thrown
+//! away while the connection lives; from half full on the connection is to be left unread. The bytes of a command
+//! count until it is answered. One that is empty costs nothing but itself: who takes the commands runs only while
+//! there are some.
 //! It is not a queue of work: what a taken command starts may run beside the next.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tidings_core::runtime::Clock;
+use tidings_core::{
+    rate::{Bucket, Rate},
+    runtime::Clock,
+};
+use tidings_engine::budget::{Bound, Held, Share};
+
+/// What a waiting event takes in memory beside its text, about.
+const EACH: usize = 128;
 
 /// An event of the client, as it came.
 pub(super) struct Incoming {
-    /// The packet's JSON: an array of the event's name and its arguments.
-    pub(super) text: Box<str>,
-    /// Whether binary attachments came along.
-    pub(super) binary: bool,
+    /// What it says.
+    pub(super) packet: Packet,
     /// The number of the acknowledgement, if one was asked for.
     pub(super) ack: Option<u64>,
+}
+
+/// What an event says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Packet {
+    /// The packet's JSON: an array of the event's name and its arguments.
+    Text(Box<str>),
+    /// It has binary attachments. They are not kept.
+    Binary,
+    /// It is larger than a message may be. Its text is not kept: it waits for its turn to be refused.
+    TooLarge,
+}
+
+impl Incoming {
+    fn weight(&self) -> usize {
+        EACH + if let Packet::Text(text) = &self.packet { text.len() } else { 0 }
+    }
 }
 
 /// What became of an event that was put in.
@@ -27,47 +50,74 @@ pub(super) enum Put {
     Waits,
     /// Nobody takes: whoever put it in has to see to that.
     Serve,
-    /// There is no room, or the connection is over.
-    Full,
+    /// The connection is over.
+    Closed,
+    /// There is no room.
+    Full(Bound),
 }
 
 /// What is to be done next.
 pub(super) enum Next {
-    /// This command.
-    Take(Incoming),
+    /// This command, and its bytes, which are held until it is answered.
+    Take(Incoming, Held),
     /// The connection has used up its rate: wait so long.
     Pause(Duration),
     /// Nothing waits. Whoever took is not needed any longer.
     Nothing,
 }
 
+#[derive(Default)]
 struct Inner {
-    waiting: VecDeque<Incoming>,
+    waiting: VecDeque<(Incoming, Held)>,
+    /// The bytes of those that wait.
+    bytes: usize,
     bucket: Bucket,
     /// Somebody takes what waits.
     served: bool,
     closed: bool,
 }
 
+/// How much a mailbox takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Capacity {
+    /// Events that wait.
+    pub(super) count: usize,
+    /// Bytes of events that wait.
+    pub(super) bytes: usize,
+    /// How many are taken at once and then in a second; none without a limit.
+    pub(super) rate: Option<Rate>,
+}
+
 /// The mailbox.
 pub(super) struct Mailbox {
     inner: Mutex<Inner>,
-    capacity: usize,
+    capacity: Capacity,
+    share: Arc<Share>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Mailbox {
-    pub(super) fn new(capacity: usize, bucket: Bucket) -> Self {
-        let inner = Inner { waiting: VecDeque::new(), bucket, served: false, closed: false };
-        Self { inner: Mutex::new(inner), capacity: capacity.max(4) }
+    /// An empty one. What waits in it is counted in its user's share.
+    pub(super) fn new(capacity: Capacity, share: Arc<Share>, clock: Arc<dyn Clock>) -> Self {
+        let capacity = Capacity { count: capacity.count.max(4), ..capacity };
+        Self { inner: Mutex::default(), capacity, share, clock }
     }
 
     /// Puts an event in.
     pub(super) fn put(&self, incoming: Incoming) -> Put {
+        let weight = incoming.weight();
         let mut inner = self.inner.lock();
-        if inner.closed || inner.waiting.len() >= self.capacity {
-            return Put::Full;
+        if inner.closed {
+            return Put::Closed;
         }
-        inner.waiting.push_back(incoming);
+        if inner.waiting.len() >= self.capacity.count || inner.bytes + weight > self.capacity.bytes {
+            return Put::Full(Bound::Connection);
+        }
+        match self.share.hold(weight) {
+            Ok(held) => inner.waiting.push_back((incoming, held)),
+            Err(bound) => return Put::Full(bound),
+        }
+        inner.bytes += weight;
         if std::mem::replace(&mut inner.served, true) { Put::Waits } else { Put::Serve }
     }
 
@@ -79,10 +129,14 @@ impl Mailbox {
             inner.waiting = VecDeque::new();
             return Next::Nothing;
         }
-        match inner.bucket.take() {
-            Some(pause) => Next::Pause(pause),
-            None => inner.waiting.pop_front().map_or(Next::Nothing, Next::Take),
+        if let Some(rate) = self.capacity.rate
+            && let Err(pause) = inner.bucket.take(rate, self.clock.monotonic())
+        {
+            return Next::Pause(pause);
         }
+        let Some((incoming, held)) = inner.waiting.pop_front() else { return Next::Nothing };
+        inner.bytes -= held.bytes();
+        Next::Take(incoming, held)
     }
 
     /// Whoever takes what waits. Dropped before its time, the next event that is put in finds nobody taking.
@@ -90,8 +144,12 @@ impl Mailbox {
         Serving { mailbox: self, is_over: false }
     }
 
+    /// Whether so much waits that the client is not to be read. Whoever has nothing waiting is not held back for
+    /// others.
     pub(super) fn is_crowded(&self) -> bool {
-        self.inner.lock().waiting.len() > self.capacity / 2
+        let inner = self.inner.lock();
+        let own = inner.waiting.len() > self.capacity.count / 2 || inner.bytes > self.capacity.bytes / 2;
+        own || (!inner.waiting.is_empty() && self.share.is_pressed())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -102,6 +160,7 @@ impl Mailbox {
     pub(super) fn close(&self) {
         let mut inner = self.inner.lock();
         inner.closed = true;
+        inner.bytes = 0;
         inner.waiting = VecDeque::new();
     }
 }
@@ -127,34 +186,86 @@ impl Drop for Serving<'_> {
     }
 }
 
-/// A token bucket: `burst` at once, then `per_second`; 0 a second means no limit.
-pub(super) struct Bucket {
-    burst: f64,
-    per_second: f64,
-    tokens: f64,
-    at: Duration,
-    clock: Arc<dyn Clock>,
-}
+#[cfg(test)]
+mod tests {
+    use tidings_engine::budget::{Budget, BudgetConfig, Who};
+    use tidings_testkit::TestClock;
 
-impl Bucket {
-    pub(super) fn new(burst: u32, per_second: u32, clock: Arc<dyn Clock>) -> Self {
-        let (burst, at) = (f64::from(burst.max(1)), clock.monotonic());
-        Self { burst, per_second: f64::from(per_second), tokens: burst, at, clock }
+    use super::*;
+
+    fn text(bytes: usize) -> Incoming {
+        Incoming { packet: Packet::Text("x".repeat(bytes).into()), ack: None }
     }
 
-    /// Takes a token: none to wait, or how long until there is one.
-    pub(super) fn take(&mut self) -> Option<Duration> {
-        if self.per_second == 0.0 {
-            return None;
+    fn mailbox(budget: &Arc<Budget>, user: &str, capacity: Capacity) -> Mailbox {
+        Mailbox::new(capacity, budget.share(&Who::User(user.parse().expect("an id"))), TestClock::new())
+    }
+
+    const WIDE: Capacity = Capacity { count: 1000, bytes: 1 << 20, rate: None };
+
+    #[test]
+    fn bytes_fill_a_mailbox_as_their_number_does_and_half_of_them_is_a_crowd() {
+        let budget = Budget::new(BudgetConfig::default());
+        let mailbox = mailbox(&budget, "ada", Capacity { bytes: 10_000, ..WIDE });
+        assert_eq!(mailbox.put(text(4000)), Put::Serve);
+        assert!(!mailbox.is_crowded());
+        assert_eq!(mailbox.put(text(4000)), Put::Waits);
+        assert!(mailbox.is_crowded());
+        assert_eq!(mailbox.put(text(4000)), Put::Full(Bound::Connection));
+        let Next::Take(..) = mailbox.next() else { panic!("one waits") };
+        assert!(!mailbox.is_crowded());
+        assert_eq!(mailbox.put(text(4000)), Put::Waits);
+    }
+
+    #[test]
+    fn the_bytes_of_a_command_count_until_it_is_answered_or_its_connection_is_over() {
+        let budget = Budget::new(BudgetConfig::default());
+        let mailbox = mailbox(&budget, "ada", WIDE);
+        mailbox.put(text(1000));
+        mailbox.put(text(500));
+        assert_eq!(budget.held(), 1500 + 2 * EACH);
+        let Next::Take(_, held) = mailbox.next() else { panic!("two wait") };
+        assert_eq!(budget.held(), 1500 + 2 * EACH, "it runs");
+        drop(held);
+        assert_eq!(budget.held(), 500 + EACH);
+        mailbox.close();
+        assert_eq!(budget.held(), 0);
+        assert_eq!((mailbox.put(text(1)), budget.held()), (Put::Closed, 0));
+    }
+
+    #[test]
+    fn a_user_shares_one_bound_over_all_connections_and_others_have_their_own() {
+        let budget = Budget::new(BudgetConfig { user: 10_000, total: 24_000 });
+        let [one, two] = [(); 2].map(|()| mailbox(&budget, "ada", WIDE));
+        assert_eq!(one.put(text(6000)), Put::Serve);
+        assert!(one.is_crowded(), "more than half of what the user may");
+        assert!(!two.is_crowded(), "it holds nothing itself");
+        assert_eq!(two.put(text(6000)), Put::Full(Bound::User));
+        let bobs = mailbox(&budget, "bob", WIDE);
+        assert_eq!(bobs.put(text(9000)), Put::Serve);
+        let eves = mailbox(&budget, "eve", WIDE);
+        assert_eq!(eves.put(text(9500)), Put::Full(Bound::Total));
+        drop(one);
+        assert_eq!(eves.put(text(9500)), Put::Serve);
+    }
+
+    #[test]
+    fn what_is_too_large_or_binary_holds_no_more_than_its_place() {
+        let budget = Budget::new(BudgetConfig::default());
+        let mailbox = mailbox(&budget, "ada", WIDE);
+        for packet in [Packet::TooLarge, Packet::Binary] {
+            mailbox.put(Incoming { packet, ack: Some(1) });
         }
-        let now = self.clock.monotonic();
-        let earned = now.saturating_sub(self.at).as_secs_f64() * self.per_second;
-        self.tokens = (self.tokens + earned).min(self.burst);
-        self.at = now;
-        if self.tokens >= 1.0 {
-            self.tokens -= 1.0;
-            return None;
-        }
-        Some(Duration::from_secs_f64((1.0 - self.tokens) / self.per_second))
+        assert_eq!(budget.held(), 2 * EACH);
+    }
+
+    #[test]
+    fn commands_are_taken_at_the_rate_of_the_connection() {
+        let budget = Budget::new(BudgetConfig::default());
+        let mailbox = mailbox(&budget, "ada", Capacity { rate: Rate::per_second(10, 2), ..WIDE });
+        assert!((0..3).all(|_| matches!(mailbox.put(text(1)), Put::Serve | Put::Waits)));
+        let taken = (0..3).filter(|_| matches!(mailbox.next(), Next::Take(..))).count();
+        assert_eq!(taken, 2);
+        assert!(matches!(mailbox.next(), Next::Pause(pause) if pause == Duration::from_millis(100)));
     }
 }

@@ -38,7 +38,7 @@ use std::{
 
 use engineioxide::service::NotFoundService;
 use parking_lot::Mutex;
-use socketioxide::{SocketIo, SocketIoConfig, TransportType, service::SocketIoService};
+use socketioxide::{ParserConfig, SocketIo, SocketIoConfig, TransportType, service::SocketIoService};
 use tidings_core::{
     identity::Identity,
     outlet::Ending,
@@ -47,7 +47,11 @@ use tidings_core::{
 use tidings_engine::{gate::Gate, hub::Hub};
 
 pub use self::argument::{REQUESTS, refused_shape};
-use self::{changes::Changes, line::Line, session::Session};
+use self::{
+    changes::Changes,
+    line::{Handshake, Line},
+    session::Session,
+};
 
 /// The bounds and periods of the transport.
 #[derive(Debug, Clone)]
@@ -64,13 +68,16 @@ pub struct SocketIoConfigured {
     pub rate_per_second: u32,
     /// Commands that wait for a connection; at half of it the connection is not read.
     pub mailbox: usize,
+    /// Bytes of commands that wait for a connection; at half of it the connection is not read. At least four times
+    /// a message's.
+    pub mailbox_bytes: usize,
     /// Commands of one connection that run at once.
     pub concurrent_commands: usize,
     /// How long a connection may stay unread before it is closed as `rate_limited`.
     pub unread: Duration,
     /// The most connections; further ones get 503.
     pub max_connections: usize,
-    /// The most WebSockets that are open and not connected yet; further ones get 503.
+    /// The most WebSockets and polling sessions that are open and not connected yet; further ones get 503.
     pub max_handshakes: usize,
     /// How long a client has to present its token, and to finish an upgrade.
     pub connect_timeout: Duration,
@@ -89,6 +96,7 @@ impl Default for SocketIoConfigured {
             rate_burst: 2000,
             rate_per_second: 100,
             mailbox: 1024,
+            mailbox_bytes: 4 * 1024 * 1024,
             concurrent_commands: 64,
             unread: Duration::from_secs(10),
             max_connections: 50_000,
@@ -133,8 +141,11 @@ pub struct SocketIoTransport {
     changes: Changes,
     /// WebSockets that are open, accepted or not.
     open_streams: Arc<AtomicUsize>,
-    /// WebSockets whose client has not been told yet that it is connected.
+    /// WebSockets whose client has not been told yet that it is connected, and sessions by polling that are not
+    /// accepted.
     handshakes: Arc<AtomicUsize>,
+    /// The latter, by their engine id, and since when they are open.
+    opening: Mutex<HashMap<String, (Duration, Handshake)>>,
     draining: AtomicBool,
 }
 
@@ -146,6 +157,12 @@ impl std::fmt::Debug for SocketIoTransport {
 
 /// The version of the wire.
 pub(super) const PROTOCOL: u32 = 1;
+
+/// The most bytes of a client that is not accepted yet: a token and what comes with it.
+pub(super) const MAX_UNACCEPTED: usize = 64 * 1024;
+
+/// The most binary attachments of an event that is refused for having some; more end the connection.
+const MAX_ATTACHMENTS: usize = 1000;
 
 /// Room in a polling payload: more than may wait for a polling client, so that socketioxide never
 /// has to keep a packet back (one that it keeps back is lost in an upgrade).
@@ -163,10 +180,16 @@ impl SocketIoTransport {
             changes: Changes::default(),
             open_streams: Arc::default(),
             handshakes: Arc::default(),
+            opening: Mutex::default(),
             draining: AtomicBool::new(false),
         });
         let config = &transport.parts.config;
-        let mut builder = SocketIo::builder().with_config(SocketIoConfig::default());
+        // Attachments are refused, but only once all have come: until then they are kept.
+        let attachments = ParserConfig::common()
+            .max_incoming_binary_buf_size(config.max_message_bytes * 4)
+            .max_incoming_binaries(MAX_ATTACHMENTS)
+            .packet_completion_timeout(config.connect_timeout);
+        let mut builder = SocketIo::builder().with_config(SocketIoConfig::default()).with_parser(attachments);
         builder = builder
             .req_path("/socket.io")
             .ping_interval(config.ping_interval)

@@ -1,7 +1,9 @@
 //! HTTP long-polling: requests pass through to socketioxide, watched on their way.
 //!
 //! Guarantees: what a poll answered counts as written once the next poll comes; a POST with many
-//! packets is fed in portions, so that a flooding client waits instead of losing anything.
+//! packets is fed in portions, so that a flooding client waits instead of losing anything; of a client one POST at a
+//! time is read, and its bytes are held for its user; before a client is accepted, it has room for its token only, and
+//! counts as a handshake.
 //! It is not the protocol: socketioxide answers.
 
 use std::time::Duration;
@@ -19,7 +21,10 @@ use http_body_util::{BodyExt, Full, Limited};
 use tokio::task::unconstrained;
 use tower::Service;
 
-use super::{MAX_PAYLOAD, SocketIoTransport, heartbeat::Advertised, polled::Polled, request::plain, session::Session};
+use super::{
+    MAX_PAYLOAD, MAX_UNACCEPTED, SocketIoTransport, heartbeat::Advertised, line::Handshake, polled::Polled,
+    request::plain, session::Session,
+};
 
 /// Separates the packets of a polling payload (Engine.IO 4).
 const SEPARATOR: u8 = 0x1e;
@@ -30,10 +35,21 @@ const PORTION: usize = 64;
 pub(super) async fn open(transport: &SocketIoTransport, request: Request<Body>) -> Response<Body> {
     let (mut parts, body) = pass(transport, request).await.into_parts();
     let Ok(body) = body.collect().await else { return bad_request() };
+    let body = body.to_bytes();
+    if let Some(sid) = opened(&body) {
+        let handshake = Handshake::begin(&transport.handshakes);
+        transport.opening.lock().insert(sid.to_owned(), (transport.parts.clock.monotonic(), handshake));
+    }
     let advertised = Advertised(transport.parts.config.ping_timeout);
-    let body = advertised.corrected_body(&body.to_bytes()).into_owned();
+    let body = advertised.corrected_body(&body).into_owned();
     parts.headers.remove(header::CONTENT_LENGTH);
     Response::from_parts(parts, Body::from(body))
+}
+
+/// The id of the session that was opened, in the packet that says so.
+fn opened(body: &[u8]) -> Option<&str> {
+    let (_, rest) = std::str::from_utf8(body).ok()?.strip_prefix('0')?.split_once("\"sid\":\"")?;
+    Some(rest.split_once('"')?.0)
 }
 
 fn bad_request() -> Response<Body> {
@@ -49,7 +65,7 @@ fn nothing() -> Response<Body> {
 
 pub(super) async fn pass(transport: &SocketIoTransport, request: Request<Body>) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    match Limited::new(body, MAX_PAYLOAD).collect().await {
+    match Limited::new(body, MAX_UNACCEPTED).collect().await {
         Ok(body) => forward(transport, Request::from_parts(parts, Full::new(body.to_bytes()))).await,
         Err(_) => plain(StatusCode::PAYLOAD_TOO_LARGE, r#"{"code":3,"message":"Payload too large"}"#),
     }
@@ -113,10 +129,19 @@ fn address(sid: &str) -> Option<Uri> {
 /// A post: its packets go in as the mailbox has room for them.
 pub(super) async fn post(transport: &SocketIoTransport, session: &Session, request: Request<Body>) -> Response<Body> {
     let (parts, body) = request.into_parts();
+    // Others wait unread. The semaphore is never closed.
+    let Ok(_turn) = session.posting.acquire().await else { return bad_request() };
     let Ok(body) = Limited::new(body, MAX_PAYLOAD).collect().await else {
         return plain(StatusCode::PAYLOAD_TOO_LARGE, r#"{"code":3,"message":"Payload too large"}"#);
     };
     let body = body.to_bytes();
+    let _held = match session.connection.share().hold(body.len()) {
+        Ok(held) => held,
+        Err(bound) => {
+            bound.count("bodies");
+            return plain(StatusCode::SERVICE_UNAVAILABLE, r#"{"code":4,"message":"Try again later"}"#);
+        }
+    };
     let packets: Vec<&[u8]> = body.split(|byte| *byte == SEPARATOR).collect();
     let mut answer = None;
     for portion in packets.chunks(PORTION) {

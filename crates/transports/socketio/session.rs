@@ -28,6 +28,8 @@ pub(super) struct Session {
     /// Bounds the commands that run at once.
     pub(super) running: Arc<Semaphore>,
     pub(super) publishing: Arc<Publishing>,
+    /// One POST of a client that polls is read at a time.
+    pub(super) posting: Semaphore,
     /// The client knows that it is connected.
     pub(super) opened: AtomicBool,
     /// The owner was told that the token ends; reset by a refresh.
@@ -66,6 +68,7 @@ impl Session {
             mailbox,
             running: Arc::new(Semaphore::new(config.concurrent_commands.max(1))),
             publishing: Arc::default(),
+            posting: Semaphore::new(1),
             opened: AtomicBool::new(false),
             warned: AtomicBool::new(false),
             heard_ms: AtomicU64::new(now.as_millis() as u64),

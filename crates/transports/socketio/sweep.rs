@@ -45,6 +45,8 @@ async fn sweep(transport: Weak<SocketIoTransport>, mut stopping: BoxFuture<'stat
         let sessions: Vec<Arc<Session>> = transport.sessions.lock().values().cloned().collect();
         transport.lines.lock().retain(|_, line| !line.is_over());
         let now = transport.parts.clock.monotonic();
+        let patience = transport.parts.config.connect_timeout;
+        transport.opening.lock().retain(|_, (since, _)| now.saturating_sub(*since) < patience);
         for session in sessions {
             let looked = panics::caught("socketio.session", || {
                 fault::here("socketio.session");

@@ -2,7 +2,7 @@
 //!
 //! Guarantees: what it writes is taken whole and at once (see [`Line`]), so its tasks are never stuck
 //! behind a client that does not read; the outlet opens when the client has been told that it is
-//! connected, not before; reading can be paused.
+//! connected, not before, and until then no more is read than a token takes; reading can be paused.
 //! It is not a parser of the protocol: it looks at the frames of the handshake and passes on the rest.
 
 use std::{
@@ -18,7 +18,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{frames, heartbeat, line::Line};
+use super::{MAX_UNACCEPTED, frames, heartbeat, line::Line};
 
 /// Counts a stream as open until it is dropped.
 struct Open(Arc<AtomicUsize>);
@@ -38,6 +38,8 @@ pub(super) struct Tap {
     probed: bool,
     /// The frames of the handshake are still to come.
     watching: bool,
+    /// How many bytes came by then.
+    unaccepted: usize,
     heartbeat: heartbeat::Advertised,
     _open: Open,
 }
@@ -51,13 +53,22 @@ impl Tap {
         open: &Arc<AtomicUsize>,
     ) -> Self {
         open.fetch_add(1, Ordering::SeqCst);
-        Self { line, early, probed: false, watching: true, heartbeat, _open: Open(open.clone()) }
+        Self { line, early, probed: false, watching: true, unaccepted: 0, heartbeat, _open: Open(open.clone()) }
     }
 
     /// The answer to the client's probe was given already, and is not given again.
     pub(super) fn probed(mut self) -> Self {
         self.probed = true;
         self
+    }
+
+    /// Whether a client that is not accepted yet sent more than its token.
+    fn is_too_much(&mut self, read: usize) -> bool {
+        if !self.watching || self.line.is_open() {
+            return false;
+        }
+        self.unaccepted += read;
+        self.unaccepted > MAX_UNACCEPTED
     }
 
     /// Looks at whole frames on their way out, and passes them on.
@@ -115,6 +126,10 @@ impl AsyncRead for Tap {
                     return Poll::Ready(Ok(()));
                 }
                 Ok(read) => {
+                    if this.is_too_much(read) {
+                        this.line.end();
+                        return Poll::Ready(Ok(()));
+                    }
                     buf.advance(read);
                     this.line.alive();
                     return Poll::Ready(Ok(()));

@@ -134,3 +134,30 @@ async fn services_call_commands_of_others_through_the_same_gate() {
     assert!(calls.call(admin(), "thing.say", input()).await.is_ok());
     house.stop().await;
 }
+
+#[tokio::test]
+async fn a_user_has_so_many_commands_running_whether_anybody_waits_for_them_or_not() {
+    let effects = Effects::new();
+    let house = House::new(things(&effects));
+    let (ada, bob) = (of_role("ada", Role::Admin), of_role("bob", Role::Admin));
+    let (input, most) = (r#"{"id":"1","text":"x"}"#, 8);
+    for number in 0..most {
+        // With an id or without, and every asker goes away.
+        let id = (number % 2 == 0).then(|| format!("c{number}"));
+        tokio::select! {
+            _ = run(&house, &ada, "thing.wait", input, id.as_deref()) => panic!("nobody let it go on"),
+            () = effects.until_waiting(number + 1) => {}
+        }
+    }
+    for id in [None, Some("more")] {
+        let refused = run(&house, &ada, "thing.say", input, id).await.expect_err("too many");
+        assert_eq!((refused.code(), refused.retry_after_ms()), (Code::RateLimited, Some(1000)));
+    }
+    assert_eq!(run(&house, &bob, "thing.say", input, None).await, Ok(json!({"nth": 1})), "others are served");
+    effects.leave.add_permits(most);
+    house.tasks_end("gate.command").await;
+    assert_eq!(effects.count(), most + 1);
+    // What was refused has had no effect, and its id is free.
+    assert_eq!(run(&house, &ada, "thing.say", input, Some("more")).await, Ok(json!({"nth": most + 2})));
+    house.stop().await;
+}

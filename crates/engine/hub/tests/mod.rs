@@ -3,6 +3,7 @@
 //! Guarantees: nothing waits for a time to pass.
 //! It is not a test of any transport: outlets record.
 
+mod bounds;
 mod drafts;
 mod panics;
 mod simulation;

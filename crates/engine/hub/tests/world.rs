@@ -103,6 +103,15 @@ pub(super) struct World {
 impl World {
     /// A hub whose channels keep so many messages in the log and so many in memory.
     pub(super) fn new(kept: u64, ring: usize) -> Self {
+        Self::made(kept, HubConfig { ring_messages: ring, workers: 2, ..HubConfig::default() })
+    }
+
+    /// A hub of this configuration whose channels keep everything.
+    pub(super) fn with(config: HubConfig) -> Self {
+        Self::made(0, config)
+    }
+
+    fn made(kept: u64, hub_config: HubConfig) -> Self {
         let (clock, tasks) = (TestClock::new(), TestTasks::new());
         let retention = Retention { messages: kept, bytes: 0, age_ms: 0 };
         let config = MemoryConfig {
@@ -114,8 +123,7 @@ impl World {
         let registry = Arc::new(Registry::new(vec![Arc::new(Counts)]).expect("one owner each"));
         let states = StateStore::new(registry.clone(), log.clone(), &*tasks);
         let bus = Arc::new(Bus::new(registry, log.clone(), tasks.clone(), false));
-        let config = HubConfig { ring_messages: ring, workers: 2, ..HubConfig::default() };
-        let hub = Hub::new(config, log.clone(), states.clone(), clock.clone(), tasks.clone());
+        let hub = Hub::new(hub_config, log.clone(), states.clone(), clock.clone(), tasks.clone());
         log.attach(Arc::new(EngineSink { hub: hub.clone(), bus, states }));
         Self { hub, log, clock, tasks, channel: "count:1".parse().expect("a channel") }
     }

@@ -10,6 +10,7 @@ mod commands;
 mod errors;
 mod events;
 mod identity;
+mod limits;
 mod operators;
 mod users;
 
@@ -32,6 +33,7 @@ use tidings_engine::{
     gate::{Gate, GateParts},
     hub::{Hub, HubConfig},
     registry::Registry,
+    seats::SeatsConfig,
     sink::EngineSink,
     states::StateStore,
 };
@@ -121,6 +123,7 @@ impl Server {
             tasks: tasks.clone(),
             clock: clock.clone(),
             max_message_bytes: 1024,
+            commands: SeatsConfig { user: 4, total: 0 },
         });
         let (identity, readiness) = (MemoryIdentity::new(), Arc::new(Readiness::new()));
         let state = HttpState {
@@ -130,7 +133,10 @@ impl Server {
             clock: clock.clone(),
             metrics_render: Arc::new(|| "tidings_up 1\n".to_owned()),
             readiness: readiness.clone(),
-            documents: Arc::new(Documents { openapi: r#"{"openapi":1}"#.into(), asyncapi: r#"{"asyncapi":1}"#.into() }),
+            documents: Arc::new(Documents {
+                openapi: r#"{"openapi":1}"#.to_owned().into(),
+                asyncapi: r#"{"asyncapi":1}"#.to_owned().into(),
+            }),
             config,
         };
         let router = router(state).expect("a router");
