@@ -174,7 +174,7 @@ impl Connection {
     fn said(self: &Arc<Self>, mut out: MutexGuard<'_, Out>) {
         self.flush(&mut out);
         self.drain_if_needed(&mut out);
-        let excess = self.excess(&out);
+        let excess = self.excess(&out).filter(|_| !out.closed);
         drop(out);
         let Some(bound) = excess else { return };
         bound.count("answers");
