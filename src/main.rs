@@ -11,6 +11,7 @@ mod app;
 mod catalogue;
 mod cli;
 mod config;
+mod ends;
 mod known_users;
 mod listen;
 mod runtime;

@@ -17,7 +17,8 @@ use tidings_core::{
     runtime::{Clock, Tasks},
 };
 use tokio::runtime::Handle;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::ends::{CancellationToken, TaskTracker};
 
 /// The system's clocks.
 #[derive(Debug)]
@@ -75,7 +76,6 @@ impl ServerTasks {
     /// Says that the server stops, and waits for the tasks: the names of those that are left at the deadline.
     pub(crate) async fn stop(&self, deadline: Duration) -> Vec<String> {
         self.stopping.cancel();
-        self.tracker.close();
         if tokio::time::timeout(deadline, self.tracker.wait()).await.is_ok() {
             return Vec::new();
         }
