@@ -8,6 +8,7 @@
 mod bench;
 mod chaos;
 mod clients;
+mod dist;
 mod fuzz;
 mod generate;
 mod outside;
@@ -34,6 +35,8 @@ enum Task {
     Bench(bench::Arguments),
     /// Everything that may break is broken, and every client's view is held against the ledger.
     Chaos(chaos::Arguments),
+    /// What is handed to others: a tarball of the server, with licences, completions and a checksum.
+    Dist(dist::Arguments),
     /// The documents and types that are made of the server's own types: `schemas/` and docs/EVENTS.md.
     Gen,
     /// Every fuzz target for a few seconds, on a nightly toolchain.
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Task::Test(arguments) => test::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Chaos(arguments) => chaos::run(&arguments),
+        Task::Dist(arguments) => dist::run(&arguments),
         Task::Gen => generate::run(),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
     };
