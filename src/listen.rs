@@ -1,21 +1,27 @@
 //! The listener: TCP connections in, each served by the router until it ends.
 //!
-//! Guarantees: connections are taken in at a bounded rate and in a bounded number, further ones wait
-//! in the system's backlog, so that a crowd that comes back leaves the others their share; a connection
+//! Guarantees: connections are taken in in a bounded number, and a few in each round of the runtime, so that
+//! a crowd that comes back leaves the others their share; while those suffer all the same, at a rate (see
+//! [`pace`]). Further ones wait here and in the system's backlog; a connection
 //! that sends no request within the time limit is dropped; a failed accept is waited out, never a
 //! reason to stop.
 //! It is not a transport: it knows no route.
 
+mod pace;
+
 use std::{
+    collections::VecDeque,
+    future::poll_fn,
     net::SocketAddr,
     sync::{Arc, OnceLock},
+    task::Poll,
     time::Duration,
 };
 
 use axum::{Router, extract::ConnectInfo};
 use hyper::{Request, body::Incoming, server::conn::http1::Builder, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use nix::{getsockopt_impl, libc, setsockopt_impl, sockopt_impl, sys::socket::setsockopt};
+use socket2::SockRef;
 use tidings_core::{
     BoxFuture, fault,
     runtime::{Clock, Tasks},
@@ -26,6 +32,8 @@ use tokio::{
 };
 use tower::ServiceExt;
 
+use self::pace::{GRAIN, Pace};
+
 /// How long a connection may take for the head of a request.
 const HEAD: Duration = Duration::from_secs(15);
 /// How long a failed accept is waited out: mostly no file descriptor is left.
@@ -35,15 +43,9 @@ const BACKLOG: u32 = 4096;
 /// How much may lie unsent in a socket before it takes no more, in bytes. Without it a slow client
 /// has megabytes ahead of the next ping, and is taken for dead.
 const NOT_SENT: u32 = 64 * 1024;
-/// The least that a crowd waits: coming in by the dozen costs less for each than one by one.
-const GRAIN: Duration = Duration::from_millis(20);
-/// Connections that may come at once, as a part of a second's.
-const BURST: f64 = 0.25;
-
-sockopt_impl!(
-    /// `TCP_NOTSENT_LOWAT`, see tcp(7).
-    NotSentLowat, Both, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, u32
-);
+/// How many that were taken from the backlog wait here: what comes to a full backlog has to come again, a
+/// second later at the earliest.
+const WAITING: usize = 4096;
 
 /// Listens at an address. What is accepted inherits the options set here.
 ///
@@ -55,7 +57,7 @@ pub(crate) fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.set_nodelay(true)?;
     socket.bind(address)?;
     let listener = socket.listen(BACKLOG)?;
-    setsockopt(&listener, NotSentLowat, &NOT_SENT)?;
+    SockRef::from(&listener).set_tcp_notsent_lowat(NOT_SENT)?;
     Ok(listener)
 }
 
@@ -83,7 +85,7 @@ impl Routes {
 pub(crate) struct Bounds {
     /// Connections that are open at once.
     pub(crate) most: usize,
-    /// Connections a second; 0 means no limit.
+    /// Connections a second while others suffer for them; 0 means that nobody is held back.
     pub(crate) per_second: u32,
 }
 
@@ -150,38 +152,71 @@ type Accepted = (TcpStream, SocketAddr, OwnedSemaphorePermit);
 /// Lets connections in: no more than there is room for, and no faster than is fair.
 struct Door {
     room: Arc<Semaphore>,
-    per_second: f64,
     clock: Arc<dyn Clock>,
-    /// When the next one is due if they come without a pause.
-    due: Duration,
+    pace: Pace,
+    /// Those that are there and not let in yet.
+    waiting: VecDeque<Accepted>,
+    /// How many of them may go in before the next round.
+    admitted: usize,
 }
 
 impl Door {
     fn new(room: Arc<Semaphore>, per_second: u32, clock: Arc<dyn Clock>) -> Self {
-        Self { room, per_second: f64::from(per_second), due: clock.monotonic(), clock }
+        Self { room, clock, pace: Pace::new(per_second), waiting: VecDeque::new(), admitted: 0 }
     }
 
     async fn next(&mut self, listener: &TcpListener) -> std::io::Result<Accepted> {
-        let permit = self.room.clone().acquire_owned().await.map_err(std::io::Error::other)?;
-        let pause = self.pause();
-        if !pause.is_zero() {
+        loop {
+            if self.admitted > 0
+                && let Some(first) = self.waiting.pop_front()
+            {
+                self.admitted -= 1;
+                return Ok(first);
+            }
+            self.take_in(listener).await?;
+            self.round().await;
+        }
+    }
+
+    /// Takes what is there, as far as there is room. Waits only if nothing is.
+    async fn take_in(&mut self, listener: &TcpListener) -> std::io::Result<()> {
+        let mut permit = match self.waiting.len() {
+            0 => Some(self.room.clone().acquire_owned().await.map_err(std::io::Error::other)?),
+            WAITING.. => return Ok(()),
+            _ => None,
+        };
+        poll_fn(|context| {
+            while self.waiting.len() < WAITING {
+                let Some(own) = permit.take().or_else(|| self.room.clone().try_acquire_owned().ok()) else { break };
+                match listener.poll_accept(context) {
+                    Poll::Ready(accepted) => {
+                        let (stream, peer) = accepted?;
+                        self.waiting.push_back((stream, peer, own));
+                    }
+                    Poll::Pending if self.waiting.is_empty() => {
+                        permit = Some(own);
+                        return Poll::Pending;
+                    }
+                    Poll::Pending => break,
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    /// Lets everybody else have a turn, and judges by how long that takes who may come in.
+    async fn round(&mut self) {
+        let mut start = self.clock.monotonic();
+        if self.pace.holds(start) {
             metrics::counter!("tidings_accept_paused_total").increment(1);
-            tokio::time::sleep(pause.max(GRAIN)).await;
+            tokio::time::sleep(GRAIN).await;
+            start = self.clock.monotonic();
         }
-        let (stream, peer) = listener.accept().await?;
-        self.passed();
-        Ok((stream, peer, permit))
-    }
-
-    /// How long the next one has to wait.
-    fn pause(&self) -> Duration {
-        self.due.saturating_sub(self.clock.monotonic() + Duration::from_secs_f64(BURST))
-    }
-
-    fn passed(&mut self) {
-        if self.per_second > 0.0 {
-            self.due = self.due.max(self.clock.monotonic()) + Duration::from_secs_f64(1.0 / self.per_second);
-        }
+        tokio::task::yield_now().await;
+        let now = self.clock.monotonic();
+        self.pace.saw(now.saturating_sub(start), now);
+        self.admitted = self.pace.admit(now);
     }
 }
 
@@ -215,39 +250,73 @@ async fn serve(
 
 #[cfg(test)]
 mod tests {
-    use nix::sys::socket::getsockopt;
     use tidings_testkit::TestClock;
 
     use super::*;
 
-    #[tokio::test]
-    async fn what_is_accepted_takes_little_ahead_of_its_client_and_does_not_wait_to_send() {
+    fn listening() -> (TcpListener, SocketAddr) {
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (accepted, _) = listener.accept().await.unwrap();
-        assert_eq!(getsockopt(&accepted, NotSentLowat).unwrap(), NOT_SENT);
-        assert!(accepted.nodelay().unwrap());
-        assert_eq!(getsockopt(&client, NotSentLowat).unwrap(), 0, "else nothing is shown");
+        let address = listener.local_addr().unwrap();
+        (listener, address)
     }
 
     #[tokio::test]
-    async fn a_crowd_comes_in_at_the_rate_and_whoever_comes_later_does_not_wait_for_it() {
-        let clock = TestClock::new();
-        let room = Arc::new(Semaphore::new(10));
-        let mut door = Door::new(room.clone(), 100, clock.clone());
-        let burst = (0..1000).take_while(|_| {
-            let passes = door.pause().is_zero();
-            door.passed();
-            passes
-        });
-        assert_eq!(burst.count(), 26, "a quarter of a second's, and the one that begins it");
-        assert!(!door.pause().is_zero());
-        clock.advance(Duration::from_secs(10));
-        assert!(door.pause().is_zero());
-        let mut open = Door::new(room, 0, clock);
-        for _ in 0..10_000 {
-            open.passed();
+    async fn what_is_accepted_takes_little_ahead_of_its_client_and_does_not_wait_to_send() {
+        let (listener, address) = listening();
+        let client = TcpStream::connect(address).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        assert_eq!(SockRef::from(&accepted).tcp_notsent_lowat().unwrap(), NOT_SENT);
+        assert!(accepted.nodelay().unwrap());
+        assert_eq!(SockRef::from(&client).tcp_notsent_lowat().unwrap(), 0, "else nothing is shown");
+    }
+
+    #[tokio::test]
+    async fn a_crowd_comes_in_in_its_order_and_no_more_than_there_is_room_for() {
+        let (listener, address) = listening();
+        let mut door = Door::new(Arc::new(Semaphore::new(30)), 100, TestClock::new());
+        let mut crowd = Vec::new();
+        for _ in 0..40 {
+            crowd.push(TcpStream::connect(address).await.unwrap());
         }
-        assert!(open.pause().is_zero(), "without a limit nobody waits");
+        let mut inside = VecDeque::new();
+        for client in &crowd[..30] {
+            let (stream, peer, permit) = door.next(&listener).await.unwrap();
+            assert_eq!(peer, client.local_addr().unwrap());
+            inside.push_back((stream, permit));
+        }
+        let mut next = std::pin::pin!(door.next(&listener));
+        for _ in 0..100 {
+            let early = poll_fn(|context| Poll::Ready(next.as_mut().poll(context).is_ready())).await;
+            assert!(!early, "there is room for thirty");
+            tokio::task::yield_now().await;
+        }
+        inside.pop_front();
+        let (_, peer, _) = next.await.unwrap();
+        assert_eq!(peer, crowd[30].local_addr().unwrap());
+    }
+
+    /// A clock on which every look is later by a step: so long does each round take.
+    struct Slow(Arc<TestClock>, Duration);
+
+    impl Clock for Slow {
+        fn now(&self) -> tidings_core::Timestamp {
+            self.0.now()
+        }
+
+        fn monotonic(&self) -> Duration {
+            self.0.advance(self.1);
+            self.0.monotonic()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_crowd_is_held_back_while_rounds_are_long_and_only_then() {
+        for (step, held) in [(Duration::from_millis(1), false), (Duration::from_millis(25), true)] {
+            let (listener, address) = listening();
+            let mut door = Door::new(Arc::new(Semaphore::new(10)), 100, Arc::new(Slow(TestClock::new(), step)));
+            let _client = TcpStream::connect(address).await.unwrap();
+            door.next(&listener).await.unwrap();
+            assert_eq!(door.pace.holds(door.clock.monotonic()), held);
+        }
     }
 }

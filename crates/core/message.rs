@@ -69,8 +69,23 @@ impl Serialize for Timestamp {
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let instant = jiff::Timestamp::deserialize(deserializer)?;
-        Ok(Self(instant.as_millisecond()))
+        deserializer.deserialize_str(Instant)
+    }
+}
+
+/// Reads a [`Timestamp`].
+struct Instant;
+
+impl serde::de::Visitor<'_> for Instant {
+    type Value = Timestamp;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an instant as RFC 3339 has it")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Timestamp, E> {
+        let unknown = || E::invalid_value(serde::de::Unexpected::Str(text), &self);
+        time::parsed(text).map(Timestamp).ok_or_else(unknown)
     }
 }
 

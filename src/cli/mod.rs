@@ -6,6 +6,7 @@
 //! It is not the server: `serve` hands over to it.
 
 mod check;
+mod completions;
 mod emit;
 mod output;
 mod reach;
@@ -87,6 +88,9 @@ pub(crate) enum Command {
     /// Follow channels of the running server; reconnects and resumes by itself
     #[command(after_help = "Example:\n  tidings tail session:123 --last 20")]
     Tail(tail::Options),
+    /// Print what a shell needs to complete these commands
+    #[command(hide = true, after_help = "Example:\n  tidings completions bash > /etc/bash_completion.d/tidings")]
+    Completions(completions::Options),
 }
 
 /// What a command works with.
@@ -122,6 +126,9 @@ pub(crate) fn load(shared: &Shared) -> Result<Config, ConfigError> {
 #[must_use]
 pub(crate) fn main() -> ExitCode {
     let Cli { shared, command } = parse();
+    if let Some(Command::Completions(options)) = &command {
+        return ended(completions::run(options));
+    }
     let checked = load(&shared).and_then(|config| {
         config.check_namespaces(&tidings_handlers::NAMESPACES)?;
         Ok(config)
@@ -166,12 +173,16 @@ async fn run(command: Command, config: Config, shared: Shared) -> ExitCode {
         Command::Token(options) => token::run(options, &surroundings).await,
         Command::Emit(options) => emit::run(options, &surroundings).await,
         Command::Tail(options) => tail::run(options, &surroundings).await,
-        Command::Serve => unreachable!("it has gone to the server"),
+        Command::Serve | Command::Completions(_) => unreachable!("it went its own way before"),
     };
     drop(surroundings);
     if tokio::time::timeout(ENDING, tasks.stop()).await.is_err() {
         tracing::debug!(stragglers = ?tasks.left(), "some tasks did not end in time");
     }
+    ended(result)
+}
+
+fn ended(result: output::Outcome) -> ExitCode {
     match result {
         Ok(()) | Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
         Err(failure) => complain(&failure),

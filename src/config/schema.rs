@@ -220,7 +220,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "http.accept_per_second",
         Kind::Whole(0, 1_000_000),
-        "How many TCP connections the server takes in a second, so that a crowd that comes back leaves the others their share; more wait. 0: without limit.",
+        "How many TCP connections the server takes in a second while live deliveries would suffer for more: while its tasks wait 20 ms or longer for their turn. At other times nobody is held back. 0: never.",
     ),
     key("http.body_limit_bytes", Kind::Size(KIB, 256 * MIB), "The largest body of a request."),
     key(

@@ -300,7 +300,7 @@ impl Default for Socket {
 pub(crate) struct Http {
     /// Origins whose pages may use the server.
     pub cors_origins: Vec<String>,
-    /// TCP connections taken in a second.
+    /// TCP connections taken in a second while live deliveries suffer for them; 0 for no such bound.
     pub accept_per_second: u32,
     /// The largest body.
     pub body_limit_bytes: Size,

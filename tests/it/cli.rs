@@ -140,3 +140,17 @@ fn an_address_that_is_taken_ends_the_start_with_its_name() {
     let error = text(&output.stderr);
     assert!(output.status.code() == Some(1) && error.contains(&address), "{error}");
 }
+
+#[test]
+fn the_scripts_for_shells_know_every_command_and_need_no_configuration() {
+    let home = directory("this is no TOML");
+    for shell in ["bash", "zsh", "fish"] {
+        let output = run(&home, &["completions", shell], &[]);
+        let (script, said) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success() && said.is_empty(), "{said}");
+        for word in ["serve", "check", "user", "token", "emit", "schema", "tail", "data-dir"] {
+            assert!(script.contains(word), "{shell} does not know {word}");
+        }
+    }
+    assert_eq!(run(&home, &["completions", "cmd"], &[]).status.code(), Some(2));
+}

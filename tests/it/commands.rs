@@ -12,10 +12,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::running::Running;
+use crate::{running::Running, server::program};
 
 fn tidings(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+    let mut command = Command::new(program());
     command.env_clear().current_dir(dir).args(["--data-dir", "data"]);
     command
 }

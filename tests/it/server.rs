@@ -1,7 +1,8 @@
 //! A real server for a test: a directory and a port of its own, and an end.
 //!
 //! Guarantees: the environment of whoever runs the tests does not reach it; it listens when `start`
-//! returns; it is killed when dropped.
+//! returns; it is killed when dropped. It is the program that `SERVER_BINARY` names (`cargo xtask test` names the
+//! release binary), or else the one that cargo built for the tests.
 //! It is not a client: see `watcher`.
 
 use std::{
@@ -201,6 +202,12 @@ impl Server {
     }
 }
 
+/// The program.
+#[expect(clippy::disallowed_methods, reason = "whoever runs the tests says so, and tests have no configuration")]
+pub(crate) fn program() -> PathBuf {
+    std::env::var_os("SERVER_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_tidings").into(), PathBuf::from)
+}
+
 /// The program, in this directory and with an empty environment.
 pub(crate) fn tidings(home: &Path) -> Command {
     tidings_by(&[], home)
@@ -208,7 +215,7 @@ pub(crate) fn tidings(home: &Path) -> Command {
 
 /// The same, started by another program.
 fn tidings_by(before: &[String], home: &Path) -> Command {
-    let mut line = before.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_tidings")]);
+    let mut line = before.iter().map(Into::into).chain([program()]);
     let mut command = Command::new(line.next().expect("the program at least"));
     command.args(line);
     command.env_clear().env("PATH", PATH).current_dir(home).args(["--data-dir", "data"]);

@@ -4,6 +4,7 @@
 //! server is fresh for every round of every work, works in a directory of its own and is gone at the end.
 //! Figures of different runs are not comparable: what counts are the ratios inside one.
 
+mod against;
 mod document;
 mod machine;
 mod plan;
@@ -43,6 +44,13 @@ pub(crate) struct Arguments {
     /// This program instead of the release binary, which is built otherwise.
     #[arg(long)]
     binary: Option<PathBuf>,
+    /// Holds the program against this one, in rounds by turns, instead of against the peers: what was before a
+    /// change, say. Fails when a row is worse.
+    #[arg(long, conflicts_with_all = ["peers", "markdown", "write", "strict"])]
+    against: Option<PathBuf>,
+    /// So many rounds of each work, instead of as many as each needs.
+    #[arg(long)]
+    rounds: Option<usize>,
     /// Also writes the table as Markdown to a file, or with `-` to standard output.
     #[arg(long)]
     markdown: Option<PathBuf>,
@@ -69,8 +77,14 @@ struct Found {
 
 /// Builds, measures and prints.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
-    let peers = if arguments.peers.is_empty() { Peer::ALL.to_vec() } else { arguments.peers.clone() };
     let works = if arguments.only.is_empty() { Work::ALL.to_vec() } else { arguments.only.clone() };
+    if let Some(before) = &arguments.against {
+        let after = build(arguments, &[])?;
+        let before = after.with(before)?;
+        let sides = against::Sides { before: &before, after: &after };
+        return against::run(&works, &sides, &Machine::prepare()?, (arguments.rounds, arguments.quick));
+    }
+    let peers = if arguments.peers.is_empty() { Peer::ALL.to_vec() } else { arguments.peers.clone() };
     let programs = build(arguments, &peers)?;
     let machine = Machine::prepare()?;
     println!("\n{}", machine.description());
@@ -79,10 +93,10 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         let others = Peer::ALL.into_iter().filter(|peer| peers.contains(peer) && peer.takes_part_in(work));
         let kinds: Vec<Kind> = others.map(Kind::Peer).chain([Kind::Tidings]).collect();
         let mut taken: BTreeMap<Kind, Vec<Figures>> = BTreeMap::new();
-        let count = if arguments.quick { 1 } else { plan::rounds(work) };
+        let count = arguments.rounds.unwrap_or(if arguments.quick { 1 } else { plan::rounds(work) });
         for kind in (0..count).flat_map(|_| &kinds) {
             // A run is long: what one server cannot do must not take away the figures of the others.
-            match measure(work, *kind, &programs, &machine, arguments.quick) {
+            match measure(&Task { work, kind: *kind, quick: arguments.quick }, &programs, &machine) {
                 Ok(figures) => taken.entry(*kind).or_default().push(figures),
                 Err(failure) => {
                     println!("{work} on {kind} FAILED: {failure}");
@@ -133,8 +147,17 @@ fn build(arguments: &Arguments, peers: &[Peer]) -> Result<Programs, String> {
     Ok(programs)
 }
 
+/// What is to be measured.
+struct Task {
+    work: Work,
+    kind: Kind,
+    /// In small.
+    quick: bool,
+}
+
 /// Starts a server, puts the load on it, and returns what the load generator found.
-fn measure(work: Work, kind: Kind, programs: &Programs, machine: &Machine, quick: bool) -> Result<Figures, String> {
+fn measure(task: &Task, programs: &Programs, machine: &Machine) -> Result<Figures, String> {
+    let Task { work, kind, quick } = *task;
     let server = Running::start(work, kind, programs, machine)?;
     let mut command = Command::new(programs.bench.join("tidings-load"));
     command.args(["--json", "--work", work.name(), "--host", &server.host(), "--token", server.token()]);
@@ -170,11 +193,13 @@ fn show(work: Work, kind: Kind, report: &serde_json::Value) {
 /// The step `bench` of `cargo xtask test`: the load generator's own tests, and the whole chain in small.
 pub(crate) fn test() -> Outcome {
     // The peers that pull in a stack of their own are left out: a run of the bench builds them.
-    let binary = outside::check(&["tidings-load", "tidings-floor"])?;
+    outside::check(&["tidings-load", "tidings-floor"])?;
     run(&Arguments {
-        only: vec![Work::Paced, Work::Slow, Work::Replay, Work::Runs],
+        only: vec![Work::Paced, Work::Slow, Work::Replay, Work::Runs, Work::Storm],
         peers: vec![Peer::Floor],
-        binary: Some(binary),
+        binary: None,
+        against: None,
+        rounds: None,
         markdown: None,
         write: false,
         strict: true,

@@ -11,8 +11,8 @@ use std::{
 
 use crate::step::{self, Outcome};
 
-/// Where the clients' tests find the server. Not a `TIDINGS_` name: the server refuses unknown ones.
-const BINARY: &str = "SERVER_BINARY";
+/// Where tests find the server. Not a `TIDINGS_` name: the server refuses unknown ones.
+pub(crate) const BINARY: &str = "SERVER_BINARY";
 /// Where they find the program that plays recorded agents.
 const PLAYER: &str = "PLAYER_BINARY";
 
@@ -23,15 +23,6 @@ fn folder() -> PathBuf {
 /// Programs in JavaScript over what the server generates: parsers, a linter, the TypeScript compiler.
 pub(crate) fn documents() -> Outcome {
     node(&step::workspace().join("tests/documents"))
-}
-
-fn server() -> Result<PathBuf, String> {
-    built("tidings")
-}
-
-fn built(name: &str) -> Result<PathBuf, String> {
-    let binary = step::programs()?.join(name);
-    if binary.exists() { Ok(binary) } else { Err(format!("{name} is not built: run the step `build` first")) }
 }
 
 /// socket.io-client, in Node's own test runner.
@@ -47,7 +38,7 @@ pub(crate) fn js() -> Outcome {
 
 /// The tests of a folder, with what its lock file names.
 fn node(folder: &Path) -> Outcome {
-    let server = server()?;
+    let (server, player) = (step::server()?, step::player()?);
     step::need_git()?;
     for program in ["node", "npm"] {
         if !step::works(program, &["--version"]) {
@@ -57,12 +48,12 @@ fn node(folder: &Path) -> Outcome {
     step::run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(folder))?;
     let mut tests = Command::new("node");
     tests.args(["--test", "--test-reporter=spec"]).current_dir(folder);
-    step::run(tests.env(BINARY, server).env(PLAYER, built("tidings-player")?))
+    step::run(tests.env(BINARY, server).env(PLAYER, player))
 }
 
 /// python-socketio, in a virtual environment of its own.
 pub(crate) fn python() -> Outcome {
-    let server = server()?;
+    let server = step::server()?;
     let Some(python) = environment()? else { return Ok(()) };
     step::run(
         Command::new(&python)

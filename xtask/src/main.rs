@@ -8,6 +8,7 @@
 mod bench;
 mod chaos;
 mod clients;
+mod dist;
 mod fuzz;
 mod generate;
 mod old;
@@ -35,6 +36,8 @@ enum Task {
     Bench(bench::Arguments),
     /// Everything that may break is broken, and every client's view is held against the ledger.
     Chaos(chaos::Arguments),
+    /// What is handed to others: a tarball of the server, with licences, completions and a checksum.
+    Dist(dist::Arguments),
     /// The documents and types that are made of the server's own types: `schemas/` and docs/EVENTS.md.
     Gen,
     /// A data directory of this version, kept in `tests/data` for the tests of the next ones.
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Task::Test(arguments) => test::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Chaos(arguments) => chaos::run(&arguments),
+        Task::Dist(arguments) => dist::run(&arguments),
         Task::Gen => generate::run(),
         Task::OldDirectory(arguments) => old::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),

@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use crate::step;
+use crate::step::{self, Outcome};
 
 /// Where the built programs are.
 pub(crate) struct Programs {
@@ -19,6 +19,19 @@ pub(crate) struct Programs {
     pub(crate) scratch: PathBuf,
 }
 
+impl Programs {
+    /// The same with another server.
+    pub(crate) fn with(&self, tidings: &Path) -> Result<Self, String> {
+        Ok(Self { tidings: named(tidings)?, bench: self.bench.clone(), scratch: self.scratch.clone() })
+    }
+}
+
+/// A program that somebody names.
+fn named(program: &Path) -> Result<PathBuf, String> {
+    let place = std::path::absolute(program).map_err(|error| format!("{}: {error}", program.display()))?;
+    if place.is_file() { Ok(place) } else { Err(format!("there is no program {}", place.display())) }
+}
+
 /// The workspace of the load generator, the chaos harness and the peers.
 pub(crate) fn folder() -> PathBuf {
     step::workspace().join("bench")
@@ -27,15 +40,9 @@ pub(crate) fn folder() -> PathBuf {
 /// Builds the server, unless a program is named, and these packages: for a quick run without optimisation.
 pub(crate) fn build(binary: Option<&Path>, packages: &[&str], quick: bool) -> Result<Programs, String> {
     let tidings = match binary {
-        Some(binary) => std::path::absolute(binary).map_err(|error| format!("{}: {error}", binary.display()))?,
-        None => {
-            step::run(&mut step::cargo(&["build", "--release", "--package", "tidings"]))?;
-            target()?.join("release/tidings")
-        }
+        Some(binary) => named(binary)?,
+        None => step::server()?,
     };
-    if !tidings.exists() {
-        return Err(format!("there is no program {}", tidings.display()));
-    }
     step::run(cargo("build", packages)?.args((!quick).then_some("--release")))?;
     let scratch = place()?;
     let bench = scratch.join(if quick { "debug" } else { "release" });
@@ -48,16 +55,11 @@ pub(crate) fn build_with_faults() -> Result<PathBuf, String> {
     Ok(target()?.join("debug/tidings"))
 }
 
-/// Checks these packages and runs their own tests. Gives the server that the step `build` has built.
-pub(crate) fn check(packages: &[&str]) -> Result<PathBuf, String> {
-    let binary = step::programs()?.join("tidings");
-    if !binary.exists() {
-        return Err("the server is not built: run the step `build` first".to_owned());
-    }
+/// Checks these packages and runs their own tests.
+pub(crate) fn check(packages: &[&str]) -> Outcome {
     step::run(Command::new("cargo").args(["fmt", "--all", "--check"]).current_dir(folder()))?;
     step::run(cargo("clippy", packages)?.args(["--all-targets", "--", "-D", "warnings"]))?;
-    step::run(&mut cargo("test", packages)?)?;
-    Ok(binary)
+    step::run(&mut cargo("test", packages)?)
 }
 
 /// Cargo for these packages of the workspace.
@@ -72,10 +74,5 @@ fn cargo(command: &str, packages: &[&str]) -> Result<Command, String> {
 
 /// Where the workspace is built.
 fn place() -> Result<PathBuf, String> {
-    Ok(target()?.join("bench"))
-}
-
-fn target() -> Result<PathBuf, String> {
-    let own = step::programs()?;
-    own.parent().map(Path::to_owned).ok_or_else(|| "this program lies in no target folder".to_owned())
+    Ok(step::target()?.join("bench"))
 }

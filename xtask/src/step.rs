@@ -25,6 +25,24 @@ pub(crate) fn programs() -> Result<PathBuf, String> {
     own.parent().map(Path::to_owned).ok_or_else(|| "this program lies in no folder".to_owned())
 }
 
+/// The target folder.
+pub(crate) fn target() -> Result<PathBuf, String> {
+    let own = programs()?;
+    own.parent().map(Path::to_owned).ok_or_else(|| "this program lies in no target folder".to_owned())
+}
+
+/// The server as the README starts it, built now where it is not up to date: what is tested and measured.
+pub(crate) fn server() -> Result<PathBuf, String> {
+    run(&mut cargo(&["build", "--release", "--package", "tidings", "--bin", "tidings"]))?;
+    Ok(target()?.join("release/tidings"))
+}
+
+/// The program that plays recorded agents, likewise; it is never shipped, so it is not optimised.
+pub(crate) fn player() -> Result<PathBuf, String> {
+    run(&mut cargo(&["build", "--package", "tidings-testkit", "--bin", "tidings-player"]))?;
+    Ok(target()?.join("debug/tidings-player"))
+}
+
 /// Cargo with these arguments, in the root of the workspace.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new("cargo");
@@ -37,6 +55,16 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
     println!("$ {}", shown(command));
     let status = command.status().map_err(|error| format!("{} does not start: {error}", shown(command)))?;
     if status.success() { Ok(()) } else { Err(format!("{} ended with {status}", shown(command))) }
+}
+
+/// Runs a program, and gives what it says on standard output.
+pub(crate) fn output(command: &mut Command) -> Result<String, String> {
+    let output = command.output().map_err(|error| format!("{} does not start: {error}", shown(command)))?;
+    if output.status.success() {
+        return String::from_utf8(output.stdout).map_err(|error| format!("{}: {error}", shown(command)));
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{} ended with {}: {}", shown(command), output.status, said.trim()))
 }
 
 /// Whether a program starts and succeeds, its output unseen.

@@ -2,12 +2,13 @@
 //!
 //! Guarantees: it passes from a clean clone with Rust and Node alone; it leaves nothing running and
 //! writes only below the target folder and the folders `node_modules` of the tests.
+//! What meets the server from outside meets the release binary: what is tested is what is shipped.
 //! It is not the fuzzer, and it runs no audit of licences or advisories: those need the network each time.
 
 use std::time::{Duration, Instant};
 
 use crate::{
-    bench, chaos, clients,
+    bench, chaos, clients, dist,
     step::{self, Outcome},
 };
 
@@ -25,17 +26,18 @@ struct Step {
     run: fn() -> Outcome,
 }
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step { name: "fmt", doc: "the code is formatted", run: fmt },
     Step { name: "clippy", doc: "no lint warns", run: clippy },
     Step { name: "doc", doc: "the documentation builds without a warning", run: doc },
+    Step { name: "build", doc: "the server builds as it is shipped", run: build },
     Step { name: "rust", doc: "the Rust tests pass, those of the documents included", run: rust },
-    Step { name: "build", doc: "the server builds, and the program that plays recorded agents", run: build },
     Step { name: "bench", doc: "the load generator, and every kind of work in small", run: bench::test },
     Step { name: "chaos", doc: "everything that may break, broken in small", run: chaos::test },
     Step { name: "documents", doc: "parsers, a linter and a compiler take what is generated", run: clients::documents },
     Step { name: "js", doc: "socket.io-client, new and old, against the server", run: clients::js },
     Step { name: "python", doc: "python-socketio against the server", run: clients::python },
+    Step { name: "dist", doc: "the tarball for others has what it should", run: dist::test },
 ];
 
 /// Runs the steps.
@@ -80,10 +82,10 @@ fn doc() -> Outcome {
 
 fn rust() -> Outcome {
     step::need_git()?;
-    step::run(&mut step::cargo(&["test", "--workspace"]))
+    let server = step::server()?;
+    step::run(step::cargo(&["test", "--workspace"]).env(clients::BINARY, server))
 }
 
 fn build() -> Outcome {
-    step::run(&mut step::cargo(&["build", "--package", "tidings"]))?;
-    step::run(&mut step::cargo(&["build", "--package", "tidings-testkit", "--bin", "tidings-player"]))
+    step::server().map(drop)
 }

@@ -172,6 +172,19 @@ impl Fleet {
         Ok(())
     }
 
+    /// Cuts the connections of some, from this side and without a word.
+    pub fn cut(&mut self, which: Range<usize>) {
+        for subscriber in &mut self.subscribers[which] {
+            subscriber.cut();
+        }
+    }
+
+    /// Whether everybody is live or ended.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.on_the_way == 0
+    }
+
     /// Connects again whoever of these was disconnected, from where it was; returns how many.
     ///
     /// # Errors

@@ -47,7 +47,7 @@ struct Arguments {
     /// Bytes of filler in an event.
     #[arg(long)]
     content: Option<usize>,
-    /// Subscribers that stop reading.
+    /// Subscribers that stop reading, or lose their connections.
     #[arg(long)]
     stalled: Option<usize>,
     /// Runs of a workflow at once.
@@ -92,9 +92,9 @@ impl Arguments {
             limit: seconds(self.limit, usual.limit)?,
         };
         if size.stalled > size.subscribers {
-            return Err("more may not stop reading than there are".to_owned());
+            return Err("no more may stop reading or lose their connections than there are".to_owned());
         }
-        if matches!(self.work, Work::Replay | Work::Runs) && size.rate.is_infinite() {
+        if matches!(self.work, Work::Replay | Work::Runs | Work::Storm) && size.rate.is_infinite() {
             return Err("the live events of this work need a rate".to_owned());
         }
         Ok(size)

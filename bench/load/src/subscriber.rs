@@ -129,6 +129,13 @@ impl Subscriber {
         self.rest.clear();
     }
 
+    /// Loses its connection. What it lacks of it is not why: that was wanted.
+    pub(crate) fn cut(&mut self) {
+        // One that the server has closed already is cut as well.
+        self.socket.shutdown(std::net::Shutdown::Both).ok();
+        self.stage = Stage::Ended;
+    }
+
     /// The connection stands: asks for a WebSocket.
     pub(crate) fn connected(&mut self, script: &Script, seen: &mut Seen) {
         if let Err(error) = self.socket.set_nodelay(true) {

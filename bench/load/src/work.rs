@@ -8,6 +8,7 @@ mod hold;
 mod replay;
 mod runs;
 mod slow;
+mod storm;
 mod stream;
 
 use std::{net::SocketAddr, thread, time::Duration};
@@ -48,6 +49,8 @@ pub enum Work {
     Replay,
     /// Many runs of a workflow at once, beside a channel with many subscribers.
     Runs,
+    /// Most of many subscribers lose their connections at once and come back.
+    Storm,
 }
 
 /// What a work is done with. The server's own figures are only read of one that is Tidings.
@@ -78,7 +81,7 @@ pub struct Size {
     pub batch: u64,
     /// Bytes of filler in an event.
     pub content: usize,
-    /// Those of the subscribers that stop reading.
+    /// Those of the subscribers that stop reading, or lose their connections.
     pub stalled: usize,
     /// Runs of a workflow at once.
     pub runs: usize,
@@ -103,6 +106,7 @@ impl Work {
             Self::Slow => "slow",
             Self::Replay => "replay",
             Self::Runs => "runs",
+            Self::Storm => "storm",
         }
     }
 
@@ -119,6 +123,7 @@ impl Work {
             Self::Slow => (2_000, 20_000, 300.0, 25, 1_024, 200),
             Self::Replay => (100, 1_000_000, 100.0, 1_000, 96, 0),
             Self::Runs => (1_000, 0, 100.0, 1, 128, 0),
+            Self::Storm => (5_500, 500, 100.0, 1, 128, 5_000),
         };
         let settle = Duration::from_secs(if self == Self::Idle { 5 } else { 2 });
         let (runs, steps) = if self == Self::Runs { (200, 20) } else { (0, 0) };
@@ -144,6 +149,7 @@ impl Work {
             Self::Slow => slow::run(setup, &mut report)?,
             Self::Replay => replay::run(setup, &mut report)?,
             Self::Runs => runs::run(setup, &mut report)?,
+            Self::Storm => storm::run(setup, &mut report)?,
         }
         Ok(report)
     }
@@ -196,6 +202,8 @@ struct Flow {
     accepted: u64,
     /// From the first POST to the last delivery.
     seconds: f64,
+    /// When that was.
+    last: Duration,
     /// What the server spent.
     cpu_seconds: f64,
     /// The commits of that time; none of a server that has none.
@@ -240,6 +248,7 @@ fn flow(
     Ok(Flow {
         accepted: progress.accepted(),
         seconds: last.saturating_sub(start).as_secs_f64(),
+        last,
         cpu_seconds: setup.server.cpu_seconds()? - cpu,
         commits: commits(setup)?.after(&before),
     })

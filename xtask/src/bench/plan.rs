@@ -24,6 +24,8 @@ pub(crate) enum Work {
     Replay,
     /// 200 runs of 20 quick steps at once.
     Runs,
+    /// 5,000 lose their connections and come back.
+    Storm,
 }
 
 /// Somebody to compare with. In this order they run, so that the closest run just before Tidings.
@@ -38,8 +40,17 @@ pub(crate) enum Peer {
 }
 
 impl Work {
-    pub(crate) const ALL: [Self; 8] =
-        [Self::Paced, Self::Burst, Self::Spread, Self::Idle, Self::Connect, Self::Slow, Self::Replay, Self::Runs];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Paced,
+        Self::Burst,
+        Self::Spread,
+        Self::Idle,
+        Self::Connect,
+        Self::Slow,
+        Self::Replay,
+        Self::Runs,
+        Self::Storm,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -51,6 +62,7 @@ impl Work {
             Self::Slow => "slow",
             Self::Replay => "replay",
             Self::Runs => "runs",
+            Self::Storm => "storm",
         }
     }
 }
@@ -80,7 +92,7 @@ impl Peer {
         match work {
             Work::Paced | Work::Burst => true,
             Work::Spread | Work::Idle | Work::Connect => self != Self::Floor,
-            Work::Slow | Work::Replay | Work::Runs => false,
+            Work::Slow | Work::Replay | Work::Runs | Work::Storm => false,
         }
     }
 }
@@ -97,16 +109,22 @@ pub(crate) fn rounds(work: Work) -> usize {
     match work {
         Work::Paced => 9,
         Work::Spread => 5,
-        Work::Slow | Work::Runs => 3,
+        Work::Slow | Work::Runs | Work::Storm => 3,
         Work::Burst | Work::Idle | Work::Connect | Work::Replay => 1,
     }
+}
+
+/// How often, when two programs are held against each other: often enough that the rounds of one show how much
+/// they differ by themselves.
+pub(crate) fn rounds_against(work: Work) -> usize {
+    rounds(work).max(5)
 }
 
 /// What peers are spared. The burst takes Node a minute and a half; its rate is the same after ten seconds.
 pub(crate) fn shorter_for_peers(work: Work) -> &'static [&'static str] {
     match work {
         Work::Burst => &["--limit", "8"],
-        Work::Paced | Work::Spread | Work::Idle | Work::Connect | Work::Slow | Work::Replay | Work::Runs => &[],
+        _ => &[],
     }
 }
 
@@ -115,7 +133,7 @@ pub(crate) fn shorter_for_peers(work: Work) -> &'static [&'static str] {
 pub(crate) fn settings(work: Work) -> &'static [(&'static str, &'static str)] {
     match work {
         Work::Runs => &[("TIDINGS_WORKFLOW__MAX_PER_USER", "200"), ("TIDINGS_WORKFLOW__MAX_PER_PROJECT", "200")],
-        Work::Paced | Work::Burst | Work::Spread | Work::Idle | Work::Connect | Work::Slow | Work::Replay => &[],
+        _ => &[],
     }
 }
 
@@ -129,5 +147,6 @@ pub(crate) fn quick(work: Work) -> &'static [&'static str] {
         Work::Slow => &["--subscribers", "20", "--stalled", "5", "--events", "200", "--batch", "10", "--settle", "0.1"],
         Work::Replay => &["--subscribers", "5", "--events", "5000", "--settle", "0.1"],
         Work::Runs => &["--subscribers", "5", "--runs", "10", "--steps", "6", "--settle", "0.1"],
+        Work::Storm => &["--subscribers", "120", "--stalled", "100", "--events", "50", "--settle", "0.1"],
     }
 }

@@ -35,6 +35,7 @@ fn rows(source: &Source<'_>) -> Vec<Row> {
         Work::Slow => slow(source),
         Work::Replay => replay(source),
         Work::Runs => runs(source),
+        Work::Storm => storm(source),
     }
 }
 
@@ -176,6 +177,21 @@ fn runs(source: &Source<'_>) -> Vec<Row> {
         source.row("runs whose events are out of order", "runs_disordered").must(Target::most("0", Some(0.0))),
         source.row("seconds for all runs", "runs_s"),
         source.row("memory above before, MB", "above_idle_mb"),
+        source.row("commit p99, ms", "commit_p99_ms"),
+    ]
+}
+
+fn storm(source: &Source<'_>) -> Vec<Row> {
+    let without = source.own("without_p99_ms");
+    vec![
+        source.row("seconds until all are back and complete", "back_s").must(Target::most("0.75", Some(0.75))),
+        source.row("seconds until all are subscribed again", "subscribed_s"),
+        source.row("CPU for one that comes back, us", "return_cpu_us"),
+        source.row("p99 of those who stay, ms", "p99_ms").against(Measure::new("without", without)),
+        source.row("p99 of those who stay without, ms", "without_p99_ms"),
+        source.wrong("lost, doubled, late of those who come back", "storm_"),
+        source.wrong("lost, doubled, late of those who stay", ""),
+        source.row("turned away and come again", "turned_away"),
         source.row("commit p99, ms", "commit_p99_ms"),
     ]
 }

@@ -114,6 +114,28 @@ impl Row {
         self.must.as_ref().and_then(|must| must.is_kept(self.own)) == Some(false)
     }
 
+    pub(crate) fn work(&self) -> &'static str {
+        self.work
+    }
+
+    pub(crate) fn what(&self) -> &str {
+        &self.what
+    }
+
+    pub(crate) fn own(&self) -> Option<f64> {
+        self.own
+    }
+
+    /// Whether a target says that there may be none of it.
+    pub(crate) fn must_be_nothing(&self) -> bool {
+        self.must.as_ref().is_some_and(Target::is_nothing)
+    }
+
+    /// Whether a target says so: what is better larger has one.
+    pub(crate) fn is_better_larger(&self) -> bool {
+        self.must.iter().chain(&self.aim).any(|target| target.at_least)
+    }
+
     #[cfg(test)]
     pub(crate) fn has_to(&self) -> bool {
         self.must.is_some()
@@ -172,16 +194,20 @@ fn grouped(figure: f64) -> String {
 pub(crate) fn text(rows: &[Row]) -> String {
     let cells: Vec<[String; 11]> =
         std::iter::once(HEADINGS.map(str::to_owned)).chain(rows.iter().map(Row::cells)).collect();
+    format!("{}\n\n{}", aligned(&cells, FIGURES), summary(rows))
+}
+
+/// Lines of cells as columns; those of figures stand to the right.
+pub(crate) fn aligned<const N: usize>(cells: &[[String; N]], figures: std::ops::Range<usize>) -> String {
     let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let line = |row: &[String; 11]| {
+    let line = |row: &[String; N]| {
         let padded = row.iter().enumerate().map(|(column, cell)| {
             let width = width(column);
-            if FIGURES.contains(&column) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+            if figures.contains(&column) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
         });
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    let lines: Vec<String> = cells.iter().map(line).collect();
-    format!("{}\n\n{}", lines.join("\n"), summary(rows))
+    cells.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// The same as Markdown.

@@ -119,6 +119,17 @@ fn after_a_new_connection_it_asks_for_what_comes_after_its_last() {
 }
 
 #[test]
+fn whoever_is_cut_is_gone_for_the_server_and_has_no_problem() {
+    let mut stand = stand();
+    stand.send(&[greeting(), message(0)].concat());
+    stand.subscriber.cut();
+    assert_eq!((stand.subscriber.stage, &stand.seen.problem), (Stage::Ended, &None));
+    stand.server.read_to_end(&mut Vec::new()).expect("an end, after what was said");
+    assert!(!stand.subscriber.read(&mut stand.scratch, &stand.script, &mut stand.seen), "nothing comes any more");
+    assert_eq!(stand.seen.tally.delivered, 1);
+}
+
+#[test]
 fn a_refusal_ends_it_and_is_told() {
     let mut stand = stand();
     stand.send(b"HTTP/1.1 503 Service Unavailable\r\n\r\n");
