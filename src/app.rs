@@ -80,7 +80,7 @@ pub(crate) enum StartError {
 impl StartError {
     /// Whether trying again may help.
     pub(crate) fn is_retryable(&self) -> bool {
-        matches!(self, Self::Service(error) if error.code().retryable())
+        matches!(self, Self::Service(error) | Self::States(StatesError::Log(error)) if error.code().retryable())
     }
 
     /// Whether the disk of the data directory is full, so that trying again helps once there is room.
@@ -140,20 +140,15 @@ impl App {
         let programs = entrance.with_room(Some(&log), open_programs).await?;
         let states = StateStore::new(registry.clone(), log.clone(), &*tasks);
         let bus = Arc::new(Bus::new(registry.clone(), log.clone(), tasks.clone(), config.bus.debug));
-        let hub_config = HubConfig {
-            subscriptions: config.socket.max_subscriptions,
-            answer_bytes: config.socket.answer_bytes.as_usize(),
-            budget: config.budget(),
-            ..HubConfig::default()
-        };
-        let hub = Hub::new(hub_config, log.clone(), states.clone(), clock.clone(), tasks.clone());
+        let hub = Hub::new(hub_config(config), log.clone(), states.clone(), clock.clone(), tasks.clone());
         log.attach(Arc::new(EngineSink { hub: hub.clone(), bus: bus.clone(), states: states.clone() }));
 
         let ports = Ports::new(&registry, &hub, (&bus, &states), &clock, &tasks);
         let services = services::make(config, &programs, &ports)?;
         registry.bind(handlers(config, &services)?)?;
+        // Before anything may be trimmed: a state that no function upgrades is folded anew of a whole history.
+        entrance.with_room(Some(&log), async || Ok(states.adopt().await?)).await?;
         log.keep(rules(config, &registry));
-        states.adopt().await?;
         let documents = catalogue::documents(&registry);
         let gate = Gate::new(GateParts {
             registry,
@@ -185,8 +180,6 @@ impl App {
             config: socketio_config(config),
         });
         let readiness = Arc::new(Readiness::new());
-        let http = config.http()?;
-        let cors = http::cors(&http.cors_origins).map_err(SetupError::from)?;
         let state = HttpState {
             gate: gate.clone(),
             hub: hub.clone(),
@@ -195,14 +188,29 @@ impl App {
             metrics_render: with_gauges(render, log.clone(), hub.clone(), gate.clone()),
             readiness: readiness.clone(),
             documents,
-            config: http,
+            config: config.http()?,
         };
-        let live = match cors {
-            Some(cors) => socketio.router().layer(cors),
-            None => socketio.router(),
-        };
-        let router = http::router(state)?.merge(live);
+        let router = routes(state, &socketio)?;
         Ok(Self { router, gate, hub, socketio, readiness, services, log, auth, _listening: listening })
+    }
+}
+
+/// All routes: those of HTTP, and those of Socket.IO beside them.
+fn routes(state: HttpState, socketio: &Arc<SocketIoTransport>) -> Result<Router, SetupError> {
+    let cors = http::cors(&state.config.cors_origins)?;
+    let live = match cors {
+        Some(cors) => socketio.router().layer(cors),
+        None => socketio.router(),
+    };
+    Ok(http::router(state)?.merge(live))
+}
+
+fn hub_config(config: &Config) -> HubConfig {
+    HubConfig {
+        subscriptions: config.socket.max_subscriptions,
+        answer_bytes: config.socket.answer_bytes.as_usize(),
+        budget: config.budget(),
+        ..HubConfig::default()
     }
 }
 

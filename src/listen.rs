@@ -296,6 +296,7 @@ mod tests {
     }
 
     /// A clock on which every look is later by a step: so long does each round take.
+    #[derive(Debug)]
     struct Slow(Arc<TestClock>, Duration);
 
     impl Clock for Slow {

@@ -4,7 +4,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use serde_json::json;
 use tidings_core::{Code, Principal, outlet::Said};
@@ -18,7 +17,7 @@ use crate::{
 };
 
 fn answer(bytes: usize) -> Said {
-    Said { answer_to: Some(1), json: Bytes::from(format!("{:?}", "x".repeat(bytes))) }
+    Said { answer_to: Some(1), json: format!("{:?}", "x".repeat(bytes)).into() }
 }
 
 fn small(answer_bytes: usize, budget: BudgetConfig) -> HubConfig {
