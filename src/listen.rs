@@ -316,7 +316,7 @@ mod tests {
             let (listener, address) = listening();
             let mut door = Door::new(Arc::new(Semaphore::new(10)), 100, Arc::new(Slow(TestClock::new(), step)));
             let _client = TcpStream::connect(address).await.unwrap();
-            door.next(&listener).await.unwrap();
+            drop(door.next(&listener).await.unwrap());
             assert_eq!(door.pace.holds(door.clock.monotonic()), held);
         }
     }
