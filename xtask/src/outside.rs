@@ -52,7 +52,7 @@ pub(crate) fn build(binary: Option<&Path>, packages: &[&str], quick: bool) -> Re
 /// Builds the server so that it can be told to panic, which what is shipped cannot.
 pub(crate) fn build_with_faults() -> Result<PathBuf, String> {
     step::run(&mut step::cargo(&["build", "--package", "tidings"]))?;
-    Ok(target()?.join("debug/tidings"))
+    Ok(step::target()?.join("debug/tidings"))
 }
 
 /// Checks these packages and runs their own tests.
