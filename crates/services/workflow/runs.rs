@@ -423,13 +423,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_told_now_is_not_taken_for_what_is_not_there() {
-        assert_eq!(if_there(Ok(1)).expect("is there"), Some(1));
+        assert_eq!(known(Ok(1)).expect("is there"), Some(1));
         for gone in [Error::not_found(), Error::forbidden()] {
-            assert_eq!(if_there::<u8>(Err(gone)).expect("is an answer"), None);
+            assert_eq!(known::<u8>(Err(gone)).expect("is an answer"), None);
         }
         for unknown in [Error::unavailable("the disk is full"), Error::overloaded("many wait")] {
             let code = unknown.code();
-            assert_eq!(if_there::<u8>(Err(unknown)).expect_err("is none").code(), code);
+            assert_eq!(known::<u8>(Err(unknown)).expect_err("is none").code(), code);
         }
     }
 }
