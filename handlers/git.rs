@@ -86,7 +86,7 @@ fn on(action: Action, project_id: &ProjectId) -> Need {
 fn reading(repositories: &Arc<Repositories>) -> Vec<Command> {
     let of = || repositories.clone();
     let (status, diff, log, show, branches, worktrees) = (of(), of(), of(), of(), of(), of());
-    vec![
+    let rows = vec![
         Command::new(
             "git.status",
             (Method::Post, "/api/projects/{projectId}/git/status"),
@@ -129,7 +129,8 @@ fn reading(repositories: &Arc<Repositories>) -> Vec<Command> {
             |input: &OneProject| on(Action::Subscribe, &input.project_id),
             move |_, input| worktrees.clone().worktrees(input),
         ),
-    ]
+    ];
+    rows.into_iter().map(Command::that_reads).collect()
 }
 
 /// A row that begins an operation, and the input's way to what is done.

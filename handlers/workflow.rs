@@ -280,7 +280,8 @@ fn reading(runs: &Arc<Runs>) -> Vec<Command> {
             "Says what is wrong with a definition, with the lines, or what a run of it would be. Nothing runs.",
             |input: &ValidateWorkflow| Need::On(Action::Command, project::channel(&input.project_id)),
             move |_: Caller, input: ValidateWorkflow| answer_with(validate.clone().validate(input), Json),
-        ),
+        )
+        .that_reads(),
         Command::new(
             "workflow.run.list",
             (Method::Get, "/api/workflows/runs"),

@@ -3569,7 +3569,7 @@ export interface Commands {
 }
 
 /** The commands that only read. They have no memory of a `commandId`. */
-export type Reads = "fs.read" | "fs.list" | "project.list" | "project.get" | "session.list" | "session.get" | "session.output" | "shell.list" | "shell.get" | "workflow.run.list" | "workflow.run.get" | "workflow.run.output";
+export type Reads = "fs.read" | "fs.list" | "git.status" | "git.diff" | "git.log" | "git.show" | "git.branches" | "git.worktrees" | "project.list" | "project.get" | "session.list" | "session.get" | "session.output" | "shell.list" | "shell.get" | "workflow.validate" | "workflow.run.list" | "workflow.run.get" | "workflow.run.output";
 
 /** What a connection may ask for beside commands: the argument and the acknowledgement of each. */
 export interface Requests {

@@ -4,7 +4,7 @@
 //! It describes the content; the packets around it are Socket.IO's.
 
 use serde_json::{Map, Value, json};
-use tidings_core::{command::Method, contract::Source};
+use tidings_core::contract::Source;
 
 use crate::{
     Catalogue,
@@ -172,8 +172,7 @@ impl Parts {
             let name = asked.command.name;
             names.extend(self.question(name, asked.command.doc, &reference(&asked.input), &answer));
             let replies = self.operations.get_mut(name).and_then(|asked| asked.pointer_mut("/reply/messages"));
-            if let Some(replies) = replies.and_then(Value::as_array_mut).filter(|_| asked.command.method != Method::Get)
-            {
+            if let Some(replies) = replies.and_then(Value::as_array_mut).filter(|_| !asked.command.reads) {
                 replies.push(in_channel(key, "Repeated"));
             }
         }

@@ -185,6 +185,8 @@ pub struct Command {
     pub method: Method,
     /// Its REST path with `{field}` for fields of the input, such as `/api/sessions/{sessionId}`.
     pub path: &'static str,
+    /// Whether it changes nothing: it runs again for each repeat of its `commandId`.
+    pub reads: bool,
     /// The HTTP status of success.
     pub status: u16,
     /// The schema of its input.
@@ -219,6 +221,7 @@ impl Command {
             doc,
             method,
             path,
+            reads: matches!(method, Method::Get),
             status: 200,
             input: I::json_schema,
             answer: R::schema,
@@ -244,6 +247,14 @@ impl Command {
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {
         self.status = status;
+        self
+    }
+
+    /// The same row, of a command that changes nothing though its input comes in a body. Those of `GET` are so by
+    /// themselves.
+    #[must_use]
+    pub fn that_reads(mut self) -> Self {
+        self.reads = true;
         self
     }
 

@@ -15,7 +15,7 @@ pub mod programs;
 pub mod project;
 pub mod redaction;
 #[cfg(test)]
-mod saved_states;
+mod saved_states_tests;
 pub mod session;
 pub mod shell;
 mod telling;

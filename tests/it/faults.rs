@@ -121,7 +121,7 @@ impl Load {
             client.emit_with_ack("session.list", json!({})),
             client.emit_with_ack("subscribe", json!({"channel": "session:load-0", "since": {"seq": 0}})),
             client.emit_with_ack("publish", publish),
-            client.emit_with_ack("project.list", json!({"commandId": once})),
+            client.emit_with_ack("project.register", json!({"commandId": once, "name": "none", "root": "/no/such"})),
         );
         drop(all);
         client.close().await;
@@ -225,9 +225,9 @@ async fn a_command_that_panics_anywhere_is_answered_and_the_next_one_runs() {
     for point in ["socketio.command", "gate.command", "gate.once"] {
         arm(server.home(), &format!("{point} panic"));
         eventually("the fault is armed", async || server.said().contains(&format!("{point} panic"))).await;
-        let asked = json!({"commandId": point});
-        assert_eq!(watcher.refused("project.list", asked.clone()).await, "internal", "{point}");
-        watcher.done("project.list", json!({"commandId": format!("{point}-2")})).await;
+        let asked = |id: String| json!({"commandId": id, "projectId": "none"});
+        assert_eq!(watcher.refused("project.remove", asked(point.to_owned())).await, "internal", "{point}");
+        assert_eq!(watcher.refused("project.remove", asked(format!("{point}-2"))).await, "not_found", "{point}");
     }
     arm(server.home(), "socketio.commands panic");
     eventually("the fault is armed", async || server.said().contains("socketio.commands panic")).await;

@@ -7,7 +7,6 @@
 mod schema;
 
 use serde_json::Value;
-use tidings_core::command::Method;
 
 pub(crate) use self::schema::type_of;
 use self::schema::{comment, key};
@@ -197,7 +196,7 @@ fn asked(vocabulary: &Vocabulary) -> String {
         let answer = asked.answer.as_deref().unwrap_or("string");
         text += &format!("  \"{}\": {{ input: {}; answer: {answer} }};\n", asked.command.name, asked.input);
     }
-    let reads = vocabulary.commands.iter().filter(|asked| asked.command.method == Method::Get);
+    let reads = vocabulary.commands.iter().filter(|asked| asked.command.reads);
     let reads: Vec<String> = reads.map(|asked| format!("\"{}\"", asked.command.name)).collect();
     let reads = if reads.is_empty() { "never".to_owned() } else { reads.join(" | ") };
     text += &format!(

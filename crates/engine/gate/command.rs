@@ -53,7 +53,7 @@ impl Gate {
         if command_id.is_empty() || command_id.len() > MAX_COMMAND_ID_BYTES {
             return Err(Error::invalid_field("commandId", "1 to 128 bytes"));
         }
-        if command.method == Method::Get {
+        if command.reads {
             return self.run(principal, command, input).await;
         }
         let digest = digest(command.name, json);

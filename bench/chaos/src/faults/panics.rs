@@ -121,7 +121,7 @@ async fn commands(server: &Server, number: u64) -> Result<(), String> {
     let Some(mut link) = log_in(server.host(), server.token()).await? else { return Ok(()) };
     for (id, command) in [
         "\"session.list\",{}".to_owned(),
-        format!("\"project.list\",{{\"commandId\":\"visit-{number}\"}}"),
+        format!("\"project.remove\",{{\"commandId\":\"visit-{number}\",\"projectId\":\"none\"}}"),
         "\"subscribe\",{\"channel\":\"session:panics0\",\"since\":{\"seq\":0}}".to_owned(),
         "\"publish\",{\"channel\":\"session:visited\",\"type\":\"session.note\",\"data\":{\"sessionId\":\"visited\"}}"
             .to_owned(),

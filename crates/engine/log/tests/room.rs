@@ -8,7 +8,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use tidings_core::{
     Code, UserId,
-    log::{Allowances, Ended, EventLog, Publication, SavedState},
+    log::{Allowances, Ended, EventLog, LogRules, Publication, SavedState},
 };
 use tidings_testkit::{RecordingSink, TestClock};
 
@@ -93,6 +93,7 @@ async fn what_is_no_message_makes_no_message_go() {
     let log = SqliteLog::open(config, TestClock::new()).unwrap();
     let sink = RecordingSink::new();
     log.attach(sink.clone());
+    log.keep(LogRules::default());
     // 900,000 bytes are of the one channel, 52,000 of the other, and these are too many.
     for _ in 0..300 {
         publish(&*log, "test:b", 1_000 - 162).await.unwrap();
@@ -160,6 +161,7 @@ async fn who_has_nothing_any_more_has_no_account() {
     let config = LogConfig { reserve_bytes: 0, ..LogConfig::new(dir.path()) };
     let clock = TestClock::new();
     let log = SqliteLog::open(config, clock.clone()).unwrap();
+    log.keep(LogRules::default());
     answered(&*log, &user("u1"), "c", 10).await;
     publish_for(&*log, &user("u2"), "test:a", "id").await.unwrap();
     clock.advance(std::time::Duration::from_secs(25 * 60 * 60));
