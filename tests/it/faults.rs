@@ -18,7 +18,7 @@ use tidings_core::fault;
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 use crate::{
-    server::{PATIENCE, Server, eventually, found, note, notes, tidings},
+    server::{FAULTS, PATIENCE, Server, eventually, found, note, notes, tidings_with_faults},
     sessions::{Room, is_running},
     watcher::Watcher,
 };
@@ -40,7 +40,7 @@ fn home(config: &str) -> (TempDir, [(&'static str, &'static str); 1]) {
     let home = tempfile::tempdir().expect("a directory");
     std::fs::write(home.path().join("tidings.toml"), config).expect("writes");
     std::fs::write(home.path().join("faults"), "").expect("writes");
-    (home, [("SERVER_FAULTS", "faults")])
+    (home, [(FAULTS, "faults")])
 }
 
 fn start(config: &str) -> Server {
@@ -333,8 +333,8 @@ fn a_start_that_hangs_ends_with_a_signal() {
         let (home, _) = home("");
         std::fs::write(home.path().join("faults"), line).expect("writes");
         let said = || std::fs::read_to_string(home.path().join("said")).unwrap_or_default();
-        let mut command = tidings(home.path());
-        command.args(["serve", "--listen", "127.0.0.1:0"]).env("SERVER_FAULTS", "faults").stdout(Stdio::null());
+        let mut command = tidings_with_faults(home.path());
+        command.args(["serve", "--listen", "127.0.0.1:0"]).env(FAULTS, "faults").stdout(Stdio::null());
         let mut child =
             command.stderr(File::create(home.path().join("said")).expect("creates")).spawn().expect("starts");
         while !said().contains("a fault happens") {

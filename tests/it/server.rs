@@ -24,6 +24,9 @@ use tidings_client::{
 /// Only a fault takes longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What names the file that faults are switched on in.
+pub(crate) const FAULTS: &str = "SERVER_FAULTS";
+
 /// Where programs are found, in an environment that is empty otherwise.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
@@ -167,7 +170,7 @@ impl Server {
     /// What a command beside the server prints. It must succeed.
     pub(crate) fn cli(&self, arguments: &[&str], input: &str) -> String {
         std::fs::write(self.home.path().join("input"), input).expect("writes");
-        let mut command = tidings_by(&self.before, self.home.path());
+        let mut command = in_home(&self.before, program(), self.home.path());
         command.args(arguments).stdin(File::open(self.home.path().join("input")).expect("opens"));
         let output = command.output().expect("runs");
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -202,20 +205,30 @@ impl Server {
     }
 }
 
-/// The program.
+/// The program: what is shipped, where whoever runs the tests says so.
 #[expect(clippy::disallowed_methods, reason = "whoever runs the tests says so, and tests have no configuration")]
 pub(crate) fn program() -> PathBuf {
-    std::env::var_os("SERVER_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_tidings").into(), PathBuf::from)
+    std::env::var_os("SERVER_BINARY").map_or_else(program_with_faults, PathBuf::from)
+}
+
+/// The program as tests are built, with the faults that no release has.
+fn program_with_faults() -> PathBuf {
+    env!("CARGO_BIN_EXE_tidings").into()
 }
 
 /// The program, in this directory and with an empty environment.
 pub(crate) fn tidings(home: &Path) -> Command {
-    tidings_by(&[], home)
+    in_home(&[], program(), home)
 }
 
-/// The same, started by another program.
-fn tidings_by(before: &[String], home: &Path) -> Command {
-    let mut line = before.iter().map(Into::into).chain([program()]);
+/// The same, with faults to switch on.
+pub(crate) fn tidings_with_faults(home: &Path) -> Command {
+    in_home(&[], program_with_faults(), home)
+}
+
+/// A program in this directory, started by another one.
+fn in_home(before: &[String], program: PathBuf, home: &Path) -> Command {
+    let mut line = before.iter().map(Into::into).chain([program]);
     let mut command = Command::new(line.next().expect("the program at least"));
     command.args(line);
     command.env_clear().env("PATH", PATH).current_dir(home).args(["--data-dir", "data"]);
@@ -224,7 +237,9 @@ fn tidings_by(before: &[String], home: &Path) -> Command {
 
 fn launch(before: &[String], home: &Path, listen: &str, environment: &[(String, String)]) -> Process {
     let said = File::options().create(true).append(true).open(home.join("said")).expect("opens");
-    let mut command = tidings_by(before, home);
+    let has_faults = environment.iter().any(|(name, _)| name == FAULTS);
+    let program = if has_faults { program_with_faults() } else { program() };
+    let mut command = in_home(before, program, home);
     command.args(["serve", "--listen", listen]).envs(environment.iter().cloned());
     let mut child = command.stdout(Stdio::piped()).stderr(said).spawn().expect("starts");
     let output = BufReader::new(child.stdout.take().expect("piped"));
