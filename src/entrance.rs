@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tidings_core::runtime::{Clock, Tasks};
 use tidings_engine::log::SqliteLog;
 use tidings_transports::http;
+use tokio::net::TcpListener;
 
 use crate::{
     app::StartError,
@@ -40,6 +41,8 @@ pub(crate) struct Entrance<'a> {
     routes: Routes,
     /// What the server waits for, as it was told last.
     waits: Mutex<Option<String>>,
+    /// The address, taken and not listened on yet.
+    taken: Mutex<Option<TcpListener>>,
     listening: Mutex<Option<Listening>>,
 }
 
@@ -47,7 +50,14 @@ impl<'a> Entrance<'a> {
     /// An entrance that is closed.
     pub(crate) fn new(config: &'a Config, surroundings: (Arc<dyn Tasks>, Arc<dyn Clock>)) -> Self {
         let routes = Routes::starting(http::starting(WAITS));
-        Self { config, surroundings, routes, waits: Mutex::default(), listening: Mutex::default() }
+        Self {
+            config,
+            surroundings,
+            routes,
+            waits: Mutex::default(),
+            taken: Mutex::default(),
+            listening: Mutex::default(),
+        }
     }
 
     /// Does something that needs room on the disk, again and again until it has it. An open log gives its reserve.
@@ -104,15 +114,26 @@ impl<'a> Entrance<'a> {
         Ok((address, acceptor))
     }
 
+    /// Takes the address, unless it has it: from now on nothing that is told only once is told in vain.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub(crate) fn take_address(&self) -> Result<(), StartError> {
+        let (listening, mut taken) = (self.listening.lock().is_some(), self.taken.lock());
+        if !listening && taken.is_none() {
+            let failed = |error| StartError::Listen(self.config.listen, error);
+            *taken = Some(listen::bind(self.config.listen).map_err(failed)?);
+        }
+        Ok(())
+    }
+
     /// Listens, unless it does already, and says so on standard output.
     fn listen(&self) -> Result<(), StartError> {
-        let mut listening = self.listening.lock();
-        if listening.is_some() {
-            return Ok(());
-        }
+        self.take_address()?;
+        let (mut listening, taken) = (self.listening.lock(), self.taken.lock().take());
+        let Some(listener) = taken.filter(|_| listening.is_none()) else { return Ok(()) };
         let config = self.config;
         let failed = |error| StartError::Listen(config.listen, error);
-        let listener = listen::bind(config.listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         // HTTP requests of clients with many connections need room beside the sockets'.
         let most = config.socket.max_connections.saturating_mul(2).max(1024);

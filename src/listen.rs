@@ -8,9 +8,11 @@
 //! It is not a transport: it knows no route.
 
 mod pace;
+mod unread;
 
 use std::{
     collections::VecDeque,
+    convert::Infallible,
     future::poll_fn,
     net::SocketAddr,
     sync::{Arc, OnceLock},
@@ -19,7 +21,7 @@ use std::{
 };
 
 use axum::{Router, extract::ConnectInfo};
-use hyper::{Request, body::Incoming, server::conn::http1::Builder, service::service_fn};
+use hyper::{Request, body::Incoming, header, server::conn::http1::Builder, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
 use tidings_core::{
@@ -229,7 +231,18 @@ async fn serve(
 ) {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        routes.now().oneshot(request)
+        // Who asks first whether its body is wanted does not send it after a refusal.
+        let asks = request.headers().contains_key(header::EXPECT);
+        let (parts, body) = request.into_parts();
+        let (body, unread) = unread::watch(body);
+        let answer = routes.now().oneshot(Request::from_parts(parts, body));
+        async move {
+            let mut answer = answer.await?;
+            if !asks {
+                unread::discard(unread, &mut answer).await;
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let mut builder = Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD);

@@ -150,10 +150,13 @@ async fn start(config: &Config, render: Render, reached: &Reached) -> Result<Ser
     reached.now("the data directory");
     let directory = entrance.with_room(None, async || Ok(DataDir::lock(&config.data_dir)?)).await?;
     let app = App::build(config, clock, tasks.clone(), render, (&entrance, reached)).await?;
-    say_first_admin(&app, &entrance).await?;
     reached.now("listening");
+    // Before the password is said, which is said once: a start that cannot listen makes nobody.
+    entrance.take_address()?;
+    say_first_admin(&app, &entrance).await?;
     let (address, acceptor) = entrance.open(app.router.clone())?;
     directory.set_address(&address.to_string())?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, data_dir = %config.data_dir.display(), "started");
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }

@@ -156,6 +156,8 @@ fn of_command(vocabulary: &Vocabulary, asked: &Asked) -> Value {
         if let Some(kept) = operation.pointer_mut("/requestBody/content/application~1json/schema") {
             kept["properties"] = rest.into();
         }
+    }
+    if !row.reads {
         let key = json!({
             "type": "string", "minLength": 1, "maxLength": 128,
             "description": "The `commandId`: a repeat within 24 hours gets the first answer, or `repeated` with 200 where that is not kept any more, and nothing happens.",
@@ -168,7 +170,7 @@ fn of_command(vocabulary: &Vocabulary, asked: &Asked) -> Value {
         Some(name) => success(row.status, Some(("application/json", reference(name)))),
         None => success(row.status, Some(("text/plain", json!({ "type": "string" })))),
     };
-    if !in_query && row.status != 204 {
+    if !row.reads && row.status != 204 {
         or_repeated(&mut operation["responses"]);
     }
     operation

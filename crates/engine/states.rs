@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 use tidings_core::{
-    BoxFuture, Channel, Error, Message, Result, Seq, fault,
+    BoxFuture, Channel, Code, Error, Message, Result, Seq, fault,
     log::{ChannelFacts, Committed, EventLog, ListChannels, Read, SavedState},
     panics,
     projection::{Folded, ListStates, Projection, States, View},
@@ -112,6 +112,9 @@ impl StateStore {
                     let Err(error) = saved.await.flatten() else { continue };
                     if wished {
                         tracing::warn!(%channel, %error, "a state was not saved; the log asks again");
+                    } else if error.code() == Code::Unavailable {
+                        // As at a stop: what ends last finds the log closed.
+                        tracing::debug!(%channel, %error, "the state of what ended was not saved; the next start looks at it");
                     } else {
                         tracing::warn!(%channel, %error, "the state of what ended was not saved; the next start looks at it");
                     }

@@ -5,9 +5,14 @@
 
 use serde_json::{Value, json};
 use tidings_client::http::{self, Method, Response};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 
 use crate::{
-    server::{Server, note, notes},
+    server::{PATIENCE, Server, note, notes},
     watcher::Watcher,
 };
 
@@ -299,4 +304,54 @@ async fn metrics_may_be_for_those_with_a_role_only() {
     is_problem(&server.get("/metrics", "nonsense").await, 401, "unauthenticated");
     is_problem(&server.get("/metrics", &server.token("eve", &[])).await, 403, "forbidden");
     assert_eq!(server.get("/metrics", &server.token("eve", &["--role", "viewer"])).await.status, 200);
+}
+
+/// Sends a request of a head and, once the server has surely answered or waits, its body; gives the answer's head.
+async fn in_two_parts(stream: &mut TcpStream, path: &str, body: &[u8]) -> String {
+    let head = format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).await.expect("takes the head");
+    // In pieces: more than the system's buffers hold has to be read by the server.
+    for piece in body.chunks(64 * 1024) {
+        tokio::task::yield_now().await;
+        stream.write_all(piece).await.expect("takes the body");
+    }
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.expect("an answer"));
+    }
+    let head = String::from_utf8(head).expect("text").to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+    let mut body = vec![0; length.parse().expect("a number")];
+    stream.read_exact(&mut body).await.expect("the answer's body");
+    head
+}
+
+#[tokio::test]
+async fn who_is_refused_before_the_body_was_read_gets_the_answer_and_keeps_the_connection() {
+    let server = Server::start("");
+    let address = server.url().trim_start_matches("http://").to_owned();
+    let mut stream = TcpStream::connect(&address).await.expect("connects");
+    let large = vec![b' '; 3_000_000];
+    for (path, body, status) in [
+        ("/api/events", &b"[1,2]"[..], "401"),
+        ("/nowhere", b"[1,2]", "404"),
+        ("/health/live", b"[1,2]", "405"),
+        ("/api/events", &large, "401"),
+        ("/api/auth/login", &large, "413"),
+        ("/api/events", b"", "401"),
+    ] {
+        let head = in_two_parts(&mut stream, path, body).await;
+        assert!(head.starts_with(&format!("http/1.1 {status} ")), "{path}: {head}");
+        assert!(!head.contains("connection: close"), "{path}: {head}");
+    }
+    let endless = vec![b' '; 20_000_000];
+    let head = format!("POST /api/events HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", endless.len());
+    stream.write_all(head.as_bytes()).await.expect("takes the head");
+    // Beyond the bound nothing is read: the connection is over, with a word if that comes through.
+    let (mut reader, mut writer) = stream.split();
+    let mut said = Vec::new();
+    let both = async { tokio::join!(writer.write_all(&endless), reader.read_to_end(&mut said)) };
+    let (sent, _) = timeout(PATIENCE, both).await.expect("an end");
+    let said = String::from_utf8_lossy(&said).to_lowercase();
+    assert!(sent.is_err() || said.contains("connection: close"), "{said}");
 }

@@ -154,3 +154,19 @@ async fn what_is_in_the_way_in_the_data_directory_is_told_and_no_reason_not_to_s
     assert!(data.join("run/stray/deep").is_dir() && data.join("reserve/mine").is_dir(), "what is not ours stays");
     server.stop();
 }
+
+#[tokio::test]
+async fn a_first_start_that_cannot_listen_makes_nobody_and_the_next_one_says_the_password() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("listens");
+    let address = taken.local_addr().expect("an address").to_string();
+    let home = tempfile::tempdir().expect("a directory");
+    let output =
+        tidings(home.path()).args(["serve", "--listen", &address]).stdin(Stdio::null()).output().expect("runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(!output.status.success() && !said.contains("password"), "{said}");
+    let server = Server::start_in(home, &[]);
+    let body = serde_json::json!({"username": "admin", "password": server.password()});
+    let login =
+        tidings_client::http::post_json(&server.url(), "/api/auth/login", None, &body).await.expect("an answer");
+    assert_eq!(login.status, 200, "{}", login.text());
+}

@@ -49,15 +49,7 @@ impl Gate {
         let (json, inside) = take_command_id(json)?;
         let (json, command_id) = (&*json, command_id.or(inside.as_deref()));
         let input = command.parse_json(json)?;
-        let Some(command_id) = command_id else { return self.run(principal, command, input).await };
-        if command_id.is_empty() || command_id.len() > MAX_COMMAND_ID_BYTES {
-            return Err(Error::invalid_field("commandId", "1 to 128 bytes"));
-        }
-        if command.reads {
-            return self.run(principal, command, input).await;
-        }
-        let digest = digest(command.name, json);
-        self.run_once(principal, command, input, command_id, digest).await
+        self.run_known(principal, command, input, (json, command_id)).await
     }
 
     /// Runs a command whose input came as names and values.
@@ -69,9 +61,32 @@ impl Gate {
         principal: &Principal,
         command: &Command,
         pairs: &[(String, String)],
+        command_id: Option<&str>,
     ) -> Result<Answer> {
         let input = command.parse_pairs(pairs)?;
-        self.run(principal, command, input).await
+        // The same input as an object has the same digest.
+        let fields: BTreeMap<&str, &str> = pairs.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let json = serde_json::to_string(&fields).expect("texts serialise");
+        self.run_known(principal, command, input, (&json, command_id)).await
+    }
+
+    /// Runs a command: once, if it has an id and does not only read.
+    async fn run_known(
+        self: &Arc<Self>,
+        principal: &Principal,
+        command: &Command,
+        input: Input,
+        (json, command_id): (&str, Option<&str>),
+    ) -> Result<Answer> {
+        let Some(command_id) = command_id else { return self.run(principal, command, input).await };
+        if command_id.is_empty() || command_id.len() > MAX_COMMAND_ID_BYTES {
+            return Err(Error::invalid_field("commandId", "1 to 128 bytes"));
+        }
+        if command.reads {
+            return self.run(principal, command, input).await;
+        }
+        let digest = digest(command.name, json);
+        self.run_once(principal, command, input, command_id, digest).await
     }
 
     async fn run(self: &Arc<Self>, principal: &Principal, command: &Command, input: Input) -> Result<Answer> {

@@ -163,7 +163,10 @@ impl Space {
 
     /// The disk is full: gives up the reserve, so that there is room to trim.
     pub(super) fn disk_full(&mut self, monotonic: Duration) {
-        tracing::error!("the disk is full: the log gives up its reserve and trims its oldest messages");
+        // Said once, however often it is found so, until there is a reserve again.
+        if !self.full {
+            tracing::error!("the disk is full: the log gives up its reserve and trims its oldest messages");
+        }
         self.reserve.release();
         (self.reserved, self.full, self.weigh, self.walked) = (false, true, true, 0);
         self.full_at = Some(monotonic);
@@ -205,6 +208,9 @@ impl Space {
         if excess == 0 {
             self.weigh = false;
             self.reserved = self.reserved || self.reserve.ensure();
+            if self.full && self.reserved {
+                tracing::info!("the disk has room again: the log has its reserve");
+            }
             self.full = self.full && !self.reserved;
             return Ok(true);
         }

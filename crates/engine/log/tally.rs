@@ -1,13 +1,18 @@
 //! What was trimmed since the server's log was last told of it.
 //!
 //! Guarantees: each sweep that trims, and each look at the total that does, is one line: how many channels, how
-//! many messages, by which rules. Bounded, however many channels there are.
+//! many messages, by which rules. What goes in between is told within ten seconds. Bounded, however many channels
+//! there are.
 //! It is not the metric: that counts messages only.
 
 use std::{
     collections::HashSet,
     fmt::{self, Write},
+    time::Duration,
 };
+
+/// How long something that went may be untold, in monotonic time: a killed server tells no more.
+const UNTOLD: Duration = Duration::from_secs(10);
 
 /// So many channels are told apart; further ones are not counted.
 const MOST_CHANNELS: usize = 64 * 1024;
@@ -48,6 +53,8 @@ pub(super) struct Tally {
     messages: [u64; Why::ALL.len()],
     /// How many of them were of namespaces that no rule keeps.
     ruleless: u64,
+    /// Since when something is untold.
+    since: Option<Duration>,
 }
 
 impl Tally {
@@ -67,16 +74,24 @@ impl Tally {
         }
     }
 
-    /// Takes in what another one has.
-    pub(super) fn join(&mut self, other: Self) {
+    /// Takes in what another one has, at this time.
+    pub(super) fn join(&mut self, other: Self, now: Duration) {
+        if other.messages.iter().any(|count| *count > 0) {
+            self.since.get_or_insert(now);
+        }
         other.channels.into_iter().for_each(|channel| self.insert(channel));
         self.messages.iter_mut().zip(other.messages).for_each(|(sum, more)| *sum += more);
         self.ruleless += other.ruleless;
     }
 
+    /// Whether something is untold for too long.
+    pub(super) fn is_due(&self, now: Duration) -> bool {
+        self.since.is_some_and(|since| now.saturating_sub(since) >= UNTOLD)
+    }
+
     /// Says in one line what there is to say, and begins anew.
     pub(super) fn tell(&mut self) {
-        let Self { channels, messages, ruleless } = std::mem::take(self);
+        let Self { channels, messages, ruleless, .. } = std::mem::take(self);
         let all: u64 = messages.iter().sum();
         if all == 0 {
             return;
@@ -141,12 +156,15 @@ mod tests {
         tally.tell();
         slice.add(1, 10, Why::Messages, true);
         slice.add(1, 0, Why::Bytes, true);
-        tally.join(slice);
+        tally.join(slice, Duration::from_secs(1));
+        tally.join(Tally::default(), Duration::ZERO);
+        assert!(!tally.is_due(Duration::from_secs(10)) && tally.is_due(Duration::from_secs(11)));
         let mut slice = Tally::default();
         slice.add(1, 5, Why::Age, true);
         slice.add(2, 7, Why::TotalBytes, false);
-        tally.join(slice);
+        tally.join(slice, Duration::from_secs(20));
         tally.tell();
+        assert!(!tally.is_due(Duration::MAX), "nothing is untold");
         tally.tell();
         let told = String::from_utf8(lines.0.lock().clone()).unwrap();
         assert_eq!(told.lines().count(), 1, "{told}");

@@ -231,6 +231,9 @@ impl Writer {
         }
         self.since_slice = 0;
         let now = self.instants();
+        if self.tally.is_due(now.monotonic) {
+            self.tally.tell();
+        }
         // Until the rules are known, nothing is weighed: what may go is not known either.
         let weighs = self.trimmer.has_rules() && self.space.has_work(now);
         if !weighs && !self.trimmer.has_work(now) {
@@ -268,7 +271,7 @@ impl Writer {
         self.numbering.channels.flush(&transaction)?;
         transaction.commit()?;
         self.numbering.channels.settle();
-        self.tally.join(tally);
+        self.tally.join(tally, now.monotonic);
         Ok((more || (ruled && self.space.vacuum_slice(sql, now)?), news))
     }
 

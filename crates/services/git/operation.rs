@@ -95,6 +95,7 @@ impl Operation {
         self.repositories.git.programs.forget(self.seat.live.id.as_str()).await;
         let status = self.repositories.refresh(&self.job.project_id, &self.place.root).await;
         let (over, outcome) = (self.over.take(), end.outcome());
+        self.seat.live.is_over_now();
         self.tell_end(end, status.ok().flatten()).await;
         // Others may do something here before whoever waited goes on.
         drop(self);

@@ -3,7 +3,13 @@
 //! Guarantees: whoever has a seat is alone in the project; the course of an operation goes one way.
 //! It is not the truth about operations that ended: that is the project's state.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use parking_lot::Mutex;
 use tidings_core::{Code, Error, UserId};
@@ -27,6 +33,14 @@ pub(super) struct Live {
     pub(super) id: OperationId,
     pub(super) kind: Kind,
     pub(super) course: Course<Reason>,
+    is_over: AtomicBool,
+}
+
+impl Live {
+    /// Its work is done, and its end is about to be told: whoever hears of that may begin the next one.
+    pub(super) fn is_over_now(&self) {
+        self.is_over.store(true, Ordering::Release);
+    }
 }
 
 /// The operations.
@@ -71,6 +85,8 @@ impl Seat {
 pub(super) enum Refused {
     /// This one runs in the project.
     Busy(OperationId),
+    /// This one has ended in the project, and its place is about to be free.
+    Ending(OperationId),
     /// So many run, the most allowed.
     Full(usize),
     /// The server stops.
@@ -80,7 +96,7 @@ pub(super) enum Refused {
 impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::Busy(id) => {
+            Refused::Busy(id) | Refused::Ending(id) => {
                 let message = format!("the operation {id} runs in this repository: wait for its end, or cancel it");
                 Self::new(Code::Conflict, message)
             }
@@ -107,12 +123,18 @@ impl Registry {
             return Err(Refused::Stopping);
         }
         if let Some(live) = inner.live.get(project_id) {
-            return Err(Refused::Busy(live.id.clone()));
+            let is_over = live.is_over.load(Ordering::Acquire);
+            return Err(if is_over { Refused::Ending(live.id.clone()) } else { Refused::Busy(live.id.clone()) });
         }
         if inner.live.len() >= self.most {
             return Err(Refused::Full(self.most));
         }
-        let live = Arc::new(Live { id: OperationId::random(), kind, course: Course::default() });
+        let live = Arc::new(Live {
+            id: OperationId::random(),
+            kind,
+            course: Course::default(),
+            is_over: AtomicBool::new(false),
+        });
         inner.live.insert(project_id.clone(), live.clone());
         self.count.set(inner.live.len());
         Ok(Seat { live, project_id: project_id.clone(), registry: self.clone() })

@@ -8,6 +8,7 @@ use std::{
     collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -29,7 +30,7 @@ use super::{
     operation::Operation,
     reading::Look,
     refresh::Refreshing,
-    registry::{Reason, Registry, Seat},
+    registry::{Reason, Refused, Registry, Seat},
     turns::Turns,
 };
 use crate::{
@@ -41,6 +42,8 @@ use crate::{
 
 /// The domain whose states hold what git tells.
 pub(super) const PROJECT: &str = "project";
+/// How long the place of an operation is waited for whose end is being told.
+const ENDING: Duration = Duration::from_secs(2);
 
 /// What the service needs of the house.
 #[derive(Clone)]
@@ -112,9 +115,26 @@ impl Repositories {
         let job = job?;
         // A project that is not there is told before what runs in it.
         self.root(&job.project_id).await?;
-        let seat = self.registry.enter(&job.project_id, job.kind)?;
+        let seat = self.seat(&job).await?;
         let operation_id = self.start(seat, user, job, None).await?;
         Ok(Json(Begun { operation_id }))
+    }
+
+    /// The place of a new operation. Whoever heard of the end of the one before it does not find that one there.
+    async fn seat(&self, job: &Job) -> Result<Seat> {
+        let enter = || self.registry.enter(&job.project_id, job.kind);
+        let freed = async {
+            loop {
+                let mut left = self.registry.left();
+                match enter() {
+                    // The sender lives as long as the registry.
+                    Err(Refused::Ending(_)) => drop(left.changed().await),
+                    entered => return entered,
+                }
+            }
+        };
+        // The end of the other one is told until the log takes it: that is not waited for.
+        Ok(tokio::time::timeout(ENDING, freed).await.unwrap_or_else(|_| enter())?)
     }
 
     /// Starts an operation in its place; `over` hears of its end.

@@ -58,7 +58,7 @@ impl Repositories {
             match self.registry.enter(&project_id, Kind::WorktreeAdd) {
                 Ok(seat) => self.clone().make(seat, &user, &root, &tree).await?,
                 // Its end is waited for. The sender lives as long as the registry.
-                Err(Refused::Busy(_) | Refused::Full(_)) => drop(left.changed().await),
+                Err(Refused::Busy(_) | Refused::Ending(_) | Refused::Full(_)) => drop(left.changed().await),
                 Err(refused @ Refused::Stopping) => return Err(refused.into()),
             }
         }

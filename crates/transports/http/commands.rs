@@ -38,11 +38,11 @@ pub(super) async fn run_read(
     state: &HttpState,
     principal: &Principal,
     command: &Command,
-    path: Pairs,
-    query: Pairs,
+    (path, query): (Pairs, Pairs),
+    headers: &HeaderMap,
 ) -> Result<Response> {
-    let pairs = joined(path, query)?;
-    let answer = state.gate.run_pairs(principal, command, &pairs).await?;
+    let (pairs, command_id) = (joined(path, query)?, idempotency_key(headers)?);
+    let answer = state.gate.run_pairs(principal, command, &pairs, command_id.as_deref()).await?;
     Ok(respond(command.status, answer))
 }
 

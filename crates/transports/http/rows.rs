@@ -113,8 +113,12 @@ fn endpoint(command: Command) -> MethodRouter<Shared> {
     let command = Arc::new(command);
     let read = {
         let command = Arc::clone(&command);
-        move |State(state): State<Shared>, Caller(principal): Caller, Path(path): Path, Query(query): Query| async move {
-            let answer = run_read(&state, &principal, &command, path, query).await;
+        move |State(state): State<Shared>,
+              Caller(principal): Caller,
+              Path(path): Path,
+              Query(query): Query,
+              headers: HeaderMap| async move {
+            let answer = run_read(&state, &principal, &command, (path, query), &headers).await;
             answer.map_err(Problem::from)
         }
     };

@@ -112,10 +112,10 @@ async fn input_as_names_and_values_is_judged_the_same() {
     let command = house.gate.command("thing.own").expect("a row").clone();
     let pairs = |name: &str| vec![(name.to_owned(), "p".to_owned())];
     let (admin, nobody) = (of_role("a", Role::Admin), somebody("u", &["*=command"]));
-    assert_eq!(code(house.gate.run_pairs(&admin, &command, &pairs("porject")).await), Some(Code::InvalidData));
-    assert_eq!(code(house.gate.run_pairs(&nobody, &command, &pairs("project")).await), Some(Code::Forbidden));
+    assert_eq!(code(house.gate.run_pairs(&admin, &command, &pairs("porject"), None).await), Some(Code::InvalidData));
+    assert_eq!(code(house.gate.run_pairs(&nobody, &command, &pairs("project"), None).await), Some(Code::Forbidden));
     assert_eq!(effects.count(), 0);
-    assert!(house.gate.run_pairs(&admin, &command, &pairs("project")).await.is_ok());
+    assert!(house.gate.run_pairs(&admin, &command, &pairs("project"), None).await.is_ok());
     house.stop().await;
 }
 
