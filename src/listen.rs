@@ -38,6 +38,8 @@ use self::pace::{GRAIN, Pace};
 
 /// How long a connection may take for the head of a request.
 const HEAD: Duration = Duration::from_secs(15);
+/// How long a connection has for what it is at once the server stops and everything else has ended.
+const LAST: Duration = Duration::from_millis(500);
 /// How long a failed accept is waited out: mostly no file descriptor is left.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How many connections wait in the system's backlog; it may allow fewer.
@@ -252,7 +254,11 @@ async fn serve(
         ended = connection.as_mut() => ended,
         () = stopping => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            // Whoever sends a request by bytes, or does not read an answer, is not waited for.
+            match tokio::time::timeout(LAST, connection).await {
+                Ok(ended) => ended,
+                Err(_) => return drop(permit),
+            }
         }
     };
     if let Err(error) = ended {

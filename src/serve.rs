@@ -50,7 +50,10 @@ const ORDER: [Step<Server>; 5] = [
         until: Duration::from_secs(3),
         parts: |server, left| vec![("connections", Box::pin(server.send_away(left)))],
     },
-    Step { until: Duration::from_secs(4), parts: |server, _| vec![("the log", server.app.log.close())] },
+    Step {
+        until: Duration::from_secs(4),
+        parts: |server, _| vec![("the log", server.app.log.close()), ("the users", Box::pin(server.settle_users()))],
+    },
     Step { until: Duration::from_secs(5), parts: |server, _| vec![("tasks", Box::pin(server.tasks.stop()))] },
 ];
 
@@ -212,6 +215,14 @@ impl Server {
         for (number, connection) in connections.iter().enumerate() {
             let reconnect_after_ms = returning(drain, number, connections.len());
             connection.notify(&Notice::Draining { reconnect_after_ms });
+        }
+    }
+
+    /// Leaves the users in one file.
+    async fn settle_users(&self) {
+        let auth = self.app.auth.clone();
+        if tokio::task::spawn_blocking(move || auth.settle()).await.is_err() {
+            tracing::warn!("users.db was not settled");
         }
     }
 

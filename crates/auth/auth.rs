@@ -94,6 +94,11 @@ impl Auth {
         Ok(auth)
     }
 
+    /// Puts all of `users.db` into the one file, at the end of a server. Blocks on the disk.
+    pub fn settle(&self) {
+        self.store.settle();
+    }
+
     /// Makes the user `admin` with a random password if there are no users; none if there are.
     ///
     /// # Errors

@@ -120,6 +120,15 @@ impl Store {
         Ok(value)
     }
 
+    /// Moves what stands in the write-ahead log into the file, so that the file alone is everything. Blocks on the
+    /// disk.
+    pub(crate) fn settle(&self) {
+        let settled = self.connection.lock().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        if let Err(error) = settled {
+            tracing::warn!(%error, "users.db keeps its write-ahead log, which belongs to it");
+        }
+    }
+
     /// Learns what other processes changed. A failure is logged when it begins and when it ends.
     pub(crate) fn poll(&self) {
         match self.catch_up(&mut self.connection.lock()) {

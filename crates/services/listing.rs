@@ -18,6 +18,9 @@ const PAGE: usize = 50;
 /// How many states one request looks through at most; then it answers with a cursor.
 const SCAN: usize = 2_000;
 
+/// How many outputs of one domain are put together at once: each takes megabytes until its client has it.
+pub(crate) const OUTPUTS_AT_ONCE: usize = 4;
+
 /// A thing in a list.
 pub(crate) trait Listed: Sized {
     /// The thing's id.

@@ -337,13 +337,16 @@ async fn who_is_refused_before_the_body_was_read_gets_the_answer_and_keeps_the_c
         ("/nowhere", b"[1,2]", "404"),
         ("/health/live", b"[1,2]", "405"),
         ("/api/events", &large, "401"),
-        ("/api/auth/login", &large, "413"),
         ("/api/events", b"", "401"),
     ] {
         let head = in_two_parts(&mut stream, path, body).await;
         assert!(head.starts_with(&format!("http/1.1 {status} ")), "{path}: {head}");
         assert!(!head.contains("connection: close"), "{path}: {head}");
     }
+    // What the page calls too large may end the connection, but the client hears of it.
+    let mut other = TcpStream::connect(&address).await.expect("connects");
+    let head = in_two_parts(&mut other, "/api/auth/login", &large).await;
+    assert!(head.starts_with("http/1.1 413 "), "{head}");
     let endless = vec![b' '; 20_000_000];
     let head = format!("POST /api/events HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", endless.len());
     stream.write_all(head.as_bytes()).await.expect("takes the head");

@@ -7,7 +7,7 @@ use std::{path::Path, process::Command};
 
 use serde_json::{Value, json};
 use tidings_client::{ConnectError, Polling, Raw, http};
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet, time::timeout};
 
 use crate::{
     server::{PATIENCE, Server, eventually, note},
@@ -107,6 +107,65 @@ async fn a_client_that_asks_for_much_and_reads_nothing_costs_so_much_and_gets_al
         }
     }
     eventually("that everything is given back", async || server.metric("tidings_held_bytes").await == 0.0).await;
+}
+
+/// A client that asks over HTTP for something and never reads the answer.
+async fn asks_and_reads_nothing(server: &Server, path: &str, bearer: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(server.url().trim_start_matches("http://")).await.expect("connects");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {bearer}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("asks");
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_over_http_that_nobody_reads_are_counted_and_refused_beyond_the_bound() {
+    let limits = "[log]\ndurability = \"process\"\n[socket]\nheld_bytes_per_user = \"32MiB\"\n";
+    let server = Server::start(limits);
+    let (admin, content) = (server.admin(), "x".repeat(200_000));
+    for n in 0..50 {
+        let data = json!({"sessionId": "big", "type": "stdout", "content": content, "offset": n * 200_000});
+        server.publish(&admin, json!([{"type": "session.stream_output", "data": data}])).await;
+    }
+    let (eve, bob) = (server.token("eve", &["--role", "viewer"]), server.token("bob", &["--role", "viewer"]));
+    let before = server.memory();
+    let mut lazy = Vec::new();
+    for _ in 0..100 {
+        lazy.push(asks_and_reads_nothing(&server, "/api/sessions/big/output", &eve).await);
+    }
+    let route = "tidings_http_requests_total{route=\"/api/sessions/{sessionId}/output\",status=";
+    let answered = async || {
+        let (all, refused) = (format!("{route}\"200\"}}"), format!("{route}\"429\"}}"));
+        server.metric(&all).await + server.metric(&refused).await >= 100.0
+    };
+    let over = eventually("that all are answered or refused", answered);
+    let (held, memory) = highest(&server, "tidings_held_bytes", over).await;
+    // All of it would be 800 MB. Four are put together at once, of some 10 MB of messages each.
+    assert!(held <= 33e6 && memory < before + 250 * MIB, "{held} held, {} MiB", (memory - before) / MIB);
+    assert!(server.metric("tidings_held_refused_total{bound=\"user\",of=\"answers\"}").await > 0.0);
+    assert_eq!(server.get("/api/sessions/big/output", &bob).await.status, 200, "who reads is served");
+    drop(lazy);
+    eventually("that all is given back", async || server.metric("tidings_held_bytes").await == 0.0).await;
+}
+
+#[tokio::test]
+async fn filters_are_counted_for_their_user_as_long_as_their_subscriptions() {
+    let server = Server::start("[socket]\nmailbox_bytes = \"4MiB\"\nheld_bytes_per_user = \"8MiB\"\n");
+    let bearer = server.admin();
+    let watcher = Watcher::connect(&server, &bearer).await;
+    let filter = json!({"where": {"field": "x".repeat(15_000)}});
+    let mut refused = None;
+    for n in 0..600 {
+        let answer = watcher.ask("subscribe", json!({"channel": format!("session:{n}"), "filter": filter})).await;
+        if answer["ok"] != true {
+            refused = Some((n, answer));
+            break;
+        }
+    }
+    let (kept, answer) = refused.expect("a bound");
+    assert_eq!(answer["error"]["code"], "rate_limited", "{answer}");
+    assert!((450..=560).contains(&kept), "{kept} filters of 15 KB are 8 MiB");
+    watcher.done("unsubscribe", json!({"all": true})).await;
+    watcher.done("subscribe", json!({"channel": "session:1", "filter": filter})).await;
 }
 
 #[tokio::test]

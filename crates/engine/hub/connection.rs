@@ -24,7 +24,7 @@ use super::{
     subscriptions::{Key, Place, Subscriptions},
     waiting::Waiting,
 };
-use crate::budget::{Bound, Share, Who};
+use crate::budget::{Bound, Held, Share, Who};
 
 /// So many answers and notices may wait for a connection before its transport takes no more commands.
 pub const MAX_WAITING_ANSWERS: usize = 256;
@@ -188,6 +188,18 @@ impl Connection {
         if own { Some(Bound::Connection) } else { out.control.exceeds() }
     }
 
+    /// Counts a filter for its user: it is kept as long as its subscription.
+    fn hold_filter(&self, request: &SubscribeRequest) -> Result<Option<Held>> {
+        if request.filter_bytes == 0 {
+            return Ok(None);
+        }
+        self.share.hold(request.filter_bytes).map(Some).map_err(|bound| {
+            bound.count("filters");
+            let code = if bound == Bound::Total { Code::Overloaded } else { Code::RateLimited };
+            Error::new(code, "subscribe: more filters are kept than may")
+        })
+    }
+
     fn attach(
         self: &Arc<Self>,
         out: &mut Out,
@@ -199,15 +211,19 @@ impl Connection {
             return Err(Error::new(Code::Unavailable, "the connection is closed"));
         }
         let has_state = self.hub.states.has_projection(&request.channel);
+        let held;
         if let Some(known) = out.subscriptions.of(&request.channel) {
             if request.same_as(&known.request) {
                 let standing = known.channel.standing();
                 return Ok(Plan::of(&SubscribeRequest::plain(request.channel), standing, epoch, false).outcome);
             }
+            held = self.hold_filter(&request)?;
             self.detach(out, &request.channel);
         } else if out.subscriptions.len() >= self.hub.config.subscriptions {
             let most = self.hub.config.subscriptions;
             return Err(Error::new(Code::TooLarge, format!("a connection has at most {most} subscriptions")));
+        } else {
+            held = self.hold_filter(&request)?;
         }
         out.last_subscription += 1;
         let (id, place) = (out.last_subscription, out.subscriptions.next_place());
@@ -232,6 +248,7 @@ impl Connection {
             dropped: 0,
             told_at: self.hub.clock.monotonic(),
             initial: !settled,
+            _held: held,
             request,
         });
         if !settled {

@@ -15,6 +15,7 @@ use super::{
     channel::{ChannelState, Standing, Tick},
     filter::Filter,
 };
+use crate::budget::Held;
 
 /// The most subscriptions one request may ask for.
 pub const MAX_BATCH: usize = 100;
@@ -67,13 +68,16 @@ pub struct SubscribeRequest {
     /// Skip ahead when too far behind.
     #[serde(default)]
     pub max_lag: Option<MaxLag>,
+    /// How long the filter is as JSON: what it is counted with.
+    #[serde(skip)]
+    pub filter_bytes: usize,
 }
 
 impl SubscribeRequest {
     /// A request for one channel and nothing else.
     #[must_use]
     pub fn plain(channel: Channel) -> Self {
-        Self { channel, since: None, last: None, snapshot: false, filter: None, max_lag: None }
+        Self { channel, since: None, last: None, snapshot: false, filter: None, max_lag: None, filter_bytes: 0 }
     }
 
     /// Parses one request: a channel's name, or an object.
@@ -89,11 +93,13 @@ impl SubscribeRequest {
                 name.ok_or_else(|| Error::bad_request("subscribe: 'channel' is missing or no text"))?
                     .parse::<Channel>()?;
                 // It is kept as long as the subscription, of which a connection may have many.
-                if fields.get("filter").is_some_and(|filter| filter.to_string().len() > MAX_FILTER_BYTES) {
+                let bytes = fields.get("filter").map_or(0, |filter| filter.to_string().len());
+                if bytes > MAX_FILTER_BYTES {
                     return Err(Error::new(Code::TooLarge, "subscribe: a filter has at most 16 KiB"));
                 }
-                serde_json::from_value(value.clone())
-                    .map_err(|error| Error::bad_request(format!("subscribe: {error}")))?
+                let request: Self = serde_json::from_value(value.clone())
+                    .map_err(|error| Error::bad_request(format!("subscribe: {error}")))?;
+                Self { filter_bytes: bytes, ..request }
             }
             _ => return Err(Error::bad_request("subscribe takes a channel, an object, or an array of them")),
         };
@@ -294,6 +300,8 @@ pub(super) struct Subscription {
     pub(super) told_at: Duration,
     /// It has not been at the head yet.
     pub(super) initial: bool,
+    /// The bytes of its filter, for its user.
+    pub(super) _held: Option<Held>,
 }
 
 impl Subscription {

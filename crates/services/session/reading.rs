@@ -98,6 +98,8 @@ impl Sessions {
     /// `not_found`, `unavailable`.
     pub async fn output(self: Arc<Self>, input: ReadOutput) -> Result<String> {
         let view = self.ports.states.get(DOMAIN, input.session_id.as_str()).await?.ok_or_else(Error::not_found)?;
+        // It never closes.
+        let _turn = self.reading.acquire().await.map_err(|_| Error::internal())?;
         let mut text = Newest::default();
         let mut before = view.seq + 1;
         while before > 1 && text.bytes < OUTPUT_BYTES {

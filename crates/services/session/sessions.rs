@@ -17,7 +17,7 @@ use tidings_core::{
     projection::States,
     runtime::{Clock, Tasks},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{
     adapter::{self, Context},
@@ -36,6 +36,7 @@ use super::{
 use crate::{
     blocking::blocking,
     git::input::Worktree,
+    listing::OUTPUTS_AT_ONCE,
     programs::Programs,
     project::{ProjectId, ProjectState},
     telling::end_abandoned,
@@ -71,6 +72,8 @@ pub struct Sessions {
     pub(super) config: SessionConfig,
     pub(super) programs: Arc<Programs>,
     pub(super) registry: Arc<Registry>,
+    /// Those who have an output put together.
+    pub(super) reading: Semaphore,
 }
 
 impl std::fmt::Debug for Sessions {
@@ -91,7 +94,7 @@ impl Sessions {
             }
         }
         let registry = Registry::new(config.limits);
-        Ok(Arc::new(Self { ports, config, programs, registry }))
+        Ok(Arc::new(Self { ports, config, programs, registry, reading: Semaphore::new(OUTPUTS_AT_ONCE) }))
     }
 
     /// Tells the end of every session that a former life of the server left open. To be called before the

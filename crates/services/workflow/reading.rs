@@ -95,6 +95,8 @@ impl Runs {
         let state = self.state(&input.run_id).await?.ok_or_else(Error::not_found)?;
         let step = state.step(&input.step_id).ok_or_else(Error::not_found)?;
         let attempt = input.attempt.unwrap_or(step.attempt);
+        // It never closes.
+        let _turn = self.reading.acquire().await.map_err(|_| Error::internal())?;
         let (mut text, mut after) = (String::new(), 0);
         loop {
             let (messages, more) = self.ports.states.messages(DOMAIN, input.run_id.as_str(), after, BATCH).await?;

@@ -31,6 +31,7 @@ use super::{
     telling::DOMAIN,
 };
 use crate::{
+    listing::OUTPUTS_AT_ONCE,
     programs::Programs,
     project::{ProjectId, ProjectState},
     telling::tell_by_id,
@@ -81,6 +82,8 @@ pub struct Runs {
     pub(super) registry: Arc<Registry>,
     /// For the steps of all runs.
     pub(super) room: Arc<Semaphore>,
+    /// Those who have an output put together.
+    pub(super) reading: Semaphore,
     pub(super) listening: Arc<Sessions>,
     _heard: Vec<Listening>,
 }
@@ -118,7 +121,8 @@ impl Runs {
         let listening = Arc::new(Sessions::default());
         let heard = listening.listen(&*ports.bus);
         let room = Arc::new(Semaphore::new(room));
-        Arc::new(Self { ports, config, programs, registry, room, listening, _heard: heard })
+        let reading = Semaphore::new(OUTPUTS_AT_ONCE);
+        Arc::new(Self { ports, config, programs, registry, room, reading, listening, _heard: heard })
     }
 
     /// Goes on with every run that a former life left open. To be called before the first start, after the

@@ -13,6 +13,7 @@ use std::{
 };
 
 use axum::{
+    body::{Body, Bytes, HttpBody},
     extract::{ConnectInfo, Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -32,6 +33,8 @@ use super::{HttpConfig, HttpState, Shared, access::bearer, address::client_addre
 
 /// The most users and addresses whose rate is remembered.
 const MOST: usize = 32_768;
+/// An answer of so many bytes is not counted: it costs no more than its request did.
+const SMALL_ANSWER: usize = 64 * 1024;
 /// When whoever has too much under way is asked to come back.
 const LATER_MS: u64 = 1000;
 
@@ -126,12 +129,49 @@ pub(super) async fn limit(
         Ok(seat) => seat,
         Err(refused) => return Problem::from(refused).into_response(),
     };
-    let room = BodyRoom(Arc::new((state.hub.budget().share(&who), Mutex::new(None))));
+    let share = state.hub.budget().share(&who);
+    let room = BodyRoom(Arc::new((share.clone(), Mutex::new(None))));
     request.extensions_mut().insert(Asker(asker));
     request.extensions_mut().insert(room.clone());
     let response = next.run(request).await;
     drop((seat, room));
-    response
+    held_until_sent(response, &share).await.unwrap_or_else(|refused| Problem::from(refused).into_response())
+}
+
+/// Holds the bytes of a large answer for who asked, until the client has read them. One that is larger than the
+/// bound passes alone.
+///
+/// # Errors
+/// `rate_limited` or `overloaded` when more answers are not read than may be held. Such an answer only told
+/// something: what changes anything answers in few bytes.
+async fn held_until_sent(response: Response, share: &Arc<Share>) -> Result<Response> {
+    let bytes = response.body().size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
+    if bytes <= SMALL_ANSWER {
+        return Ok(response);
+    }
+    let held = match share.hold(bytes) {
+        Ok(held) => held,
+        Err(_) if share.held() == 0 => share.hold_anyway(bytes),
+        Err(bound) => {
+            bound.count("answers");
+            return Err(too_much(bound, "more answers are not read than may be held"));
+        }
+    };
+    let (parts, body) = response.into_parts();
+    let data = axum::body::to_bytes(body, bytes).await.map_err(|_| Error::internal())?;
+    Ok(Response::from_parts(parts, Body::from(Bytes::from_owner(Answer { data, _held: held }))))
+}
+
+/// An answer, with what counts its bytes as long as anything of it waits to be sent.
+struct Answer {
+    data: Bytes,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Answer {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
 }
 
 fn address(state: &HttpState, request: &Request) -> IpAddr {

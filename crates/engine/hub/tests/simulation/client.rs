@@ -141,5 +141,5 @@ fn request(asked: &Asked, channel: &Channel) -> SubscribeRequest {
     let max_lag =
         asked.wants.max_lag.map(|most| serde_json::from_value(json!({ "messages": most })).expect("a maxLag"));
     let (last, snapshot) = (asked.wants.last.filter(|_| since.is_none()), asked.wants.snapshot);
-    SubscribeRequest { channel: channel.clone(), since, last, snapshot, filter, max_lag }
+    SubscribeRequest { channel: channel.clone(), since, last, snapshot, filter, max_lag, filter_bytes: 0 }
 }
