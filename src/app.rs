@@ -107,6 +107,8 @@ pub(crate) struct App {
     pub(crate) readiness: Arc<Readiness>,
     /// The services.
     pub(crate) services: Services,
+    /// What runs their programs.
+    pub(crate) programs: Arc<Programs>,
     /// The log.
     pub(crate) log: Arc<SqliteLog>,
     /// Users and tokens.
@@ -191,7 +193,7 @@ impl App {
             config: config.http()?,
         };
         let router = routes(state, &socketio)?;
-        Ok(Self { router, gate, hub, socketio, readiness, services, log, auth, _listening: listening })
+        Ok(Self { router, gate, hub, socketio, readiness, services, programs, log, auth, _listening: listening })
     }
 }
 

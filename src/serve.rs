@@ -43,9 +43,14 @@ use crate::{
 };
 
 /// The stop. Until its deadline, the time that clients and programs have (`drain_ms` and `run.grace_ms`) is over.
-const ORDER: [Step<Server>; 5] = [
+const ORDER: [Step<Server>; 6] = [
     Step { until: Duration::ZERO, parts: |server, left| vec![("new work", Box::pin(server.refuse(left)))] },
     Step { until: Duration::ZERO, parts: |server, _| services::stop(&server.app.services) },
+    // Programs that left the group in which their service ended them.
+    Step {
+        until: Duration::from_secs(2),
+        parts: |server, _| vec![("runaway programs", Box::pin(server.app.programs.stop()))],
+    },
     Step {
         until: Duration::from_secs(3),
         parts: |server, left| vec![("connections", Box::pin(server.send_away(left)))],

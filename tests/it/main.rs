@@ -11,6 +11,7 @@ mod commands;
 mod connections;
 mod directory;
 mod endings;
+mod escapes;
 mod examples;
 mod faults;
 mod full_disk;

@@ -56,7 +56,7 @@ impl Room {
         self.server.get(&format!("/api/sessions/{id}/output"), &self.token).await.text()
     }
 
-    async fn prints(&self, id: &str, text: &str) {
+    pub(crate) async fn prints(&self, id: &str, text: &str) {
         eventually(text, async || self.output(id).await.contains(text)).await;
     }
 

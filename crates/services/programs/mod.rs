@@ -2,13 +2,15 @@
 //! of those that outlive it.
 //!
 //! Guarantees: no program sees a `TIDINGS_*` variable or the path of the data directory; what programs do yields
-//! to what the server does; one that a killed server left behind is killed by [`Programs::recover`].
+//! to what the server does; one that a killed server left behind is killed by [`Programs::recover`], one that got
+//! away from its service by [`Programs::stop`]; no program of another data directory's server is killed.
 //! It is not a domain: what a program means, and how its end is told, is its service's.
 
 pub(crate) mod decode;
 mod environment;
 pub(crate) mod line;
 mod lookup;
+mod mark;
 pub(crate) mod meter;
 pub(crate) mod process;
 pub(crate) mod reader;
@@ -29,7 +31,6 @@ use std::{
 };
 
 use rustix::process::getpriority_process;
-use sha2::{Digest, Sha256};
 use tidings_core::{Error, Result};
 use tokio::{
     net::unix::pipe,
@@ -40,14 +41,12 @@ use tokio::{
 
 pub use self::environment::Environment;
 use self::{
+    mark::{MARK, Mark},
     process::{Program, Running, SystemUser, wrapped},
     starter::Starter,
     survivors::Survivors,
 };
 use crate::blocking::blocking;
-
-/// The variable by which a program that outlived its server is known.
-const MARK: &str = "SERVER_MARK";
 
 /// How long a program that was started in its turn is young: so many times as long as its start took. That is a
 /// few milliseconds, and more where others want the processors.
@@ -115,14 +114,7 @@ pub struct Programs {
     /// own: a crowd that starts at once would outweigh the server, however far each of them steps back.
     young: Arc<Semaphore>,
     survivors: Survivors,
-    /// Which server a program belongs to: of each data directory another one.
-    mark: String,
-}
-
-/// A digest: it tells nobody where the directory is.
-fn mark_of(data_dir: &Path) -> String {
-    let digest = Sha256::digest(data_dir.as_os_str().as_encoded_bytes());
-    digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+    mark: Mark,
 }
 
 impl Programs {
@@ -134,10 +126,10 @@ impl Programs {
     pub fn new(config: ProgramsConfig) -> Result<Arc<Self>> {
         let user = config.user.as_deref().map(SystemUser::find).transpose()?;
         let unusable = |path: &Path, error| Error::unavailable(format!("{} cannot be used: {error}", path.display()));
-        let survivors =
-            Survivors::open(&config.data_dir).map_err(|error| unusable(&config.data_dir.join("run"), error))?;
         let data_dir = config.data_dir.canonicalize().map_err(|error| unusable(&config.data_dir, error))?;
-        let mark = mark_of(&data_dir);
+        let mark = Mark::of(&data_dir);
+        let survivors = Survivors::open(&config.data_dir, mark.clone())
+            .map_err(|error| unusable(&config.data_dir.join("run"), error))?;
         let env = config.env.without(&data_dir.to_string_lossy());
         let grace = Duration::from_millis(config.grace_ms);
         let nice = priority(config.nice);
@@ -151,10 +143,9 @@ impl Programs {
     /// # Errors
     /// `unavailable` when the folder `run` cannot be read.
     pub async fn recover(&self) -> Result<()> {
-        let survivors = self.survivors.clone();
-        let mark = format!("{MARK}={}", self.mark);
+        let (survivors, mark) = (self.survivors.clone(), self.mark.clone());
         // What was started and not yet remembered when the server was killed is found by its mark.
-        let kill = move || survivors.kill_all().map(|groups| groups + table::kill_marked(&mark));
+        let kill = move || survivors.kill_all().map(|groups| groups + mark.kill_all());
         match blocking(kill).await? {
             Ok(0) => Ok(()),
             Ok(killed) => {
@@ -162,6 +153,17 @@ impl Programs {
                 Ok(())
             }
             Err(error) => Err(Error::unavailable(format!("the folder run cannot be read: {error}"))),
+        }
+    }
+
+    /// Kills what got away from its group and its session. To be called when the services have ended their programs:
+    /// whatever carries the mark then belongs to nobody.
+    pub async fn stop(&self) {
+        let mark = self.mark.clone();
+        match blocking(move || mark.kill_all()).await {
+            Ok(0) => {}
+            Ok(killed) => tracing::warn!(killed, "processes that had left the group of their program were killed"),
+            Err(error) => tracing::error!(%error, "what had left the group of its program could not be looked for"),
         }
     }
 
@@ -179,7 +181,7 @@ impl Programs {
     pub(crate) fn program(&self, argv: Vec<String>, root: PathBuf) -> Program {
         let mut environment = self.env.clone();
         environment.set("PWD", &root.to_string_lossy());
-        environment.set(MARK, &self.mark);
+        environment.set(MARK, self.mark.value());
         if let Some(user) = &self.user {
             environment.set("HOME", &user.home);
             environment.set("USER", &user.name);

@@ -2,7 +2,7 @@
 //!
 //! Guarantees: a child sees the environment it is given and nothing else; it never runs before what the server
 //! does itself; when a [`Group`] goes out of scope, its processes are killed. Descendants that make a group of
-//! their own escape it: a wrapper that separates programs holds them, too.
+//! their own escape it until the server stops: a wrapper that separates programs holds them, too.
 //! It is not a judge of what may run.
 //!
 //! A start must not copy the server: of a process with many connections that takes longer than most programs

@@ -1,29 +1,39 @@
 //! What is remembered of process groups, so that the next start can kill those that outlived the server.
 //!
-//! Guarantees: a group is killed only if it is surely the one that was remembered: the machine was
-//! not started anew, and its leader is the same process or is gone while its members are not (the
-//! system gives no process the id of a group that has members). Where `/proc` is missing nothing is killed.
+//! Guarantees: a group is killed only if it is surely the one that was remembered, by the server of this very
+//! directory: the machine was not started anew; its leader is the same process or is gone while its members are
+//! not; and a process of it carries this server's mark. Where none carries any, or may be looked at, the leader
+//! must be the same and remembered under this mark. So a copy of a directory ends nothing of the original's.
+//! Only small regular files are read. Where `/proc` is missing nothing is killed.
 //! It is not the end of what ran in them: that is an event of its domain.
 
 use std::{
     fmt::Display,
-    fs, io,
+    fs::{self, File},
+    io::{self, Read},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::table::{Family, Process, Table};
+use super::{
+    mark::{Mark, Says},
+    table::{Family, Process, Table},
+};
 
 /// How long killed groups may take to be gone, in steps of [`STEP`].
 const STEPS: u32 = 100;
 const STEP: Duration = Duration::from_millis(20);
 
+/// What is larger than this, in bytes, was not written here: a group takes about a hundred.
+const LARGEST: u64 = 4096;
+
 /// A folder with a small file for each running process group.
 #[derive(Debug, Clone)]
 pub(crate) struct Survivors {
     dir: PathBuf,
+    mark: Mark,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,17 +44,20 @@ struct Remembered {
     started: u64,
     /// Which boot of the machine.
     boot: String,
+    /// The mark of the server that remembered it. Former versions wrote none.
+    #[serde(default)]
+    mark: Option<String>,
 }
 
 impl Survivors {
-    /// The folder `run` of the data directory, made if needed.
+    /// The folder `run` of the data directory, made if needed, and the mark of its server.
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn open(data_dir: &Path) -> io::Result<Self> {
+    pub(crate) fn open(data_dir: &Path, mark: Mark) -> io::Result<Self> {
         let dir = data_dir.join("run");
         fs::create_dir_all(&dir)?;
-        Ok(Self { dir })
+        Ok(Self { dir, mark })
     }
 
     /// Remembers a group under a name. Blocks on a small write.
@@ -53,7 +66,8 @@ impl Survivors {
     /// The system's, also where the process has no entry in `/proc`.
     pub(crate) fn remember(&self, name: &str, group: i32) -> io::Result<()> {
         let process = Process::read(group).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        let remembered = Remembered { group, started: process.started, boot: boot()? };
+        let mark = Some(self.mark.value().to_owned());
+        let remembered = Remembered { group, started: process.started, boot: boot()?, mark };
         let text = serde_json::to_vec(&remembered)?;
         let draft = self.dir.join(format!("{name}.tmp"));
         fs::write(&draft, text)?;
@@ -68,8 +82,8 @@ impl Survivors {
     }
 
     /// Kills every remembered group that is still there and waits until it is gone. Returns how many
-    /// groups were killed. What is in the folder beside them, or cannot be read, is told and passed over.
-    /// Blocks for up to two seconds.
+    /// groups were killed. What is in the folder beside them, or cannot be read, is told and passed over; only
+    /// small regular files are removed. Blocks for up to two seconds.
     ///
     /// # Errors
     /// `run` cannot be read.
@@ -78,18 +92,16 @@ impl Survivors {
         let boot = boot().ok();
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();
-            let remembered = match fs::read(&path).map(|text| serde_json::from_slice::<Remembered>(&text)) {
-                Ok(Ok(remembered)) => Some(remembered),
-                Ok(Err(error)) => passed_over(&path, &error),
-                Err(error) => passed_over(&path, &error),
-            };
+            if let Err(why) = is_small_file(&path) {
+                tell(&path, &why);
+                continue;
+            }
+            let remembered = read(&path).inspect_err(|error| tell(&path, error)).ok();
             let same_boot = remembered.filter(|it| Some(&it.boot) == boot.as_ref());
-            if let Some(found) = same_boot.filter(Remembered::is_there).filter(|found| found.family().kill()) {
+            if let Some(found) = same_boot.filter(|it| self.is_mine(it)).filter(|found| found.family().kill()) {
                 killed.push(found.family());
             }
-            if !path.is_dir()
-                && let Err(error) = fs::remove_file(&path).or_else(missing_is_fine)
-            {
+            if let Err(error) = fs::remove_file(&path).or_else(missing_is_fine) {
                 tracing::warn!(path = %path.display(), %error, "what is remembered of a former life cannot be removed");
             }
         }
@@ -102,25 +114,49 @@ impl Survivors {
         }
         Ok(killed.len())
     }
+
+    /// Whether a group is there, is the remembered one, and is of this directory's server.
+    fn is_mine(&self, remembered: &Remembered) -> bool {
+        let leader = Process::read(remembered.group);
+        let same = leader.is_some_and(|it| it.started == remembered.started && it.group == remembered.group);
+        if leader.is_some() && !same {
+            return false;
+        }
+        let says: Vec<Says> = Table::read().members(remembered.family()).map(|id| self.mark.in_process(id)).collect();
+        // A program may have emptied its environment, or run as somebody whose environment is not shown.
+        let by_its_entry = || same && remembered.mark.as_deref() == Some(self.mark.value());
+        says.contains(&Says::This) || (!says.contains(&Says::Another) && by_its_entry())
+    }
 }
 
 impl Remembered {
     fn family(&self) -> Family {
         Family(self.group)
     }
+}
 
-    fn is_there(&self) -> bool {
-        match Process::read(self.group) {
-            Some(leader) => leader.started == self.started && leader.group == self.group,
-            None => Table::read().has(self.family()),
-        }
+/// What a file remembers, of which no more is read than may be there.
+fn read(path: &Path) -> io::Result<Remembered> {
+    let mut text = Vec::new();
+    File::open(path)?.take(LARGEST).read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
+/// Whether it may be opened: a pipe would wait for a writer, and a device or a link be anything.
+fn is_small_file(path: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is no regular file"));
     }
+    if metadata.len() > LARGEST {
+        return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+    }
+    Ok(())
 }
 
 /// Something in the folder is not the server's, or not whole: a program of it is known by its mark all the same.
-fn passed_over<T>(path: &Path, why: &dyn Display) -> Option<T> {
+fn tell(path: &Path, why: &dyn Display) {
     tracing::warn!(path = %path.display(), %why, "this is nothing that a former life of the server remembered");
-    None
 }
 
 fn missing_is_fine(error: io::Error) -> io::Result<()> {
@@ -141,16 +177,29 @@ mod tests {
         process::{Child, Command, Stdio},
     };
 
-    use super::*;
+    use super::{super::mark::MARK, *};
 
-    /// A leader with a child, both of which would run for a long time.
-    fn family() -> Child {
+    /// The folder of a data directory.
+    fn survivors(data_dir: &Path) -> Survivors {
+        Survivors::open(data_dir, Mark::of(data_dir)).expect("opens")
+    }
+
+    /// A leader with a child, both of which would run for a long time, with a mark or without.
+    fn family(mark: Option<&Mark>) -> Child {
         let mut command = Command::new("sh");
         command.args(["-c", "sleep 600 & echo up; wait"]).process_group(0).stdout(Stdio::piped());
+        command.env_remove(MARK).envs(mark.map(|mark| (MARK, mark.value())));
         let mut child = command.spawn().expect("starts");
         let mut up = [0; 3];
         io::Read::read_exact(child.stdout.as_mut().expect("piped"), &mut up).expect("prints");
         child
+    }
+
+    /// Ends what a test has shown to run.
+    fn runs_until_now(mut child: Child) {
+        assert!(child.try_wait().expect("asks").is_none(), "it was left alone");
+        assert!(Family(id(&child)).kill());
+        child.wait().expect("ends");
     }
 
     fn id(child: &Child) -> i32 {
@@ -164,8 +213,8 @@ mod tests {
     #[test]
     fn a_remembered_group_is_killed_with_all_its_members_and_forgotten() {
         let dir = tempfile::tempdir().expect("a directory");
-        let survivors = Survivors::open(dir.path()).expect("opens");
-        let mut child = family();
+        let survivors = survivors(dir.path());
+        let mut child = family(Some(&survivors.mark));
         survivors.remember("s1", id(&child)).expect("remembers");
         assert_eq!(survivors.kill_all().expect("kills"), 1);
         assert_eq!(child.wait().expect("ends").signal(), Some(9));
@@ -176,8 +225,8 @@ mod tests {
     #[test]
     fn members_that_outlived_their_leader_are_killed() {
         let dir = tempfile::tempdir().expect("a directory");
-        let survivors = Survivors::open(dir.path()).expect("opens");
-        let mut child = family();
+        let survivors = survivors(dir.path());
+        let mut child = family(Some(&survivors.mark));
         survivors.remember("s1", id(&child)).expect("remembers");
         child.kill().expect("kills the leader only");
         child.wait().expect("ends");
@@ -189,32 +238,34 @@ mod tests {
     #[test]
     fn what_is_not_the_servers_is_passed_over_and_what_is_found_beside_it_is_killed() {
         let dir = tempfile::tempdir().expect("a directory");
-        let survivors = Survivors::open(dir.path()).expect("opens");
+        let survivors = survivors(dir.path());
         let run = dir.path().join("run");
         fs::create_dir_all(run.join("a-stray/one")).expect("a folder");
         std::os::unix::fs::symlink("nowhere", run.join("b-link")).expect("a link");
         fs::write(run.join("c-empty"), "").expect("writes");
         fs::write(run.join("d-unreadable"), "{}").expect("writes");
         fs::set_permissions(run.join("d-unreadable"), PermissionsExt::from_mode(0o000)).expect("closed");
-        let mut child = family();
+        let mut child = family(Some(&survivors.mark));
         survivors.remember("e-real", id(&child)).expect("remembers");
         assert_eq!(survivors.kill_all().expect("kills"), 1);
         assert_eq!(child.wait().expect("ends").signal(), Some(9));
-        let left: Vec<_> = fs::read_dir(&run).expect("a folder").map(|entry| entry.expect("one").file_name()).collect();
-        assert_eq!(left, ["a-stray"], "somebody's folder stays");
+        let mut left: Vec<_> = fs::read_dir(&run).expect("a folder").map(|it| it.expect("one").file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["a-stray", "b-link"], "what is somebody's stays");
         assert!(run.join("a-stray/one").is_dir());
     }
 
     #[test]
     fn a_process_that_is_not_the_remembered_one_is_left_alone() {
         let dir = tempfile::tempdir().expect("a directory");
-        let survivors = Survivors::open(dir.path()).expect("opens");
-        let mut child = family();
+        let survivors = survivors(dir.path());
+        let child = family(Some(&survivors.mark));
         let leader = Process::read(id(&child)).expect("runs");
+        let mark = || Some(survivors.mark.value().to_owned());
         let other = [
-            Remembered { group: id(&child), started: leader.started + 1, boot: boot().expect("known") },
-            Remembered { group: id(&child), started: leader.started, boot: "another".to_owned() },
-            Remembered { group: 1, started: 0, boot: boot().expect("known") },
+            Remembered { group: id(&child), started: leader.started + 1, boot: boot().expect("known"), mark: mark() },
+            Remembered { group: id(&child), started: leader.started, boot: "another".to_owned(), mark: mark() },
+            Remembered { group: 1, started: 0, boot: boot().expect("known"), mark: mark() },
         ];
         for (index, remembered) in other.iter().enumerate() {
             let text = serde_json::to_vec(remembered).expect("serialises");
@@ -222,8 +273,73 @@ mod tests {
         }
         fs::write(dir.path().join("run/odd"), "not JSON").expect("writes");
         assert_eq!(survivors.kill_all().expect("kills nothing"), 0);
-        assert!(child.try_wait().expect("asks").is_none());
-        assert!(Family(id(&child)).kill());
-        child.wait().expect("ends");
+        runs_until_now(child);
+    }
+
+    /// What a former version wrote: without a mark.
+    fn as_formerly(run: &Path, name: &str) {
+        let text = fs::read(run.join(name)).expect("reads");
+        let mut remembered: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+        remembered.as_object_mut().and_then(|it| it.remove("mark")).expect("a mark");
+        fs::write(run.join(name), remembered.to_string()).expect("writes");
+    }
+
+    #[test]
+    fn a_copy_of_the_folder_ends_nothing_of_the_original_whatever_its_programs_carry() {
+        let (dir, copy) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+        let (original, copied) = (survivors(dir.path()), survivors(copy.path()));
+        let names = ["marked", "unmarked", "formerly-marked", "formerly-unmarked"];
+        let children = names.map(|name| {
+            let child = family((!name.contains("unmarked")).then_some(&original.mark));
+            original.remember(name, id(&child)).expect("remembers");
+            if name.starts_with("formerly") {
+                as_formerly(&original.dir, name);
+            }
+            fs::copy(original.dir.join(name), copied.dir.join(name)).expect("copies");
+            child
+        });
+        assert_eq!(copied.kill_all().expect("kills nothing"), 0);
+        assert_eq!(fs::read_dir(&copied.dir).expect("a folder").count(), 0, "none of it is the copy's");
+        assert!(children.iter().all(there));
+        // The original's next start ends all but the one that nothing ties to it.
+        assert_eq!(original.kill_all().expect("kills"), 3);
+        for (name, mut child) in names.into_iter().zip(children) {
+            if name == "formerly-unmarked" {
+                runs_until_now(child);
+            } else {
+                assert_eq!(child.wait().expect("ends").signal(), Some(9), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_servers_program_is_left_alone_also_where_an_entry_names_its_group() {
+        let (dir, other) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+        let survivors = survivors(dir.path());
+        let child = family(Some(&Mark::of(other.path())));
+        survivors.remember("s1", id(&child)).expect("remembers");
+        assert_eq!(survivors.kill_all().expect("kills nothing"), 0);
+        runs_until_now(child);
+    }
+
+    #[test]
+    fn pipes_devices_links_sockets_and_large_files_are_not_opened_and_stay() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let survivors = survivors(dir.path());
+        let run = &survivors.dir;
+        let made = Command::new("mkfifo").arg(run.join("a-pipe")).status().expect("runs");
+        assert!(made.success());
+        std::os::unix::fs::symlink("/dev/zero", run.join("b-device")).expect("a link");
+        std::os::unix::fs::symlink("a-pipe", run.join("c-link")).expect("a link");
+        File::create(run.join("d-large")).and_then(|file| file.set_len(1 << 40)).expect("a file with a hole");
+        let socket = std::os::unix::net::UnixListener::bind(run.join("e-socket")).expect("a socket");
+        let mut child = family(Some(&survivors.mark));
+        survivors.remember("f-real", id(&child)).expect("remembers");
+        assert_eq!(survivors.kill_all().expect("kills"), 1);
+        assert_eq!(child.wait().expect("ends").signal(), Some(9));
+        drop(socket);
+        let mut left: Vec<_> = fs::read_dir(run).expect("a folder").map(|it| it.expect("one").file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["a-pipe", "b-device", "c-link", "d-large", "e-socket"]);
     }
 }

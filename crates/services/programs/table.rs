@@ -38,36 +38,6 @@ impl Family {
     }
 }
 
-/// Kills every process that was started with this in its environment, and what it forks meanwhile. How many
-/// were found.
-pub(crate) fn kill_marked(mark: &str) -> usize {
-    let mut killed = 0;
-    for _ in 0..LOOKS {
-        let marked = marked(mark);
-        if marked.is_empty() {
-            break;
-        }
-        killed += marked.len();
-        for process in marked.into_iter().filter_map(Pid::from_raw) {
-            if let Err(error) = kill_process(process, Signal::KILL) {
-                tracing::trace!(?process, %error, "a process is gone already, which is what is wanted");
-            }
-        }
-    }
-    killed
-}
-
-/// The processes with this in their environment, as far as the server may look.
-fn marked(mark: &str) -> Vec<i32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
-    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let has_mark = |id: &i32| {
-        let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
-    };
-    ids.filter(|id| *id > 1).filter(has_mark).collect()
-}
-
 /// What `/proc` says of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Process {
@@ -112,8 +82,14 @@ impl Table {
     }
 
     /// Whether anything of a family lives.
-    pub(crate) fn has(&self, Family(leader): Family) -> bool {
-        self.0.iter().any(|process| process.group == leader || process.session == leader)
+    pub(crate) fn has(&self, family: Family) -> bool {
+        self.members(family).next().is_some()
+    }
+
+    /// The ids of what lives of a family.
+    pub(crate) fn members(&self, Family(leader): Family) -> impl Iterator<Item = i32> {
+        let members = self.0.iter().filter(move |process| process.group == leader || process.session == leader);
+        members.map(|process| process.id)
     }
 
     fn session(&self, leader: i32) -> Vec<i32> {
