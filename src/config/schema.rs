@@ -199,7 +199,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "socket.held_bytes_per_user",
         Kind::Size(0, 1 << 40),
-        "How many bytes may be held for one user over all connections and requests: events until they are answered, answers until they are read, bodies until they are answered. At least twice `socket.mailbox_bytes` and `http.body_limit_bytes`. 0: without limit.",
+        "How many bytes may be held for one user over all connections and requests: events until they are answered, answers until they are read (over HTTP those above 64 KiB), filters of subscriptions as long as these, bodies until they are answered. At least twice `socket.mailbox_bytes` and `http.body_limit_bytes`. 0: without limit.",
     ),
     key("socket.held_bytes_total", Kind::Size(0, 1 << 40), "The same of all users together. 0: without limit."),
     key(
