@@ -79,10 +79,15 @@ fn shown(command: &Command) -> String {
 
 /// Installs git if it is missing: the tests of repositories need it.
 pub(crate) fn need_git() -> Outcome {
-    if works("git", &["--version"]) {
+    need("git", "git")
+}
+
+/// Installs a program of a Debian package if it is missing.
+pub(crate) fn need(program: &str, package: &str) -> Outcome {
+    if works(program, &["--version"]) {
         return Ok(());
     }
-    println!("git is missing: installing it");
-    run(Command::new("apt-get").args(["install", "--yes", "--no-install-recommends", "git"]))
-        .map_err(|failure| format!("{failure}: install git"))
+    println!("{program} is missing: installing it");
+    run(Command::new("apt-get").args(["install", "--yes", "--no-install-recommends", package]))
+        .map_err(|failure| format!("{failure}: install {program}"))
 }

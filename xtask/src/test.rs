@@ -82,6 +82,8 @@ fn doc() -> Outcome {
 
 fn rust() -> Outcome {
     step::need_git()?;
+    // The page about backing up is run as it stands.
+    step::need("sqlite3", "sqlite3")?;
     let server = step::server()?;
     step::run(step::cargo(&["test", "--workspace"]).env(clients::BINARY, server))
 }
