@@ -358,3 +358,38 @@ async fn who_is_refused_before_the_body_was_read_gets_the_answer_and_keeps_the_c
     let said = String::from_utf8_lossy(&said).to_lowercase();
     assert!(sent.is_err() || said.contains("connection: close"), "{said}");
 }
+
+#[tokio::test]
+async fn a_deletion_with_an_idempotency_key_is_answered_again_and_done_once() {
+    let server = Server::start("");
+    let (bearer, root) = (server.admin(), tempfile::tempdir().expect("a directory"));
+    let made = server.post("/api/projects", &bearer, json!({"name": "a", "root": root.path()})).await.json();
+    let path = format!("/api/projects/{}", made["projectId"].as_str().expect("an id"));
+    let delete = async |key: &str| {
+        let mut stream = TcpStream::connect(server.url().trim_start_matches("http://")).await.expect("connects");
+        let request = format!(
+            "DELETE {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {bearer}\r\nidempotency-key: {key}\r\nconnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.expect("asks");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        (head.lines().next().expect("a status").to_owned(), body.to_owned())
+    };
+    let first = delete("one").await;
+    assert!(first.0.starts_with("HTTP/1.1 2"), "{first:?}");
+    assert_eq!(delete("one").await, first);
+    assert!(delete("two").await.0.starts_with("HTTP/1.1 404"), "it is gone");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_never_ends_does_not_hold_up_a_stop() {
+    let mut server = Server::start("drain_ms = 200\n[run]\ngrace_ms = 200\n");
+    let mut stream = TcpStream::connect(server.url().trim_start_matches("http://")).await.expect("connects");
+    let head = "POST /api/auth/login HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n{";
+    stream.write_all(head.as_bytes()).await.expect("begins");
+    // It is under way once another request on another connection was answered after it.
+    assert_eq!(server.get("/health/live", "").await.status, 200);
+    // It ends in order: with the exit code 0 and nothing named.
+    tokio::task::block_in_place(|| server.stop());
+}
