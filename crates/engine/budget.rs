@@ -15,7 +15,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tidings_core::UserId;
+use tidings_core::{Code, UserId};
 
 /// For whom something is held or done.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -60,6 +60,15 @@ impl Bound {
             Self::Connection => "connection",
             Self::User => "user",
             Self::Total => "total",
+        }
+    }
+
+    /// What whoever meets it is told: that all ask for too much, or that this one does.
+    #[must_use]
+    pub const fn code(self) -> Code {
+        match self {
+            Self::Total => Code::Overloaded,
+            Self::User | Self::Connection => Code::RateLimited,
         }
     }
 

@@ -24,10 +24,7 @@ use tidings_core::{
 use tokio::sync::oneshot;
 
 use super::{Gate, Running};
-use crate::{
-    budget::{Bound, Who},
-    seats::Seat,
-};
+use crate::{budget::Who, seats::Seat};
 
 /// The most bytes of a `commandId`.
 const MAX_COMMAND_ID_BYTES: usize = 128;
@@ -99,8 +96,7 @@ impl Gate {
     fn seat(&self, principal: &Principal) -> Result<Seat> {
         self.seats.enter(Who::User(principal.user.clone())).map_err(|bound| {
             metrics::counter!("tidings_limited_total", "limit" => "commands").increment(1);
-            let code = if bound == Bound::Total { Code::Overloaded } else { Code::RateLimited };
-            Error::new(code, "too many commands run: wait for an end").with_retry_after_ms(LATER_MS)
+            Error::new(bound.code(), "too many commands run: wait for an end").with_retry_after_ms(LATER_MS)
         })
     }
 

@@ -178,8 +178,7 @@ impl Connection {
         drop(out);
         let Some(bound) = excess else { return };
         bound.count("answers");
-        let code = if bound == Bound::Total { Code::Overloaded } else { Code::RateLimited };
-        self.end(&Ending::temporary(code, "more answers wait to be read than may"));
+        self.end(&Ending::temporary(bound.code(), "more answers wait to be read than may"));
     }
 
     /// The bound that is exceeded with the answers that wait. The only one may be of any size.
@@ -195,8 +194,7 @@ impl Connection {
         }
         self.share.hold(request.filter_bytes).map(Some).map_err(|bound| {
             bound.count("filters");
-            let code = if bound == Bound::Total { Code::Overloaded } else { Code::RateLimited };
-            Error::new(code, "subscribe: more filters are kept than may")
+            Error::new(bound.code(), "subscribe: more filters are kept than may")
         })
     }
 
@@ -420,18 +418,12 @@ impl Connection {
 
     /// Offers messages to the outlet.
     pub(super) fn offer(&self, out: &mut Out, parcel: &Parcel) -> Offered {
-        out.offering = true;
-        let offered = self.outlet.deliver(parcel);
-        out.offering = false;
-        offered
+        offered(&mut out.offering, || self.outlet.deliver(parcel))
     }
 
     /// Offers answers and notices to the outlet.
     pub(super) fn offer_said(&self, out: &mut Out, said: &[Said]) -> Offered {
-        out.offering = true;
-        let offered = self.outlet.say(said);
-        out.offering = false;
-        offered
+        offered(&mut out.offering, || self.outlet.say(said))
     }
 
     /// Whether the outlet takes messages now: nothing else waits for it.
@@ -447,9 +439,7 @@ impl Connection {
         let mut some = false;
         while !out.full && !out.closed && !out.offering && !out.control.is_empty() {
             let portion = out.control.portion();
-            out.offering = true;
-            let (all, offered) = (portion.len(), self.outlet.say(portion));
-            out.offering = false;
+            let (all, offered) = (portion.len(), offered(&mut out.offering, || self.outlet.say(portion)));
             let taken = self.taken(out, offered, all);
             out.control.left(taken);
             some |= taken > 0;
@@ -468,4 +458,12 @@ impl Connection {
             self.hub.tasks.spawn("hub.drain", Box::pin(self.clone().drain()));
         }
     }
+}
+
+/// Makes an offer. While it is made `offering` says so, and goes on saying so if the offer panics.
+fn offered(offering: &mut bool, offer: impl FnOnce() -> Offered) -> Offered {
+    *offering = true;
+    let offered = offer();
+    *offering = false;
+    offered
 }

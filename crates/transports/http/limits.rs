@@ -103,8 +103,7 @@ fn limited(limit: &'static str) {
 }
 
 fn too_much(bound: Bound, why: &'static str) -> Error {
-    let code = if bound == Bound::Total { Code::Overloaded } else { Code::RateLimited };
-    Error::new(code, why).with_retry_after_ms(LATER_MS)
+    Error::new(bound.code(), why).with_retry_after_ms(LATER_MS)
 }
 
 /// Finds out who asks, and refuses whoever asks for too much.
