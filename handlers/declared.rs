@@ -4,6 +4,7 @@
 //! data, or its producer, names; data of a type with a schema is held against it where it enters.
 //! It has no service, no commands and no state: it is for programs outside.
 
+use boon::ErrorKind;
 use serde_json::{Map, Value};
 use tidings_core::{
     Channel, Code, Error, Event, EventType, Payload, Result,
@@ -215,20 +216,44 @@ fn row(domain: &str, event: DeclaredEvent, key: &str) -> Result<EventRow, BadDec
 struct AgainstSchema {
     prefix: String,
     schema: Value,
-    validator: Option<jsonschema::Validator>,
+    compiled: Option<Compiled>,
+}
+
+/// A schema, ready to judge.
+struct Compiled {
+    schemas: boon::Schemas,
+    whole: boon::SchemaIndex,
+}
+
+impl Compiled {
+    fn of(schema: &Value) -> Result<Self, String> {
+        /// A name for the compiler; nothing is ever loaded from it.
+        const NAME: &str = "urn:tidings:declared";
+        let (mut compiler, mut schemas) = (boon::Compiler::new(), boon::Schemas::new());
+        compiler.set_default_draft(boon::Draft::V2020_12);
+        // No scheme is known to it, so no schema makes the server read a file.
+        compiler.use_loader(Box::new(boon::SchemeUrlLoader::new()));
+        compiler.add_resource(NAME, schema.clone()).map_err(|error| not_a_schema(&error))?;
+        let whole = compiler.compile(NAME, &mut schemas).map_err(|error| not_a_schema(&error))?;
+        Ok(Self { schemas, whole })
+    }
+}
+
+fn not_a_schema(error: &boon::CompileError) -> String {
+    format!("is no JSON Schema: {error:#}")
 }
 
 impl AgainstSchema {
     fn new(event_type: &str, schema: Option<Value>) -> Result<Self, String> {
-        let validator = match &schema {
+        let compiled = match &schema {
             Some(schema) => {
                 check_references(schema)?;
-                Some(jsonschema::validator_for(schema).map_err(|error| format!("is no JSON Schema: {error}"))?)
+                Some(Compiled::of(schema)?)
             }
             None => None,
         };
         let words = event_type.split(['.', '_']).map(|word| word[..1].to_ascii_uppercase() + &word[1..]);
-        Ok(Self { prefix: words.collect(), schema: schema.unwrap_or_else(|| Map::new().into()), validator })
+        Ok(Self { prefix: words.collect(), schema: schema.unwrap_or_else(|| Map::new().into()), compiled })
     }
 }
 
@@ -252,15 +277,54 @@ impl DataType for AgainstSchema {
 
     fn read(&self, payload: &mut Payload) -> Result<()> {
         let data = payload.read::<Value>()?;
-        let Some(validator) = &self.validator else { return Ok(()) };
-        let mut refused = None;
-        for error in validator.iter_errors(&data) {
-            let place = error.instance_path().to_string().replace('/', ".");
-            // An error never holds the value that it refuses.
-            let told = refused.take().unwrap_or_else(|| Error::new(Code::InvalidData, "some fields are not valid"));
-            refused = Some(told.with_field(format!("data{place}"), error.masked().to_string()));
+        let Some(Compiled { schemas, whole }) = &self.compiled else { return Ok(()) };
+        let Err(wrong) = schemas.validate(&data, *whole) else { return Ok(()) };
+        let mut refused = Error::new(Code::InvalidData, "some fields are not valid");
+        let mut left = vec![&wrong];
+        while let Some(error) = left.pop() {
+            if error.causes.is_empty() {
+                let place = error.instance_location.to_string().replace('/', ".");
+                refused = refused.with_field(format!("data{place}"), told(&error.kind));
+            }
+            // The first of them is told first.
+            left.extend(error.causes.iter().rev());
         }
-        refused.map_or(Ok(()), Err)
+        Err(refused)
+    }
+}
+
+/// What is wrong. It never holds the value that is refused: only kinds whose text is known to hold none say it.
+fn told(kind: &ErrorKind<'_, '_>) -> String {
+    match kind {
+        ErrorKind::Pattern { want, .. } => format!("does not match the pattern {want:?}"),
+        ErrorKind::Format { want, .. } => format!("is no {want}"),
+        ErrorKind::Minimum { want, .. } => format!("must be at least {want}"),
+        ErrorKind::Maximum { want, .. } => format!("must be at most {want}"),
+        ErrorKind::ExclusiveMinimum { want, .. } => format!("must be more than {want}"),
+        ErrorKind::ExclusiveMaximum { want, .. } => format!("must be less than {want}"),
+        ErrorKind::MultipleOf { want, .. } => format!("must be a multiple of {want}"),
+        ErrorKind::AdditionalProperties { got } => format!("has {} fields that it may not have", got.len()),
+        ErrorKind::Type { .. }
+        | ErrorKind::Enum { .. }
+        | ErrorKind::Const { .. }
+        | ErrorKind::MinProperties { .. }
+        | ErrorKind::MaxProperties { .. }
+        | ErrorKind::Required { .. }
+        | ErrorKind::Dependency { .. }
+        | ErrorKind::DependentRequired { .. }
+        | ErrorKind::MinItems { .. }
+        | ErrorKind::MaxItems { .. }
+        | ErrorKind::Contains
+        | ErrorKind::MinContains { .. }
+        | ErrorKind::MaxContains { .. }
+        | ErrorKind::UniqueItems { .. }
+        | ErrorKind::AdditionalItems { .. }
+        | ErrorKind::MinLength { .. }
+        | ErrorKind::MaxLength { .. }
+        | ErrorKind::FalseSchema
+        | ErrorKind::Not
+        | ErrorKind::OneOf(_) => kind.to_string(),
+        _ => "is not valid".to_owned(),
     }
 }
 

@@ -6,14 +6,17 @@
 //! parts are there, the same listener serves them. A start that waits for nothing listens only then.
 //! It is not the wiring, and decides of no error but a full disk.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
 use parking_lot::Mutex;
 use tidings_core::runtime::{Clock, Tasks};
 use tidings_engine::log::SqliteLog;
 use tidings_transports::http;
-use tokio::net::TcpListener;
 
 use crate::{
     app::StartError,
@@ -138,7 +141,7 @@ impl<'a> Entrance<'a> {
         // HTTP requests of clients with many connections need room beside the sockets'.
         let most = config.socket.max_connections.saturating_mul(2).max(1024);
         let bounds = Bounds { most, per_second: config.http.accept_per_second };
-        let acceptor = Acceptor::open(listener, self.routes.clone(), self.surroundings.clone(), &bounds);
+        let acceptor = Acceptor::open(listener, self.routes.clone(), self.surroundings.clone(), &bounds).map_err(failed)?;
         let data = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
         print(&format!("data directory: {}", data.display()));
         print(&format!("listening on http://{address}"));

@@ -7,62 +7,58 @@
 //! reason to stop.
 //! It is not a transport: it knows no route.
 
+mod arrivals;
 mod pace;
 mod unread;
 
 use std::{
-    collections::VecDeque,
     convert::Infallible,
-    future::poll_fn,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     sync::{Arc, OnceLock},
-    task::Poll,
     time::Duration,
 };
 
 use axum::{Router, extract::ConnectInfo};
 use hyper::{Request, body::Incoming, header, server::conn::http1::Builder, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::SockRef;
+use socket2::{Domain, Socket, Type};
 use tidings_core::{
     BoxFuture, fault,
     runtime::{Clock, Tasks},
 };
 use tokio::{
-    net::{TcpListener, TcpSocket, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc::Receiver, watch},
 };
 use tower::ServiceExt;
 
-use self::pace::{GRAIN, Pace};
+use self::{
+    arrivals::{Arrivals, Arrived},
+    pace::{GRAIN, Pace},
+};
 
 /// How long a connection may take for the head of a request.
 const HEAD: Duration = Duration::from_secs(15);
 /// How long a connection has for what it is at once the server stops and everything else has ended.
 const LAST: Duration = Duration::from_millis(500);
-/// How long a failed accept is waited out: mostly no file descriptor is left.
-const PAUSE: Duration = Duration::from_millis(100);
 /// How many connections wait in the system's backlog; it may allow fewer.
-const BACKLOG: u32 = 4096;
+const BACKLOG: i32 = 4096;
 /// How much may lie unsent in a socket before it takes no more, in bytes. Without it a slow client
 /// has megabytes ahead of the next ping, and is taken for dead.
 const NOT_SENT: u32 = 64 * 1024;
-/// How many that were taken from the backlog wait here: what comes to a full backlog has to come again, a
-/// second later at the earliest.
-const WAITING: usize = 4096;
 
 /// Listens at an address. What is accepted inherits the options set here.
 ///
 /// # Errors
 /// As the system says: the address is in use, or not this machine's.
 pub(crate) fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    socket.set_nodelay(true)?;
-    socket.bind(address)?;
-    let listener = socket.listen(BACKLOG)?;
-    SockRef::from(&listener).set_tcp_notsent_lowat(NOT_SENT)?;
-    Ok(listener)
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_tcp_notsent_lowat(NOT_SENT)?;
+    Ok(socket.into())
 }
 
 /// The routes of this moment: few while the server starts, all once it has.
@@ -93,9 +89,11 @@ pub(crate) struct Bounds {
     pub(crate) per_second: u32,
 }
 
-/// Where connections come in. It stays while the task that accepts them is made again.
+/// Where connections come in. It stays while the task that serves them is made again.
 pub(crate) struct Acceptor {
-    listener: TcpListener,
+    arrivals: Arrivals,
+    /// Those that came and are not let in yet.
+    arrived: tokio::sync::Mutex<Receiver<Arrived>>,
     routes: Routes,
     tasks: Arc<dyn Tasks>,
     clock: Arc<dyn Clock>,
@@ -106,107 +104,81 @@ pub(crate) struct Acceptor {
 
 impl Acceptor {
     /// Accepts connections at a listener until it is closed.
+    ///
+    /// # Errors
+    /// When the thread that takes them from the system cannot be made.
     pub(crate) fn open(
         listener: TcpListener,
         routes: Routes,
         (tasks, clock): (Arc<dyn Tasks>, Arc<dyn Clock>),
         bounds: &Bounds,
-    ) -> Arc<Self> {
+    ) -> std::io::Result<Arc<Self>> {
+        let (arrivals, arrived) = Arrivals::begin(listener)?;
+        let arrived = tokio::sync::Mutex::new(arrived);
         let room = Arc::new(Semaphore::new(bounds.most.min(Semaphore::MAX_PERMITS)));
         let (per_second, closed) = (bounds.per_second, watch::Sender::new(false));
-        let acceptor = Arc::new(Self { listener, routes, tasks, clock, room, per_second, closed });
+        let acceptor = Arc::new(Self { arrivals, arrived, routes, tasks, clock, room, per_second, closed });
         let own = acceptor.clone();
         let make = move |_| -> BoxFuture<'static, ()> { Box::pin(own.clone().accept()) };
         acceptor.tasks.supervise("http.accept", Box::new(make));
-        acceptor
+        Ok(acceptor)
     }
 
-    /// Accepts no more.
+    /// Accepts no more: whoever comes from now on is refused by the system.
     pub(crate) fn close(&self) {
+        self.arrivals.close();
         self.closed.send_replace(true);
     }
 
     async fn accept(self: Arc<Self>) {
-        let mut closed = self.closed.subscribe();
+        let (mut closed, mut arrived) = (self.closed.subscribe(), self.arrived.lock().await);
         let mut door = Door::new(self.room.clone(), self.per_second, self.clock.clone());
         loop {
-            let accepted = tokio::select! {
-                accepted = door.next(&self.listener) => accepted,
+            let admitted = tokio::select! {
+                admitted = door.next(&mut arrived) => admitted,
                 // The sender lives as long as this value.
                 _ = closed.wait_for(|closed| *closed) => return,
             };
             fault::here("http.accept");
-            match accepted {
-                Ok((stream, peer, permit)) => {
+            // Nobody comes any longer: it is closed.
+            let Some((stream, peer, permit)) = admitted else { return };
+            match TcpStream::from_std(stream) {
+                Ok(stream) => {
                     let (routes, stopping) = (self.routes.clone(), self.tasks.stopping());
                     self.tasks.spawn("http.connection", Box::pin(serve(stream, peer, routes, permit, stopping)));
                 }
-                Err(error) => {
-                    metrics::counter!("tidings_accept_failures_total").increment(1);
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(PAUSE).await;
-                }
+                Err(error) => arrivals::failed(&error),
             }
         }
     }
 }
 
-type Accepted = (TcpStream, SocketAddr, OwnedSemaphorePermit);
+type Admitted = (std::net::TcpStream, SocketAddr, OwnedSemaphorePermit);
 
 /// Lets connections in: no more than there is room for, and no faster than is fair.
 struct Door {
     room: Arc<Semaphore>,
     clock: Arc<dyn Clock>,
     pace: Pace,
-    /// Those that are there and not let in yet.
-    waiting: VecDeque<Accepted>,
-    /// How many of them may go in before the next round.
+    /// How many may go in before the next round.
     admitted: usize,
 }
 
 impl Door {
     fn new(room: Arc<Semaphore>, per_second: u32, clock: Arc<dyn Clock>) -> Self {
-        Self { room, clock, pace: Pace::new(per_second), waiting: VecDeque::new(), admitted: 0 }
+        Self { room, clock, pace: Pace::new(per_second), admitted: 0 }
     }
 
-    async fn next(&mut self, listener: &TcpListener) -> std::io::Result<Accepted> {
-        loop {
-            if self.admitted > 0
-                && let Some(first) = self.waiting.pop_front()
-            {
-                self.admitted -= 1;
-                return Ok(first);
-            }
-            self.take_in(listener).await?;
+    /// The next that goes in; none if nobody comes any longer.
+    async fn next(&mut self, arrived: &mut Receiver<Arrived>) -> Option<Admitted> {
+        let (stream, peer) = arrived.recv().await?;
+        // The semaphore is never closed.
+        let permit = self.room.clone().acquire_owned().await.ok()?;
+        while self.admitted == 0 {
             self.round().await;
         }
-    }
-
-    /// Takes what is there, as far as there is room. Waits only if nothing is.
-    async fn take_in(&mut self, listener: &TcpListener) -> std::io::Result<()> {
-        let mut permit = match self.waiting.len() {
-            0 => Some(self.room.clone().acquire_owned().await.map_err(std::io::Error::other)?),
-            WAITING.. => return Ok(()),
-            _ => None,
-        };
-        poll_fn(|context| {
-            while self.waiting.len() < WAITING {
-                let Some(own) = permit.take().or_else(|| self.room.clone().try_acquire_owned().ok()) else { break };
-                match listener.poll_accept(context) {
-                    Poll::Ready(accepted) => {
-                        let (stream, peer) = accepted?;
-                        self.waiting.push_back((stream, peer, own));
-                    }
-                    Poll::Pending if self.waiting.is_empty() => {
-                        permit = Some(own);
-                        return Poll::Pending;
-                    }
-                    Poll::Pending => break,
-                }
-            }
-            Poll::Ready(Ok(()))
-        })
-        .await
+        self.admitted -= 1;
+        Some((stream, peer, permit))
     }
 
     /// Lets everybody else have a turn, and judges by how long that takes who may come in.
@@ -269,6 +241,9 @@ async fn serve(
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::VecDeque, future::poll_fn, task::Poll};
+
+    use socket2::SockRef;
     use tidings_testkit::TestClock;
 
     use super::*;
@@ -283,7 +258,10 @@ mod tests {
     async fn what_is_accepted_takes_little_ahead_of_its_client_and_does_not_wait_to_send() {
         let (listener, address) = listening();
         let client = TcpStream::connect(address).await.unwrap();
-        let (accepted, _) = listener.accept().await.unwrap();
+        let (_arrivals, mut arrived) = Arrivals::begin(listener).unwrap();
+        let (accepted, peer) = arrived.recv().await.unwrap();
+        assert_eq!(peer, client.local_addr().unwrap());
+        let accepted = TcpStream::from_std(accepted).unwrap();
         assert_eq!(SockRef::from(&accepted).tcp_notsent_lowat().unwrap(), NOT_SENT);
         assert!(accepted.nodelay().unwrap());
         assert_eq!(SockRef::from(&client).tcp_notsent_lowat().unwrap(), 0, "else nothing is shown");
@@ -292,6 +270,7 @@ mod tests {
     #[tokio::test]
     async fn a_crowd_comes_in_in_its_order_and_no_more_than_there_is_room_for() {
         let (listener, address) = listening();
+        let (_arrivals, mut arrived) = Arrivals::begin(listener).unwrap();
         let mut door = Door::new(Arc::new(Semaphore::new(30)), 100, TestClock::new());
         let mut crowd = Vec::new();
         for _ in 0..40 {
@@ -299,11 +278,11 @@ mod tests {
         }
         let mut inside = VecDeque::new();
         for client in &crowd[..30] {
-            let (stream, peer, permit) = door.next(&listener).await.unwrap();
+            let (stream, peer, permit) = door.next(&mut arrived).await.unwrap();
             assert_eq!(peer, client.local_addr().unwrap());
             inside.push_back((stream, permit));
         }
-        let mut next = std::pin::pin!(door.next(&listener));
+        let mut next = std::pin::pin!(door.next(&mut arrived));
         for _ in 0..100 {
             let early = poll_fn(|context| Poll::Ready(next.as_mut().poll(context).is_ready())).await;
             assert!(!early, "there is room for thirty");
@@ -312,6 +291,18 @@ mod tests {
         inside.pop_front();
         let (_, peer, _) = next.await.unwrap();
         assert_eq!(peer, crowd[30].local_addr().unwrap());
+    }
+
+    #[tokio::test]
+    async fn once_it_is_closed_nobody_comes_any_more() {
+        let (listener, address) = listening();
+        let (arrivals, mut arrived) = Arrivals::begin(listener).unwrap();
+        drop(TcpStream::connect(address).await.unwrap());
+        assert!(arrived.recv().await.is_some());
+        arrivals.close();
+        assert!(arrived.recv().await.is_none(), "the thread has ended");
+        let refused = TcpStream::connect(address).await.unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     }
 
     /// A clock on which every look is later by a step: so long does each round take.
@@ -333,9 +324,10 @@ mod tests {
     async fn a_crowd_is_held_back_while_rounds_are_long_and_only_then() {
         for (step, held) in [(Duration::from_millis(1), false), (Duration::from_millis(25), true)] {
             let (listener, address) = listening();
+            let (_arrivals, mut arrived) = Arrivals::begin(listener).unwrap();
             let mut door = Door::new(Arc::new(Semaphore::new(10)), 100, Arc::new(Slow(TestClock::new(), step)));
             let _client = TcpStream::connect(address).await.unwrap();
-            drop(door.next(&listener).await.unwrap());
+            drop(door.next(&mut arrived).await.unwrap());
             assert_eq!(door.pace.holds(door.clock.monotonic()), held);
         }
     }

@@ -1,0 +1,98 @@
+//! Arrivals: a thread that takes connections from the system as they come.
+//!
+//! Guarantees: a crowd is taken in at once, whatever the runtime is busy with: the system's backlog holds a few
+//! thousand, and whoever comes to a full one has to come again, a second later at the earliest. No more than
+//! [`WAITING`] wait to be served; then the backlog fills. A failed accept is waited out, never a reason to stop.
+//! It is not what lets them in: that is the door's, which sees what they cost.
+
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::AsFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use rustix::net::{Shutdown, SocketFlags, acceptfrom_with, shutdown};
+use tidings_core::panics;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+/// How many that were taken from the backlog wait to be served.
+const WAITING: usize = 4096;
+/// How long a failed accept is waited out: mostly no file descriptor is left.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A connection that nobody serves yet, and where it comes from.
+pub(super) type Arrived = (std::net::TcpStream, SocketAddr);
+
+/// Who stops the thread.
+pub(super) struct Arrivals {
+    listener: Arc<std::net::TcpListener>,
+    closed: Arc<AtomicBool>,
+}
+
+impl Arrivals {
+    /// Begins to take what comes to a listener.
+    ///
+    /// # Errors
+    /// When the thread cannot be made.
+    pub(super) fn begin(listener: std::net::TcpListener) -> io::Result<(Self, Receiver<Arrived>)> {
+        // The thread has nothing else to do than to wait here.
+        listener.set_nonblocking(false)?;
+        let (sender, receiver) = channel(WAITING);
+        let (listener, closed) = (Arc::new(listener), Arc::new(AtomicBool::new(false)));
+        let (own, told) = (listener.clone(), closed.clone());
+        thread::Builder::new().name("tidings-accept".to_owned()).spawn(move || take(&own, &told, &sender))?;
+        Ok((Self { listener, closed }, receiver))
+    }
+
+    /// Takes no more: whoever comes from now on is refused by the system.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        // It wakes the thread, which a dropped listener would not.
+        if let Err(error) = shutdown(&*self.listener, Shutdown::Both) {
+            tracing::debug!(%error, "the listener was shut already");
+        }
+    }
+}
+
+impl Drop for Arrivals {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn take(listener: &std::net::TcpListener, closed: &AtomicBool, arrived: &Sender<Arrived>) {
+    while !closed.load(Ordering::SeqCst) {
+        match panics::caught("http.arrivals", || accept(listener)) {
+            Ok(Ok(one)) => {
+                // Nobody serves any longer.
+                if arrived.blocking_send(one).is_err() {
+                    return;
+                }
+            }
+            Ok(Err(_)) if closed.load(Ordering::SeqCst) => {}
+            Ok(Err(error)) => {
+                failed(&error);
+                thread::sleep(PAUSE);
+            }
+            Err(_) => thread::sleep(PAUSE),
+        }
+    }
+}
+
+fn accept(listener: &std::net::TcpListener) -> io::Result<Arrived> {
+    let (socket, peer) = acceptfrom_with(listener.as_fd(), SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    let peer = peer.ok_or(io::ErrorKind::NotConnected)?;
+    Ok((socket.into(), peer.try_into()?))
+}
+
+/// Counts and tells a connection that could not be accepted.
+pub(super) fn failed(error: &io::Error) {
+    metrics::counter!("tidings_accept_failures_total").increment(1);
+    tracing::warn!(%error, "a connection could not be accepted");
+}
