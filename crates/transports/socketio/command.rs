@@ -128,8 +128,7 @@ pub(super) struct Failed<'a> {
 /// The answer to a request, if it wants one.
 fn answer(request: Option<u64>, body: &impl Serialize) -> Option<Said> {
     let request = request?;
-    let json = serde_json::to_vec(body).expect("an answer serialises").into();
-    Some(Said { answer_to: Some(request), json })
+    Some(Said::answer(request, serde_json::to_vec(body).expect("an answer serialises")))
 }
 
 fn count(error: &Error) {

@@ -5,7 +5,7 @@
 //! It is not a WebSocket implementation: tungstenite is.
 
 use bytes::Bytes;
-use tidings_core::{Message, outlet::Said, parcel::WireForm};
+use tidings_core::{Epoch, Message, outlet::Said, parcel::WireForm};
 
 /// A final text frame, without its length.
 const TEXT: u8 = 0x81;
@@ -25,10 +25,7 @@ pub(super) const PROBE_ANSWER: &[u8] = &[TEXT, 6, b'3', b'p', b'r', b'o', b'b', 
 pub(super) struct FrameForm;
 
 impl WireForm for FrameForm {
-    fn slot(&self) -> usize {
-        0
-    }
-    fn write(&self, message: &Message, out: &mut Vec<u8>) {
+    fn write(message: &Message, _: &Epoch, out: &mut Vec<u8>) {
         frame(out, |out| {
             out.extend_from_slice(br#"42["message","#);
             message.write_json(0, out);
@@ -169,7 +166,7 @@ mod tests {
         };
         let notice = Said::notice(&br#"{"type":"server.hello"}"#[..]);
         assert_eq!(framed(&notice), Some(br#"42["message",{"type":"server.hello"}]"#.to_vec()));
-        let answer = Said { answer_to: Some(7), json: br#"{"ok":true}"#[..].into() };
+        let answer = Said::answer(7, &br#"{"ok":true}"#[..]);
         assert_eq!(framed(&answer), Some(br#"437[{"ok":true}]"#.to_vec()));
         assert_eq!(payloads(PROBE_ANSWER).next(), Some(&b"3probe"[..]));
         assert_eq!(payloads(DISCONNECT).next(), Some(&b"41"[..]));
@@ -182,8 +179,8 @@ mod tests {
             let event = Event::new("test.said", "x".repeat(bytes));
             Arc::new(Message::new(channel.clone(), Some(1), Timestamp(0), event))
         });
-        let parcel = Parcel::new(made.to_vec());
-        let wire = parcel.wire(&FrameForm);
+        let parcel = Parcel::new(made.to_vec(), Epoch("e".into()));
+        let wire = parcel.wire::<FrameForm>();
         let expected = made.map(|message| format!(r#"42["message",{}]"#, message.to_json(0)).into_bytes());
         assert_eq!(payloads(wire.bytes()).collect::<Vec<_>>(), expected.iter().collect::<Vec<_>>());
         assert_eq!(payloads(wire.part(1)).collect::<Vec<_>>(), [&expected[1]]);

@@ -116,9 +116,9 @@ impl Outlet for SocketOutlet {
 
     fn deliver(&self, parcel: &Parcel) -> Offered {
         if let Some(line) = self.line.get() {
-            return line.offer(parcel.wire(&FrameForm));
+            return line.offer(parcel.wire::<FrameForm>());
         }
-        let wire = parcel.wire(&JsonForm);
+        let wire = parcel.wire::<JsonForm>();
         self.feed(wire.count(), |index| (None, wire.part(index)))
     }
 
