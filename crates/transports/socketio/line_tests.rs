@@ -23,9 +23,9 @@ use tokio::{
 use super::{
     frames::{self, PING},
     heartbeat::Advertised,
-    line::{Handshake, Line, LineEars},
     tap::Tap,
 };
+use crate::connection::{Handshake, Line, LineEars, OpenStream};
 
 struct Place {
     line: Arc<Line>,
@@ -39,13 +39,13 @@ async fn place() -> Place {
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (socket, _) = listener.accept().await.unwrap();
     let (clock, handshakes) = (TestClock::new(), Arc::new(AtomicUsize::new(0)));
-    let line = Line::new(socket, clock.clone(), Handshake::begin(&handshakes));
+    let line = Line::new(socket, clock.clone(), Handshake::of(&handshakes));
     Place { line, client, clock, handshakes }
 }
 
 fn tap(line: &Arc<Line>, early: &'static [u8]) -> Tap {
-    let open = Arc::new(AtomicUsize::new(0));
-    Tap::new(line.clone(), Bytes::from_static(early), Advertised(Duration::from_secs(10)), &open)
+    let open = OpenStream::of(&Arc::new(AtomicUsize::new(0)));
+    Tap::new(line.clone(), Bytes::from_static(early), Advertised(Duration::from_secs(10)), open)
 }
 
 /// The `number`th message, of a size that differs from its neighbours'.

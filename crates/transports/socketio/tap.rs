@@ -8,26 +8,15 @@
 use std::{
     io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{MAX_UNACCEPTED, frames, heartbeat, line::Line};
-
-/// Counts a stream as open until it is dropped.
-struct Open(Arc<AtomicUsize>);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
+use super::{MAX_UNACCEPTED, frames, heartbeat};
+use crate::connection::{Line, OpenStream};
 
 /// The stream.
 pub(super) struct Tap {
@@ -41,19 +30,13 @@ pub(super) struct Tap {
     /// How many bytes came by then.
     unaccepted: usize,
     heartbeat: heartbeat::Advertised,
-    _open: Open,
+    _open: OpenStream,
 }
 
 impl Tap {
     /// The stream of a line. `early` is read first; `open` counts it until it ends.
-    pub(super) fn new(
-        line: Arc<Line>,
-        early: Bytes,
-        heartbeat: heartbeat::Advertised,
-        open: &Arc<AtomicUsize>,
-    ) -> Self {
-        open.fetch_add(1, Ordering::SeqCst);
-        Self { line, early, probed: false, watching: true, unaccepted: 0, heartbeat, _open: Open(open.clone()) }
+    pub(super) fn new(line: Arc<Line>, early: Bytes, heartbeat: heartbeat::Advertised, open: OpenStream) -> Self {
+        Self { line, early, probed: false, watching: true, unaccepted: 0, heartbeat, _open: open }
     }
 
     /// The answer to the client's probe was given already, and is not given again.

@@ -22,12 +22,12 @@ use super::{
     SocketIoTransport,
     frames::{self, Begins},
     heartbeat::Advertised,
-    line::{Handshake, Line},
     polling,
     request::{Query, plain},
     session::SessionEars,
     tap::Tap,
 };
+use crate::connection::{Handshake, Line};
 
 /// Whether a request asks for a WebSocket.
 pub(super) fn is_asked(request: &Request<Body>) -> bool {
@@ -50,8 +50,8 @@ pub(super) fn switch(transport: &Arc<SocketIoTransport>, mut request: Request<Bo
     };
     let upgraded = hyper::upgrade::on(&mut request);
     let (holder, sid) = (transport.clone(), query.sid.clone());
-    let handshake = Handshake::begin(&transport.handshakes);
-    transport.parts.tasks.spawn(
+    let handshake = transport.connections.admission.begin();
+    transport.connections.parts.tasks.spawn(
         "socketio.upgrade",
         Box::pin(async move {
             let stream = match upgraded.await {
@@ -90,9 +90,9 @@ impl Stream {
     }
 
     fn into_line(self, transport: &SocketIoTransport, handshake: Handshake) -> (Arc<Line>, Tap) {
-        let advertised = Advertised(transport.parts.config.ping_timeout);
-        let line = Line::new(self.socket, transport.parts.clock.clone(), handshake);
-        let tap = Tap::new(line.clone(), self.early.freeze(), advertised, &transport.open_streams);
+        let advertised = Advertised(transport.connections.parts.config.ping_timeout);
+        let line = Line::new(self.socket, transport.connections.parts.clock.clone(), handshake);
+        let tap = Tap::new(line.clone(), self.early.freeze(), advertised, transport.connections.admission.stream());
         (line, tap)
     }
 
@@ -138,7 +138,7 @@ async fn change(transport: &Arc<SocketIoTransport>, mut stream: Stream, uri: Uri
         let (text, _) = stream.next_text(end).await?;
         if text == b"5" { Ok(()) } else { Err(io::Error::from(io::ErrorKind::InvalidData)) }
     };
-    if !matches!(timeout(transport.parts.config.connect_timeout, probed).await, Ok(Ok(()))) {
+    if !matches!(timeout(transport.connections.parts.config.connect_timeout, probed).await, Ok(Ok(()))) {
         metrics::counter!("tidings_upgrades_failed_total").increment(1);
         tracing::debug!("a change to a WebSocket was not finished; the client polls on");
         return tracing::debug!("a probe for an upgrade died; the session polls on");
