@@ -9,10 +9,12 @@ mod argument;
 mod client;
 mod command;
 mod farewell;
+pub(crate) mod frames;
 mod hello;
 mod line;
 mod mailbox;
 mod publishing;
+pub(crate) mod websocket;
 
 use std::{
     sync::{

@@ -25,7 +25,10 @@ use super::{
     heartbeat::Advertised,
     tap::Tap,
 };
-use crate::connection::{Handshake, Line, LineEars, OpenStream};
+use crate::connection::{
+    Handshake, Line, LineEars, OpenStream,
+    frames::{payloads, text},
+};
 
 struct Place {
     line: Arc<Line>,
@@ -50,7 +53,7 @@ fn tap(line: &Arc<Line>, early: &'static [u8]) -> Tap {
 
 /// The `number`th message, of a size that differs from its neighbours'.
 fn message(number: usize) -> Bytes {
-    frames::text(&[format!("m{number} ").as_bytes(), &vec![b'x'; number * 7919 % 30_000]])
+    text(&[format!("m{number} ").as_bytes(), &vec![b'x'; number * 7919 % 30_000]])
 }
 
 /// These frames, as an outlet offers them.
@@ -64,7 +67,7 @@ async fn words(client: &mut TcpStream) -> Vec<String> {
     timeout(PATIENCE, client.read_to_end(&mut bytes)).await.expect("the end").unwrap();
     let mut words = Vec::new();
     let mut length = 0;
-    for payload in frames::payloads(&bytes) {
+    for payload in payloads(&bytes) {
         let header = match payload.len() {
             0..126 => 2,
             126..65_536 => 4,
@@ -127,16 +130,16 @@ async fn messages_and_the_protocols_own_frames_leave_whole_and_in_their_orders_w
 async fn nothing_is_said_before_the_client_knows_that_it_is_connected() {
     let Place { line, mut client, handshakes, .. } = place().await;
     let mut tap = tap(&line, b"");
-    let hello = frames::text(&[b"hello "]);
+    let hello = text(&[b"hello "]);
     let open = br#"0{"sid":"x","upgrades":[],"pingInterval":15000,"pingTimeout":86400123,"maxPayload":1}"#;
-    tap.write_all(&frames::text(&[open])).await.unwrap();
+    tap.write_all(&text(&[open])).await.unwrap();
     assert_eq!(line.offer(&wire(std::slice::from_ref(&hello))), Offered::Full(0));
     assert_eq!(handshakes.load(Ordering::SeqCst), 1);
     let waiting = async {
         line.room().await;
         line.offer(&wire(std::slice::from_ref(&hello)))
     };
-    let connected = frames::text(&[br#"40{"sid":"x"}"#]);
+    let connected = text(&[br#"40{"sid":"x"}"#]);
     let connecting = tap.write_all(&connected);
     let (offered, connected) = tokio::join!(timeout(PATIENCE, waiting), connecting);
     connected.unwrap();
@@ -157,7 +160,7 @@ async fn an_answered_probe_is_not_answered_again_and_what_came_early_is_read_fir
     timeout(PATIENCE, tap.read_exact(&mut read)).await.expect("bytes").unwrap();
     assert_eq!(&read, b"earlylate");
     tap.write_all(frames::PROBE_ANSWER).await.unwrap();
-    tap.write_all(&frames::text(&[b"40"])).await.unwrap();
+    tap.write_all(&text(&[b"40"])).await.unwrap();
     drop(tap);
     assert_eq!(words(&mut client).await, ["40"]);
 }
@@ -178,7 +181,7 @@ async fn a_killed_line_ends_everybody_who_waits_although_the_client_reads_nothin
     line.listen(ears.clone());
     line.open();
     let mut tap = tap(&line, b"");
-    let large = frames::text(&[&vec![b'x'; 8 << 20]]);
+    let large = text(&[&vec![b'x'; 8 << 20]]);
     assert!(matches!(line.offer(&wire(std::slice::from_ref(&large))), Offered::Full(1)), "its end waits");
     tap.write_all(PING).await.expect("the protocol is never stuck");
     let (mut byte, killing) = ([0], async { line.kill() });
@@ -199,8 +202,8 @@ async fn a_killed_line_ends_everybody_who_waits_although_the_client_reads_nothin
 async fn who_reads_is_alive_and_who_does_not_is_silent_however_much_is_written_to_it() {
     let Place { line, mut client, clock, .. } = place().await;
     line.open();
-    let large = frames::text(&[&vec![b'x'; 8 << 20]]);
-    let short = frames::text(&[b"x"]);
+    let large = text(&[&vec![b'x'; 8 << 20]]);
+    let short = text(&[b"x"]);
     assert_eq!(line.offer(&wire(std::slice::from_ref(&short))), Offered::All);
     clock.advance(Duration::from_secs(5));
     assert_eq!(
@@ -230,7 +233,7 @@ async fn who_reads_is_alive_and_who_does_not_is_silent_however_much_is_written_t
 async fn a_client_that_makes_answers_wait_without_end_is_cut_off() {
     let Place { line, client, .. } = place().await;
     line.open();
-    let large = frames::text(&[&vec![b'x'; 8 << 20]]);
+    let large = text(&[&vec![b'x'; 8 << 20]]);
     assert!(matches!(line.offer(&wire(std::slice::from_ref(&large))), Offered::Full(1)));
     let taken = (0..100_000).take_while(|_| line.put(PING).is_ok()).count();
     assert!((1000..50_000).contains(&taken), "{taken}");

@@ -23,7 +23,7 @@ use super::{
     frames::{self, FrameForm},
     polled::{JsonForm, Polled},
 };
-use crate::connection::{Carrier, Closing, Line};
+use crate::connection::{Carrier, Closing, Line, frames::GOING_AWAY};
 
 /// What an answer or a notice takes besides its JSON, at most, in bytes.
 const AROUND: usize = 40;
@@ -152,7 +152,7 @@ impl Outlet for SocketOutlet {
             return;
         }
         match self.line.get() {
-            Some(line) => line.leave(if ending.retry { frames::GOING_AWAY } else { frames::DISCONNECT }),
+            Some(line) => line.leave(if ending.retry { GOING_AWAY } else { frames::DISCONNECT }),
             // What ends a polling session is the sweep, once everything has arrived.
             None if ending.retry => {}
             None => drop(self.with_polled(|polled| polled.disconnect())),

@@ -19,6 +19,7 @@ use super::{
     request::{Query, plain},
     upgrade,
 };
+use crate::connection::websocket;
 
 impl SocketIoTransport {
     /// The routes under `/socket.io/`.
@@ -34,7 +35,7 @@ async fn handle(State(transport): State<Arc<SocketIoTransport>>, request: Reques
         refusal.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         return refusal;
     }
-    if query.websocket && query.known_engine && request.method() == Method::GET && upgrade::is_asked(&request) {
+    if query.websocket && query.known_engine && request.method() == Method::GET && websocket::is_asked(&request) {
         return upgrade::switch(&transport, request, &query);
     }
     let Some(sid) = query.sid.filter(|_| !query.websocket) else { return polling::open(&transport, request).await };

@@ -16,7 +16,10 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{MAX_UNACCEPTED, frames, heartbeat};
-use crate::connection::{Line, OpenStream};
+use crate::connection::{
+    Line, OpenStream,
+    frames::{payloads, text},
+};
 
 /// The stream.
 pub(super) struct Tap {
@@ -64,8 +67,8 @@ impl Tap {
             self.watching = !self.line.is_open();
             return Ok(());
         }
-        let Some(opening) = frames::payloads(bytes).find(|payload| payload.starts_with(b"0{")) else {
-            if !frames::payloads(bytes).any(|payload| payload.starts_with(b"40")) {
+        let Some(opening) = payloads(bytes).find(|payload| payload.starts_with(b"0{")) else {
+            if !payloads(bytes).any(|payload| payload.starts_with(b"40")) {
                 return self.line.put(bytes);
             }
             // The first word of the server leaves with it.
@@ -74,7 +77,7 @@ impl Tap {
             self.line.open();
             return self.line.put(&[]);
         };
-        self.line.put(&frames::text(&[self.heartbeat.corrected(opening).as_bytes()]))
+        self.line.put(&text(&[self.heartbeat.corrected(opening).as_bytes()]))
     }
 }
 
