@@ -25,8 +25,10 @@ use super::{ConnectionConfig, PROTOCOL};
 /// What a client presents.
 #[derive(Deserialize)]
 pub(crate) struct Presented {
-    token: Option<Secret>,
-    protocol: Option<u32>,
+    /// Whose the connection is to be.
+    pub(crate) token: Option<Secret>,
+    /// The version of the wire that it speaks, if it says one.
+    pub(crate) protocol: Option<u32>,
 }
 
 /// Why a connection is refused. The texts are part of the wire.

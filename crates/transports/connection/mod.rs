@@ -2,7 +2,7 @@
 //!
 //! Guarantees: clients are admitted by one count, whichever way they come; what one of them asks takes effect in the
 //! order asked, and is answered; a token's end is told before and kept; at the end all of them are sent away.
-//! It is not a transport: it knows no request of HTTP and no packet, and it is not the gate: it asks.
+//! It is not a transport: it has no route and knows no packet. Nor is it the gate: it asks.
 
 mod admission;
 mod argument;
@@ -14,6 +14,7 @@ mod hello;
 mod line;
 mod mailbox;
 mod publishing;
+mod tap;
 pub(crate) mod websocket;
 
 use std::{
@@ -40,6 +41,7 @@ pub(crate) use self::{
     farewell::Closing,
     line::{Line, LineEars},
     mailbox::{Incoming, Packet},
+    tap::{Tap, Watch},
 };
 
 /// The version of the wire.

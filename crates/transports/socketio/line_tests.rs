@@ -22,11 +22,11 @@ use tokio::{
 
 use super::{
     frames::{self, PING},
+    greeting::Greeting,
     heartbeat::Advertised,
-    tap::Tap,
 };
 use crate::connection::{
-    Handshake, Line, LineEars, OpenStream,
+    Handshake, Line, LineEars, OpenStream, Tap,
     frames::{payloads, text},
 };
 
@@ -46,9 +46,11 @@ async fn place() -> Place {
     Place { line, client, clock, handshakes }
 }
 
-fn tap(line: &Arc<Line>, early: &'static [u8]) -> Tap {
+const HEARTBEAT: Advertised = Advertised(Duration::from_secs(10));
+
+fn tap(line: &Arc<Line>, early: &'static [u8], greeting: Greeting) -> Tap<Greeting> {
     let open = OpenStream::of(&Arc::new(AtomicUsize::new(0)));
-    Tap::new(line.clone(), Bytes::from_static(early), Advertised(Duration::from_secs(10)), open)
+    Tap::new(line.clone(), Bytes::from_static(early), greeting, open)
 }
 
 /// The `number`th message, of a size that differs from its neighbours'.
@@ -129,7 +131,7 @@ async fn messages_and_the_protocols_own_frames_leave_whole_and_in_their_orders_w
 #[tokio::test]
 async fn nothing_is_said_before_the_client_knows_that_it_is_connected() {
     let Place { line, mut client, handshakes, .. } = place().await;
-    let mut tap = tap(&line, b"");
+    let mut tap = tap(&line, b"", Greeting::new(HEARTBEAT));
     let hello = text(&[b"hello "]);
     let open = br#"0{"sid":"x","upgrades":[],"pingInterval":15000,"pingTimeout":86400123,"maxPayload":1}"#;
     tap.write_all(&text(&[open])).await.unwrap();
@@ -154,7 +156,7 @@ async fn nothing_is_said_before_the_client_knows_that_it_is_connected() {
 #[tokio::test]
 async fn an_answered_probe_is_not_answered_again_and_what_came_early_is_read_first() {
     let Place { line, mut client, .. } = place().await;
-    let mut tap = tap(&line, b"early").probed();
+    let mut tap = tap(&line, b"early", Greeting::probed(HEARTBEAT));
     client.write_all(b"late").await.unwrap();
     let mut read = [0; 9];
     timeout(PATIENCE, tap.read_exact(&mut read)).await.expect("bytes").unwrap();
@@ -180,7 +182,7 @@ async fn a_killed_line_ends_everybody_who_waits_although_the_client_reads_nothin
     let ears = Arc::new(Ears(AtomicUsize::new(0)));
     line.listen(ears.clone());
     line.open();
-    let mut tap = tap(&line, b"");
+    let mut tap = tap(&line, b"", Greeting::new(HEARTBEAT));
     let large = text(&[&vec![b'x'; 8 << 20]]);
     assert!(matches!(line.offer(&wire(std::slice::from_ref(&large))), Offered::Full(1)), "its end waits");
     tap.write_all(PING).await.expect("the protocol is never stuck");

@@ -8,6 +8,7 @@
 mod changes;
 mod door;
 mod frames;
+mod greeting;
 mod heartbeat;
 #[cfg(test)]
 mod line_tests;
@@ -18,7 +19,6 @@ mod request;
 mod route;
 mod session;
 mod sweep;
-mod tap;
 mod upgrade;
 
 use std::{

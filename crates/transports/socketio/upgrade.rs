@@ -17,14 +17,14 @@ use tower::Service;
 use super::{
     SocketIoTransport,
     frames::{self, Begins},
+    greeting::Greeting,
     heartbeat::Advertised,
     polling,
     request::{Query, plain},
     session::SessionEars,
-    tap::Tap,
 };
 use crate::connection::{
-    Handshake, Line,
+    Handshake, Line, Tap,
     frames::text,
     websocket::{self, Stream},
 };
@@ -48,7 +48,7 @@ pub(super) fn switch(transport: &Arc<SocketIoTransport>, mut request: Request<Bo
             };
             match (stream, sid) {
                 (Some(stream), None) => {
-                    let (line, tap) = line_of(stream, &holder, handshake);
+                    let (line, tap) = line_of(stream, &holder, handshake, Greeting::new);
                     hand_over(&holder, tap, uri, line);
                 }
                 (Some(stream), Some(sid)) => change(&holder, stream, uri, &sid, handshake).await,
@@ -60,11 +60,16 @@ pub(super) fn switch(transport: &Arc<SocketIoTransport>, mut request: Request<Bo
 }
 
 /// The line of a stream, and what socketioxide sees of it.
-fn line_of(stream: Stream, transport: &SocketIoTransport, handshake: Handshake) -> (Arc<Line>, Tap) {
+fn line_of(
+    stream: Stream,
+    transport: &SocketIoTransport,
+    handshake: Handshake,
+    greeting: fn(Advertised) -> Greeting,
+) -> (Arc<Line>, Tap<Greeting>) {
     let (parts, admission) = (&transport.connections.parts, &transport.connections.admission);
-    let advertised = Advertised(parts.config.ping_timeout);
+    let greeting = greeting(Advertised(parts.config.ping_timeout));
     let line = Line::new(stream.socket, parts.clock.clone(), handshake);
-    let tap = Tap::new(line.clone(), stream.early.freeze(), advertised, admission.stream());
+    let tap = Tap::new(line.clone(), stream.early.freeze(), greeting, admission.stream());
     (line, tap)
 }
 
@@ -115,7 +120,7 @@ async fn change(transport: &Arc<SocketIoTransport>, mut stream: Stream, uri: Uri
         return tracing::debug!("a probe for an upgrade died; the session polls on");
     }
     probe.polls_over().await;
-    let (line, tap) = line_of(stream, transport, handshake);
+    let (line, tap) = line_of(stream, transport, handshake, Greeting::probed);
     // Whoever is accepted from here on finds the line. Whoever was before is held, and gets it below.
     transport.lines.lock().insert(sid.to_owned(), line.clone());
     let session = transport.session(sid);
@@ -143,10 +148,10 @@ async fn change(transport: &Arc<SocketIoTransport>, mut stream: Stream, uri: Uri
     if told {
         line.open();
     }
-    hand_over(transport, tap.probed(), uri, line);
+    hand_over(transport, tap, uri, line);
 }
 
-fn hand_over(transport: &SocketIoTransport, tap: Tap, uri: Uri, line: Arc<Line>) {
+fn hand_over(transport: &SocketIoTransport, tap: Tap<Greeting>, uri: Uri, line: Arc<Line>) {
     let mut request = Request::new(());
     *request.uri_mut() = uri;
     request.extensions_mut().insert(line);
