@@ -32,8 +32,9 @@ use tidings_engine::{
 use tidings_handlers::{NAMESPACES, Services};
 use tidings_services::programs::Programs;
 use tidings_transports::{
+    connection::{ConnectionConfig, ConnectionParts, Connections},
     http::{self, HttpState, Readiness, SetupError},
-    socketio::{SocketIoConfigured, SocketIoParts, SocketIoTransport},
+    socketio::SocketIoTransport,
 };
 
 use crate::{
@@ -101,8 +102,8 @@ pub(crate) struct App {
     pub(crate) gate: Arc<Gate>,
     /// The hub.
     pub(crate) hub: Arc<Hub>,
-    /// The Socket.IO transport.
-    pub(crate) socketio: Arc<SocketIoTransport>,
+    /// Live connections, over all transports.
+    pub(crate) connections: Arc<Connections>,
     /// What `/health/ready` says.
     pub(crate) readiness: Arc<Readiness>,
     /// The services.
@@ -173,14 +174,15 @@ impl App {
         let rights = RIGHTS.iter().filter_map(|pattern| pattern.parse().ok());
         let listening = rights.map(|pattern| bus.on(pattern, rejudge.clone())).collect();
 
-        let socketio = SocketIoTransport::new(SocketIoParts {
+        let connections = Connections::new(ConnectionParts {
             gate: gate.clone(),
             hub: hub.clone(),
             identity: auth.clone(),
             clock: clock.clone(),
             tasks,
-            config: socketio_config(config),
+            config: connection_config(config),
         });
+        let socketio = SocketIoTransport::new(connections.clone());
         let readiness = Arc::new(Readiness::new());
         let state = HttpState {
             gate: gate.clone(),
@@ -193,7 +195,7 @@ impl App {
             config: config.http()?,
         };
         let router = routes(state, &socketio)?;
-        Ok(Self { router, gate, hub, socketio, readiness, services, programs, log, auth, _listening: listening })
+        Ok(Self { router, gate, hub, connections, readiness, services, programs, log, auth, _listening: listening })
     }
 }
 
@@ -293,9 +295,9 @@ fn end_revoked(auth: &Arc<Auth>, hub: &Arc<Hub>) {
     }));
 }
 
-fn socketio_config(config: &Config) -> SocketIoConfigured {
+fn connection_config(config: &Config) -> ConnectionConfig {
     let socket = &config.socket;
-    SocketIoConfigured {
+    ConnectionConfig {
         ping_interval: Duration::from_millis(socket.ping_interval_ms),
         ping_timeout: Duration::from_millis(socket.ping_timeout_ms),
         max_message_bytes: socket.max_message_bytes.as_usize(),
@@ -306,7 +308,7 @@ fn socketio_config(config: &Config) -> SocketIoConfigured {
         max_connections: socket.max_connections,
         max_handshakes: socket.max_handshakes,
         max_subscriptions: socket.max_subscriptions,
-        ..SocketIoConfigured::default()
+        ..ConnectionConfig::default()
     }
 }
 

@@ -9,8 +9,8 @@ use tidings_catalogue::{Catalogue, ChannelKind, Domain, Form, Wire};
 use tidings_core::{handler::Handler, schemars::JsonSchema};
 use tidings_engine::{hub::Notice, registry::Registry};
 use tidings_transports::{
+    connection::{REQUESTS, refused_shape},
     http::{Documents, ROUTES, problem_shape},
-    socketio::{REQUESTS, refused_shape},
 };
 
 /// Everything that goes over the wire of a server with these handlers.

@@ -214,7 +214,7 @@ impl Server {
     async fn refuse(&self, left: Duration) {
         self.app.readiness.set_draining();
         self.app.gate.drain();
-        self.app.socketio.drain();
+        self.app.connections.drain();
         let drain = left.saturating_sub(self.grace);
         let connections = self.app.hub.connections();
         for (number, connection) in connections.iter().enumerate() {
@@ -234,7 +234,7 @@ impl Server {
     /// Closes connections, spread over what is left of their time, and takes none any more.
     async fn send_away(&self, left: Duration) {
         let ending = Ending::temporary(Code::Draining, "the server is stopping");
-        self.app.socketio.close_all(left.saturating_sub(self.grace), &ending).await;
+        self.app.connections.close_all(left.saturating_sub(self.grace), &ending).await;
         self.acceptor.close();
     }
 }

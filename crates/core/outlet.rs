@@ -12,13 +12,15 @@ use futures_util::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{Code, parcel::Parcel};
+use crate::{Channel, Code, Position, parcel::Parcel};
 
 /// What the server says to one connection only: an answer or a notice.
 #[derive(Debug, Clone)]
 pub struct Said {
     /// Which request it answers, by the number that the client gave it; none for a notice.
     pub answer_to: Option<u64>,
+    /// Where the client stands in a channel once it has this; none where it stands as before.
+    pub reaches: Option<Box<Reached>>,
     /// Its JSON. The connection's own way of writing it is the outlet's.
     pub json: Bytes,
 }
@@ -27,8 +29,23 @@ impl Said {
     /// A notice with this envelope.
     #[must_use]
     pub fn notice(json: impl Into<Bytes>) -> Self {
-        Self { answer_to: None, json: json.into() }
+        Self { answer_to: None, reaches: None, json: json.into() }
     }
+
+    /// The answer to a request of this number.
+    #[must_use]
+    pub fn answer(to: u64, json: impl Into<Bytes>) -> Self {
+        Self { answer_to: Some(to), reaches: None, json: json.into() }
+    }
+}
+
+/// Where a client stands in a channel: it goes on after this position, also if it comes back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reached {
+    /// The channel.
+    pub channel: Channel,
+    /// All up to here is known to the client, or was told not to come.
+    pub position: Position,
 }
 
 /// What became of an offer.

@@ -5,27 +5,23 @@
 //! It is not a delivery: who gets it, and when, is the hub's.
 
 use std::{
+    any::TypeId,
     fmt,
     sync::{Arc, OnceLock},
 };
 
 use bytes::Bytes;
 
-use crate::Message;
-
-/// How many kinds of wire form there may be. A kind is registered by [`WireForm::slot`].
-pub const WIRE_SLOTS: usize = 2;
+use crate::{Epoch, Message};
 
 /// What a message takes besides its data, about, in bytes.
 const AROUND: usize = 256;
 
-/// How one kind of transport writes a message. The same bytes serve every connection of the kind.
-pub trait WireForm: Send + Sync + 'static {
-    /// Which of a parcel's [`WIRE_SLOTS`] keeps this form; one kind, one slot.
-    fn slot(&self) -> usize;
-
-    /// Writes a message to the end of `out`.
-    fn write(&self, message: &Message, out: &mut Vec<u8>);
+/// How one kind of transport writes a message. The same bytes serve every connection of the kind, and the type
+/// that implements this names the kind.
+pub trait WireForm: 'static {
+    /// Writes a message to the end of `out`. Its number is of the numbering `epoch`; an ephemeral message has none.
+    fn write(message: &Message, epoch: &Epoch, out: &mut Vec<u8>);
 }
 
 /// Things as they leave, one after the other in one piece.
@@ -84,17 +80,26 @@ impl Wire {
     }
 }
 
+/// A form that was made, and behind it the next kind's. Most parcels have one, and nobody has more than there are
+/// kinds of transports: looking through them is cheaper than a map.
+struct Made {
+    kind: TypeId,
+    wire: Wire,
+    next: OnceLock<Box<Made>>,
+}
+
 /// Messages for one or many outlets.
 pub struct Parcel {
     messages: Vec<Arc<Message>>,
-    forms: [OnceLock<Wire>; WIRE_SLOTS],
+    epoch: Epoch,
+    made: OnceLock<Made>,
 }
 
 impl Parcel {
-    /// A parcel of these messages, in their order.
+    /// A parcel of these messages, in their order. Their numbers are of the numbering `epoch`.
     #[must_use]
-    pub fn new(messages: Vec<Arc<Message>>) -> Self {
-        Self { messages, forms: Default::default() }
+    pub fn new(messages: Vec<Arc<Message>>, epoch: Epoch) -> Self {
+        Self { messages, epoch, made: OnceLock::new() }
     }
 
     /// The messages.
@@ -103,12 +108,25 @@ impl Parcel {
         &self.messages
     }
 
+    /// What their numbers are of.
+    #[must_use]
+    pub fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
     /// The messages as one kind of transport writes them, made at the first call.
-    pub fn wire(&self, form: &dyn WireForm) -> &Wire {
-        self.forms[form.slot()].get_or_init(|| {
-            let room = self.messages.iter().map(|message| message.payload.json().len() + AROUND).sum();
-            Wire::of(self.messages.iter(), room, |message, out| form.write(message, out))
-        })
+    pub fn wire<F: WireForm>(&self) -> &Wire {
+        let mut made = self.made.get_or_init(|| self.make::<F>());
+        while made.kind != TypeId::of::<F>() {
+            made = made.next.get_or_init(|| Box::new(self.make::<F>()));
+        }
+        &made.wire
+    }
+
+    fn make<F: WireForm>(&self) -> Made {
+        let room = self.messages.iter().map(|message| message.payload.json().len() + AROUND).sum();
+        let wire = Wire::of(self.messages.iter(), room, |message, out| F::write(message, &self.epoch, out));
+        Made { kind: TypeId::of::<F>(), wire, next: OnceLock::new() }
     }
 }
 
@@ -129,5 +147,28 @@ mod tests {
         assert_eq!([0, 1, 2].map(|index| wire.part(index)), [&b"ab"[..], b"", b"cde"]);
         assert_eq!([0, 1, 2, 4, 5].map(|bytes| wire.whole(bytes)), [0, 0, 2, 2, 3]);
         assert_eq!((wire.count(), Wire::default().count()), (3, 0));
+    }
+
+    /// A form of its own for each number.
+    struct Numbered<const N: usize>;
+
+    impl<const N: usize> WireForm for Numbered<N> {
+        fn write(message: &Message, epoch: &Epoch, out: &mut Vec<u8>) {
+            out.extend_from_slice(format!("{N} {epoch} {:?};", message.seq).as_bytes());
+        }
+    }
+
+    #[test]
+    fn each_kind_of_form_is_made_once_and_knows_the_position_of_its_message() {
+        let message = |seq| {
+            let event = crate::Event::new("test.said", 7);
+            Arc::new(Message::new("test:1".parse().expect("a channel"), seq, crate::Timestamp(0), event))
+        };
+        let parcel = Parcel::new(vec![message(Some(4)), message(None)], Epoch("e".into()));
+        let of = |wire: &Wire| String::from_utf8(wire.bytes().to_vec()).expect("text");
+        let first = [parcel.wire::<Numbered<1>>(), parcel.wire::<Numbered<2>>(), parcel.wire::<Numbered<3>>()];
+        assert_eq!(first.map(of), [1, 2, 3].map(|n| format!("{n} e Some(4);{n} e None;")));
+        let again = [parcel.wire::<Numbered<1>>(), parcel.wire::<Numbered<2>>(), parcel.wire::<Numbered<3>>()];
+        assert!(first.iter().zip(again).all(|(one, other)| std::ptr::eq(*one, other)));
     }
 }

@@ -199,9 +199,9 @@ async fn whatever_panics_is_counted_and_delivery_goes_on_without_a_hole() {
         ("http.accept panic", "http.accept"),
         ("socketio.sweep panic", "socketio.sweep"),
         ("socketio.session panic", "socketio.session"),
-        ("socketio.commands panic", "socketio.commands"),
-        ("socketio.command panic", "socketio.command"),
-        ("socketio.answer panic", "socketio.answer"),
+        ("connection.commands panic", "connection.commands"),
+        ("connection.command panic", "connection.command"),
+        ("connection.answer panic", "connection.answer"),
         ("gate.command panic", "gate.command"),
         ("gate.once panic", "gate.once"),
         ("services.blocking panic", "services.blocking"),
@@ -222,17 +222,17 @@ async fn whatever_panics_is_counted_and_delivery_goes_on_without_a_hole() {
 async fn a_command_that_panics_anywhere_is_answered_and_the_next_one_runs() {
     let server = start("");
     let watcher = Watcher::connect(&server, &server.admin()).await;
-    for point in ["socketio.command", "gate.command", "gate.once"] {
+    for point in ["connection.command", "gate.command", "gate.once"] {
         arm(server.home(), &format!("{point} panic"));
         eventually("the fault is armed", async || server.said().contains(&format!("{point} panic"))).await;
         let asked = |id: String| json!({"commandId": id, "projectId": "none"});
         assert_eq!(watcher.refused("project.remove", asked(point.to_owned())).await, "internal", "{point}");
         assert_eq!(watcher.refused("project.remove", asked(format!("{point}-2"))).await, "not_found", "{point}");
     }
-    arm(server.home(), "socketio.commands panic");
-    eventually("the fault is armed", async || server.said().contains("socketio.commands panic")).await;
+    arm(server.home(), "connection.commands panic");
+    eventually("the fault is armed", async || server.said().contains("connection.commands panic")).await;
     watcher.done("project.list", json!({})).await;
-    has_panicked(&server, "socketio.commands", 1.0).await;
+    has_panicked(&server, "connection.commands", 1.0).await;
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use tidings_core::{Message, Seq, parcel::Parcel};
+use tidings_core::{Epoch, Message, Seq, parcel::Parcel};
 
 use super::{
     channel::{Entry, Tick},
@@ -31,7 +31,8 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn new(entries: Vec<Entry>, recheck: bool) -> Self {
+    /// What came into a channel, whose numbering is `epoch`.
+    pub(super) fn new(entries: Vec<Entry>, epoch: Epoch, recheck: bool) -> Self {
         let last_seq = entries.iter().rev().find_map(|entry| entry.message.seq);
         let ephemeral = entries.iter().filter(|entry| entry.message.seq.is_none()).count();
         let bytes = entries.iter().map(|entry| entry.message.payload.json().len() as u64).sum();
@@ -45,7 +46,7 @@ impl Batch {
             at = entry.head;
             follows
         });
-        let parcel = Parcel::new(entries.into_iter().map(|entry| entry.message).collect());
+        let parcel = Parcel::new(entries.into_iter().map(|entry| entry.message).collect(), epoch);
         Self { parcel, recheck, heads, base, before, first_tick, last_seq, contiguous, ephemeral, bytes }
     }
 

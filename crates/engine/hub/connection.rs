@@ -212,8 +212,9 @@ impl Connection {
         let held;
         if let Some(known) = out.subscriptions.of(&request.channel) {
             if request.same_as(&known.request) {
-                let standing = known.channel.standing();
-                return Ok(Plan::of(&SubscribeRequest::plain(request.channel), standing, epoch, false).outcome);
+                let (standing, cursor, owed) = (known.channel.standing(), known.cursor, known.owed);
+                let plan = Plan::of(&SubscribeRequest::plain(request.channel), standing, epoch, false);
+                return Ok(Plan { cursor, owed, ..plan }.placed().outcome);
             }
             held = self.hold_filter(&request)?;
             self.detach(out, &request.channel);

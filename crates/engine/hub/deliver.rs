@@ -133,7 +133,7 @@ impl Connection {
                 reached.filtered = true;
             } else if message.seq.is_none() && subscription.dropped > 0 {
                 let json = message.to_json(subscription.dropped);
-                if !self.write_part(out, &mut part, tally) || !self.write_said(out, json) {
+                if !self.write_part(out, &mut part, batch, tally) || !self.write_said(out, json) {
                     break;
                 }
                 if let Some(subscription) = out.subscriptions.get(key) {
@@ -144,19 +144,19 @@ impl Connection {
             }
             reached.index = index + 1;
         }
-        self.write_part(out, &mut part, tally);
+        self.write_part(out, &mut part, batch, tally);
         self.settle_at(out, key, batch, &reached, &part);
     }
 
-    /// Offers what was gathered; whether all of it was taken. What was not stays.
-    fn write_part(&self, out: &mut Out, part: &mut Vec<Arc<Message>>, tally: &mut Tally) -> bool {
+    /// Offers what was gathered of a batch; whether all of it was taken. What was not stays.
+    fn write_part(&self, out: &mut Out, part: &mut Vec<Arc<Message>>, batch: &Batch, tally: &mut Tally) -> bool {
         if part.is_empty() {
             return true;
         }
         if !Self::is_writable(out) {
             return false;
         }
-        let parcel = Parcel::new(std::mem::take(part));
+        let parcel = Parcel::new(std::mem::take(part), batch.parcel.epoch().clone());
         let messages = parcel.messages();
         let offered = self.offer(out, &parcel);
         let (written, left) = messages.split_at(self.taken(out, offered, messages.len()));

@@ -393,7 +393,7 @@ impl Connection {
         if subscription.request.filter.is_some() {
             messages.retain(|message| subscription.passes(message));
         }
-        let parcel = Parcel::new(messages);
+        let parcel = Parcel::new(messages, self.hub.log.epoch());
         let passing = parcel.messages();
         let offered = self.offer(out, &parcel);
         let taken = self.taken(out, offered, passing.len());

@@ -150,7 +150,7 @@ impl Hub {
     async fn fan_out_channel(&self, channel: &Arc<ChannelState>, turn: &mut Turn) -> bool {
         let Taken { entries, more, deleted, recheck } = channel.take_batch(BATCH_MESSAGES, BATCH_BYTES);
         let unfinished = Unfinished { channel, deleted };
-        let batch = Batch::new(entries, recheck);
+        let batch = Batch::new(entries, self.log.epoch(), recheck);
         let mut from = Some(0);
         while let Some(start) = from {
             turn.subscribers.clear();

@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tidings_core::{
-    Channel, Code, Epoch, Grant, Seq, Timestamp, UserId,
-    outlet::{Ending, Said},
+    Channel, Code, Epoch, Grant, Position, Seq, Timestamp, UserId,
+    outlet::{Ending, Reached, Said},
     principal::Role,
 };
 
@@ -163,7 +163,26 @@ impl Notice<'_> {
     #[must_use]
     pub fn said(&self, now: Timestamp) -> Said {
         let envelope = Envelope { channel: self.channel(), time: now, notice: self };
-        Said::notice(serde_json::to_string(&envelope).expect("a notice serialises"))
+        let said = Said::notice(serde_json::to_string(&envelope).expect("a notice serialises"));
+        Said { reaches: self.reaches().map(Box::new), ..said }
+    }
+
+    /// Where whoever has the notice stands in its channel.
+    fn reaches(&self) -> Option<Reached> {
+        match self {
+            Self::Snapshot { channel, epoch, seq, .. }
+            | Self::Reset { channel, epoch, seq, .. }
+            | Self::Position { channel, epoch, seq, .. }
+            | Self::Gap { channel, epoch, to: seq, .. } => {
+                let position = Position { epoch: (*epoch).clone(), seq: *seq };
+                Some(Reached { channel: (*channel).clone(), position })
+            }
+            Self::Closed { .. }
+            | Self::Hello(_)
+            | Self::Expiring { .. }
+            | Self::Draining { .. }
+            | Self::ConnectionClosed(_) => None,
+        }
     }
 
     fn channel(&self) -> Option<&Channel> {
@@ -192,5 +211,28 @@ mod tests {
             std::str::from_utf8(&said.json).expect("UTF-8"),
             r#"{"channel":"session:1","time":"1970-01-01T00:00:00.000Z","type":"channel.gap","data":{"channel":"session:1","epoch":"e","from":3,"to":5,"reason":"trimmed"}}"#
         );
+    }
+
+    #[test]
+    fn a_notice_that_moves_a_subscription_carries_the_position_that_it_reaches() {
+        let (channel, epoch): (Channel, _) = ("session:1".parse().expect("a channel"), Epoch("e".into()));
+        let (channel, epoch) = (&channel, &epoch);
+        let state: &RawValue = serde_json::from_str("{}").expect("JSON");
+        let reached = |notice: &Notice<'_>| {
+            let said = notice.said(Timestamp(0));
+            said.reaches.map(|reached| (reached.channel, reached.position))
+        };
+        let moving = [
+            (Notice::Snapshot { channel, epoch, seq: 7, reason: "joined", snapshot: state }, 7),
+            (Notice::Gap { channel, epoch, from: 3, to: 5, reason: "lag" }, 5),
+            (Notice::Reset { channel, epoch, seq: 9, reason: Unrecovered::Epoch }, 9),
+            (Notice::Position { channel, epoch, seq: 2, head: 8, live: false }, 2),
+        ];
+        for (notice, seq) in moving {
+            let expected = Some((channel.clone(), Position { epoch: epoch.clone(), seq }));
+            assert_eq!(reached(&notice), expected, "{notice:?}");
+        }
+        assert_eq!(reached(&Notice::Closed { channel, code: Code::NotFound, message: "gone" }), None);
+        assert_eq!(reached(&Notice::Draining { reconnect_after_ms: 1 }), None);
     }
 }

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tidings_core::{Channel, Code, Epoch, Error, Message, Result, Seq};
+use tidings_core::{Channel, Code, Epoch, Error, Message, Position, Result, Seq};
 
 use super::{
     channel::{ChannelState, Standing, Tick},
@@ -184,6 +184,10 @@ pub struct Outcome {
     /// The first kept number, where `reason` is `trimmed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first: Option<Seq>,
+    /// The position that it starts from: what it is given first comes after this. None where a state or a reset is
+    /// given first, which says the position, or where the start is still to be found. Not a part of the answer.
+    #[serde(skip)]
+    pub from: Option<Position>,
 }
 
 /// What is owed to a subscription before it goes on from its cursor.
@@ -219,10 +223,11 @@ impl Plan {
             recovered: None,
             reason: None,
             first: None,
+            from: None,
         };
         let snapshot = request.snapshot && has_state;
         let plan = Self { outcome, cursor: at.head, owed: Owed::Nothing };
-        match (&request.since, request.last) {
+        let plan = match (&request.since, request.last) {
             (Some(since), _) => plan.since(since, at, epoch, snapshot),
             (None, Some(count)) => {
                 let plain = request.filter.is_none();
@@ -237,7 +242,15 @@ impl Plan {
             }
             (None, None) if snapshot => Self { owed: Owed::Snapshot("joined"), ..plan },
             (None, None) => plan,
-        }
+        };
+        plan.placed()
+    }
+
+    /// With the position that is known now.
+    pub(super) fn placed(mut self) -> Self {
+        let is_known = self.owed == Owed::Nothing;
+        self.outcome.from = is_known.then(|| Position { epoch: self.outcome.epoch.clone(), seq: self.cursor });
+        self
     }
 
     fn since(mut self, since: &Since, at: Standing, epoch: &Epoch, snapshot: bool) -> Self {
@@ -328,10 +341,11 @@ mod tests {
         SubscribeRequest::parse(value).expect("a request")
     }
 
-    fn plan(value: &Value, head: Seq, first: Seq, has_state: bool) -> (Value, Seq, Owed) {
+    fn plan(value: &Value, head: Seq, first: Seq, has_state: bool) -> (Value, Seq, Owed, Option<Seq>) {
         let epoch = Epoch("e1".into());
         let plan = Plan::of(&request(value), Standing { head, first, tick: 0, ephemeral: 0 }, &epoch, has_state);
-        (serde_json::to_value(&plan.outcome).expect("serialises"), plan.cursor, plan.owed)
+        let from = plan.outcome.from.as_ref().map(|from| from.seq);
+        (serde_json::to_value(&plan.outcome).expect("serialises"), plan.cursor, plan.owed, from)
     }
 
     #[test]
@@ -388,8 +402,9 @@ mod tests {
             ),
         ];
         for (asked, first, has_state, outcome, cursor, owed) in table {
-            let (got, at, owes) = plan(&with(asked.clone()), 10, first, has_state);
+            let (got, at, owes, from) = plan(&with(asked.clone()), 10, first, has_state);
             assert_eq!((got, at, owes), (answer(outcome), cursor, owed), "{asked}");
+            assert_eq!(from, (owed == Owed::Nothing).then_some(cursor), "{asked}");
         }
     }
 

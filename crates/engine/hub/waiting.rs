@@ -102,7 +102,7 @@ mod tests {
     use crate::budget::{Budget, BudgetConfig, Who};
 
     fn said(bytes: usize) -> Said {
-        Said { answer_to: Some(1), json: vec![b'x'; bytes].into() }
+        Said::answer(1, vec![b'x'; bytes])
     }
 
     #[test]

@@ -3,16 +3,15 @@
 //! Guarantees: the token is judged before anything else exists, and a refusal is exactly
 //! `Authentication error`; handlers are registered before the client learns that it is connected,
 //! so nothing sent in its `connect` callback is lost; they only fill the mailbox, in order.
-//! It is not where commands are understood.
+//! It is not where commands are understood: it reads the packet around them.
 
 use std::{
     convert::Infallible,
-    fmt,
     sync::{Arc, Weak},
 };
 
 use engineioxide::Str;
-use serde::Deserialize;
+use serde_json::value::RawValue;
 use socketioxide::{
     SocketIo,
     adapter::LocalAdapter,
@@ -20,51 +19,35 @@ use socketioxide::{
     handler::{ConnectHandler, FromConnectParts, FromMessageParts, Value},
     socket::Socket,
 };
-use tidings_core::{Code, Principal, identity::Secret, json, rate::Rate};
+use tidings_core::{Error, Principal, json};
 
 use super::{
-    MAX_PAYLOAD, PROTOCOL, SocketIoTransport, command,
-    line::Line,
-    mailbox::{Capacity, Incoming, Mailbox, Packet, Put},
+    MAX_PAYLOAD, SocketIoTransport,
     outlet::SocketOutlet,
     polled::Polled,
-    session::{Session, SessionEars, SessionParts},
+    session::{Session, SessionEars},
+};
+use crate::connection::{Call, Door, Incoming, Line, Packet, Presented, Refused, Request};
+
+/// How clients ask here: with events that are acknowledged.
+static DOOR: Door = Door {
+    read,
+    binary: "binary arguments are not taken: send bytes as base64",
+    // A part of a post.
+    portion: MAX_PAYLOAD,
 };
 
-/// What a client presents.
-#[derive(Deserialize)]
-struct Presented {
-    token: Option<Secret>,
-    protocol: Option<u32>,
-}
-
-/// Why a connection is refused. The texts are part of the wire.
-#[derive(Debug)]
-enum Refused {
-    Authentication,
-    Protocol,
-    Full,
-}
-
-impl Refused {
-    /// How it is counted. On the wire there is only the text.
-    fn code(&self) -> Code {
-        match self {
-            Self::Authentication => Code::Unauthenticated,
-            Self::Protocol => Code::BadRequest,
-            Self::Full => Code::Overloaded,
+/// Reads the packet's JSON: an array of the event's name and its arguments.
+fn read<'t>(text: &'t json::Text<'_>) -> Request<'t> {
+    let parts: Result<Vec<&RawValue>, _> = text.read();
+    let call = match parts {
+        Ok(parts) => {
+            let name = parts.first().and_then(|name| json::from_str(name.get()).ok()).unwrap_or_default();
+            Ok(Call { name, arguments: parts.into_iter().skip(1).collect() })
         }
-    }
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Authentication => "Authentication error",
-            Self::Protocol => "Unsupported protocol: this server speaks 1",
-            Self::Full => "Too many connections: try again later",
-        })
-    }
+        Err(_) => Err(Error::bad_request("an event is an array of its name and its arguments")),
+    };
+    Request { id: None, call }
 }
 
 /// Registers the namespace `/`.
@@ -72,11 +55,7 @@ pub(super) fn open(io: &SocketIo, transport: &Arc<SocketIoTransport>) {
     let (at_door, inside) = (Arc::downgrade(transport), Arc::downgrade(transport));
     let check = async move |AtDoor(socket, presented): AtDoor| {
         let transport = at_door.upgrade().ok_or(Refused::Full)?;
-        let presented = presented.ok_or(Refused::Authentication);
-        let principal = presented.and_then(|presented| judge(&transport, presented)).inspect_err(|why| {
-            metrics::counter!("tidings_connections_refused_total", "code" => why.code().as_str()).increment(1);
-            tracing::debug!(code = %why.code(), %why, "a connection was refused");
-        })?;
+        let principal = transport.connections.admission.judge(presented)?;
         accept(&transport, &socket, principal);
         Ok::<(), Refused>(())
     };
@@ -85,39 +64,19 @@ pub(super) fn open(io: &SocketIo, transport: &Arc<SocketIoTransport>) {
         if let Some(session) = session
             && session.outlet.with_polled(|polled| polled.connected = true).is_some()
         {
-            session.opened();
+            session.client.opened();
         }
     };
     io.ns("/", connected.with(check));
 }
 
-fn judge(transport: &SocketIoTransport, presented: Presented) -> Result<Principal, Refused> {
-    let token = presented.token.ok_or(Refused::Authentication)?;
-    let principal = transport.parts.identity.verify(&token.0).map_err(|_| Refused::Authentication)?;
-    if presented.protocol.is_some_and(|protocol| protocol != PROTOCOL) {
-        return Err(Refused::Protocol);
-    }
-    if transport.is_full() {
-        return Err(Refused::Full);
-    }
-    Ok(principal)
-}
-
 /// Everything of a connection comes to be here, after its token was accepted.
 fn accept(transport: &Arc<SocketIoTransport>, socket: &Arc<Socket<LocalAdapter>>, principal: Principal) {
-    let (parts, sid) = (&transport.parts, socket.id.to_string());
+    let (connections, sid) = (&transport.connections, socket.id.to_string());
     let line = socket.req_parts().extensions.get::<Arc<Line>>().cloned();
-    let outlet = SocketOutlet::new(line.clone(), || Polled::new(socket.clone()), parts.clock.clone());
-    let connection = parts.hub.connect(principal, outlet.clone());
-    let config = &parts.config;
-    let capacity = Capacity {
-        count: config.mailbox,
-        // Room for what may still come when it is half full: what is on its way, and a portion of a post.
-        bytes: config.mailbox_bytes.max(config.max_message_bytes.saturating_mul(4)).max(4 * MAX_PAYLOAD),
-        rate: Rate::per_second(config.rate_per_second, config.rate_burst),
-    };
-    let mailbox = Mailbox::new(capacity, connection.share().clone(), parts.clock.clone());
-    let session = Session::new(SessionParts { sid: sid.clone(), connection, outlet, mailbox }, transport);
+    let outlet = SocketOutlet::new(line.clone(), || Polled::new(socket.clone()), connections.parts.clock.clone());
+    let client = connections.accept(principal, &outlet, &DOOR);
+    let session = Session::new(sid.clone(), client, outlet, transport);
     transport.opening.lock().remove(&sid);
     transport.sessions.lock().insert(sid, session.clone());
     register(socket, &session);
@@ -146,22 +105,7 @@ fn register(socket: &Socket<LocalAdapter>, session: &Arc<Session>) {
 
 fn take_in(session: &Weak<Session>, event: Event) {
     let Some(session) = session.upgrade() else { return };
-    let Some(transport) = session.transport.upgrade() else { return };
-    let now = transport.parts.clock.monotonic();
-    match session.mailbox.put(event.within(transport.parts.config.max_message_bytes)) {
-        Put::Waits => {}
-        Put::Serve => {
-            let tasks = transport.parts.tasks.clone();
-            tasks.spawn("socketio.commands", Box::pin(command::serve(transport, session.clone())));
-        }
-        Put::Closed => return,
-        Put::Full(_) if session.connection.is_closed() => return,
-        Put::Full(bound) => {
-            session.connection.end(&command::overfull(bound));
-            return;
-        }
-    }
-    session.regulate(now);
+    session.client.take_in(event.within(session.client.max_message_bytes()));
 }
 
 /// The socket itself, as what is to outlive its handlers needs it, and what the client presents, if that can

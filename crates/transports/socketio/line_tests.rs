@@ -22,9 +22,12 @@ use tokio::{
 
 use super::{
     frames::{self, PING},
+    greeting::Greeting,
     heartbeat::Advertised,
-    line::{Handshake, Line, LineEars},
-    tap::Tap,
+};
+use crate::connection::{
+    Handshake, Line, LineEars, OpenStream, Tap,
+    frames::{payloads, text},
 };
 
 struct Place {
@@ -39,18 +42,20 @@ async fn place() -> Place {
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (socket, _) = listener.accept().await.unwrap();
     let (clock, handshakes) = (TestClock::new(), Arc::new(AtomicUsize::new(0)));
-    let line = Line::new(socket, clock.clone(), Handshake::begin(&handshakes));
+    let line = Line::new(socket, clock.clone(), Handshake::of(&handshakes));
     Place { line, client, clock, handshakes }
 }
 
-fn tap(line: &Arc<Line>, early: &'static [u8]) -> Tap {
-    let open = Arc::new(AtomicUsize::new(0));
-    Tap::new(line.clone(), Bytes::from_static(early), Advertised(Duration::from_secs(10)), &open)
+const HEARTBEAT: Advertised = Advertised(Duration::from_secs(10));
+
+fn tap(line: &Arc<Line>, early: &'static [u8], greeting: Greeting) -> Tap<Greeting> {
+    let open = OpenStream::of(&Arc::new(AtomicUsize::new(0)));
+    Tap::new(line.clone(), Bytes::from_static(early), greeting, open)
 }
 
 /// The `number`th message, of a size that differs from its neighbours'.
 fn message(number: usize) -> Bytes {
-    frames::text(&[format!("m{number} ").as_bytes(), &vec![b'x'; number * 7919 % 30_000]])
+    text(&[format!("m{number} ").as_bytes(), &vec![b'x'; number * 7919 % 30_000]])
 }
 
 /// These frames, as an outlet offers them.
@@ -64,7 +69,7 @@ async fn words(client: &mut TcpStream) -> Vec<String> {
     timeout(PATIENCE, client.read_to_end(&mut bytes)).await.expect("the end").unwrap();
     let mut words = Vec::new();
     let mut length = 0;
-    for payload in frames::payloads(&bytes) {
+    for payload in payloads(&bytes) {
         let header = match payload.len() {
             0..126 => 2,
             126..65_536 => 4,
@@ -126,17 +131,17 @@ async fn messages_and_the_protocols_own_frames_leave_whole_and_in_their_orders_w
 #[tokio::test]
 async fn nothing_is_said_before_the_client_knows_that_it_is_connected() {
     let Place { line, mut client, handshakes, .. } = place().await;
-    let mut tap = tap(&line, b"");
-    let hello = frames::text(&[b"hello "]);
+    let mut tap = tap(&line, b"", Greeting::new(HEARTBEAT));
+    let hello = text(&[b"hello "]);
     let open = br#"0{"sid":"x","upgrades":[],"pingInterval":15000,"pingTimeout":86400123,"maxPayload":1}"#;
-    tap.write_all(&frames::text(&[open])).await.unwrap();
+    tap.write_all(&text(&[open])).await.unwrap();
     assert_eq!(line.offer(&wire(std::slice::from_ref(&hello))), Offered::Full(0));
     assert_eq!(handshakes.load(Ordering::SeqCst), 1);
     let waiting = async {
         line.room().await;
         line.offer(&wire(std::slice::from_ref(&hello)))
     };
-    let connected = frames::text(&[br#"40{"sid":"x"}"#]);
+    let connected = text(&[br#"40{"sid":"x"}"#]);
     let connecting = tap.write_all(&connected);
     let (offered, connected) = tokio::join!(timeout(PATIENCE, waiting), connecting);
     connected.unwrap();
@@ -151,13 +156,13 @@ async fn nothing_is_said_before_the_client_knows_that_it_is_connected() {
 #[tokio::test]
 async fn an_answered_probe_is_not_answered_again_and_what_came_early_is_read_first() {
     let Place { line, mut client, .. } = place().await;
-    let mut tap = tap(&line, b"early").probed();
+    let mut tap = tap(&line, b"early", Greeting::probed(HEARTBEAT));
     client.write_all(b"late").await.unwrap();
     let mut read = [0; 9];
     timeout(PATIENCE, tap.read_exact(&mut read)).await.expect("bytes").unwrap();
     assert_eq!(&read, b"earlylate");
     tap.write_all(frames::PROBE_ANSWER).await.unwrap();
-    tap.write_all(&frames::text(&[b"40"])).await.unwrap();
+    tap.write_all(&text(&[b"40"])).await.unwrap();
     drop(tap);
     assert_eq!(words(&mut client).await, ["40"]);
 }
@@ -177,8 +182,8 @@ async fn a_killed_line_ends_everybody_who_waits_although_the_client_reads_nothin
     let ears = Arc::new(Ears(AtomicUsize::new(0)));
     line.listen(ears.clone());
     line.open();
-    let mut tap = tap(&line, b"");
-    let large = frames::text(&[&vec![b'x'; 8 << 20]]);
+    let mut tap = tap(&line, b"", Greeting::new(HEARTBEAT));
+    let large = text(&[&vec![b'x'; 8 << 20]]);
     assert!(matches!(line.offer(&wire(std::slice::from_ref(&large))), Offered::Full(1)), "its end waits");
     tap.write_all(PING).await.expect("the protocol is never stuck");
     let (mut byte, killing) = ([0], async { line.kill() });
@@ -199,8 +204,8 @@ async fn a_killed_line_ends_everybody_who_waits_although_the_client_reads_nothin
 async fn who_reads_is_alive_and_who_does_not_is_silent_however_much_is_written_to_it() {
     let Place { line, mut client, clock, .. } = place().await;
     line.open();
-    let large = frames::text(&[&vec![b'x'; 8 << 20]]);
-    let short = frames::text(&[b"x"]);
+    let large = text(&[&vec![b'x'; 8 << 20]]);
+    let short = text(&[b"x"]);
     assert_eq!(line.offer(&wire(std::slice::from_ref(&short))), Offered::All);
     clock.advance(Duration::from_secs(5));
     assert_eq!(
@@ -230,7 +235,7 @@ async fn who_reads_is_alive_and_who_does_not_is_silent_however_much_is_written_t
 async fn a_client_that_makes_answers_wait_without_end_is_cut_off() {
     let Place { line, client, .. } = place().await;
     line.open();
-    let large = frames::text(&[&vec![b'x'; 8 << 20]]);
+    let large = text(&[&vec![b'x'; 8 << 20]]);
     assert!(matches!(line.offer(&wire(std::slice::from_ref(&large))), Offered::Full(1)));
     let taken = (0..100_000).take_while(|_| line.put(PING).is_ok()).count();
     assert!((1000..50_000).contains(&taken), "{taken}");

@@ -21,9 +21,9 @@ use tokio::sync::Notify;
 
 use super::{
     frames::{self, FrameForm},
-    line::Line,
     polled::{JsonForm, Polled},
 };
+use crate::connection::{Carrier, Closing, Line, frames::GOING_AWAY};
 
 /// What an answer or a notice takes besides its JSON, at most, in bytes.
 const AROUND: usize = 40;
@@ -35,8 +35,7 @@ pub(super) struct SocketOutlet {
     line: OnceLock<Arc<Line>>,
     /// None for a connection that began on a WebSocket.
     polled: Mutex<Option<Box<Polled>>>,
-    /// Since when it is closing, and whether the client may come back.
-    closing: OnceLock<(Duration, bool)>,
+    closing: Closing,
     /// There may be room, or it is over.
     changed: Notify,
 }
@@ -55,7 +54,7 @@ impl SocketOutlet {
             clock,
             line: line.map_or_else(OnceLock::new, OnceLock::from),
             polled: Mutex::new(polled),
-            closing: OnceLock::new(),
+            closing: Closing::default(),
             changed: Notify::new(),
         })
     }
@@ -81,26 +80,35 @@ impl SocketOutlet {
 
     /// The transport is gone.
     pub(super) fn gone(&self) {
-        self.closing.get_or_init(|| (self.clock.monotonic(), true));
+        self.closing.begin(self.clock.monotonic(), true);
         self.changed.notify_waiters();
     }
 
     /// Whether it is closing and its transport is to be ended now: all has left, or it took too long.
-    pub(super) fn is_due(&self, now: Duration, patience: Duration) -> bool {
-        let Some((since, retry)) = self.closing.get() else { return false };
-        let late = now.saturating_sub(*since) >= patience;
+    pub(super) fn is_due(&self, now: Duration) -> bool {
+        if !self.closing.has_begun() {
+            return false;
+        }
         let arrived = self.polled.lock().as_deref().is_some_and(Polled::is_empty);
-        late || (*retry && self.line.get().is_none() && arrived)
+        self.closing.is_late(now) || (self.closing.may_return() && self.line.get().is_none() && arrived)
     }
 
     fn feed<'a>(&self, count: usize, one: impl Fn(usize) -> (Option<u64>, &'a [u8])) -> Offered {
-        if self.closing.get().is_some() {
+        if self.closing.has_begun() {
             return Offered::Closed;
         }
         match self.polled.lock().as_deref_mut() {
             Some(polled) => polled.offer(count, one),
             // It became a WebSocket in this moment: the next offer goes there.
             None => Offered::Full(0),
+        }
+    }
+}
+
+impl Carrier for SocketOutlet {
+    fn pause(&self, paused: bool) {
+        if let Some(line) = self.line.get() {
+            line.pause(paused);
         }
     }
 }
@@ -116,9 +124,9 @@ impl Outlet for SocketOutlet {
 
     fn deliver(&self, parcel: &Parcel) -> Offered {
         if let Some(line) = self.line.get() {
-            return line.offer(parcel.wire(&FrameForm));
+            return line.offer(parcel.wire::<FrameForm>());
         }
-        let wire = parcel.wire(&JsonForm);
+        let wire = parcel.wire::<JsonForm>();
         self.feed(wire.count(), |index| (None, wire.part(index)))
     }
 
@@ -131,7 +139,7 @@ impl Outlet for SocketOutlet {
                     return line.room().await;
                 }
                 let ready = self.polled.lock().as_deref().is_none_or(Polled::has_room);
-                if ready || self.closing.get().is_some() {
+                if ready || self.closing.has_begun() {
                     return;
                 }
                 changed.await;
@@ -140,11 +148,11 @@ impl Outlet for SocketOutlet {
     }
 
     fn close(&self, ending: &Ending) {
-        if self.closing.set((self.clock.monotonic(), ending.retry)).is_err() {
+        if !self.closing.begin(self.clock.monotonic(), ending.retry) {
             return;
         }
         match self.line.get() {
-            Some(line) => line.leave(if ending.retry { frames::GOING_AWAY } else { frames::DISCONNECT }),
+            Some(line) => line.leave(if ending.retry { GOING_AWAY } else { frames::DISCONNECT }),
             // What ends a polling session is the sweep, once everything has arrived.
             None if ending.retry => {}
             None => drop(self.with_polled(|polled| polled.disconnect())),

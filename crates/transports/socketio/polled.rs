@@ -14,7 +14,7 @@ use socketioxide::{
     handler::{FromMessageParts, Value},
     socket::Socket,
 };
-use tidings_core::{Message, outlet::Offered, parcel::WireForm};
+use tidings_core::{Epoch, Message, outlet::Offered, parcel::WireForm};
 
 /// socketioxide's queue for a connection, in packets: room for what is fed, and for its own.
 pub(super) const QUEUE_PACKETS: usize = 512;
@@ -28,10 +28,7 @@ const MOST_BYTES: usize = 384 * 1024;
 pub(super) struct JsonForm;
 
 impl WireForm for JsonForm {
-    fn slot(&self) -> usize {
-        1
-    }
-    fn write(&self, message: &Message, out: &mut Vec<u8>) {
+    fn write(message: &Message, _: &Epoch, out: &mut Vec<u8>) {
         message.write_json(0, out);
     }
 }

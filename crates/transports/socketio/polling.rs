@@ -22,8 +22,8 @@ use tokio::task::unconstrained;
 use tower::Service;
 
 use super::{
-    MAX_PAYLOAD, MAX_UNACCEPTED, SocketIoTransport, heartbeat::Advertised, line::Handshake, polled::Polled,
-    request::plain, session::Session,
+    MAX_PAYLOAD, MAX_UNACCEPTED, SocketIoTransport, heartbeat::Advertised, polled::Polled, request::plain,
+    session::Session,
 };
 
 /// Separates the packets of a polling payload (Engine.IO 4).
@@ -37,10 +37,10 @@ pub(super) async fn open(transport: &SocketIoTransport, request: Request<Body>) 
     let Ok(body) = body.collect().await else { return bad_request() };
     let body = body.to_bytes();
     if let Some(sid) = opened(&body) {
-        let handshake = Handshake::begin(&transport.handshakes);
-        transport.opening.lock().insert(sid.to_owned(), (transport.parts.clock.monotonic(), handshake));
+        let handshake = transport.connections.admission.begin();
+        transport.opening.lock().insert(sid.to_owned(), (transport.connections.parts.clock.monotonic(), handshake));
     }
-    let advertised = Advertised(transport.parts.config.ping_timeout);
+    let advertised = Advertised(transport.connections.parts.config.ping_timeout);
     let body = advertised.corrected_body(&body).into_owned();
     parts.headers.remove(header::CONTENT_LENGTH);
     Response::from_parts(parts, Body::from(body))
@@ -98,7 +98,7 @@ pub(super) async fn poll(transport: &SocketIoTransport, sid: &str, request: Requ
     let Ok(body) = body.collect().await else { return bad_request() };
     let body = body.to_bytes();
     if let Some(session) = transport.session(sid) {
-        session.heard(transport.parts.clock.monotonic());
+        session.heard(transport.connections.parts.clock.monotonic());
         session.outlet.with_polled(|polled| polled.answered(packets(&body)));
     }
     Response::from_parts(parts, Body::from(body))
@@ -135,7 +135,7 @@ pub(super) async fn post(transport: &SocketIoTransport, session: &Session, reque
         return plain(StatusCode::PAYLOAD_TOO_LARGE, r#"{"code":3,"message":"Payload too large"}"#);
     };
     let body = body.to_bytes();
-    let _held = match session.connection.share().hold(body.len()) {
+    let _held = match session.client.connection.share().hold(body.len()) {
         Ok(held) => held,
         Err(bound) => {
             bound.count("bodies");
@@ -145,7 +145,7 @@ pub(super) async fn post(transport: &SocketIoTransport, session: &Session, reque
     let packets: Vec<&[u8]> = body.split(|byte| *byte == SEPARATOR).collect();
     let mut answer = None;
     for portion in packets.chunks(PORTION) {
-        while session.mailbox.is_crowded() && !session.connection.is_closed() {
+        while session.client.mailbox.is_crowded() && !session.client.connection.is_closed() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let portion = Bytes::from(portion.join(&SEPARATOR));

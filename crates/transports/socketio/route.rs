@@ -19,6 +19,7 @@ use super::{
     request::{Query, plain},
     upgrade,
 };
+use crate::connection::websocket;
 
 impl SocketIoTransport {
     /// The routes under `/socket.io/`.
@@ -29,22 +30,18 @@ impl SocketIoTransport {
 
 async fn handle(State(transport): State<Arc<SocketIoTransport>>, request: Request<Body>) -> Response<Body> {
     let query = Query::of(request.uri());
-    if query.sid.is_none()
-        && let Some(why) = transport.crowd()
-    {
-        metrics::counter!("tidings_handshakes_refused_total", "reason" => why).increment(1);
-        tracing::debug!(why, "a handshake was refused");
+    if query.sid.is_none() && transport.connections.admission.refuses().is_some() {
         let mut refusal = plain(StatusCode::SERVICE_UNAVAILABLE, r#"{"code":4,"message":"Try again later"}"#);
         refusal.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         return refusal;
     }
-    if query.websocket && query.known_engine && request.method() == Method::GET && upgrade::is_asked(&request) {
+    if query.websocket && query.known_engine && request.method() == Method::GET && websocket::is_asked(&request) {
         return upgrade::switch(&transport, request, &query);
     }
     let Some(sid) = query.sid.filter(|_| !query.websocket) else { return polling::open(&transport, request).await };
     let session = transport.session(&sid);
     if let Some(session) = &session {
-        session.heard(transport.parts.clock.monotonic());
+        session.heard(transport.connections.parts.clock.monotonic());
     }
     match (session, request.method()) {
         (_, &Method::GET) => polling::poll(&transport, &sid, request).await,

@@ -2,45 +2,30 @@
 //!
 //! Guarantees: it ends as a whole, by whichever of its ends goes first: the stream, the engine's
 //! session or the server.
-//! It is not the hub's connection: that one knows no socket.
+//! It is not the client: that one knows no socket, and what every transport keeps of it is with that.
 
 use std::{
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use parking_lot::Mutex;
-use tidings_engine::hub::Connection;
 use tokio::sync::Semaphore;
 
-use super::{
-    SocketIoTransport, hello::hello, line::LineEars, mailbox::Mailbox, outlet::SocketOutlet, publishing::Publishing,
-};
+use super::{SocketIoTransport, outlet::SocketOutlet};
+use crate::connection::{Client, LineEars};
 
 pub(super) struct Session {
     pub(super) sid: String,
-    pub(super) connection: Arc<Connection>,
+    pub(super) client: Arc<Client>,
     pub(super) outlet: Arc<SocketOutlet>,
-    pub(super) mailbox: Mailbox,
-    /// Bounds the commands that run at once.
-    pub(super) running: Arc<Semaphore>,
-    pub(super) publishing: Arc<Publishing>,
     /// One POST of a client that polls is read at a time.
     pub(super) posting: Semaphore,
-    /// The client knows that it is connected.
-    pub(super) opened: AtomicBool,
-    /// The owner was told that the token ends; reset by a refresh.
-    pub(super) warned: AtomicBool,
     /// When the last request came, while it polls; in milliseconds of the monotonic clock.
     heard_ms: AtomicU64,
-    /// Until when the sweep passes it over; in milliseconds of the monotonic clock.
-    rests_ms: AtomicU64,
-    /// Since when the connection is not read, if it is not.
-    pub(super) unread_since: Mutex<Option<Duration>>,
-    pub(super) transport: Weak<SocketIoTransport>,
+    transport: Weak<SocketIoTransport>,
 }
 
 impl std::fmt::Debug for Session {
@@ -49,75 +34,22 @@ impl std::fmt::Debug for Session {
     }
 }
 
-/// What a session is made of.
-pub(super) struct SessionParts {
-    pub(super) sid: String,
-    pub(super) connection: Arc<Connection>,
-    pub(super) outlet: Arc<SocketOutlet>,
-    pub(super) mailbox: Mailbox,
-}
-
 impl Session {
-    pub(super) fn new(parts: SessionParts, transport: &Arc<SocketIoTransport>) -> Arc<Self> {
-        let SessionParts { sid, connection, outlet, mailbox } = parts;
-        let (config, now) = (&transport.parts.config, transport.parts.clock.monotonic());
+    pub(super) fn new(
+        sid: String,
+        client: Arc<Client>,
+        outlet: Arc<SocketOutlet>,
+        transport: &Arc<SocketIoTransport>,
+    ) -> Arc<Self> {
+        let now = transport.connections.parts.clock.monotonic();
         Arc::new(Self {
             sid,
-            connection,
+            client,
             outlet,
-            mailbox,
-            running: Arc::new(Semaphore::new(config.concurrent_commands.max(1))),
-            publishing: Arc::default(),
             posting: Semaphore::new(1),
-            opened: AtomicBool::new(false),
-            warned: AtomicBool::new(false),
             heard_ms: AtomicU64::new(now.as_millis() as u64),
-            rests_ms: AtomicU64::new(0),
-            unread_since: Mutex::default(),
             transport: Arc::downgrade(transport),
         })
-    }
-
-    /// Stops or resumes reading from the client, by what waits in the mailbox. The client counts as
-    /// held back from the first stop until it has caught up.
-    pub(super) fn regulate(&self, now: Duration) {
-        let mut since = self.unread_since.lock();
-        let crowded = self.mailbox.is_crowded();
-        if crowded {
-            since.get_or_insert(now);
-        } else if since.is_some() && self.mailbox.is_empty() {
-            *since = None;
-        }
-        if let Some(line) = self.outlet.line() {
-            line.pause(crowded);
-        }
-    }
-
-    /// The client knows that it is connected: the first word is said.
-    pub(super) fn opened(&self) {
-        if self.opened.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        if let Some(transport) = self.transport.upgrade() {
-            let parts = &transport.parts;
-            self.connection.notify(&hello(&self.connection.principal(), &parts.config, parts.clock.now()));
-        }
-    }
-
-    /// Nothing is due of it for so long, unless its token becomes another.
-    pub(super) fn rest(&self, now: Duration, time: Duration) {
-        self.rests_ms.store((now + time).as_millis() as u64, Ordering::SeqCst);
-    }
-
-    /// Whether nothing is due of it yet.
-    pub(super) fn is_resting(&self, now: Duration) -> bool {
-        (now.as_millis() as u64) < self.rests_ms.load(Ordering::SeqCst)
-    }
-
-    /// Its token is another: what is due of it is to be seen anew.
-    pub(super) fn renewed(&self) {
-        self.warned.store(false, Ordering::SeqCst);
-        self.rests_ms.store(0, Ordering::SeqCst);
     }
 
     /// A request of the client came.
@@ -137,8 +69,7 @@ impl Session {
     /// the sweep, if it does not end it itself.
     pub(super) fn left(&self) {
         self.outlet.gone();
-        self.mailbox.close();
-        self.connection.release();
+        self.client.left();
     }
 
     /// Ends everything of it. Idempotent.
@@ -147,6 +78,7 @@ impl Session {
         if let Some(transport) = self.transport.upgrade() {
             transport.forget(&self.sid);
         }
+        self.client.over();
     }
 }
 
@@ -156,7 +88,7 @@ pub(super) struct SessionEars(pub(super) Weak<Session>);
 impl LineEars for SessionEars {
     fn opened(&self) {
         if let Some(session) = self.0.upgrade() {
-            session.opened();
+            session.client.opened();
         }
     }
     fn ended(&self) {

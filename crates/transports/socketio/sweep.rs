@@ -4,34 +4,28 @@
 //! sweep, whatever socketioxide's tasks are stuck in; a token's end is told before and kept. A session
 //! for which nothing can be due for some turns is passed over: a look at one is a dozen places in memory,
 //! and there are tens of thousands. One whose look panics is ended, and the others are looked at.
-//! It is not what pings: socketioxide does.
+//! It is not what pings: socketioxide does. Nor is it what is due whatever a client runs on: see `connection/client`.
 
 use std::{
-    sync::{Arc, Weak, atomic::Ordering},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
-use tidings_core::{BoxFuture, Code, fault, outlet::Ending, panics};
-use tidings_engine::hub::Notice;
+use tidings_core::{BoxFuture, fault, panics};
 
-use super::{SocketIoTransport, command, polling, session::Session};
+use super::{SocketIoTransport, frames, polling, session::Session};
 
 const TASK: &str = "socketio.sweep";
 /// How often it looks at every session.
 const TURN: Duration = Duration::from_millis(500);
-/// How long a closing connection has for its last words.
-pub(super) const FAREWELL: Duration = Duration::from_secs(1);
-
 /// How many times in a ping interval a client is pinged that reads slowly.
 const NUDGES: u32 = 3;
-/// How many times in a ping interval a session is looked at to which nothing happens.
-const LOOKS: u32 = 12;
 
 /// Starts the sweep; it ends with the server.
 pub(super) fn start(transport: &Arc<SocketIoTransport>) {
-    let (weak, tasks) = (Arc::downgrade(transport), transport.parts.tasks.clone());
+    let (weak, tasks) = (Arc::downgrade(transport), transport.connections.parts.tasks.clone());
     let make = move |_| -> BoxFuture<'static, ()> { Box::pin(sweep(weak.clone(), tasks.stopping())) };
-    transport.parts.tasks.supervise(TASK, Box::new(make));
+    transport.connections.parts.tasks.supervise(TASK, Box::new(make));
 }
 
 async fn sweep(transport: Weak<SocketIoTransport>, mut stopping: BoxFuture<'static, ()>) {
@@ -44,8 +38,8 @@ async fn sweep(transport: Weak<SocketIoTransport>, mut stopping: BoxFuture<'stat
         fault::here(TASK);
         let sessions: Vec<Arc<Session>> = transport.sessions.lock().values().cloned().collect();
         transport.lines.lock().retain(|_, line| !line.is_over());
-        let now = transport.parts.clock.monotonic();
-        let patience = transport.parts.config.connect_timeout;
+        let parts = &transport.connections.parts;
+        let (now, patience) = (parts.clock.monotonic(), parts.config.connect_timeout);
         transport.opening.lock().retain(|_, (since, _)| now.saturating_sub(*since) < patience);
         for session in sessions {
             let looked = panics::caught("socketio.session", || {
@@ -61,48 +55,23 @@ async fn sweep(transport: Weak<SocketIoTransport>, mut stopping: BoxFuture<'stat
 }
 
 fn look_at(transport: &Arc<SocketIoTransport>, session: &Arc<Session>, now: Duration) {
-    let config = &transport.parts.config;
-    if session.outlet.is_due(now, FAREWELL) {
+    let client = &session.client;
+    if session.outlet.is_due(now) {
         end_transport(transport, session);
         return;
     }
-    if session.is_resting(now) || session.connection.is_closed() {
+    if client.is_resting(now) {
         return;
     }
-    let (silence, limit) = (session.silence(now), config.ping_interval + config.ping_timeout);
-    if silence > limit {
-        session.connection.release_silent();
+    let silence = session.silence(now);
+    if client.fell_silent(silence) {
         end_transport(transport, session);
         return;
     }
     if let Some(line) = session.outlet.line() {
-        line.nudge(now, config.ping_interval / NUDGES);
+        line.nudge(frames::PING, now, transport.connections.parts.config.ping_interval / NUDGES);
     }
-    let unread = {
-        session.regulate(now);
-        *session.unread_since.lock()
-    };
-    if unread.is_some_and(|since| now.saturating_sub(since) >= config.unread) {
-        session.connection.end(&command::flooding());
-    }
-    let token = watch_token(transport, session);
-    if unread.is_none() {
-        session.rest(now, token.min(limit - silence).min(config.ping_interval / LOOKS));
-    }
-}
-
-/// Warns of a token's end, and keeps it. For how long there is nothing more to do.
-fn watch_token(transport: &SocketIoTransport, session: &Session) -> Duration {
-    let Some(expires_at) = session.connection.principal().expires_at else { return Duration::MAX };
-    let left = expires_at.0 - transport.parts.clock.now().0;
-    let warning = transport.parts.config.expiry_warning.as_millis() as i64;
-    if left <= 0 {
-        session.connection.end(&Ending::temporary(Code::TokenExpired, "the token has ended"));
-    } else if left <= warning && !session.warned.swap(true, Ordering::SeqCst) {
-        session.connection.notify(&Notice::Expiring { expires_at });
-    }
-    let next = if left > warning { left - warning } else { left };
-    Duration::from_millis(u64::try_from(next).unwrap_or(0))
+    client.attend(now, silence);
 }
 
 /// Ends what the connection runs on, and everything of it, whatever anybody waits for.
@@ -114,7 +83,7 @@ fn end_transport(transport: &Arc<SocketIoTransport>, session: &Arc<Session>) {
     }
     session.over();
     let (transport, session) = (transport.clone(), session.clone());
-    let tasks = transport.parts.tasks.clone();
+    let tasks = transport.connections.parts.tasks.clone();
     tasks.spawn(
         "socketio.close",
         Box::pin(async move {

@@ -17,7 +17,7 @@ use crate::{
 };
 
 fn answer(bytes: usize) -> Said {
-    Said { answer_to: Some(1), json: format!("{:?}", "x".repeat(bytes)).into() }
+    Said::answer(1, format!("{:?}", "x".repeat(bytes)))
 }
 
 fn small(answer_bytes: usize, budget: BudgetConfig) -> HubConfig {

@@ -155,7 +155,7 @@ impl World {
                 let first = outcomes.into_iter().next().expect("one").expect("attached");
                 let body = serde_json::to_vec(&first).expect("serialises");
                 send.send(serde_json::from_slice(&body).expect("JSON")).expect("heard");
-                Some(Said { answer_to: Some(1), json: body.into() })
+                Some(Said::answer(1, body))
             })
             .await;
         receive.await.expect("an answer")

@@ -92,7 +92,7 @@ impl Client {
                 Err(error) => json!({ "ok": false, "error": error.code().as_str() }),
             };
             let results: Vec<serde_json::Value> = outcomes.into_iter().map(result).collect();
-            Some(Said { answer_to: Some(number), json: json!({ "results": results }).to_string().into() })
+            Some(Said::answer(number, json!({ "results": results }).to_string()))
         };
         self.send(
             Question::Subscribe(asked),
@@ -107,7 +107,7 @@ impl Client {
         let names = one.map(|index| vec![of(index)]);
         let indices: Vec<usize> = one.map_or_else(|| (0..channels.len()).collect(), |index| vec![index]);
         self.wanted.retain(|channel, _| !indices.contains(channel));
-        let said = Said { answer_to: Some(self.number), json: json!({ "ok": true }).to_string().into() };
+        let said = Said::answer(self.number, json!({ "ok": true }).to_string());
         self.send(
             Question::Unsubscribe(indices),
             Box::new(move |connection| {

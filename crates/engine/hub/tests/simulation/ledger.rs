@@ -148,6 +148,10 @@ impl Ledger {
                     Some(number) => self.answer(number, &json),
                     None => self.notice(&json),
                 }
+                if let Some(reached) = &said.reaches {
+                    let at = self.views.get(&self.index(reached.channel.as_str())).map(|view| view.at);
+                    assert_eq!(at, Some(reached.position.seq), "{json}");
+                }
             }
         }
     }

@@ -1,16 +1,17 @@
 //! A line: the TCP stream of one WebSocket, shared by the protocol and the outlet.
 //!
-//! Guarantees: what the protocol writes (through [`Tap`](super::tap::Tap)) and what the outlet puts
+//! Guarantees: what the protocol writes and what the outlet puts
 //! beside it are whole frames, never one inside another; the protocol's go first, and are always
 //! taken, so that nothing of it is ever stuck in a write; a frame that was begun is finished before
 //! anything else. It ends the connection at once, whatever anybody waits for.
-//! It is not a queue for messages: what does not fit into the socket now is not taken.
+//! It is not a queue for messages: what does not fit into the socket now is not taken. Nor does it know what a
+//! frame says.
 
 use std::{
     fmt, io,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -22,7 +23,7 @@ use rustix::net::{SendFlags, Shutdown, send, shutdown};
 use tidings_core::{outlet::Offered, parcel::Wire, runtime::Clock};
 use tokio::{net::TcpStream, sync::Notify};
 
-use super::frames;
+use super::Handshake;
 
 /// The most bytes of the protocol's own that may wait: pings and answers to pings. A client that
 /// makes more of them wait than this does not read, and asks all the same.
@@ -38,7 +39,7 @@ const PAUSED: u8 = 1;
 const KILLED: u8 = 2;
 
 /// What hears of a line.
-pub(super) trait LineEars: Send + Sync {
+pub(crate) trait LineEars: Send + Sync {
     /// The client was told that it is connected.
     fn opened(&self);
     /// The stream is gone.
@@ -46,7 +47,7 @@ pub(super) trait LineEars: Send + Sync {
 }
 
 /// The shared side of a stream.
-pub(super) struct Line {
+pub(crate) struct Line {
     socket: TcpStream,
     reading: AtomicU8,
     clock: Arc<dyn Clock>,
@@ -56,24 +57,8 @@ pub(super) struct Line {
     changed: Notify,
 }
 
-/// Counts a handshake that is under way, until dropped.
-pub(super) struct Handshake(Arc<AtomicUsize>);
-
-impl Handshake {
-    pub(super) fn begin(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::SeqCst);
-        Self(count.clone())
-    }
-}
-
-impl Drop for Handshake {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 /// The writing side, under the line's one short lock.
-pub(super) struct Sink {
+struct Sink {
     /// The stream is gone.
     over: bool,
     /// The end of a frame of the outlet's that was begun.
@@ -103,7 +88,7 @@ impl fmt::Debug for Line {
 }
 
 impl Line {
-    pub(super) fn new(socket: TcpStream, clock: Arc<dyn Clock>, handshake: Handshake) -> Arc<Self> {
+    pub(crate) fn new(socket: TcpStream, clock: Arc<dyn Clock>, handshake: Handshake) -> Arc<Self> {
         let now = clock.monotonic().as_millis() as u64;
         Arc::new(Self {
             socket,
@@ -128,12 +113,12 @@ impl Line {
     }
 
     /// The stream, to be read by the tap.
-    pub(super) fn socket(&self) -> &TcpStream {
+    pub(crate) fn socket(&self) -> &TcpStream {
         &self.socket
     }
 
     /// Says who hears of it; an end that came before is told at once.
-    pub(super) fn listen(&self, ears: Arc<dyn LineEars>) {
+    pub(crate) fn listen(&self, ears: Arc<dyn LineEars>) {
         let over = {
             let mut sink = self.sink.lock();
             if !sink.over {
@@ -146,7 +131,7 @@ impl Line {
     }
 
     /// The client knows that it is connected: from now on the outlet writes.
-    pub(super) fn open(&self) {
+    pub(crate) fn open(&self) {
         let ears = {
             let mut sink = self.sink.lock();
             sink.open = true;
@@ -160,33 +145,33 @@ impl Line {
     }
 
     /// Whether the outlet may write.
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.sink.lock().open
     }
 
     /// Whether its stream has ended.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.sink.lock().over
     }
 
     /// Stops reading, or reads again. A killed line stays killed.
-    pub(super) fn pause(&self, paused: bool) {
+    pub(crate) fn pause(&self, paused: bool) {
         let (from, to) = if paused { (OPEN, PAUSED) } else { (PAUSED, OPEN) };
         if self.reading.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok() && !paused {
             self.wake_reader();
         }
     }
 
-    pub(super) fn is_paused(&self) -> bool {
+    pub(crate) fn is_paused(&self) -> bool {
         self.reading.load(Ordering::SeqCst) == PAUSED
     }
 
-    pub(super) fn is_killed(&self) -> bool {
+    pub(crate) fn is_killed(&self) -> bool {
         self.reading.load(Ordering::SeqCst) == KILLED
     }
 
     /// Ends the connection at once: reads return the end, writes fail, whoever waits goes on.
-    pub(super) fn kill(&self) {
+    pub(crate) fn kill(&self) {
         self.reading.store(KILLED, Ordering::SeqCst);
         self.shut(Shutdown::Both);
         self.changed.notify_waiters();
@@ -195,7 +180,7 @@ impl Line {
 
     /// Ends the connection in order: `last`, a whole frame, leaves after what was taken already, then
     /// the writing side is shut. Nothing more is taken.
-    pub(super) fn leave(&self, last: &[u8]) {
+    pub(crate) fn leave(&self, last: &[u8]) {
         {
             let mut sink = self.sink.lock();
             if sink.leaving {
@@ -219,7 +204,7 @@ impl Line {
 
     /// How long there has been no sign of the client: nothing came, and nothing that waited for it
     /// to read could leave. A line that is not read on purpose counts as heard.
-    pub(super) fn silence(&self, now: Duration) -> Duration {
+    pub(crate) fn silence(&self, now: Duration) -> Duration {
         if self.is_paused() {
             self.alive();
         }
@@ -227,14 +212,14 @@ impl Line {
     }
 
     /// There was a sign of the client.
-    pub(super) fn alive(&self) {
+    pub(crate) fn alive(&self) {
         self.alive_ms.store(self.clock.monotonic().as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// Pings a client that reads slowly once more, if that was not done within `period`: the
+    /// Pings a client that reads slowly once more, with the frame `ping`, if that was not done within `period`: the
     /// heartbeat's own ping comes late, behind what is to be read before, and by then the client
     /// might have given the server up.
-    pub(super) fn nudge(&self, now: Duration, period: Duration) {
+    pub(crate) fn nudge(&self, ping: &[u8], now: Duration, period: Duration) {
         {
             let mut sink = self.sink.lock();
             if !sink.full || now.saturating_sub(sink.nudged) < period {
@@ -242,7 +227,7 @@ impl Line {
             }
             sink.nudged = now;
         }
-        if let Err(error) = self.put(frames::PING) {
+        if let Err(error) = self.put(ping) {
             tracing::trace!(%error, "a client is gone already");
         }
     }
@@ -252,7 +237,7 @@ impl Line {
     ///
     /// # Errors
     /// When the stream is gone.
-    pub(super) fn begin(&self, frames: &[u8]) -> io::Result<()> {
+    pub(crate) fn begin(&self, frames: &[u8]) -> io::Result<()> {
         self.sink.lock().most += frames.len();
         self.put(frames)
     }
@@ -261,7 +246,7 @@ impl Line {
     ///
     /// # Errors
     /// When the stream is gone, or so much waits that the client cannot be reading.
-    pub(super) fn hold(&self, frames: &[u8]) -> io::Result<()> {
+    pub(crate) fn hold(&self, frames: &[u8]) -> io::Result<()> {
         let mut sink = self.sink.lock();
         if sink.leaving {
             return Ok(());
@@ -277,7 +262,7 @@ impl Line {
     ///
     /// # Errors
     /// As [`Line::hold`].
-    pub(super) fn put(&self, frames: &[u8]) -> io::Result<()> {
+    pub(crate) fn put(&self, frames: &[u8]) -> io::Result<()> {
         self.hold(frames)?;
         let mut sink = self.sink.lock();
         let blocked = !self.flush(&mut sink)?;
@@ -290,7 +275,7 @@ impl Line {
 
     /// Finishes what waits, as far as the socket takes it now; else `cx` is woken when it can go on.
     /// For whoever reads the stream.
-    pub(super) fn pump(&self, cx: &mut Context<'_>) {
+    pub(crate) fn pump(&self, cx: &mut Context<'_>) {
         let mut sink = self.sink.lock();
         if !sink.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
             sink.reader = Some(cx.waker().clone());
@@ -309,7 +294,7 @@ impl Line {
     }
 
     /// Offers frames: what the socket does not take now is not taken.
-    pub(super) fn offer(&self, frames: &Wire) -> Offered {
+    pub(crate) fn offer(&self, frames: &Wire) -> Offered {
         let mut sink = self.sink.lock();
         if sink.leaving || sink.over {
             return Offered::Closed;
@@ -339,7 +324,7 @@ impl Line {
     }
 
     /// Resolves when an offer may be taken again, or when there is nobody to offer to.
-    pub(super) async fn room(&self) {
+    pub(crate) async fn room(&self) {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -368,7 +353,7 @@ impl Line {
     }
 
     /// The stream is gone.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         let (ears, reader) = {
             let mut sink = self.sink.lock();
             if std::mem::replace(&mut sink.over, true) {

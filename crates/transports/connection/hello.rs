@@ -1,15 +1,15 @@
 //! The first word on a connection: who it is, what it may, and how much.
 //!
 //! Guarantees: nothing in it is secret; it is said once, before anything else.
-//! It is not the handshake: that is the engine's.
+//! It is not the handshake: that is the transport's.
 
 use tidings_core::{Principal, Timestamp};
 use tidings_engine::hub::{Hello, HelloLimits, HelloUser, Notice};
 
-use super::{PROTOCOL, SocketIoConfigured};
+use super::{ConnectionConfig, PROTOCOL};
 
 /// The first word to a principal.
-pub(super) fn hello(principal: &Principal, config: &SocketIoConfigured, now: Timestamp) -> Notice<'static> {
+pub(super) fn hello(principal: &Principal, config: &ConnectionConfig, now: Timestamp) -> Notice<'static> {
     Notice::Hello(Box::new(Hello {
         protocol: PROTOCOL,
         version: env!("CARGO_PKG_VERSION"),

@@ -15,35 +15,45 @@ use tidings_core::{
 };
 use tidings_engine::budget::{Bound, Held, Share};
 
-/// What a waiting event takes in memory beside its text, about.
+/// What a waiting request takes in memory beside its text, about.
 const EACH: usize = 128;
 
-/// An event of the client, as it came.
-pub(super) struct Incoming {
+/// A request of the client, as it came.
+pub(crate) struct Incoming {
     /// What it says.
-    pub(super) packet: Packet,
-    /// The number of the acknowledgement, if one was asked for.
-    pub(super) ack: Option<u64>,
+    pub(crate) packet: Packet,
+    /// The number that it is answered under, where the transport says one beside the text.
+    pub(crate) ack: Option<u64>,
 }
 
-/// What an event says.
+/// What a request says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Packet {
-    /// The packet's JSON: an array of the event's name and its arguments.
+pub(crate) enum Packet {
+    /// Its JSON, which the transport's [`Door`](super::Door) reads.
     Text(Box<str>),
-    /// It has binary attachments. They are not kept.
+    /// It is binary, or has something binary with it. Nothing of that is kept.
     Binary,
     /// It is larger than a message may be. Its text is not kept: it waits for its turn to be refused.
     TooLarge,
 }
 
-impl Incoming {
-    fn weight(&self) -> usize {
-        EACH + if let Packet::Text(text) = &self.packet { text.len() } else { 0 }
+impl Packet {
+    /// Its JSON; nothing where that is not kept.
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Binary | Self::TooLarge => "",
+        }
     }
 }
 
-/// What became of an event that was put in.
+impl Incoming {
+    fn weight(&self) -> usize {
+        EACH + self.packet.text().len()
+    }
+}
+
+/// What became of a request that was put in.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Put {
     /// Somebody takes already.
@@ -80,16 +90,16 @@ struct Inner {
 /// How much a mailbox takes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Capacity {
-    /// Events that wait.
+    /// Requests that wait.
     pub(super) count: usize,
-    /// Bytes of events that wait.
+    /// Bytes of requests that wait.
     pub(super) bytes: usize,
     /// How many are taken at once and then in a second; none without a limit.
     pub(super) rate: Option<Rate>,
 }
 
 /// The mailbox.
-pub(super) struct Mailbox {
+pub(crate) struct Mailbox {
     inner: Mutex<Inner>,
     capacity: Capacity,
     share: Arc<Share>,
@@ -103,7 +113,7 @@ impl Mailbox {
         Self { inner: Mutex::default(), capacity, share, clock }
     }
 
-    /// Puts an event in.
+    /// Puts a request in.
     pub(super) fn put(&self, incoming: Incoming) -> Put {
         let weight = incoming.weight();
         let mut inner = self.inner.lock();
@@ -139,14 +149,14 @@ impl Mailbox {
         Next::Take(incoming, held)
     }
 
-    /// Whoever takes what waits. Dropped before its time, the next event that is put in finds nobody taking.
+    /// Whoever takes what waits. Dropped before its time, the next one that is put in finds nobody taking.
     pub(super) fn serving(&self) -> Serving<'_> {
         Serving { mailbox: self, is_over: false }
     }
 
     /// Whether so much waits that the client is not to be read. Whoever has nothing waiting is not held back for
     /// others.
-    pub(super) fn is_crowded(&self) -> bool {
+    pub(crate) fn is_crowded(&self) -> bool {
         let inner = self.inner.lock();
         let own = inner.waiting.len() > self.capacity.count / 2 || inner.bytes > self.capacity.bytes / 2;
         own || (!inner.waiting.is_empty() && self.share.is_pressed())

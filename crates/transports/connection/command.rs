@@ -1,8 +1,9 @@
-//! Commands of a connection: from the mailbox to the gate and the hub, and back as acknowledgements.
+//! Commands of a connection: from the mailbox to the gate and the hub, and back as answers.
 //!
-//! Guarantees: accepted in the order sent; every event is answered, unknown and malformed ones with
+//! Guarantees: accepted in the order sent; every request is answered, unknown and malformed ones with
 //! an error; the answer of a subscribe leaves before the first message of its subscription.
-//! It is not the gate: what is allowed and what a command does is decided there.
+//! It is not the gate: what is allowed and what a command does is decided there. Nor does it know how a transport
+//! writes requests and answers: a [`Door`] reads those, and the connection's outlet writes these.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -19,39 +20,70 @@ use tidings_core::{
     panics,
 };
 use tidings_engine::{
-    budget::{Bound, Held},
+    budget::Held,
     gate::NewEvent,
     hub::{MAX_BATCH, Outcome, SubscribeRequest},
 };
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    SocketIoTransport,
+    ConnectionParts,
     argument::{Nothing, Publish, Refresh, Refreshed, Which},
-    mailbox::{Next, Packet},
+    client::Client,
+    mailbox::{Incoming, Next, Packet},
     publishing::Pending,
-    session::Session,
 };
+
+/// The task that takes the commands of a connection.
+pub(super) const TASK: &str = "connection.commands";
 
 /// So long a command holds back the next one of its connection; then it runs beside it.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// How the clients of a transport ask.
+pub(crate) struct Door {
+    /// Reads the text of a request.
+    pub(crate) read: for<'t> fn(&'t json::Text<'_>) -> Request<'t>,
+    /// With which words a request is refused that is binary.
+    pub(crate) binary: &'static str,
+    /// The most bytes of requests that come in at once, though the client is not read any longer; 0 where no more
+    /// comes than a message has.
+    pub(crate) portion: usize,
+}
+
+/// A request, as far as a transport has read it.
+pub(crate) struct Request<'t> {
+    /// The number that it is answered under, where its text says it.
+    pub(crate) id: Option<u64>,
+    /// What it asks for, or why that cannot be read.
+    pub(crate) call: Result<Call<'t>>,
+}
+
+/// What a request asks for.
+pub(crate) struct Call<'t> {
+    /// The name of a verb or a command.
+    pub(crate) name: String,
+    /// With what: each verb and command takes one argument.
+    pub(crate) arguments: Vec<&'t RawValue>,
+}
+
 /// Takes the commands of a connection until none waits, and outlives a panic of that: a connection whose commands
 /// nobody takes would be deaf.
-pub(super) async fn serve(transport: Arc<SocketIoTransport>, session: Arc<Session>) {
-    let mut serving = session.mailbox.serving();
+pub(super) async fn serve(client: Arc<Client>) {
+    let mut serving = client.mailbox.serving();
     for _ in 1..panics::MOST {
-        if panics::caught_in("socketio.commands", take_all(&transport, &session)).await.is_ok() {
+        if panics::caught_in(TASK, take_all(&client)).await.is_ok() {
             return serving.is_over();
         }
     }
-    session.connection.end(&Ending::temporary(Code::Internal, "the server failed to take the commands"));
+    client.connection.end(&Ending::temporary(Code::Internal, "the server failed to take the commands"));
 }
 
-async fn take_all(transport: &Arc<SocketIoTransport>, session: &Arc<Session>) {
+async fn take_all(client: &Arc<Client>) {
+    let parts = &client.connections.parts;
     loop {
-        fault::here("socketio.commands");
-        let (incoming, held) = match session.mailbox.next() {
+        fault::here(TASK);
+        let (incoming, held) = match client.mailbox.next() {
             Next::Take(incoming, held) => (incoming, held),
             Next::Pause(pause) => {
                 tokio::time::sleep(pause).await;
@@ -59,15 +91,28 @@ async fn take_all(transport: &Arc<SocketIoTransport>, session: &Arc<Session>) {
             }
             Next::Nothing => return,
         };
-        session.connection.answers_left().await;
-        let Ok(permit) = session.running.clone().acquire_owned().await else { return };
-        session.regulate(transport.parts.clock.monotonic());
-        let (transport, session, request) = (transport.clone(), session.clone(), incoming.ack);
-        let (asked, place) = (Asked { transport, session, request }, Place { _permit: permit, _held: held });
-        if let Err(error) = panics::caught_in("socketio.command", asked.clone().take(incoming.packet, place)).await {
+        client.connection.answers_left().await;
+        let Ok(permit) = client.running.clone().acquire_owned().await else { return };
+        client.regulate(parts.clock.monotonic());
+        let text = json::Text::new(incoming.packet.text());
+        let Request { id, call } = read(client, &incoming, &text);
+        let (asked, place) = (Asked { client: client.clone(), request: id }, Place { _permit: permit, _held: held });
+        if let Err(error) = panics::caught_in("connection.command", asked.clone().take(call, place)).await {
             asked.refuse(&error);
         }
     }
+}
+
+/// What a client asks, whose text is this.
+fn read<'t>(client: &Client, incoming: &Incoming, text: &'t json::Text<'_>) -> Request<'t> {
+    let (door, limit) = (client.door, client.connections.parts.config.max_message_bytes);
+    let refused = |error| Request { id: None, call: Err(error) };
+    let request = match incoming.packet {
+        Packet::Text(_) => (door.read)(text),
+        Packet::TooLarge => refused(Error::new(Code::TooLarge, format!("a message has at most {limit} bytes"))),
+        Packet::Binary => refused(Error::bad_request(door.binary)),
+    };
+    Request { id: request.id.or(incoming.ack), ..request }
 }
 
 /// What a command takes of its connection and its user until it is answered.
@@ -78,12 +123,11 @@ struct Place {
     _held: Held,
 }
 
-/// One event of a client.
+/// One request of a client.
 #[derive(Clone)]
 struct Asked {
-    transport: Arc<SocketIoTransport>,
-    session: Arc<Session>,
-    /// The number of its acknowledgement; none if the client wants no answer.
+    client: Arc<Client>,
+    /// The number that it is answered under; none if the client wants no answer.
     request: Option<u64>,
 }
 
@@ -128,8 +172,7 @@ pub(super) struct Failed<'a> {
 /// The answer to a request, if it wants one.
 fn answer(request: Option<u64>, body: &impl Serialize) -> Option<Said> {
     let request = request?;
-    let json = serde_json::to_vec(body).expect("an answer serialises").into();
-    Some(Said { answer_to: Some(request), json })
+    Some(Said::answer(request, serde_json::to_vec(body).expect("an answer serialises")))
 }
 
 fn count(error: &Error) {
@@ -143,29 +186,18 @@ fn refusal(request: Option<u64>, error: &Error) -> Option<Said> {
 }
 
 impl Asked {
-    /// Understands an event and acts on it. Returns once the next may be taken.
-    async fn take(self, packet: Packet, place: Place) {
+    /// Does what is asked. Returns once the next may be taken.
+    async fn take(self, call: Result<Call<'_>>, place: Place) {
         metrics::counter!("tidings_commands_total").increment(1);
-        fault::here("socketio.command");
-        let text = match packet {
-            Packet::Text(text) => text,
-            Packet::TooLarge => {
-                let limit = self.transport.parts.config.max_message_bytes;
-                return self.refuse(&Error::new(Code::TooLarge, format!("a message has at most {limit} bytes")));
-            }
-            Packet::Binary => {
-                return self.refuse(&Error::bad_request("binary arguments are not taken: send bytes as base64"));
-            }
+        fault::here("connection.command");
+        let Call { name, arguments } = match call {
+            Result::Ok(call) => call,
+            Err(error) => return self.refuse(&error),
         };
-        let text = json::Text::new(&text);
-        let Ok(parts) = text.read::<Vec<&RawValue>>() else {
-            return self.refuse(&Error::bad_request("an event is an array of its name and its arguments"));
-        };
-        let name: String = parts.first().and_then(|name| json::from_str(name.get()).ok()).unwrap_or_default();
         if name != "publish" {
-            self.session.publishing.settled().await;
+            self.client.publishing.settled().await;
         }
-        let done = match (name.as_str(), parts.get(1..).unwrap_or_default()) {
+        let done = match (name.as_str(), arguments.as_slice()) {
             ("subscribe", [argument]) => self.subscribe(argument).await,
             ("unsubscribe", [argument]) => self.unsubscribe(argument),
             ("auth.refresh", [argument]) => self.refresh(argument).await,
@@ -180,6 +212,10 @@ impl Asked {
         }
     }
 
+    fn parts(&self) -> &ConnectionParts {
+        &self.client.connections.parts
+    }
+
     fn refuse(&self, error: &Error) {
         self.say(refusal(self.request, error));
     }
@@ -190,7 +226,7 @@ impl Asked {
 
     fn say(&self, said: Option<Said>) {
         if let Some(said) = said {
-            self.session.connection.say(said);
+            self.client.connection.say(said);
         }
     }
 
@@ -206,7 +242,7 @@ impl Asked {
         let requests = asked.iter().map(SubscribeRequest::parse).collect();
         let request = self.request;
         let answer = move |outcomes: Vec<Result<Outcome>>| subscribed(request, several, &outcomes);
-        self.transport.parts.gate.subscribe(&self.session.connection, requests, answer).await;
+        self.parts().gate.subscribe(&self.client.connection, requests, answer).await;
         Result::Ok(())
     }
 
@@ -222,22 +258,22 @@ impl Asked {
         let channels: Option<Vec<Channel>> =
             names.map(|names| names.iter().map(|name| name.parse()).collect::<Result<_>>()).transpose()?;
         let answer = answer(self.request, &Ok { ok: true, rest: Nothing {} });
-        self.session.connection.unsubscribe(channels.as_deref(), answer);
+        self.client.connection.unsubscribe(channels.as_deref(), answer);
         Result::Ok(())
     }
 
     async fn refresh(&self, argument: &RawValue) -> Result<()> {
         let refresh: Refresh =
             json::from_str(argument.get()).map_err(|_| Error::bad_request("auth.refresh takes {token}"))?;
-        let connection = &self.session.connection;
-        let principal = self.transport.parts.identity.verify(&refresh.token.0)?;
+        let connection = &self.client.connection;
+        let principal = self.parts().identity.verify(&refresh.token.0)?;
         if principal.user != connection.principal().user {
             return Err(Error::new(Code::Forbidden, "the token is of another user"));
         }
         let expires_at = principal.expires_at;
         connection.set_principal(principal);
-        self.session.renewed();
-        self.transport.parts.gate.rejudge(connection, connection.channels()).await;
+        self.client.renewed();
+        self.parts().gate.rejudge(connection, connection.channels()).await;
         self.answer(&Ok { ok: true, rest: Refreshed { expires_at } });
         Result::Ok(())
     }
@@ -259,16 +295,16 @@ impl Asked {
             });
         let accepted = match parsed {
             Result::Ok(event) => {
-                let principal = self.session.connection.principal();
-                self.transport.parts.gate.accept_events(&principal, vec![event]).await
+                let principal = self.client.connection.principal();
+                self.parts().gate.accept_events(&principal, vec![event]).await
             }
             Err(error) => Err(error),
         };
         match accepted {
             // Accepted in order; the disk is waited for beside the next command.
             Result::Ok(receipt) => {
-                let epoch = self.transport.parts.gate.log().epoch();
-                let pending = Pending::of(&self.session.publishing);
+                let epoch = self.parts().gate.log().epoch();
+                let pending = Pending::of(&self.client.publishing);
                 self.beside(place, async move {
                     let _pending = pending;
                     let placed = receipt.await?.into_iter().next().ok_or_else(Error::internal)?;
@@ -280,7 +316,7 @@ impl Asked {
     }
 
     async fn command(self, name: &str, arguments: &[&RawValue], place: Place) {
-        let gate = self.transport.parts.gate.clone();
+        let gate = self.parts().gate.clone();
         let Some(command) = gate.command(name).cloned() else {
             let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
             return self.refuse(&Error::new(Code::UnknownCommand, format!("'{shown}' is no command of this server")));
@@ -288,7 +324,7 @@ impl Asked {
         let [argument] = arguments else {
             return self.refuse(&Error::bad_request(format!("{} takes one object", command.name)));
         };
-        let (principal, json) = (self.session.connection.principal(), argument.get().to_owned());
+        let (principal, json) = (self.client.connection.principal(), argument.get().to_owned());
         let mut work = Box::pin(async move {
             let data = match gate.run_json(&principal, &command, &json, None).await? {
                 Answer::Json(data) => data,
@@ -309,12 +345,12 @@ impl Asked {
     where
         A: Serialize,
     {
-        let tasks = self.transport.parts.tasks.clone();
+        let tasks = self.parts().tasks.clone();
         tasks.spawn(
-            "socketio.answer",
+            "connection.answer",
             Box::pin(async move {
-                let work = panics::caught_in("socketio.answer", async {
-                    fault::here("socketio.answer");
+                let work = panics::caught_in("connection.answer", async {
+                    fault::here("connection.answer");
                     work.await
                 });
                 match work.await.flatten() {
@@ -359,21 +395,5 @@ fn subscribed(request: Option<u64>, several: bool, outcomes: &[Result<Outcome>])
     match (several, results.first()) {
         (false, Some(only)) => answer(request, only),
         _ => answer(request, &Several { ok: true, results }),
-    }
-}
-
-/// The ending of a connection whose client floods it.
-pub(super) fn flooding() -> Ending {
-    Ending::temporary(Code::RateLimited, "the connection sent faster than its rate for too long")
-}
-
-/// The ending of a connection that sent more than may wait.
-pub(super) fn overfull(bound: Bound) -> Ending {
-    bound.count("events");
-    match bound {
-        // Unread since half: what comes all the same was on its way already, and is more than fits.
-        Bound::Connection => Ending::temporary(Code::RateLimited, "more was sent at once than may wait"),
-        Bound::User => Ending::temporary(Code::RateLimited, "more of this user waits on all connections than may"),
-        Bound::Total => Ending::temporary(Code::Overloaded, "more waits on all connections than may"),
     }
 }
