@@ -141,7 +141,8 @@ impl<'a> Entrance<'a> {
         // HTTP requests of clients with many connections need room beside the sockets'.
         let most = config.socket.max_connections.saturating_mul(2).max(1024);
         let bounds = Bounds { most, per_second: config.http.accept_per_second };
-        let acceptor = Acceptor::open(listener, self.routes.clone(), self.surroundings.clone(), &bounds).map_err(failed)?;
+        let acceptor =
+            Acceptor::open(listener, self.routes.clone(), self.surroundings.clone(), &bounds).map_err(failed)?;
         let data = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
         print(&format!("data directory: {}", data.display()));
         print(&format!("listening on http://{address}"));

@@ -61,19 +61,21 @@ pub(crate) fn unread<T: DeserializeOwned>(path: &str, text: &str, first: &serde_
     let mut json = serde_json::Deserializer::from_str(&text);
     match serde_path_to_error::deserialize::<_, T>(&mut json) {
         Ok(_) => refused(path, first),
-        Err(error) => {
-            let place = error.path().to_string();
-            let joined = match (path, place.as_str()) {
-                (path, ".") => path.to_owned(),
-                ("", place) => place.to_owned(),
-                (path, place) => format!("{path}.{place}"),
-            };
-            match json::fits(&text) {
-                // By its grammar it is JSON: serde_json has no other name for what it cannot hold.
-                Err(why) if error.inner().is_syntax() => Error::invalid_field(joined, why.to_string()),
-                _ => refused(&joined, error.inner()),
-            }
-        }
+        Err(error) => found(path, &text, &error.path().to_string(), error.inner()),
+    }
+}
+
+/// What is wrong at a place in a JSON text. Apart from [`unread`], which is compiled once for each type.
+fn found(path: &str, text: &str, place: &str, error: &serde_json::Error) -> Error {
+    let joined = match (path, place) {
+        (path, ".") => path.to_owned(),
+        ("", place) => place.to_owned(),
+        (path, place) => format!("{path}.{place}"),
+    };
+    match json::fits(text) {
+        // By its grammar it is JSON: serde_json has no other name for what it cannot hold.
+        Err(why) if error.is_syntax() => Error::invalid_field(joined, why.to_string()),
+        _ => refused(&joined, error),
     }
 }
 
