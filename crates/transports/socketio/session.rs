@@ -7,7 +7,7 @@
 use std::{
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -32,8 +32,8 @@ pub(super) struct Session {
     pub(super) posting: Semaphore,
     /// The client knows that it is connected.
     pub(super) opened: AtomicBool,
-    /// The owner was told that the token ends; reset by a refresh.
-    pub(super) warned: AtomicBool,
+    /// The end that the owner was told of last: each token's once, also when a client refreshes with the same one.
+    pub(super) warned_of: AtomicI64,
     /// When the last request came, while it polls; in milliseconds of the monotonic clock.
     heard_ms: AtomicU64,
     /// Until when the sweep passes it over; in milliseconds of the monotonic clock.
@@ -70,7 +70,7 @@ impl Session {
             publishing: Arc::default(),
             posting: Semaphore::new(1),
             opened: AtomicBool::new(false),
-            warned: AtomicBool::new(false),
+            warned_of: AtomicI64::new(i64::MIN),
             heard_ms: AtomicU64::new(now.as_millis() as u64),
             rests_ms: AtomicU64::new(0),
             unread_since: Mutex::default(),
@@ -116,7 +116,6 @@ impl Session {
 
     /// Its token is another: what is due of it is to be seen anew.
     pub(super) fn renewed(&self) {
-        self.warned.store(false, Ordering::SeqCst);
         self.rests_ms.store(0, Ordering::SeqCst);
     }
 

@@ -91,18 +91,18 @@ fn look_at(transport: &Arc<SocketIoTransport>, session: &Arc<Session>, now: Dura
     }
 }
 
-/// Warns of a token's end, and keeps it. For how long there is nothing more to do.
+/// Warns of a token's end, once, and keeps it. For how long there is nothing more to do.
 fn watch_token(transport: &SocketIoTransport, session: &Session) -> Duration {
-    let Some(expires_at) = session.connection.principal().expires_at else { return Duration::MAX };
-    let left = expires_at.0 - transport.parts.clock.now().0;
-    let warning = transport.parts.config.expiry_warning.as_millis() as i64;
-    if left <= 0 {
+    let principal = session.connection.principal();
+    let Some((expires_at, warned_at)) = principal.expires_at.zip(principal.warned_at()) else { return Duration::MAX };
+    let now = transport.parts.clock.now();
+    if now >= expires_at {
         session.connection.end(&Ending::temporary(Code::TokenExpired, "the token has ended"));
-    } else if left <= warning && !session.warned.swap(true, Ordering::SeqCst) {
+    } else if now >= warned_at && session.warned_of.swap(expires_at.0, Ordering::SeqCst) != expires_at.0 {
         session.connection.notify(&Notice::Expiring { expires_at });
     }
-    let next = if left > warning { left - warning } else { left };
-    Duration::from_millis(u64::try_from(next).unwrap_or(0))
+    let next = if now < warned_at { warned_at } else { expires_at };
+    Duration::from_millis(u64::try_from(next.0.saturating_sub(now.0)).unwrap_or(0))
 }
 
 /// Ends what the connection runs on, and everything of it, whatever anybody waits for.
