@@ -12,13 +12,16 @@
 use std::{hash::Hash, net::IpAddr, time::Duration};
 
 use parking_lot::Mutex;
+use smol_str::SmolStr;
 use tidings_core::{
-    Code, Error, Result, UserId,
+    Code, Error, Result,
     rate::{Buckets, Rate, network},
 };
 
 use crate::config::LoginLimits;
 
+/// How often the own password may be told in a window where names have no limit.
+const OWN: u32 = 10;
 /// The most names, addresses and pairs of them that are remembered, of each.
 const MOST: usize = 16_384;
 
@@ -68,7 +71,7 @@ pub(crate) struct LoginTries {
     shares: Tries<Pair>,
     known: Tries<Pair>,
     known_get_back: bool,
-    own: Tries<UserId>,
+    own: Tries<SmolStr>,
 }
 
 impl LoginTries {
@@ -81,7 +84,7 @@ impl LoginTries {
             // Without a limit of names that of addresses is left, and counts as it does elsewhere.
             known: Tries::new("login_known_address", if per_name > 0 { per_name } else { per_address }, window),
             known_get_back: per_name == 0,
-            own: Tries::new("own_password", per_name, window),
+            own: Tries::new("own_password", if per_name > 0 { per_name } else { OWN }, window),
         }
     }
 
@@ -124,14 +127,15 @@ impl LoginTries {
         self.names.give_back(&took.pair.0);
     }
 
-    /// Takes a try of a user who is logged in to tell the own password, or refuses with `rate_limited`.
-    pub(crate) fn take_own(&self, user: &UserId, now: Duration) -> Result<()> {
-        self.own.take(user, now)
+    /// Takes a try of a login to tell the own password, or refuses with `rate_limited`. One login's tries are none of
+    /// another's: who stole one must not keep its owner from a new password.
+    pub(crate) fn take_own(&self, login: &SmolStr, now: Duration) -> Result<()> {
+        self.own.take(login, now)
     }
 
-    /// Gives that try back.
-    pub(crate) fn give_own_back(&self, user: &UserId) {
-        self.own.give_back(user);
+    /// Gives that try back: no password was looked at.
+    pub(crate) fn undo_own(&self, login: &SmolStr) {
+        self.own.give_back(login);
     }
 }
 
@@ -255,11 +259,12 @@ mod tests {
                 tries.undo(&took);
             }
         }
-        let ann: UserId = "ann".parse().expect("an id");
-        tries.take_own(&ann, WINDOW).expect("a try");
-        assert_eq!(tries.take_own(&ann, WINDOW).expect_err("too many").code(), Code::RateLimited);
-        tries.give_own_back(&ann);
-        tries.take_own(&ann, WINDOW).expect("a try");
+        let (one, other) = (SmolStr::new("one"), SmolStr::new("other"));
+        tries.take_own(&one, WINDOW).expect("a try");
+        assert_eq!(tries.take_own(&one, WINDOW).expect_err("too many").code(), Code::RateLimited);
+        tries.take_own(&other, WINDOW).expect("another login");
+        tries.undo_own(&one);
+        tries.take_own(&one, WINDOW).expect("a try");
     }
 
     #[test]

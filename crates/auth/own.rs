@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use smol_str::SmolStr;
 use tidings_core::{
     Code, Error, Principal, Result,
     identity::{Login, Origin, OwnLogin, OwnPassword, Secret},
@@ -97,18 +98,17 @@ impl Auth {
         let own = login_of(principal)?;
         users::check_password(&change.password)?;
         let user = principal.user.clone();
-        // Whoever stole a token must not find the password out here.
-        self.tries.take_own(&user, self.clock.monotonic())?;
+        // Whoever stole a token must not find the password out here, nor keep others' passwords waiting.
+        self.tries.take_own(&own, self.clock.monotonic())?;
         let of = user.clone();
         let account = self.store.run(move |_, transaction| Ok(users::by_id(transaction, &of)?)).await?;
         let account = account.filter(|account| !account.user.disabled).ok_or_else(logins::revoked)?;
         let current =
             if users::check_password(&change.current).is_ok() { change.current } else { Secret(String::new()) };
         let checked = self.passwords.check(For::Known, current, Some(account.password.clone())).await;
-        if !checked.inspect_err(|_| self.tries.give_own_back(&user))? {
+        if !checked.inspect_err(|_| self.tries.undo_own(&own))? {
             return Err(Error::invalid_field("current", "is not the password"));
         }
-        self.tries.give_own_back(&user);
         let hash = self.passwords.hash(change.password).await?;
         let changed = self.store.run(move |_, transaction| {
             // Meanwhile somebody else may have changed it, or have ended this login.
@@ -127,7 +127,6 @@ impl Auth {
 }
 
 /// The login that a token comes from.
-fn login_of(principal: &Principal) -> Result<String> {
-    let family = principal.family.as_ref().map(ToString::to_string);
-    family.ok_or_else(|| Error::new(Code::Forbidden, "this token comes from no login here"))
+fn login_of(principal: &Principal) -> Result<SmolStr> {
+    principal.family.clone().ok_or_else(|| Error::new(Code::Forbidden, "this token comes from no login here"))
 }

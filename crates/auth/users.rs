@@ -195,9 +195,12 @@ pub(crate) fn delete(transaction: &Transaction<'_>, id: &UserId) -> Result<(), F
 
 /// Gives a user a new password, and leaves everything else as it is.
 pub(crate) fn set_password(transaction: &Transaction<'_>, id: &UserId, password: &str) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached("UPDATE users SET password = ?2 WHERE id = ?1")?
-        .execute(params![id.as_str(), password])?;
+    let revision = next_revision(transaction)?;
+    transaction.prepare_cached("UPDATE users SET password = ?2, revision = ?3 WHERE id = ?1")?.execute(params![
+        id.as_str(),
+        password,
+        revision
+    ])?;
     Ok(())
 }
 
