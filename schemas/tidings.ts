@@ -1134,6 +1134,26 @@ export interface InProgress {
   text: string;
 }
 
+/** A token that belongs to no login, as `tidings token` makes them. The token itself is kept nowhere. */
+export interface IssuedToken {
+  /** When it was made. */
+  createdAt: Timestamp;
+  /** When it ends. */
+  expiresAt: Timestamp;
+  /** Its grants, beside those of its roles. */
+  grants: Grant[];
+  /** Its `jti`, by which it is revoked. */
+  id: string;
+  /** What it is for, as whoever made it said. */
+  name?: string | null;
+  /** Its roles. */
+  roles: Role[];
+  /** Whose it is. */
+  userId: UserId;
+  /** The name of that user; absent for a subject that is no user here. */
+  username?: string | null;
+}
+
 /** A run of a list. */
 export interface ListedRun {
   /** Where it is told. */
@@ -1273,6 +1293,24 @@ export type OperationId = string;
 
 /** How a tool or a subagent ended. */
 export type Outcome = "success" | "error" | "blocked";
+
+/** A login that goes on, as its owner sees it. */
+export interface OwnLogin {
+  /** The address that it began from. */
+  address?: string | null;
+  /** What the client called itself. */
+  agent?: string | null;
+  /** When it began; absent for one that an older version of the server began. */
+  createdAt?: Timestamp | null;
+  /** Whether the request came with a token of this login. */
+  current: boolean;
+  /** When it ends, if it is not refreshed. */
+  expiresAt: Timestamp;
+  /** What it is ended by. */
+  id: string;
+  /** When it got tokens last. */
+  refreshedAt?: Timestamp | null;
+}
 
 /** A pattern: a channel or an event type in which * stands for one segment, at the end for one or more. */
 export type Pattern = string;

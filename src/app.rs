@@ -81,7 +81,7 @@ pub(crate) enum StartError {
 impl StartError {
     /// Whether trying again may help.
     pub(crate) fn is_retryable(&self) -> bool {
-        matches!(self, Self::Service(error) | Self::States(StatesError::Log(error)) if error.code().retryable())
+        matches!(self, Self::Service(error) | Self::States(StatesError::Log(error)) if error.retryable())
     }
 
     /// Whether the disk of the data directory is full, so that trying again helps once there is room.

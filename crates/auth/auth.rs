@@ -1,7 +1,8 @@
-//! [`Auth`]: opening, the first admin, minting, rotating keys, and following other processes.
+//! [`Auth`]: opening, the first admin, rotating keys, and following other processes.
 //!
 //! Guarantees: while its task runs, what another process changed on the same directory is seen
-//! within a second, and what ended long ago is forgotten.
+//! within a second, refresh tokens that were used before the grace are forgotten within a minute of it, and what
+//! ended long ago is forgotten, too.
 //! It is not the port: that is in [`crate::identity`].
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
 use parking_lot::Mutex;
 use rusqlite::OptionalExtension;
 use tidings_core::{
-    Code, Error, Grant, Result, Timestamp, UserId, fault,
+    Code, Error, Result, Timestamp, fault,
     identity::{Secret, User},
     panics,
     principal::Role,
@@ -23,24 +24,26 @@ use tidings_core::{
 use crate::{
     config::AuthConfig,
     error::AuthError,
+    issued,
     keys::KeySource,
-    limits::LoginTries,
-    login::{self, Terms, Token},
+    known,
+    limits::{LoginTries, Seldom},
+    login::Terms,
     logins,
     passwords::Passwords,
-    random, revocations,
+    random, refresh, revocations,
     store::{self, Store},
     users,
 };
 
 /// How often changes of other processes are looked for.
 const POLL: Duration = Duration::from_millis(400);
+/// How often refresh tokens that were used are forgotten.
+const FORGET_USED: Duration = Duration::from_secs(30);
 /// How often what ended is forgotten.
 const PRUNE: Duration = Duration::from_secs(3600);
 /// How much the wall clock may differ from the monotonic one before forgetting waits.
 const LEAP_MS: i64 = 10 * 60 * 1000;
-/// The longest life of a minted token.
-const LONGEST_TTL: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
 /// Identity over one data directory.
 pub struct Auth {
@@ -50,6 +53,10 @@ pub struct Auth {
     pub(crate) store: Arc<Store>,
     pub(crate) passwords: Passwords,
     pub(crate) tries: LoginTries,
+    pub(crate) slowed_told: Seldom,
+    /// How long it counts that an address logged in under a name, in milliseconds.
+    pub(crate) remembered_ms: i64,
+    forgot_used: Mutex<Duration>,
     pruned: Mutex<Option<(Duration, Timestamp)>>,
 }
 
@@ -87,6 +94,9 @@ impl Auth {
             store: Arc::new(store),
             passwords: Passwords::new(),
             tries: LoginTries::new(config.login_limits),
+            slowed_told: Seldom::default(),
+            remembered_ms: i64::try_from(config.login_limits.remembered.as_millis()).unwrap_or(i64::MAX),
+            forgot_used: Mutex::default(),
             pruned: Mutex::default(),
         });
         let follow = follow(Arc::downgrade(&auth), tasks.stopping());
@@ -131,44 +141,6 @@ impl Auth {
         Ok(found.await?.ok_or_else(Error::not_found)?.user)
     }
 
-    /// A token for a user, who need not be one of ours, signed with the server's key, and when it ends.
-    ///
-    /// It belongs to no login and has these roles to its end, but a revocation of the user or of
-    /// its `jti` ends it. Works on the disk for a moment, on this thread.
-    ///
-    /// # Errors
-    /// `invalid_data` for a `ttl` under a second or over ten years; `unavailable`.
-    #[expect(clippy::needless_pass_by_value, reason = "whoever mints has no more use for the parts")]
-    pub fn mint(
-        &self,
-        user: UserId,
-        roles: Vec<Role>,
-        grants: Vec<Grant>,
-        ttl: Duration,
-    ) -> Result<(String, Timestamp)> {
-        if ttl < Duration::from_secs(1) || ttl > LONGEST_TTL {
-            return Err(Error::invalid_field("ttl", "from one second to ten years"));
-        }
-        // The command line may have rotated the keys a moment ago.
-        self.store.poll();
-        let ring = self.store.ring();
-        let now = self.clock.now();
-        let issued = self.store.stamp_for(&user, now);
-        let until = login::end_of(now.0, i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX));
-        let kid = ring.kid();
-        self.store.run_here(|_, transaction| {
-            transaction.execute(
-                "INSERT INTO signing_keys VALUES (?1, ?2)
-                 ON CONFLICT (kid) DO UPDATE SET last_expiry = max(last_expiry, ?2)",
-                rusqlite::params![kid, until],
-            )?;
-            Ok(())
-        })?;
-        let id = random::text::<16>();
-        let token = Token { user: &user, roles: &roles, grants: &grants, issued, until, id: &id, family: None };
-        Ok((self.terms.sign(&ring, &token), Timestamp(until)))
-    }
-
     /// Makes a new signing key, and gives its `kid`. Tokens of the older keys verify to their end.
     ///
     /// # Errors
@@ -192,16 +164,22 @@ impl Auth {
             .await
     }
 
-    /// One step of the task: learns what others changed, and now and then forgets what ended.
+    /// One step of the task: learns what others changed, and now and then forgets what counts no more.
     fn step(&self) {
         self.store.poll();
+        if let Err(error) = self.forget_used() {
+            tracing::warn!(%error, "refresh tokens that were used could not be forgotten");
+        }
         if !self.is_time_to_prune() {
             return;
         }
-        let before = logins::forgettable(self.clock.now().0);
+        let now = self.clock.now().0;
+        let (before, known) = (logins::forgettable(now), logins::forgettable(now.saturating_sub(self.remembered_ms)));
         let pruned = self.store.run_here(|_, transaction| {
             logins::prune(transaction, before)?;
             revocations::prune(transaction, before)?;
+            issued::prune(transaction, before)?;
+            known::prune(transaction, known)?;
             transaction.execute("DELETE FROM signing_keys WHERE last_expiry < ?1", [before])?;
             Ok(())
         });
@@ -209,6 +187,20 @@ impl Auth {
             Ok(()) => self.store.prune_mirror(before),
             Err(error) => tracing::warn!(%error, "what ended long ago could not be forgotten"),
         }
+    }
+
+    /// Once in a while, forgets refresh tokens that were used before the grace.
+    fn forget_used(&self) -> Result<()> {
+        let now = self.clock.monotonic();
+        {
+            let mut forgot = self.forgot_used.lock();
+            if now.saturating_sub(*forgot) < FORGET_USED {
+                return Ok(());
+            }
+            *forgot = now;
+        }
+        let before = self.clock.now().0.saturating_sub(self.terms.grace());
+        self.store.run_here(|_, transaction| Ok(refresh::forget_used(transaction, before)?))
     }
 
     /// Once in a while, and only if both clocks agree on how long it was: a wall clock that leapt
@@ -250,7 +242,10 @@ async fn follow(auth: Weak<Auth>, mut stopping: tidings_core::BoxFuture<'static,
 
 #[cfg(test)]
 mod tests {
-    use tidings_core::identity::Identity;
+    use tidings_core::{
+        UserId,
+        identity::{Identity, Origin},
+    };
     use tidings_testkit::{TestClock, TestTasks};
 
     use super::*;
@@ -260,6 +255,10 @@ mod tests {
         Auth::open(AuthConfig::new(dir.path()), clock, TestTasks::new()).expect("opens")
     }
 
+    fn home() -> Origin {
+        Origin { address: [127, 0, 0, 1].into(), agent: String::new() }
+    }
+
     fn rows(auth: &Auth, table: &str) -> i64 {
         let sql = format!("SELECT count(*) FROM {table}");
         auth.store.run_here(|_, transaction| Ok(transaction.query_row(&sql, (), |row| row.get(0))?)).expect("counted")
@@ -267,8 +266,7 @@ mod tests {
 
     async fn leave_a_finished_login(auth: &Auth) {
         let admin = auth.first_start().await.expect("works").expect("the first");
-        let address = [127, 0, 0, 1].into();
-        let login = auth.login(admin.username, admin.password, address).await.expect("logs in");
+        let login = auth.login(admin.username, admin.password, home()).await.expect("logs in");
         let principal = auth.verify(&login.token).expect("verifies");
         auth.logout(&principal).await.expect("logs out");
     }
@@ -288,7 +286,7 @@ mod tests {
         assert_eq!(rows(&auth, "logins"), 1, "its refresh token could still be brought");
         clock.advance(Duration::from_secs(31 * 24 * 3600));
         auth.step();
-        assert_eq!((rows(&auth, "logins"), rows(&auth, "refresh_tokens")), (0, 0));
+        assert_eq!((rows(&auth, "logins"), rows(&auth, "refresh_line")), (0, 0));
         assert_eq!(rows(&auth, "revocations"), 1);
     }
 
@@ -319,7 +317,7 @@ mod tests {
         ];
         for (name, password, right) in tries {
             let before = auth.passwords.runs();
-            let login = auth.login(name.to_owned(), Secret(password.to_owned()), [127, 0, 0, 1].into()).await;
+            let login = auth.login(name.to_owned(), Secret(password.to_owned()), home()).await;
             assert_eq!(login.is_ok(), right, "{name}");
             assert_eq!(auth.passwords.runs() - before, 1, "{name}");
         }

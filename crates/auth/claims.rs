@@ -1,25 +1,31 @@
 //! Claims: what a token says, written and judged.
 //!
-//! Guarantees: times are judged by the house's clock; of another application's token only the
-//! configured claims are believed; a claim that does not make sense refuses the whole token.
+//! Guarantees: times are judged by the house's clock, and are seconds; of another application's token only the
+//! configured claims are believed, and it names a user of this server only where its key may; a claim that does
+//! not make sense refuses the whole token.
 //! It is not the signature: see [`crate::keys`].
 
 use serde::Serialize;
 use serde_json::Value;
 use smol_str::SmolStr;
-use tidings_core::{Error, Grant, Principal, Result, Timestamp, UserId, principal::Role};
+use tidings_core::{Code, Error, Grant, Principal, Result, Timestamp, UserId, principal::Role};
 
 use crate::{
-    config::BelievedClaims,
+    config::{BelievedClaims, KeyUsers},
     keys::Owner,
     logins::{expired, not_valid, revoked},
     mirror::{Marks, Mirror},
 };
 
 /// The most grants of a token.
-const MOST_GRANTS: usize = 200;
+pub(crate) const MOST_GRANTS: usize = 200;
 /// The longest `jti`, in bytes.
 const MOST_TOKEN_ID_BYTES: usize = 256;
+/// From here on a time is no number of seconds: they would be those of the year 5138, and as milliseconds it is one
+/// of 1973.
+const NO_SECONDS: i64 = 100_000_000_000;
+/// What the server calls itself.
+const SERVER: &str = "server";
 
 /// The claims of a token of this server. `iatMs` is `iat` in milliseconds, so that a revocation
 /// and a login of the same second are told apart.
@@ -56,10 +62,11 @@ pub(crate) fn principal(
         return Err(not_valid());
     }
     let (user, family) = match owner {
-        Owner::Here { .. } => (user(claims, "sub")?, text(claims, "fam")?),
-        Owner::Elsewhere(believed) => (user(claims, &believed.user)?, None),
+        Owner::Here { .. } => (subject(&named(claims, "sub")?)?, text(claims, "fam")?),
+        Owner::Elsewhere(believed, users) => (user_of(&named(claims, &believed.user)?, *users, mirror)?, None),
     };
-    let marks = Marks { user: &user, issued_ms: issued(claims, owner)?, token_id, family };
+    let issued = issued(claims, owner)?;
+    let marks = Marks { user: &user, issued_ms: issued.unwrap_or(i64::MIN), token_id, family };
     if mirror.revoked(&marks) {
         return Err(revoked());
     }
@@ -67,6 +74,7 @@ pub(crate) fn principal(
     let mut principal = Principal::new(user.clone(), roles, grants);
     principal.token_id = token_id.map(SmolStr::new);
     principal.family = family.map(SmolStr::new);
+    principal.issued_at = Some(issued.map_or(now, Timestamp));
     principal.expires_at = Some(Timestamp(expires));
     Ok(principal)
 }
@@ -81,7 +89,7 @@ fn judge_times(claims: &Value, owner: &Owner, now: i64, leeway: i64) -> Result<i
             }
             exp
         }
-        Owner::Elsewhere(_) => {
+        Owner::Elsewhere(..) => {
             // A token from the future would outlive the revocations until then.
             if time(claims, "iat")?.is_some_and(|iat| iat > now.saturating_add(leeway)) {
                 return Err(not_valid());
@@ -98,16 +106,15 @@ fn judge_times(claims: &Value, owner: &Owner, now: i64, leeway: i64) -> Result<i
     Ok(ends)
 }
 
-/// When it was issued, in milliseconds. Where only seconds are known, the beginning of that second;
-/// where nothing is, before every revocation.
-fn issued(claims: &Value, owner: &Owner) -> Result<i64> {
+/// When it was issued, in milliseconds, if it says so. Where only seconds are known, the beginning of that second.
+fn issued(claims: &Value, owner: &Owner) -> Result<Option<i64>> {
     let ours = match owner {
         Owner::Here { .. } => claims.get("iatMs").and_then(Value::as_i64),
-        Owner::Elsewhere(_) => None,
+        Owner::Elsewhere(..) => None,
     };
     Ok(match ours {
-        Some(ms) => ms,
-        None => time(claims, "iat")?.map_or(i64::MIN, |ms| ms.saturating_sub(ms.rem_euclid(1000))),
+        Some(ms) => Some(ms),
+        None => time(claims, "iat")?.map(|ms| ms.saturating_sub(ms.rem_euclid(1000))),
     })
 }
 
@@ -119,11 +126,7 @@ fn rights(claims: &Value, owner: &Owner, mirror: &Mirror, marks: &Marks<'_>) -> 
             Ok((standing.roles.clone(), grants(claims.get("grants"))?))
         }
         Owner::Here { .. } => Ok((roles(claims.get("roles")), grants(claims.get("grants"))?)),
-        Owner::Elsewhere(believed) => {
-            // It is what the server calls itself; nobody else may.
-            if marks.user.as_str() == "server" {
-                return Err(not_valid());
-            }
+        Owner::Elsewhere(believed, _) => {
             let BelievedClaims { roles: role_claim, grants: grant_claim, .. } = believed;
             let role_claim = role_claim.as_ref().and_then(|name| find(claims, name));
             let grant_claim = grant_claim.as_ref().and_then(|name| find(claims, name));
@@ -136,17 +139,42 @@ fn find<'a>(claims: &'a Value, name: &str) -> Option<&'a Value> {
     if name.starts_with('/') { claims.pointer(name) } else { claims.get(name) }
 }
 
-fn user(claims: &Value, name: &str) -> Result<UserId> {
+/// The text that names whose token it is.
+fn named(claims: &Value, name: &str) -> Result<String> {
     let value = match find(claims, name) {
         None if name == "sub" => claims.get("userId"),
         found => found,
     };
-    let text = match value {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Number(number)) if number.is_i64() || number.is_u64() => number.to_string(),
-        _ => return Err(not_valid()),
-    };
-    text.parse().map_err(|_| not_valid())
+    match value {
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(Value::Number(number)) if number.is_i64() || number.is_u64() => Ok(number.to_string()),
+        _ => Err(not_valid()),
+    }
+}
+
+/// Somebody that a token may name: not the server itself.
+fn subject(text: &str) -> Result<UserId> {
+    text.parse().ok().filter(|id: &UserId| !is_reserved(id)).ok_or_else(not_valid)
+}
+
+/// Whether it is what the server calls itself, which nobody else may.
+pub(crate) fn is_reserved(id: &UserId) -> bool {
+    id.as_str() == SERVER
+}
+
+/// Whose token it is, by the text that its claims have for it.
+fn user_of(text: &str, users: KeyUsers, mirror: &Mirror) -> Result<UserId> {
+    match users {
+        KeyUsers::Local => mirror.named(text).cloned().ok_or_else(not_valid),
+        KeyUsers::Foreign => {
+            let id = subject(text)?;
+            if mirror.user(&id).is_some() {
+                tracing::debug!(user = %id, "a token names a user of this server, and its key may not");
+                return Err(not_valid());
+            }
+            Ok(id)
+        }
+    }
 }
 
 /// Roles that are not ours say nothing here.
@@ -185,10 +213,18 @@ fn text<'a>(claims: &'a Value, name: &str) -> Result<Option<&'a str>> {
 /// A claim that is a time in seconds where it is there; in milliseconds.
 fn time(claims: &Value, name: &str) -> Result<Option<i64>> {
     let Some(value) = claims.get(name) else { return Ok(None) };
-    if let Some(seconds) = value.as_i64() {
-        return Ok(Some(seconds.saturating_mul(1000)));
+    let ms = match value.as_i64() {
+        Some(seconds) => seconds.saturating_mul(1000),
+        None => {
+            let seconds = value.as_f64().ok_or_else(not_valid)?;
+            // `as` saturates here, and JSON has no NaN.
+            #[expect(clippy::cast_possible_truncation, reason = "milliseconds are whole")]
+            let ms = (seconds * 1000.0) as i64;
+            ms
+        }
+    };
+    if ms >= NO_SECONDS * 1000 {
+        return Err(Error::new(Code::Unauthenticated, "the token's times are not in seconds"));
     }
-    // `as` saturates here, and JSON has no NaN.
-    #[expect(clippy::cast_possible_truncation, reason = "milliseconds are whole")]
-    value.as_f64().map(|seconds| Some((seconds * 1000.0) as i64)).ok_or_else(not_valid)
+    Ok(Some(ms))
 }

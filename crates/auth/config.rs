@@ -5,7 +5,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tidings_core::identity::Secret;
 
 /// How identity works.
@@ -32,6 +32,9 @@ pub struct AuthConfig {
     pub leeway: Duration,
     /// How often somebody may try to log in.
     pub login_limits: LoginLimits,
+    /// The most logins of one user that go on; at one more, that ends which was not used for longest. 100 by
+    /// default; zero means no limit.
+    pub max_logins: u32,
 }
 
 impl AuthConfig {
@@ -49,6 +52,7 @@ impl AuthConfig {
             keys: Vec::new(),
             leeway: Duration::from_secs(30),
             login_limits: LoginLimits::default(),
+            max_logins: 100,
         }
     }
 }
@@ -56,17 +60,22 @@ impl AuthConfig {
 /// How often somebody may try to log in: so many tries at once, then evenly over the window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoginLimits {
-    /// Failed tries from one address (of IPv6: one /64). 30 by default; zero means no limit.
+    /// Failed tries from one address (of IPv6: one /64), at names under which it never logged in. 30 by default;
+    /// zero means no limit.
     pub per_address: u32,
-    /// Tries of one name, whether they succeed or not. 10 by default; zero means no limit.
+    /// Tries of one name, whether they succeed or not: from each address that logged in under it before, and from
+    /// all others together, of which one gets at most half. 10 by default; zero means no limit.
     pub per_name: u32,
     /// The window of both. One minute by default.
     pub window: Duration,
+    /// How long it counts that an address logged in under a name. 90 days by default; zero means never.
+    pub remembered: Duration,
 }
 
 impl Default for LoginLimits {
     fn default() -> Self {
-        Self { per_address: 30, per_name: 10, window: Duration::from_secs(60) }
+        let (window, remembered) = (Duration::from_secs(60), Duration::from_secs(90 * 24 * 3600));
+        Self { per_address: 30, per_name: 10, window, remembered }
     }
 }
 
@@ -94,6 +103,21 @@ pub struct PublicKeyConfig {
     /// Which of its claims are believed.
     #[serde(default)]
     pub claims: BelievedClaims,
+    /// Whose users its tokens name. The application's own by default.
+    #[serde(default)]
+    pub users: KeyUsers,
+}
+
+/// Whose users the tokens of a key name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyUsers {
+    /// The application's own: a token that names a user of this server is refused.
+    #[default]
+    Foreign,
+    /// Those of this server, by their id or their name: a token that names nobody here is refused, and one of a user
+    /// ends with the user. Its roles are still those that its claims say.
+    Local,
 }
 
 /// How tokens are signed.

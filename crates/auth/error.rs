@@ -10,7 +10,7 @@ use std::{
 };
 
 use rusqlite::ErrorCode;
-use tidings_core::Error;
+use tidings_core::{Error, damage::Damage};
 
 /// Why identity cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -26,27 +26,9 @@ pub enum AuthError {
     /// SQLite refuses.
     #[error("users.db: {0}")]
     Database(#[from] rusqlite::Error),
-    /// The database is there, and nothing is in it.
-    #[error(
-        "{} is empty: it had the users and is damaged. Restore it from a back-up; to begin anew without its users, \
-         remove it together with what is named like it",
-        path.display()
-    )]
-    Empty {
-        /// Which file.
-        path: PathBuf,
-    },
-    /// The database is gone, and what SQLite keeps beside it is there.
-    #[error(
-        "{} is not there, but {}-wal is, which has users: restore the file; to begin anew without its users, remove \
-         what is named like it",
-        path.display(),
-        path.display()
-    )]
-    Missing {
-        /// Which file.
-        path: PathBuf,
-    },
+    /// The database had users and has them no more.
+    #[error(transparent)]
+    Damaged(#[from] Damage),
     /// A newer version of the server wrote the database.
     #[error("users.db has schema version {found}; this server knows up to {known}")]
     NewerSchema {

@@ -12,17 +12,26 @@ use std::{
 };
 
 use rusqlite::{Connection, OpenFlags};
+use tidings_core::damage::{Damage, beside};
 
-use crate::{error::AuthError, schema};
+use crate::{error::AuthError, mark::Mark, schema};
+
+/// What the file has.
+pub(crate) const HAD: &str = "users";
+
+/// `users.db` of a data directory.
+pub(crate) fn path(dir: &Path) -> PathBuf {
+    dir.join("users.db")
+}
 
 /// Opens `users.db` in a directory that is there; makes it if it is not there.
 pub(crate) fn open(dir: &Path) -> Result<Connection, AuthError> {
-    let path = dir.join("users.db");
+    let path = path(dir);
     if !is_there(&path)? {
         make(dir, &path)?;
     }
-    let connection = Connection::open_with_flags(&path, flags())?;
-    schema::prepare(&connection, &path)?;
+    let mut connection = Connection::open_with_flags(&path, flags())?;
+    schema::prepare(&mut connection, &path)?;
     Ok(connection)
 }
 
@@ -32,7 +41,7 @@ fn flags() -> OpenFlags {
 
 fn is_there(path: &Path) -> Result<bool, AuthError> {
     match fs::metadata(path) {
-        Ok(found) if found.len() == 0 => Err(AuthError::Empty { path: path.to_owned() }),
+        Ok(found) if found.len() == 0 => Err(Damage::Empty { file: path.to_owned(), had: HAD }.into()),
         Ok(_) => Ok(true),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(AuthError::io(path, error)),
@@ -49,8 +58,13 @@ fn make(dir: &Path, path: &Path) -> Result<(), AuthError> {
     if is_there(path)? {
         return Ok(());
     }
-    if fs::metadata(beside(path, "-wal")).is_ok_and(|left| left.len() > 0) {
-        return Err(AuthError::Missing { path: path.to_owned() });
+    let left = beside(path, "-wal");
+    let mark = Mark::of(path);
+    if fs::metadata(&left).is_ok_and(|left| left.len() > 0) {
+        return Err(Damage::Missing { file: path.to_owned(), beside: left, had: HAD }.into());
+    }
+    if mark.is_there()? {
+        return Err(Damage::Missing { file: path.to_owned(), beside: mark.path().to_owned(), had: HAD }.into());
     }
     let draft = beside(path, ".new");
     let made = sweep(path)
@@ -91,12 +105,6 @@ fn missing_is_fine(error: io::Error) -> io::Result<()> {
     if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
-fn beside(path: &Path, end: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(end);
-    name.into()
-}
-
 #[cfg(test)]
 mod tests {
     use std::{os::unix::fs::PermissionsExt, thread};
@@ -116,23 +124,37 @@ mod tests {
         let path = dir.path().join("users.db");
         fs::write(&path, "").expect("writes");
         let error = open(dir.path()).expect_err("damaged");
-        assert!(matches!(error, AuthError::Empty { .. }) && !error.is_full_disk(true), "{error}");
+        assert!(matches!(error, AuthError::Damaged(Damage::Empty { .. })) && !error.is_full_disk(true), "{error}");
         assert!(error.to_string().contains("users.db") && error.to_string().contains("back-up"), "{error}");
         assert_eq!(fs::metadata(&path).expect("there").len(), 0);
         fs::remove_file(&path).expect("removed");
         let other = Connection::open(&path).expect("a database");
         other.execute_batch("PRAGMA journal_mode = WAL; VACUUM;").expect("written");
         drop(other);
-        assert!(matches!(open(dir.path()), Err(AuthError::Empty { .. })));
+        assert!(matches!(open(dir.path()), Err(AuthError::Damaged(Damage::Empty { .. }))));
     }
 
     #[test]
     fn what_lies_beside_a_file_that_is_gone_is_damage_if_it_has_users() {
         let dir = tempfile::tempdir().expect("a directory");
         fs::write(dir.path().join("users.db-wal"), "users").expect("writes");
-        assert!(matches!(open(dir.path()), Err(AuthError::Missing { .. })));
+        assert!(matches!(open(dir.path()), Err(AuthError::Damaged(Damage::Missing { .. }))));
         assert_eq!(names(dir.path()), ["users.db-wal"]);
         fs::write(dir.path().join("users.db-wal"), "").expect("writes");
+        drop(open(dir.path()).expect("a first start"));
+    }
+
+    #[test]
+    fn a_file_that_is_gone_is_damage_where_there_were_users() {
+        let dir = tempfile::tempdir().expect("a directory");
+        drop(open(dir.path()).expect("a first start"));
+        Mark::of(&path(dir.path())).make();
+        drop(open(dir.path()).expect("as it is"));
+        fs::remove_file(path(dir.path())).expect("removed");
+        let error = open(dir.path()).expect_err("damaged");
+        assert!(matches!(error, AuthError::Damaged(Damage::Missing { .. })), "{error}");
+        assert!(error.to_string().contains("users.db.had-users"), "{error}");
+        fs::remove_file(dir.path().join("users.db.had-users")).expect("removed");
         drop(open(dir.path()).expect("a first start"));
     }
 

@@ -4,21 +4,24 @@
 //! it answers; an unknown name, a wrong password and a disabled user cost and say the same.
 //! It is not where anything is stored: each noun has its own file.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use tidings_core::{
     BoxFuture, Error, Principal, Result, UserId,
-    identity::{Identity, Login, NewUser, RevocationWatcher, Secret, User, UserChange},
+    identity::{
+        Identity, IssuedTokens, Login, NewUser, Origin, OwnLogin, OwnPassword, RevocationWatcher, Secret, User,
+        UserChange,
+    },
 };
 
 use crate::{
     auth::Auth,
-    claims, login, logins, revocations,
+    claims, issued, login, logins, revocations,
     users::{self, Change},
 };
 
-/// The most users of one list.
-const MOST_USERS: usize = 1000;
+/// The most of one page of a list.
+const MOST_LISTED: usize = 1000;
 /// The longest refresh token and token id that are looked at, in bytes.
 const MOST_BYTES: usize = 256;
 
@@ -28,25 +31,8 @@ impl Identity for Auth {
         claims::principal(&claims, &key.owner, &self.store.mirror(), self.clock.now(), self.leeway_ms)
     }
 
-    fn login(&self, username: String, password: Secret, address: IpAddr) -> BoxFuture<'_, Result<Login>> {
-        Box::pin(async move {
-            let known_form = users::check_name(&username).is_ok();
-            // A name that nobody can have is still limited by its address, and costs the same work.
-            let name = if known_form { users::name_key(&username) } else { String::new() };
-            self.tries.take(&name, address, self.clock.monotonic())?;
-            let account = self.store.run(move |_, transaction| Ok(users::by_name(transaction, &name)?)).await?;
-            let hash = account.as_ref().map(|account| account.password.clone());
-            // What is too long to be a password is not hashed as one.
-            let password = if users::check_password(&password).is_ok() { password } else { Secret(String::new()) };
-            let right = self.passwords.check(password, hash).await?;
-            let account = account.filter(|account| right && !account.user.disabled).ok_or_else(login::wrong)?;
-            let (terms, now) = (Arc::clone(&self.terms), self.clock.now());
-            let begun =
-                self.store.run(move |store, transaction| login::begin(store, transaction, &terms, &account, now));
-            let login = begun.await?;
-            self.tries.succeeded(address);
-            Ok(login)
-        })
+    fn login(&self, username: String, password: Secret, from: Origin) -> BoxFuture<'_, Result<Login>> {
+        Box::pin(self.log_in(username, password, from))
     }
 
     fn refresh(&self, refresh_token: Secret) -> BoxFuture<'_, Result<Login>> {
@@ -81,6 +67,29 @@ impl Identity for Auth {
         })
     }
 
+    fn logins(&self, principal: &Principal) -> BoxFuture<'_, Result<Vec<OwnLogin>>> {
+        let principal = principal.clone();
+        Box::pin(async move { self.own_logins(&principal).await })
+    }
+
+    fn end_login(&self, principal: &Principal, id: &str) -> BoxFuture<'_, Result<()>> {
+        let (principal, id) = (principal.clone(), id.to_owned());
+        Box::pin(async move { self.end_own_login(&principal, id).await })
+    }
+
+    fn change_own_password(&self, principal: &Principal, change: OwnPassword) -> BoxFuture<'_, Result<()>> {
+        let principal = principal.clone();
+        Box::pin(async move { self.set_own_password(&principal, change).await })
+    }
+
+    fn tokens(&self, of: Option<UserId>, after: Option<String>, limit: usize) -> BoxFuture<'_, Result<IssuedTokens>> {
+        let (limit, now) = (limit.clamp(1, MOST_LISTED), self.clock.now().0);
+        Box::pin(async move {
+            let after = after.as_deref().map(issued::cursor).transpose()?;
+            self.store.run(move |_, transaction| Ok(issued::list(transaction, of.as_ref(), after, limit, now)?)).await
+        })
+    }
+
     fn create_user(&self, user: NewUser) -> BoxFuture<'_, Result<User>> {
         Box::pin(async move {
             users::check_name(&user.username)?;
@@ -93,7 +102,7 @@ impl Identity for Auth {
     }
 
     fn users(&self, after: Option<String>, limit: usize) -> BoxFuture<'_, Result<Vec<User>>> {
-        let limit = limit.clamp(1, MOST_USERS);
+        let limit = limit.clamp(1, MOST_LISTED);
         Box::pin(async move {
             self.store.run(move |_, transaction| Ok(users::list(transaction, after.as_deref(), limit)?)).await
         })
@@ -126,7 +135,13 @@ impl Identity for Auth {
 
     fn delete_user(&self, id: &UserId) -> BoxFuture<'_, Result<()>> {
         let id = id.clone();
-        Box::pin(async move { self.store.run(move |_, transaction| users::delete(transaction, &id)).await })
+        Box::pin(async move {
+            let deleted = self.store.run(move |store, transaction| {
+                users::delete(transaction, &id)?;
+                Ok(users::is_empty(transaction)?.then(|| store.wants_no_users()))
+            });
+            deleted.await.map(drop)
+        })
     }
 
     fn revoke_user(&self, id: &UserId) -> BoxFuture<'_, Result<()>> {
@@ -142,14 +157,24 @@ impl Identity for Auth {
         })
     }
 
-    fn revoke_token(&self, token_id: &str) -> BoxFuture<'_, Result<()>> {
-        let id = token_id.to_owned();
+    fn revoke_token(&self, token_id: &str, of: Option<&UserId>) -> BoxFuture<'_, Result<()>> {
+        let (id, of, now) = (token_id.to_owned(), of.cloned(), self.clock.now().0);
         Box::pin(async move {
             if id.is_empty() || id.len() > MOST_BYTES {
                 return Err(Error::bad_request("a token's id has 1 to 256 bytes"));
             }
-            // When the token ends is not known, so the revocation never does.
-            self.store.run(move |_, transaction| Ok(revocations::token(transaction, &id, i64::MAX)?)).await
+            let revoked = self.store.run(move |_, transaction| {
+                let found = issued::find(transaction, &id, now)?;
+                // Of one that is not on the list it is not known when it ends, so its revocation never does.
+                let until = match (found, &of) {
+                    (Some((user, _)), Some(of)) if user != *of => return Err(Error::not_found().into()),
+                    (None, Some(_)) => return Err(Error::not_found().into()),
+                    (Some((_, until)), _) => until,
+                    (None, None) => i64::MAX,
+                };
+                Ok(revocations::token(transaction, &id, until)?)
+            });
+            revoked.await
         })
     }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tidings_core::{Timestamp, identity::Secret};
 
 use crate::{
-    config::{AuthConfig, BelievedClaims, KeyAlgorithm, PublicKeyConfig},
+    config::{AuthConfig, BelievedClaims, KeyAlgorithm, KeyUsers, PublicKeyConfig},
     error::AuthError,
     key_file::{KeyFile, StoredKey},
 };
@@ -20,7 +20,7 @@ use crate::{
 /// The `kid` of a configured secret.
 const CONFIGURED: &str = "configured";
 /// The longest token that is looked at, in bytes.
-const MOST_BYTES: usize = 16 * 1024;
+pub(crate) const MOST_BYTES: usize = 16 * 1024;
 /// The shortest secret, in bytes: what HS256 asks for (RFC 7518, section 3.2).
 const SHORTEST_SECRET: usize = 32;
 
@@ -29,8 +29,8 @@ const SHORTEST_SECRET: usize = 32;
 pub(crate) enum Owner {
     /// This server. Its retired keys are good until a time, in milliseconds since 1970.
     Here { until: Option<i64> },
-    /// Another application, of whose claims these are believed.
-    Elsewhere(BelievedClaims),
+    /// Another application, of whose claims these are believed, and which names these users.
+    Elsewhere(BelievedClaims, KeyUsers),
 }
 
 /// A key that tokens are checked with.
@@ -270,7 +270,7 @@ fn other(key: &PublicKeyConfig, config: &AuthConfig) -> Result<Key, AuthError> {
         algorithm,
         decoding,
         validation: validation(algorithm, issuer, audience),
-        owner: Owner::Elsewhere(key.claims.clone()),
+        owner: Owner::Elsewhere(key.claims.clone(), key.users),
     })
 }
 

@@ -8,7 +8,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rusqlite::Transaction;
 use tidings_core::{
     Code, Error, Grant, Timestamp, UserId,
-    identity::{Login, LoginUser, User},
+    identity::{Login, LoginUser, Origin, User},
     principal::Role,
 };
 
@@ -17,8 +17,10 @@ use crate::{
     config::AuthConfig,
     error::Fault,
     keys::Ring,
-    logins::{self, First, Times},
+    known,
+    logins::{self, Beginning},
     random,
+    refresh::{self, First, Times},
     store::Store,
     users::{self, Account},
 };
@@ -31,6 +33,7 @@ pub(crate) struct Terms {
     access: i64,
     refresh: i64,
     grace: i64,
+    max_logins: u32,
 }
 
 impl Terms {
@@ -42,7 +45,13 @@ impl Terms {
             access: ms(config.access_ttl).max(1000),
             refresh: ms(config.refresh_ttl),
             grace: ms(config.refresh_grace),
+            max_logins: config.max_logins,
         }
+    }
+
+    /// How long a used refresh token gets the same answer.
+    pub(crate) fn grace(&self) -> i64 {
+        self.grace
     }
 
     /// How long a key must go on verifying after it signed for the last time.
@@ -118,9 +127,10 @@ pub(crate) fn end_of(now: i64, ttl: i64) -> i64 {
     end - end.rem_euclid(1000)
 }
 
-/// `unauthenticated`, with the one text for a wrong name, a wrong password and a disabled user.
+/// `unauthenticated`, with the one text for a wrong name, a wrong password and a disabled user. The same again would
+/// be wrong again.
 pub(crate) fn wrong() -> Error {
-    Error::new(Code::Unauthenticated, "wrong name or password")
+    Error::new(Code::Unauthenticated, "wrong name or password").not_retryable()
 }
 
 /// Begins a login of an account whose password was right.
@@ -128,7 +138,7 @@ pub(crate) fn begin(
     store: &Store,
     transaction: &Transaction<'_>,
     terms: &Terms,
-    checked: &Account,
+    (checked, from): (&Account, &Origin),
     now: Timestamp,
 ) -> Result<Login, Fault> {
     // While the password was checked, the account may have changed.
@@ -137,8 +147,11 @@ pub(crate) fn begin(
         return Err(wrong().into());
     }
     let issued = store.stamp_for(&account.user.id, now);
-    let (family, refresh_token) = (random::text::<16>(), random::text::<32>());
-    logins::begin(transaction, &account.user.id, &family, &refresh_token, terms.times(now.0, issued))?;
+    let (family, handle) = (random::text::<16>(), refresh::handle());
+    let (user, refresh_token) = (&account.user.id, refresh::first_of(&handle));
+    let new = Beginning { user, family: &family, handle: &handle, refresh_token: &refresh_token, from };
+    logins::begin(transaction, &new, terms.times(now.0, issued), terms.max_logins)?;
+    known::remember(transaction, user, from.address, now.0)?;
     Ok(terms.answer(&store.ring(), account.user, &family, refresh_token, First { now: now.0, issued }))
 }
 
@@ -150,12 +163,13 @@ pub(crate) fn refresh(
     refresh_token: &str,
     now: Timestamp,
 ) -> Result<Result<Login, Error>, Fault> {
-    let Some(user) = logins::user_of(transaction, refresh_token)? else { return Ok(Err(logins::not_valid())) };
+    let Some(found) = refresh::find(transaction, refresh_token)? else { return Ok(Err(logins::not_valid())) };
+    let user = found.user.clone();
     let account = users::by_id(transaction, &user)?.filter(|account| !account.user.disabled);
     let Some(account) = account else { return Ok(Err(logins::revoked())) };
     let ring = store.ring();
     let stamp = store.stamp_for(&user, now);
-    let refreshed = match logins::refresh(transaction, &ring, refresh_token, terms.times(now.0, stamp))? {
+    let refreshed = match refresh::refresh(transaction, &ring, refresh_token, found, terms.times(now.0, stamp))? {
         Ok(refreshed) => refreshed,
         Err(refusal) => return Ok(Err(refusal)),
     };

@@ -1,169 +1,124 @@
-//! Logins and their refresh tokens.
+//! Logins: who began one, from where, and when it ends.
 //!
-//! A login is a family of refresh tokens, each made from the one before: its successor is a keyed
-//! hash of it, so that the answer to a lost response can be made again, also after a restart,
-//! while the disk has only SHA-256 of every token.
-//!
-//! Guarantees: a refresh token is used once; whoever brings it again within the grace gets the same
-//! successor; later use ends the login, whoever brought it.
-//! It is not where access tokens are made or checked: see [`crate::login`] and [`crate::claims`].
+//! Guarantees: a user has a bounded number of them: beyond it that one ends which was not used for longest, which is
+//! counted, logged, and told to whoever refreshes it; of those that ended as many are remembered.
+//! It is not where tokens are made or used: see [`crate::login`] and [`crate::refresh`].
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use tidings_core::{Code, Error, UserId};
+use tidings_core::{
+    Code, Error, Timestamp, UserId,
+    identity::{Origin, OwnLogin},
+};
 
-use crate::{error::Fault, keys::Ring, random::fingerprint, revocations};
+use crate::{
+    refresh::{self, Times},
+    revocations,
+};
 
 /// How long after its end a login is remembered: the wall clock may have leapt, in milliseconds.
 const MARGIN_MS: i64 = 24 * 3600 * 1000;
+/// The most bytes of what a client calls itself that are kept.
+const MOST_AGENT_BYTES: usize = 256;
 
-/// The times of an answer, in milliseconds since 1970.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Times {
-    /// What the wall clock says.
-    pub(crate) now: i64,
-    /// When the access token is issued.
-    pub(crate) issued: i64,
-    /// When it ends.
-    pub(crate) access_until: i64,
-    /// When the new refresh token ends.
-    pub(crate) refresh_until: i64,
-    /// How long a used refresh token gets the same answer.
-    pub(crate) grace: i64,
-}
+/// It has not ended.
+pub(crate) const GOES_ON: i64 = 0;
+/// It was ended.
+const ENDED: i64 = 1;
+/// Its user has begun too many others.
+const DISPLACED: i64 = 2;
 
-/// A refresh that may be answered.
+/// A login that begins.
 #[derive(Debug)]
-pub(crate) struct Refreshed {
-    pub(crate) family: String,
-    /// The refresh token of the answer.
-    pub(crate) next: String,
-    /// The first such answer, if it was given before.
-    pub(crate) first: Option<First>,
+pub(crate) struct Beginning<'a> {
+    pub(crate) user: &'a UserId,
+    pub(crate) family: &'a str,
+    pub(crate) handle: &'a str,
+    pub(crate) refresh_token: &'a str,
+    pub(crate) from: &'a Origin,
 }
 
-/// When an answer was first given, and what its access token says of when it was issued.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct First {
-    pub(crate) now: i64,
-    pub(crate) issued: i64,
-}
-
-struct Found {
-    login: i64,
-    expires: i64,
-    used: Option<First>,
-    family: String,
-    user: UserId,
-    ended: bool,
-}
-
-/// Begins a login with its first refresh token.
+/// Begins a login with its first refresh token, and ends those beyond `most`; zero means no limit.
 pub(crate) fn begin(
     transaction: &Transaction<'_>,
-    user: &UserId,
-    family: &str,
-    refresh_token: &str,
+    new: &Beginning<'_>,
     times: Times,
+    most: u32,
 ) -> rusqlite::Result<()> {
+    if most > 0 {
+        make_room(transaction, new.user, times.now, most)?;
+    }
+    let agent = Some(shown(&new.from.agent)).filter(|agent| !agent.is_empty());
     transaction
-        .prepare_cached("INSERT INTO logins (family, user, expires, access_until, ended) VALUES (?1, ?2, ?3, ?4, 0)")?
-        .execute(params![family, user.as_str(), times.refresh_until, times.access_until])?;
-    add_token(transaction, transaction.last_insert_rowid(), refresh_token, times)
+        .prepare_cached(
+            "INSERT INTO logins (family, user, expires, access_until, ended, handle, created, refreshed, address, agent)
+             VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            new.family,
+            new.user.as_str(),
+            times.refresh_until,
+            times.access_until,
+            new.handle,
+            times.now,
+            new.from.address.to_canonical().to_string(),
+            agent
+        ])?;
+    refresh::add(transaction, transaction.last_insert_rowid(), new.refresh_token, times.refresh_until)
 }
 
-fn add_token(transaction: &Transaction<'_>, login: i64, token: &str, times: Times) -> rusqlite::Result<()> {
-    transaction.prepare_cached("INSERT INTO refresh_tokens VALUES (?1, ?2, ?3, NULL, NULL)")?.execute(params![
-        fingerprint(token),
-        login,
-        times.refresh_until
-    ])?;
+/// The beginning of what a client calls itself, in printable characters.
+fn shown(agent: &str) -> String {
+    let printable = agent.chars().filter(|c| !c.is_control());
+    let mut bytes = 0;
+    let fits = printable.take_while(|c| {
+        bytes += c.len_utf8();
+        bytes <= MOST_AGENT_BYTES
+    });
+    fits.collect::<String>().trim().to_owned()
+}
+
+/// Leaves room for one more login of a user, and forgets what ended long before others.
+fn make_room(transaction: &Transaction<'_>, user: &UserId, now: i64, most: u32) -> rusqlite::Result<()> {
+    let too_many: Vec<String> = transaction
+        .prepare_cached(
+            "SELECT family FROM logins WHERE user = ?1 AND ended = 0 AND expires > ?2
+             ORDER BY refreshed DESC, id DESC LIMIT -1 OFFSET ?3",
+        )?
+        .query_map(params![user.as_str(), now, most - 1], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for family in &too_many {
+        end_as(transaction, family, DISPLACED)?;
+        tracing::info!(%user, most, "a user has begun too many logins: the one that was not used for longest ends");
+        metrics::counter!("tidings_logins_ended_total", "why" => "too_many").increment(1);
+    }
+    transaction
+        .prepare_cached(
+            "DELETE FROM logins WHERE id IN (SELECT id FROM logins
+             WHERE user = ?1 AND (ended <> 0 OR expires <= ?2) ORDER BY id DESC LIMIT -1 OFFSET ?3)",
+        )?
+        .execute(params![user.as_str(), now, most])?;
     Ok(())
 }
 
-fn find(connection: &Connection, token: &str) -> rusqlite::Result<Option<Found>> {
-    connection
-        .prepare_cached(
-            "SELECT t.login, t.expires, t.used, t.issued, l.family, l.user, l.ended
-             FROM refresh_tokens t JOIN logins l ON l.id = t.login WHERE t.hash = ?1",
-        )?
-        .query_row([fingerprint(token)], |row| {
-            let user: String = row.get(5)?;
-            let (used, issued): (Option<i64>, Option<i64>) = (row.get(2)?, row.get(3)?);
-            Ok(Found {
-                login: row.get(0)?,
-                expires: row.get(1)?,
-                used: used.zip(issued).map(|(now, issued)| First { now, issued }),
-                family: row.get(4)?,
-                user: user.parse().map_err(|_| rusqlite::Error::InvalidQuery)?,
-                ended: row.get(6)?,
-            })
+/// The logins of a user that go on, the one that was used last first: at most 1,000.
+pub(crate) fn list(connection: &Connection, user: &UserId, now: i64, own: &str) -> rusqlite::Result<Vec<OwnLogin>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT family, created, refreshed, expires, address, agent FROM logins
+         WHERE user = ?1 AND ended = 0 AND expires > ?2 ORDER BY refreshed DESC, id DESC LIMIT 1000",
+    )?;
+    let rows = statement.query_map(params![user.as_str(), now], |row| {
+        let id: String = row.get(0)?;
+        Ok(OwnLogin {
+            current: id == own,
+            id,
+            created_at: row.get::<_, Option<i64>>(1)?.map(Timestamp),
+            refreshed_at: row.get::<_, Option<i64>>(2)?.map(Timestamp),
+            expires_at: Timestamp(row.get(3)?),
+            address: row.get(4)?,
+            agent: row.get(5)?,
         })
-        .optional()
-}
-
-/// Whose refresh token it is; none for one that is not known here.
-pub(crate) fn user_of(connection: &Connection, token: &str) -> rusqlite::Result<Option<UserId>> {
-    Ok(find(connection, token)?.map(|found| found.user))
-}
-
-/// Uses a refresh token. The outer error undoes the transaction; the inner one keeps what it did.
-pub(crate) fn refresh(
-    transaction: &Transaction<'_>,
-    ring: &Ring,
-    token: &str,
-    times: Times,
-) -> Result<Result<Refreshed, Error>, Fault> {
-    let Some(found) = find(transaction, token)? else { return Ok(Err(not_valid())) };
-    if found.ended {
-        return Ok(Err(revoked()));
-    }
-    match found.used {
-        None if times.now >= found.expires => Ok(Err(expired())),
-        None => use_up(transaction, ring, token, found, times).map(Ok),
-        // The wall clock may have been set back since: as far off counts as late.
-        Some(first) if times.grace > 0 && times.now.abs_diff(first.now) <= times.grace.unsigned_abs() => {
-            again(transaction, ring, token, &found, first)
-        }
-        Some(_) => {
-            tracing::warn!(user = %found.user, "a refresh token was used again: its login ends");
-            end(transaction, &found.family)?;
-            Ok(Err(revoked()))
-        }
-    }
-}
-
-fn use_up(
-    transaction: &Transaction<'_>,
-    ring: &Ring,
-    token: &str,
-    found: Found,
-    times: Times,
-) -> Result<Refreshed, Fault> {
-    let next = ring.successor(token);
-    transaction
-        .prepare_cached("UPDATE refresh_tokens SET used = ?2, issued = ?3 WHERE hash = ?1")?
-        .execute(params![fingerprint(token), times.now, times.issued])?;
-    add_token(transaction, found.login, &next, times)?;
-    transaction
-        .prepare_cached("UPDATE logins SET expires = ?2, access_until = max(access_until, ?3) WHERE id = ?1")?
-        .execute(params![found.login, times.refresh_until, times.access_until])?;
-    Ok(Refreshed { family: found.family, next, first: None })
-}
-
-fn again(
-    transaction: &Transaction<'_>,
-    ring: &Ring,
-    token: &str,
-    found: &Found,
-    first: First,
-) -> Result<Result<Refreshed, Error>, Fault> {
-    for next in ring.possible_successors(token) {
-        if find(transaction, &next)?.is_some_and(|after| after.login == found.login) {
-            return Ok(Ok(Refreshed { family: found.family.clone(), next, first: Some(first) }));
-        }
-    }
-    // The key that made the answer is gone: no theft, but no answer either.
-    Ok(Err(not_valid()))
+    })?;
+    rows.collect()
 }
 
 /// Lengthens what the end of a login has to cover: an answer was given again, with a later token.
@@ -176,18 +131,49 @@ pub(crate) fn covers(transaction: &Transaction<'_>, family: &str, access_until: 
 
 /// Ends a login, its access tokens and its connections. Says whether it is known here.
 pub(crate) fn end(transaction: &Transaction<'_>, family: &str) -> rusqlite::Result<bool> {
-    let until: Option<i64> = transaction
-        .prepare_cached("UPDATE logins SET ended = 1 WHERE family = ?1 RETURNING access_until")?
-        .query_row([family], |row| row.get(0))
+    end_as(transaction, family, ENDED)
+}
+
+fn end_as(transaction: &Transaction<'_>, family: &str, how: i64) -> rusqlite::Result<bool> {
+    let found: Option<(i64, i64)> = transaction
+        .prepare_cached(
+            "UPDATE logins SET ended = CASE ended WHEN 0 THEN ?2 ELSE ended END WHERE family = ?1
+             RETURNING id, access_until",
+        )?
+        .query_row(params![family, how], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    if let Some(until) = until {
+    if let Some((login, until)) = found {
+        transaction.prepare_cached("DELETE FROM refresh_line WHERE login = ?1")?.execute([login])?;
         revocations::family(transaction, family, until)?;
     }
-    Ok(until.is_some())
+    Ok(found.is_some())
+}
+
+/// Whether a login is one of this user's and goes on.
+pub(crate) fn goes_on(connection: &Connection, user: &UserId, family: &str) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM logins WHERE family = ?1 AND user = ?2 AND ended = 0)")?
+        .query_row(params![family, user.as_str()], |row| row.get(0))
+}
+
+/// Ends a login if it is one of this user's and goes on. Says whether it was.
+pub(crate) fn end_own(transaction: &Transaction<'_>, user: &UserId, family: &str) -> rusqlite::Result<bool> {
+    Ok(goes_on(transaction, user, family)? && end(transaction, family)?)
+}
+
+/// Ends all logins of a user but one, with their access tokens and connections.
+pub(crate) fn end_others(transaction: &Transaction<'_>, user: &UserId, own: &str) -> rusqlite::Result<()> {
+    let others: Vec<String> = transaction
+        .prepare_cached("SELECT family FROM logins WHERE user = ?1 AND ended = 0 AND family <> ?2")?
+        .query_map(params![user.as_str(), own], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    others.iter().try_for_each(|family| end(transaction, family).map(drop))
 }
 
 /// Ends the refresh tokens of all logins of a user. Its access tokens are the caller's to revoke.
 pub(crate) fn end_all(transaction: &Transaction<'_>, user: &UserId) -> rusqlite::Result<()> {
+    let tokens = "DELETE FROM refresh_line WHERE login IN (SELECT id FROM logins WHERE user = ?1 AND ended = 0)";
+    transaction.execute(tokens, [user.as_str()])?;
     transaction.execute("UPDATE logins SET ended = 1 WHERE user = ?1 AND ended = 0", [user.as_str()])?;
     Ok(())
 }
@@ -199,9 +185,17 @@ pub(crate) fn forgettable(now: i64) -> i64 {
 
 /// Forgets logins and refresh tokens that ended before a time.
 pub(crate) fn prune(transaction: &Transaction<'_>, before: i64) -> rusqlite::Result<()> {
-    transaction.execute("DELETE FROM refresh_tokens WHERE expires < ?1", [before])?;
+    refresh::prune(transaction, before)?;
     transaction.execute("DELETE FROM logins WHERE expires < ?1", [before])?;
     Ok(())
+}
+
+/// Why a refresh token of a login that ended is refused.
+pub(crate) fn why_ended(ended: i64) -> Error {
+    match ended {
+        DISPLACED => Error::new(Code::TokenRevoked, "the login was ended: its user has begun too many others"),
+        _ => revoked(),
+    }
 }
 
 /// `unauthenticated`, with the one text that tells nothing.

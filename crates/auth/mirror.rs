@@ -8,12 +8,16 @@ use std::collections::HashMap;
 use smol_str::SmolStr;
 use tidings_core::{UserId, principal::Role};
 
+use crate::users::name_key;
+
 /// A `not_before` that no token outlives: the user was deleted.
 pub(crate) const FOR_GOOD: i64 = i64::MAX;
 
 /// What a user may be taken for.
 #[derive(Debug, Clone)]
 pub(crate) struct Standing {
+    /// The form of its name by which it is found.
+    pub(crate) name: SmolStr,
     pub(crate) roles: Vec<Role>,
     pub(crate) disabled: bool,
 }
@@ -24,6 +28,7 @@ pub(crate) struct Mirror {
     pub(crate) revision: i64,
     pub(crate) keys_revision: i64,
     users: HashMap<UserId, Standing>,
+    names: HashMap<SmolStr, UserId>,
     not_before: HashMap<UserId, i64>,
     tokens: HashMap<SmolStr, i64>,
     families: HashMap<SmolStr, i64>,
@@ -43,6 +48,16 @@ impl Mirror {
         self.users.get(id)
     }
 
+    /// The user that a text names: by the id, or by the name in any case.
+    pub(crate) fn named(&self, text: &str) -> Option<&UserId> {
+        let by_id = text.parse().ok().and_then(|id: UserId| self.users.get_key_value(&id));
+        by_id.map(|(id, _)| id).or_else(|| self.names.get(name_key(text).as_str()))
+    }
+
+    pub(crate) fn has_users(&self) -> bool {
+        !self.users.is_empty()
+    }
+
     /// The first millisecond at which a token of this user may be issued.
     pub(crate) fn earliest(&self, id: &UserId) -> i64 {
         self.not_before.get(id).map_or(i64::MIN, |at| at.saturating_add(1))
@@ -56,12 +71,17 @@ impl Mirror {
     }
 
     pub(crate) fn put_user(&mut self, id: UserId, standing: Standing) {
+        self.names.insert(standing.name.clone(), id.clone());
         self.users.insert(id, standing);
     }
 
     pub(crate) fn revoke_user(&mut self, id: UserId, not_before: i64) {
-        if not_before == FOR_GOOD {
-            self.users.remove(&id);
+        if not_before == FOR_GOOD
+            && let Some(gone) = self.users.remove(&id)
+            // Somebody else may have the name by now.
+            && self.names.get(&gone.name) == Some(&id)
+        {
+            self.names.remove(&gone.name);
         }
         self.not_before.insert(id, not_before);
     }

@@ -10,6 +10,7 @@ use tidings_core::{UserId, identity::Revocation};
 
 use crate::{
     error::AuthError,
+    issued,
     mirror::{FOR_GOOD, Mirror},
     store::next_revision,
 };
@@ -68,6 +69,8 @@ pub(crate) fn changed_since(connection: &Connection, revision: i64) -> Result<Ve
 /// Refuses a user's tokens up to now, and with `live` ends its connections.
 pub(crate) fn user(transaction: &Transaction<'_>, id: &UserId, now: i64, live: bool) -> rusqlite::Result<()> {
     let revision = next_revision(transaction)?;
+    let now = now.max(issued::newest(transaction, id)?);
+    issued::remove_all(transaction, id)?;
     transaction
         .prepare_cached(
             "INSERT INTO revocations VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -86,6 +89,7 @@ pub(crate) fn user_for_good(transaction: &Transaction<'_>, id: &UserId) -> rusql
 
 /// Refuses a token until a time, and ends its connections.
 pub(crate) fn token(transaction: &Transaction<'_>, id: &str, until: i64) -> rusqlite::Result<()> {
+    issued::remove(transaction, id)?;
     once(transaction, TOKEN, id, until)
 }
 

@@ -13,7 +13,7 @@ use tidings_core::{
 
 use crate::{
     error::{AuthError, Fault},
-    logins,
+    known, logins,
     mirror::Standing,
     revocations,
     store::next_revision,
@@ -65,15 +65,15 @@ fn normal(mut roles: Vec<Role>) -> Vec<Role> {
     roles
 }
 
-fn as_text(roles: &[Role]) -> String {
+pub(crate) fn as_text(roles: &[Role]) -> String {
     roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" ")
 }
 
-fn from_text(text: &str) -> Vec<Role> {
+pub(crate) fn from_text(text: &str) -> Vec<Role> {
     text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
 }
 
-fn id_of(text: &str) -> rusqlite::Result<UserId> {
+pub(crate) fn id_of(text: &str) -> rusqlite::Result<UserId> {
     text.parse().map_err(|_| rusqlite::Error::InvalidQuery)
 }
 
@@ -112,9 +112,11 @@ pub(crate) fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
 
 /// Users changed above a revision, for the mirror.
 pub(crate) fn changed_since(connection: &Connection, revision: i64) -> Result<Vec<(UserId, Standing)>, AuthError> {
-    let mut statement = connection.prepare_cached("SELECT id, roles, disabled FROM users WHERE revision > ?1")?;
+    let mut statement =
+        connection.prepare_cached("SELECT id, roles, disabled, name_key FROM users WHERE revision > ?1")?;
     let rows = statement.query_map([revision], |row| {
-        let standing = Standing { roles: from_text(row.get_ref(1)?.as_str()?), disabled: row.get(2)? };
+        let roles = from_text(row.get_ref(1)?.as_str()?);
+        let standing = Standing { name: row.get_ref(3)?.as_str()?.into(), roles, disabled: row.get(2)? };
         Ok((id_of(row.get_ref(0)?.as_str()?)?, standing))
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -168,6 +170,9 @@ pub(crate) fn change(transaction: &Transaction<'_>, id: &UserId, change: Change,
     if ends_logins {
         logins::end_all(transaction, id)?;
     }
+    if user.disabled {
+        known::forget(transaction, id)?;
+    }
     let lost_a_role = before.roles.iter().any(|role| !user.roles.contains(role));
     if ends_logins || before.roles != user.roles {
         // More rights wait for the client's next token; fewer must not.
@@ -183,7 +188,19 @@ pub(crate) fn delete(transaction: &Transaction<'_>, id: &UserId) -> Result<(), F
     }
     transaction.execute("DELETE FROM users WHERE id = ?1", [id.as_str()])?;
     logins::end_all(transaction, id)?;
+    known::forget(transaction, id)?;
     revocations::user_for_good(transaction, id)?;
+    Ok(())
+}
+
+/// Gives a user a new password, and leaves everything else as it is.
+pub(crate) fn set_password(transaction: &Transaction<'_>, id: &UserId, password: &str) -> rusqlite::Result<()> {
+    let revision = next_revision(transaction)?;
+    transaction.prepare_cached("UPDATE users SET password = ?2, revision = ?3 WHERE id = ?1")?.execute(params![
+        id.as_str(),
+        password,
+        revision
+    ])?;
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! The one error of the wire: a stable code, a text for people, and what a client needs to act.
 //!
 //! Guarantees: one table ([`Code`]) from code to HTTP status and retryability (protocol.md,
-//! section 4); an [`Error`] never carries a rejected value or a secret.
+//! section 4), of which an error may say that it is final all the same; an [`Error`] never carries a rejected value
+//! or a secret.
 //! It is not a place for causes: whoever makes an `internal` error logs its cause first.
 
 use std::{borrow::Cow, collections::BTreeMap};
@@ -117,13 +118,15 @@ struct Inner {
     message: Cow<'static, str>,
     fields: BTreeMap<String, String>,
     retry_after_ms: Option<u64>,
+    is_final: bool,
 }
 
 impl Error {
     /// An error with its code and a message for people. The message must hold no secret.
     #[must_use]
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner { code, message: message.into(), fields: BTreeMap::new(), retry_after_ms: None }))
+        let (message, fields) = (message.into(), BTreeMap::new());
+        Self(Box::new(Inner { code, message, fields, retry_after_ms: None, is_final: false }))
     }
 
     /// `bad_request`.
@@ -182,6 +185,19 @@ impl Error {
         self
     }
 
+    /// Says that the same request will not succeed later, whatever others of this code do.
+    #[must_use]
+    pub fn not_retryable(mut self) -> Self {
+        self.0.is_final = true;
+        self
+    }
+
+    /// Whether the same request may succeed later (for 401: with a new token).
+    #[must_use]
+    pub fn retryable(&self) -> bool {
+        self.0.code.retryable() && !self.0.is_final
+    }
+
     /// The code.
     #[must_use]
     pub fn code(&self) -> Code {
@@ -224,7 +240,7 @@ impl Serialize for Error {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("code", self.0.code.as_str())?;
         map.serialize_entry("message", &self.0.message)?;
-        map.serialize_entry("retryable", &self.0.code.retryable())?;
+        map.serialize_entry("retryable", &self.retryable())?;
         if !self.0.fields.is_empty() {
             map.serialize_entry("fields", &self.0.fields)?;
         }
@@ -275,6 +291,14 @@ mod tests {
             "fields": {"channel": "is too long"}, "retryAfterMs": 5
         });
         assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn an_error_can_be_final_whose_code_is_retryable_and_not_the_other_way() {
+        let wrong = Error::new(Code::Unauthenticated, "wrong name or password");
+        assert!(wrong.retryable() && !wrong.clone().not_retryable().retryable());
+        assert_eq!(serde_json::to_value(wrong.not_retryable()).expect("serialises")["retryable"], false);
+        assert!(!Error::forbidden().retryable());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Identity as transports see it: tokens in, principals out; logins; users; revocations.
 //!
 //! Guarantees of every implementation: a refused token is `unauthenticated`, `token_expired` or
-//! `token_revoked` and says no more; passwords and tokens are in no error and no log.
+//! `token_revoked` and says no more than that, but for one whose signature is right and whose times are no seconds;
+//! passwords and tokens are in no error and no log.
 //! It is not where grants are judged: that is the gate's.
 
 use std::{fmt, net::IpAddr, sync::Arc};
@@ -11,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::{Principal, Result, Timestamp, UserId, principal::Role};
+use crate::{Grant, Principal, Result, Timestamp, UserId, principal::Role};
 
 /// A text that must never be seen: its `Debug` shows nothing.
 #[derive(Clone, Deserialize, JsonSchema)]
@@ -65,6 +66,82 @@ pub struct LoginUser {
     pub username: String,
     /// The roles.
     pub roles: Vec<Role>,
+}
+
+/// Where a login comes from.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The client's address, as far as trusted proxies say it.
+    pub address: IpAddr,
+    /// What the client calls itself (`User-Agent`), for whoever looks at the logins; empty where it says nothing.
+    pub agent: String,
+}
+
+/// A login that goes on, as its owner sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OwnLogin {
+    /// What it is ended by.
+    pub id: String,
+    /// Whether the request came with a token of this login.
+    pub current: bool,
+    /// When it began; absent for one that an older version of the server began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
+    /// When it got tokens last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refreshed_at: Option<Timestamp>,
+    /// When it ends, if it is not refreshed.
+    pub expires_at: Timestamp,
+    /// The address that it began from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// What the client called itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+}
+
+/// A change of one's own password.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OwnPassword {
+    /// The password as it is.
+    pub current: Secret,
+    /// The new one: 12 to 256 characters.
+    pub password: Secret,
+}
+
+/// A token that belongs to no login, as `tidings token` makes them. The token itself is kept nowhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IssuedToken {
+    /// Its `jti`, by which it is revoked.
+    pub id: String,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// The name of that user; absent for a subject that is no user here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// What it is for, as whoever made it said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its roles.
+    pub roles: Vec<Role>,
+    /// Its grants, beside those of its roles.
+    pub grants: Vec<Grant>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// A page of issued tokens, the newest first.
+#[derive(Debug, Clone, Default)]
+pub struct IssuedTokens {
+    /// The tokens.
+    pub tokens: Vec<IssuedToken>,
+    /// What the next page goes on after; none on the last one.
+    pub cursor: Option<String>,
 }
 
 /// A user to be made.
@@ -126,12 +203,12 @@ pub trait Identity: Send + Sync + 'static {
     /// `unauthenticated`, `token_expired`, `token_revoked`.
     fn verify(&self, token: &str) -> Result<Principal>;
 
-    /// Logs in. `address` is the client's, for the rate limit.
+    /// Logs in.
     ///
     /// # Errors
-    /// `unauthenticated` for a wrong name or password or a disabled user, all alike and after the
-    /// same time; `rate_limited`; `unavailable`.
-    fn login(&self, username: String, password: Secret, address: IpAddr) -> BoxFuture<'_, Result<Login>>;
+    /// `unauthenticated`, not retryable, for a wrong name or password or a disabled user, all alike and after the
+    /// same time; `rate_limited`; `overloaded`; `unavailable`.
+    fn login(&self, username: String, password: Secret, from: Origin) -> BoxFuture<'_, Result<Login>>;
 
     /// The next pair of tokens for a refresh token.
     ///
@@ -144,6 +221,31 @@ pub trait Identity: Send + Sync + 'static {
     /// # Errors
     /// `bad_request` for a token that comes from no login here (then the token itself is revoked).
     fn logout(&self, principal: &Principal) -> BoxFuture<'_, Result<()>>;
+
+    /// The logins of this principal's user that go on, the one that was used last first.
+    ///
+    /// # Errors
+    /// `forbidden` for a token that comes from no login here; `unavailable`.
+    fn logins(&self, principal: &Principal) -> BoxFuture<'_, Result<Vec<OwnLogin>>>;
+
+    /// Ends a login of this principal's user, and its live connections.
+    ///
+    /// # Errors
+    /// `forbidden` for a token that comes from no login here; `not_found`; `unavailable`.
+    fn end_login(&self, principal: &Principal, id: &str) -> BoxFuture<'_, Result<()>>;
+
+    /// Changes the password of this principal's user and ends its other logins.
+    ///
+    /// # Errors
+    /// `forbidden` for a token that comes from no login here; `invalid_data` by field for a wrong password as well
+    /// as for a new one outside the rules; `rate_limited` after too many wrong ones; `unavailable`.
+    fn change_own_password(&self, principal: &Principal, change: OwnPassword) -> BoxFuture<'_, Result<()>>;
+
+    /// Tokens that belong to no login, were made here and are good still: of one user, or of all.
+    ///
+    /// # Errors
+    /// `bad_request` for a cursor that is none; `unavailable`.
+    fn tokens(&self, of: Option<UserId>, after: Option<String>, limit: usize) -> BoxFuture<'_, Result<IssuedTokens>>;
 
     /// Makes a user.
     ///
@@ -181,11 +283,12 @@ pub trait Identity: Send + Sync + 'static {
     /// `unavailable`.
     fn revoke_user(&self, id: &UserId) -> BoxFuture<'_, Result<()>>;
 
-    /// Revokes one token by its `jti`.
+    /// Revokes one token by its `jti`: any, also one that was made elsewhere, or with `of` one of [`Self::tokens`]
+    /// of that user.
     ///
     /// # Errors
-    /// `unavailable`.
-    fn revoke_token(&self, token_id: &str) -> BoxFuture<'_, Result<()>>;
+    /// `not_found` for a token that is not among them; `bad_request` for what is no `jti`; `unavailable`.
+    fn revoke_token(&self, token_id: &str, of: Option<&UserId>) -> BoxFuture<'_, Result<()>>;
 
     /// Says who hears of revocations from now on.
     fn watch_revocations(&self, watcher: RevocationWatcher);

@@ -3,7 +3,7 @@
 //! Guarantees: no is the default; a principal may do what a grant says and nothing else.
 //! It is not the whole judgement: ownership and membership of a project are added by the gate.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -194,8 +194,18 @@ pub struct Principal {
     pub token_id: Option<SmolStr>,
     /// The login that the token comes from; its logout ends it.
     pub family: Option<SmolStr>,
+    /// When the token was issued, or, of one that does not say it, when it was looked at; none for the server itself.
+    pub issued_at: Option<Timestamp>,
     /// When the token ends; none for the server itself.
     pub expires_at: Option<Timestamp>,
+}
+
+/// How long before its end the owner of a token is told: when a fifth of its life is left, at most 60 seconds, at
+/// least one.
+#[must_use]
+pub fn warning(issued: Timestamp, expires: Timestamp) -> Duration {
+    let life = u64::try_from(expires.0.saturating_sub(issued.0)).unwrap_or(0);
+    Duration::from_millis((life / 5).clamp(1000, 60_000))
 }
 
 impl Principal {
@@ -203,7 +213,7 @@ impl Principal {
     #[must_use]
     pub fn new(user: UserId, roles: Vec<Role>, mut grants: Vec<Grant>) -> Self {
         grants.extend(roles.iter().map(|role| role.grant()));
-        Self { user, roles, grants, token_id: None, family: None, expires_at: None }
+        Self { user, roles, grants, token_id: None, family: None, issued_at: None, expires_at: None }
     }
 
     /// The server itself, for what it does of its own accord.
@@ -217,6 +227,14 @@ impl Principal {
     #[must_use]
     pub fn allows(&self, action: Action, channel: &Channel) -> bool {
         self.grants.iter().any(|grant| grant.allows(action, channel))
+    }
+
+    /// When its owner is to be told that its token ends; none if it does not.
+    #[must_use]
+    pub fn warned_at(&self) -> Option<Timestamp> {
+        let expires = self.expires_at?;
+        let before = warning(self.issued_at.unwrap_or(expires), expires);
+        Some(Timestamp(expires.0.saturating_sub(i64::try_from(before.as_millis()).unwrap_or(i64::MAX))))
     }
 
     /// Whether it administrates users and projects.
@@ -237,6 +255,23 @@ mod tests {
         for bad in ["session:*", "session:*=", "session:*=fly", "session.*=subscribe", "=subscribe"] {
             assert!(bad.parse::<Grant>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_tokens_end_is_told_when_a_fifth_of_its_life_is_left_within_bounds() {
+        let (second, issued) = (1000, Timestamp(1_700_000_000_000));
+        let table = [(0, 1), (1, 1), (4, 1), (5, 1), (45, 9), (60, 12), (300, 60), (900, 60), (1 << 40, 60)];
+        for (life, warned) in table {
+            assert_eq!(warning(issued, issued.plus_ms(life * second)).as_secs(), warned, "{life}");
+        }
+        assert_eq!(warning(issued, Timestamp(i64::MIN)), Duration::from_secs(1));
+        assert_eq!(warning(Timestamp(i64::MIN), Timestamp(i64::MAX)), Duration::from_secs(60));
+        let mut principal = Principal::server();
+        assert_eq!(principal.warned_at(), None);
+        principal.expires_at = Some(issued.plus_ms(45 * second));
+        assert_eq!(principal.warned_at(), Some(issued.plus_ms(44 * second)), "how long it has lived is not known");
+        principal.issued_at = Some(issued);
+        assert_eq!(principal.warned_at(), Some(issued.plus_ms(36 * second)));
     }
 
     #[test]

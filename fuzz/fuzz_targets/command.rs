@@ -17,7 +17,7 @@ static ROWS: LazyLock<Vec<Command>> = LazyLock::new(|| {
 });
 
 fn refused(error: &Error) {
-    assert!(!error.message().is_empty() && !error.code().retryable(), "{error}");
+    assert!(!error.message().is_empty() && !error.retryable(), "{error}");
 }
 
 fuzz_target!(|input: (u8, &str)| {

@@ -14,6 +14,6 @@ fuzz_target!(|text: &str| {
                 assert!(request.last.is_none() && (since.seq == 0 || since.epoch.is_some()));
             }
         }
-        Err(error) => assert!(!error.message().is_empty() && !error.code().retryable()),
+        Err(error) => assert!(!error.message().is_empty() && !error.retryable()),
     }
 });

@@ -74,8 +74,10 @@ pub(crate) enum Command {
     /// Manage users; works beside a running server
     #[command(subcommand)]
     User(user::Command),
-    /// Print a token signed with the server's key
-    #[command(after_help = "Example:\n  tidings token --user ci --grant 'session:*=subscribe,publish' --ttl 1h")]
+    /// Print a token signed with the server's key, or list and revoke those that were made
+    #[command(
+        after_help = "Example:\n  tidings token --user ada --role viewer --ttl 30d\n  tidings token --subject ci --grant 'session:*=subscribe,publish' --ttl 1h"
+    )]
     Token(token::Options),
     /// Publish an event on the running server
     #[command(

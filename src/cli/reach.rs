@@ -96,7 +96,7 @@ impl Source {
             Self::Given(token) => Ok(token.clone()),
             Self::Own { auth, grants } => {
                 let user: UserId = OWN_USER.parse().expect("a constant that is an id");
-                Ok(auth.mint(user, Vec::new(), grants.clone(), OWN_TOKEN)?.0)
+                Ok(auth.mint(user, &[], grants, OWN_TOKEN)?.0)
             }
         }
     }

@@ -33,7 +33,7 @@ fn no_command_serves_and_shared_options_stand_anywhere() {
 
 #[test]
 fn wrong_uses_are_refused_with_exit_code_two() {
-    let table: [&[&str]; 11] = [
+    let table: [&[&str]; 14] = [
         &["dance"],
         &["--listen", "4100"],
         &["tail"],
@@ -42,8 +42,11 @@ fn wrong_uses_are_refused_with_exit_code_two() {
         &["emit", "session:started", "--data", "{}"],
         &["emit", "session.started"],
         &["token"],
-        &["token", "--user", "a b"],
+        &["token", "--subject", "a b"],
+        &["token", "--subject", "a", "--user", "a"],
         &["token", "--user", "a", "--grant", "session:*"],
+        &["token", "revoke"],
+        &["token", "list", "--user", "a"],
         &["user", "add", "ada", "--password", "x"],
     ];
     for arguments in table {
@@ -56,8 +59,10 @@ fn wrong_uses_are_refused_with_exit_code_two() {
 fn a_token_takes_roles_grants_and_a_time() {
     let arguments = [
         "token",
-        "--user",
+        "--subject",
         "ci",
+        "--name",
+        "the nightly build",
         "--role",
         "viewer",
         "--grant",
@@ -68,4 +73,7 @@ fn a_token_takes_roles_grants_and_a_time() {
         "90s",
     ];
     assert!(parse(&arguments).is_ok());
+    for others in [&["token", "--user", "ada b"][..], &["token", "list", "--json"], &["token", "revoke", "x"]] {
+        assert!(parse(others).is_ok(), "{others:?}");
+    }
 }

@@ -56,7 +56,9 @@ impl Config {
                 per_address: auth.login_per_address,
                 per_name: auth.login_per_name,
                 window: auth.login_window.0,
+                remembered: auth.login_remembered.0,
             },
+            max_logins: auth.max_logins_per_user,
         })
     }
 
@@ -85,7 +87,7 @@ impl Config {
             grants: Some(key.grants_claim.clone()).filter(|claim| !claim.is_empty()),
         };
         let (kid, issuer, audience) = (key.kid.clone(), key.issuer.clone(), key.audience.clone());
-        Ok(PublicKeyConfig { kid, algorithm, pem, secret, issuer, audience, claims })
+        Ok(PublicKeyConfig { kid, algorithm, pem, secret, issuer, audience, claims, users: key.users })
     }
 
     fn secret_in(&self, key: &str, file: &Path) -> Result<Secret, ConfigError> {

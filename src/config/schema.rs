@@ -166,10 +166,26 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "auth.login_per_address",
         Kind::Whole(0, 1_000_000),
-        "Failed logins of one address in a window; of IPv6, of a /64. 0: without limit.",
+        "Failed logins of one address (of IPv6, of a /64) in a window, under names as which it never logged in. 0: \
+         without limit.",
     ),
-    key("auth.login_per_name", Kind::Whole(0, 1_000_000), "Logins of one name in a window. 0: without limit."),
+    key(
+        "auth.login_per_name",
+        Kind::Whole(0, 1_000_000),
+        "Logins of one name in a window: of each address that logged in as it before, and of all others together, of \
+         which one gets half. 0: without limit.",
+    ),
     key("auth.login_window", Kind::Time(1, DAY), "The window of both."),
+    key(
+        "auth.login_remembered",
+        Kind::Time(0, 3650 * DAY),
+        "How long it counts that an address logged in under a name; the last 32 of a user do. `0s`: never.",
+    ),
+    key(
+        "auth.max_logins_per_user",
+        Kind::Whole(0, 1000),
+        "Logins of one user that go on; one more ends that which was not used for longest. 0: without limit.",
+    ),
     key("auth.keys", Kind::Tables, "Keys of applications whose tokens are accepted, as `[[auth.keys]]`: see below."),
     key("socket.ping_interval_ms", Kind::Whole(MS, 120 * MS), "The time between pings to a client."),
     key("socket.ping_timeout_ms", Kind::Whole(MS, 120 * MS), "The time a client has to answer one."),

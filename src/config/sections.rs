@@ -10,6 +10,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize, Serializer};
+use tidings_auth::KeyUsers;
 use tidings_core::identity::Secret;
 
 use super::{
@@ -183,6 +184,10 @@ pub(crate) struct Auth {
     pub login_per_name: u32,
     /// The window.
     pub login_window: Span,
+    /// How long it counts that an address logged in under a name.
+    pub login_remembered: Span,
+    /// Logins of one user that go on.
+    pub max_logins_per_user: u32,
     /// Keys of other applications.
     pub keys: Vec<Key>,
 }
@@ -201,6 +206,8 @@ impl Default for Auth {
             login_per_address: 30,
             login_per_name: 10,
             login_window: Span::seconds(60),
+            login_remembered: Span::seconds(90 * 86_400),
+            max_logins_per_user: 100,
             keys: Vec::new(),
         }
     }
@@ -222,6 +229,9 @@ pub(crate) struct Key {
     pub issuer: Option<String>,
     /// The `aud` of its tokens; the server's own if absent.
     pub audience: Option<String>,
+    /// Whose users its tokens name: `foreign` or `local`.
+    #[serde(default)]
+    pub users: KeyUsers,
     /// The claim that names the user.
     #[serde(default = "Key::user_claim")]
     pub user_claim: String,

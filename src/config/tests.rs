@@ -3,6 +3,8 @@
 //! Guarantees: they read no environment and no file but their own.
 //! It is not a test of quantities: those have theirs.
 
+use tidings_auth::KeyUsers;
+
 use super::{quantity::Size, schema::KEYS, *};
 
 fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -71,7 +73,7 @@ fn variables_take_lists_with_commas_and_tables_as_toml() {
     .expect("loads");
     assert_eq!(config.http.cors_origins, ["https://a.example", "https://b.example"]);
     assert_eq!(config.agents["claude"].command, ["claude", "-p", "{prompt}"]);
-    assert_eq!(config.auth.keys[0].user_claim, "sub");
+    assert_eq!((config.auth.keys[0].user_claim.as_str(), config.auth.keys[0].users), ("sub", KeyUsers::Foreign));
     assert_eq!(config.run.set["API_KEY"].0, "0123");
     assert_eq!(config.retention["session"].age, Some(Span::seconds(7 * 86_400)));
     assert_eq!(config.socket.rate_burst, 5);
@@ -116,6 +118,10 @@ fn a_bad_value_is_named_with_where_it_was_said_and_what_is_allowed() {
         ("[[auth.keys]]\nalgorithm = \"none\"", "auth.keys[0] (tidings.toml): allowed algorithms are"),
         ("[[auth.keys]]\nalgorithm = \"RS256\"\nfile = \"x\"", "auth.keys[0]"),
         ("[[auth.keys]]\nalgorithm = \"HS256\"\npublic_key_file = \"x\"", "HS256 takes a secret_file"),
+        (
+            "[[auth.keys]]\nalgorithm = \"HS256\"\nsecret_file = \"x\"\nusers = \"all\"",
+            "auth.keys[0].users (tidings.toml): unknown variant `all`, expected `foreign` or `local`",
+        ),
     ];
     for (text, expected) in table {
         let error = refusal(&[], text);

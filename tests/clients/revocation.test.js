@@ -42,13 +42,13 @@ async function endsForGood(t, token, kind, end) {
 
 matrix("a revoked user is gone at once and stays away", async (t, kind) => {
   const { id } = await person();
-  const token = await server.token({ user: id, roles: ["viewer"] });
+  const token = await server.token({ user: id, known: true, roles: ["viewer"] });
   await endsForGood(t, token, kind, () => server.http("POST", `/api/users/${id}/revoke`, { token: root }));
 });
 
 matrix("a disabled user is gone at once and stays away", async (t, kind) => {
   const { id } = await person();
-  const token = await server.token({ user: id, roles: ["viewer"] });
+  const token = await server.token({ user: id, known: true, roles: ["viewer"] });
   const body = { disabled: true };
   await endsForGood(t, token, kind, () => server.http("PATCH", `/api/users/${id}`, { token: root, body }));
 });
@@ -61,7 +61,7 @@ matrix("a logout ends the connections of its login", async (t, kind) => {
 
 matrix("a revocation concerns nobody else", async (t, kind) => {
   const [first, second] = [await person(), await person()];
-  const socket = await connect(t, server.url, await server.token({ user: second.id }), kind);
+  const socket = await connect(t, server.url, await server.token({ user: second.id, known: true }), kind);
   const answer = await server.http("POST", `/api/users/${first.id}/revoke`, { token: root });
   assert.ok(answer.status < 300, JSON.stringify(answer.body));
   assert.equal((await ask(socket, "subscribe", `user:${second.id}`)).ok, true);

@@ -125,9 +125,9 @@ export class Server {
     return mkdtemp(join(this.home, "root-"));
   }
 
-  /** A token signed with the server's key, by its command line. */
-  async token({ user = "tester", roles = [], grants = [], ttl = "1h" } = {}) {
-    const words = ["token", "--data-dir", this.#data, "--user", user, "--ttl", ttl];
+  /** A token signed with the server's key, by its command line: of a subject, or, with `known`, of a user of the server. */
+  async token({ user = "tester", known = false, roles = [], grants = [], ttl = "1h" } = {}) {
+    const words = ["token", "--data-dir", this.#data, known ? "--user" : "--subject", user, "--ttl", ttl];
     for (const role of roles) words.push("--role", role);
     for (const grant of grants) words.push("--grant", grant);
     const { stdout } = await promisify(execFile)(BINARY, words, { cwd: this.home, env: ENVIRONMENT });

@@ -27,11 +27,13 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn every_command_explains_itself_with_an_example() {
     let home = directory("");
-    let commands: [&[&str]; 10] = [
+    let commands: [&[&str]; 12] = [
         &[],
         &["serve"],
         &["check"],
         &["token"],
+        &["token", "list"],
+        &["token", "revoke"],
         &["emit"],
         &["tail"],
         &["user", "add"],

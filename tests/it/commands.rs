@@ -129,7 +129,7 @@ fn a_token_does_what_its_grants_say_and_no_more() {
     let dir = dir.path();
     let (_server, _) = serve(dir, "127.0.0.1:0");
     emit(dir, "one");
-    let token = success(dir, &["token", "--user", "ci", "--grant", "user:1=subscribe", "--ttl", "5m"], "");
+    let token = success(dir, &["token", "--subject", "ci", "--grant", "user:1=subscribe", "--ttl", "5m"], "");
     assert_eq!(token.lines().count(), 1);
     std::fs::write(dir.join("token"), &token).expect("writes");
     let own = Running::start(tidings(dir).args(["tail", "user:1", "--last", "1", "--token-file", "token"]));
@@ -156,7 +156,7 @@ fn a_second_server_on_a_directory_names_the_first() {
 fn without_a_server_or_a_directory_commands_say_so() {
     let dir = directory();
     let dir = dir.path();
-    for arguments in [&["token", "--user", "ci"][..], &["user", "list"], &["tail", "user:1"]] {
+    for arguments in [&["token", "--subject", "ci"][..], &["user", "list"], &["tail", "user:1"]] {
         assert!(failure(dir, arguments, 1).contains("data is no data directory"), "{arguments:?}");
     }
     assert!(!dir.join("data").exists());

@@ -157,8 +157,13 @@ impl Server {
         std::fs::read_dir(format!("/proc/{}/fd", self.process.child.id())).expect("runs").count()
     }
 
-    /// A token from the command line, with these arguments beside the user.
-    pub(crate) fn token(&self, user: &str, arguments: &[&str]) -> String {
+    /// A token from the command line, of somebody who is no user of the server, with these arguments beside.
+    pub(crate) fn token(&self, subject: &str, arguments: &[&str]) -> String {
+        self.cli(&[&["token", "--subject", subject], arguments].concat(), "").trim().to_owned()
+    }
+
+    /// The same of a user of the server, by name or id.
+    pub(crate) fn token_of(&self, user: &str, arguments: &[&str]) -> String {
         self.cli(&[&["token", "--user", user], arguments].concat(), "").trim().to_owned()
     }
 

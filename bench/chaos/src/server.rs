@@ -333,7 +333,7 @@ impl Server {
     /// If none is made.
     pub fn token_for(&self, user: &str, role: &str) -> Result<String, String> {
         let mut command = Command::new(&self.binary);
-        command.args(["token", "--user", user, "--role", role, "--ttl", "1d", "--data-dir"]).arg(&self.data);
+        command.args(["token", "--subject", user, "--role", role, "--ttl", "1d", "--data-dir"]).arg(&self.data);
         let output =
             command.current_dir(&self.home).env_clear().output().map_err(|error| format!("no token: {error}"))?;
         let token = String::from_utf8_lossy(&output.stdout).trim().to_owned();

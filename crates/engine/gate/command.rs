@@ -271,7 +271,7 @@ fn ended(result: &Result<Answer>) -> Option<Ended> {
         Ok(Answer::Json(json)) => (None, Some(Kept::Json(json.clone()))),
         Ok(Answer::Text(text)) => (None, Some(Kept::Text(text.clone()))),
         Ok(Answer::Repeated) => (None, None),
-        Err(error) if error.code().retryable() => return None,
+        Err(error) if error.retryable() => return None,
         Err(error) => {
             let (message, fields) = (error.message().to_owned(), error.fields().clone());
             (Some(error.code()), Some(Kept::Error { code: error.code(), message, fields }))

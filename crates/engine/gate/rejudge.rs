@@ -114,7 +114,7 @@ impl Gate {
             let principal = connection.principal();
             match self.authorise(&principal, Action::Subscribe, &channel).await {
                 Ok(()) => connection.judged(&channel, as_of, Ok(())),
-                Err(error) if error.code().retryable() => {
+                Err(error) if error.retryable() => {
                     metrics::counter!("tidings_rights_unread_total").increment(1);
                     tracing::debug!(%channel, user = %principal.user, %error, "a right cannot be read");
                 }

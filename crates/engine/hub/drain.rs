@@ -126,7 +126,7 @@ impl Connection {
 
     async fn could_not_serve(self: &Arc<Self>, channel: &Channel, error: &Error) {
         // A fault of the server is there again at the next try: its client hears of it, and may come again.
-        if error.code().retryable() && error.code() != Code::Internal {
+        if error.retryable() && error.code() != Code::Internal {
             metrics::counter!("tidings_replay_failures_total").increment(1);
             tracing::warn!(%channel, %error, "the log could not be read for a subscriber; it is tried again");
             tokio::time::sleep(RETRY).await;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use rusqlite::ErrorCode;
+use tidings_core::damage::Damage;
 
 use super::reserve::has_no_room;
 
@@ -33,27 +34,9 @@ pub enum OpenError {
         /// Why.
         source: io::Error,
     },
-    /// The file is there, and no log is in it.
-    #[error(
-        "{} is empty: it was a log and is damaged. Restore it from a back-up; to begin anew without its messages, \
-         remove it together with what is named like it",
-        path.display()
-    )]
-    Empty {
-        /// The log's file.
-        path: PathBuf,
-    },
-    /// The file is gone, and what SQLite keeps beside it is there.
-    #[error(
-        "{} is not there, but {}-wal is, which has messages: restore the file; to begin anew without its messages, \
-         remove what is named like it",
-        path.display(),
-        path.display()
-    )]
-    Missing {
-        /// The log's file.
-        path: PathBuf,
-    },
+    /// The file is there and empty, or gone and was there.
+    #[error(transparent)]
+    Damaged(#[from] Damage),
     /// The log was written by a newer program.
     #[error(
         "the log {} has schema version {found}, and this program knows versions up to {known}: \

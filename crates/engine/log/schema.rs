@@ -14,8 +14,12 @@ use std::{
 };
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
+use tidings_core::damage::{Damage, beside};
 
 use super::{Durability, OpenError};
+
+/// What a log has.
+const HAD: &str = "messages";
 
 /// Each takes the schema one version up. Never edited once released, only added to.
 pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5];
@@ -171,24 +175,29 @@ pub(super) fn of_file(dir: &Path) -> impl Fn(rusqlite::Error) -> OpenError + use
 pub(super) fn prepare(dir: &Path) -> Result<Connection, OpenError> {
     let path = file(dir);
     match fs::metadata(&path) {
-        Ok(found) if found.len() == 0 => return Err(OpenError::Empty { path }),
+        Ok(found) if found.len() == 0 => return Err(empty(path)),
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => make(dir, &path)?,
         Err(source) => return Err(OpenError::File { path, source }),
     }
     let mut connection = writer(dir).map_err(of_file(dir))?;
     if version(&connection).map_err(of_file(dir))? == 0 {
-        return Err(OpenError::Empty { path });
+        return Err(empty(path));
     }
     migrate(&mut connection, &path)?;
     Ok(connection)
 }
 
+fn empty(file: PathBuf) -> OpenError {
+    Damage::Empty { file, had: HAD }.into()
+}
+
 /// Makes the file, under another name until it is whole: a start that is killed meanwhile leaves nothing that looks
 /// like a log.
 fn make(dir: &Path, path: &Path) -> Result<(), OpenError> {
-    if fs::metadata(beside(path, "-wal")).is_ok_and(|left| left.len() > 0) {
-        return Err(OpenError::Missing { path: path.to_owned() });
+    let left = beside(path, "-wal");
+    if fs::metadata(&left).is_ok_and(|left| left.len() > 0) {
+        return Err(Damage::Missing { file: path.to_owned(), beside: left, had: HAD }.into());
     }
     let draft = beside(path, ".new");
     let made = sweep(&[path, &draft]).and_then(|()| make_as(&draft)).and_then(|()| {
@@ -230,12 +239,6 @@ fn remove(path: &Path) -> Result<(), OpenError> {
         }
         _ => Ok(()),
     }
-}
-
-fn beside(path: &Path, end: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(end);
-    name.into()
 }
 
 /// Opens the file, which must be there, for the writer. Every commit waits for the disk until
@@ -347,14 +350,14 @@ mod tests {
         let path = file(dir.path());
         fs::write(&path, "").unwrap();
         let refused = prepare(dir.path()).unwrap_err();
-        assert!(matches!(refused, OpenError::Empty { .. }) && !refused.is_full_disk(), "{refused}");
+        assert!(matches!(refused, OpenError::Damaged(Damage::Empty { .. })) && !refused.is_full_disk(), "{refused}");
         assert!(refused.to_string().contains("log.db") && refused.to_string().contains("back-up"), "{refused}");
         assert_eq!(fs::metadata(&path).unwrap().len(), 0);
         // A database that SQLite would take, but that nobody wrote a log into.
         fs::remove_file(&path).unwrap();
         Connection::open(&path).unwrap().execute_batch("PRAGMA journal_mode = WAL; VACUUM;").unwrap();
         assert!(fs::metadata(&path).unwrap().len() > 0);
-        assert!(matches!(prepare(dir.path()), Err(OpenError::Empty { .. })));
+        assert!(matches!(prepare(dir.path()), Err(OpenError::Damaged(Damage::Empty { .. }))));
     }
 
     #[test]
@@ -363,7 +366,7 @@ mod tests {
         let left = beside(&file(dir.path()), "-wal");
         fs::write(&left, "messages").unwrap();
         let refused = prepare(dir.path()).unwrap_err();
-        assert!(matches!(refused, OpenError::Missing { .. }), "{refused}");
+        assert!(matches!(refused, OpenError::Damaged(Damage::Missing { .. })), "{refused}");
         assert_eq!(names(dir.path()), ["log.db-wal"], "nothing was made or lost");
         fs::write(&left, "").unwrap();
         drop(prepare(dir.path()).unwrap());

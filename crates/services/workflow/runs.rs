@@ -366,7 +366,7 @@ impl Runs {
 fn known<T>(found: Result<T>) -> Result<Option<T>> {
     match found {
         Ok(found) => Ok(Some(found)),
-        Err(error) if error.code().retryable() => Err(error),
+        Err(error) if error.retryable() => Err(error),
         Err(_) => Ok(None),
     }
 }

@@ -8,7 +8,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -48,8 +48,8 @@ pub(crate) struct Client {
     pub(super) publishing: Arc<Publishing>,
     /// The client knows that it is connected.
     opened: AtomicBool,
-    /// The owner was told that the token ends; reset by a refresh.
-    warned: AtomicBool,
+    /// The end that the owner was told of last: each token's once, also when a client refreshes with the same one.
+    warned_of: AtomicI64,
     /// It has left, and is not counted any longer.
     over: AtomicBool,
     /// Until when it is passed over; in milliseconds of the monotonic clock.
@@ -87,7 +87,7 @@ impl Client {
             running: Arc::new(Semaphore::new(config.concurrent_commands.max(1))),
             publishing: Arc::default(),
             opened: AtomicBool::new(false),
-            warned: AtomicBool::new(false),
+            warned_of: AtomicI64::new(i64::MIN),
             over: AtomicBool::new(false),
             rests_ms: AtomicU64::new(0),
             unread_since: Mutex::default(),
@@ -176,24 +176,24 @@ impl Client {
         config.ping_interval + config.ping_timeout
     }
 
-    /// Warns of a token's end, and keeps it. For how long there is nothing more to do.
+    /// Warns of a token's end, once, and keeps it. For how long there is nothing more to do.
     fn watch_token(&self) -> Duration {
-        let parts = &self.connections.parts;
-        let Some(expires_at) = self.connection.principal().expires_at else { return Duration::MAX };
-        let left = expires_at.0 - parts.clock.now().0;
-        let warning = parts.config.expiry_warning.as_millis() as i64;
-        if left <= 0 {
+        let principal = self.connection.principal();
+        let Some((expires_at, warned_at)) = principal.expires_at.zip(principal.warned_at()) else {
+            return Duration::MAX;
+        };
+        let now = self.connections.parts.clock.now();
+        if now >= expires_at {
             self.connection.end(&farewell::expired());
-        } else if left <= warning && !self.warned.swap(true, Ordering::SeqCst) {
+        } else if now >= warned_at && self.warned_of.swap(expires_at.0, Ordering::SeqCst) != expires_at.0 {
             self.connection.notify(&Notice::Expiring { expires_at });
         }
-        let next = if left > warning { left - warning } else { left };
-        Duration::from_millis(u64::try_from(next).unwrap_or(0))
+        let next = if now < warned_at { warned_at } else { expires_at };
+        Duration::from_millis(u64::try_from(next.0.saturating_sub(now.0)).unwrap_or(0))
     }
 
     /// Its token is another: what is due of it is to be seen anew.
     pub(super) fn renewed(&self) {
-        self.warned.store(false, Ordering::SeqCst);
         self.rests_ms.store(0, Ordering::SeqCst);
     }
 

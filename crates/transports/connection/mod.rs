@@ -75,8 +75,6 @@ pub struct ConnectionConfig {
     pub max_handshakes: usize,
     /// How long a client has to present its token, and to finish an upgrade.
     pub connect_timeout: Duration,
-    /// How long before its end a token's owner is told.
-    pub expiry_warning: Duration,
     /// The most subscriptions of a connection, as told in `server.hello`.
     pub max_subscriptions: usize,
 }
@@ -96,7 +94,6 @@ impl Default for ConnectionConfig {
             max_connections: 50_000,
             max_handshakes: 2000,
             connect_timeout: Duration::from_secs(10),
-            expiry_warning: Duration::from_secs(60),
             max_subscriptions: 1000,
         }
     }

@@ -1,25 +1,29 @@
-//! Logins: `/api/auth/login`, `refresh`, `logout` and `me`.
+//! Logins: `/api/auth/login`, `refresh`, `logout` and `me`; the own logins and the own password.
 //!
 //! Guarantees: what comes from here is not to be stored by anybody (`no-store`, as all of the API);
-//! passwords and tokens stand in bodies only.
+//! passwords and tokens stand in bodies only; a client's address is what trusted proxies say, and where one that is
+//! not trusted says it, the log tells so, once.
 //! It is not the making of tokens: that is [`tidings_core::identity::Identity`]'s.
 
-use std::net::SocketAddr;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use axum::{
     Json as Answer,
     extract::{ConnectInfo, Extension, State},
 };
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidings_core::{
     Code, Error, Grant, Timestamp, UserId,
-    identity::{Login, Secret},
+    identity::{Login, Origin, OwnLogin, OwnPassword, Secret},
     principal::Role,
 };
 
-use super::{Shared, access::Caller, address::client_address, body::Json, problem::Problem};
+use super::{Shared, access::Caller, address::client_address, body::Json, params::Path, problem::Problem};
 
 /// What a login takes.
 #[derive(Deserialize, JsonSchema)]
@@ -70,7 +74,23 @@ pub(super) async fn login(
         return Err(error.into());
     };
     let address = client_address(&state.config.trusted_proxies, peer.ip(), &headers);
-    Ok(Answer(state.identity.login(username, password, address).await?))
+    note_untrusted(&headers, peer.ip(), address);
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default().to_owned();
+    Ok(Answer(state.identity.login(username, password, Origin { address, agent }).await?))
+}
+
+/// Says once that a proxy on this machine or in its network is not trusted: all its clients count as one address,
+/// where a guesser holds up everybody.
+fn note_untrusted(headers: &HeaderMap, peer: IpAddr, address: IpAddr) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    let is_near = match peer.to_canonical() {
+        IpAddr::V4(peer) => peer.is_loopback() || peer.is_private(),
+        IpAddr::V6(peer) => peer.is_loopback() || peer.is_unique_local(),
+    };
+    let is_itself = address == peer.to_canonical() && headers.contains_key("x-forwarded-for");
+    if is_near && is_itself && !TOLD.swap(true, Ordering::Relaxed) {
+        tracing::warn!(%peer, "X-Forwarded-For of this address does not count: name it in http.trusted_proxies if it is a proxy");
+    }
 }
 
 pub(super) async fn refresh(
@@ -94,4 +114,36 @@ pub(super) async fn me(State(state): State<Shared>, Caller(principal): Caller) -
     let user = MeUser { id: principal.user, username, roles: principal.roles.clone() };
     let (roles, grants) = (principal.roles, principal.grants);
     Ok(Answer(Me { user, roles, grants, expires_at: principal.expires_at }))
+}
+
+/// The own logins that go on.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct OwnLogins {
+    /// The one that was used last first.
+    logins: Vec<OwnLogin>,
+}
+
+pub(super) async fn logins(
+    State(state): State<Shared>,
+    Caller(principal): Caller,
+) -> Result<Answer<OwnLogins>, Problem> {
+    Ok(Answer(OwnLogins { logins: state.identity.logins(&principal).await? }))
+}
+
+pub(super) async fn end_login(
+    State(state): State<Shared>,
+    Caller(principal): Caller,
+    path: Path,
+) -> Result<StatusCode, Problem> {
+    state.identity.end_login(&principal, path.only()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn password(
+    State(state): State<Shared>,
+    Caller(principal): Caller,
+    Json(change): Json<OwnPassword>,
+) -> Result<StatusCode, Problem> {
+    state.identity.change_own_password(&principal, change).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -11,18 +11,19 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use tidings_core::{
-    Channel, Seq,
+    Channel, Seq, UserId,
     command::Method::{Delete, Get, Patch, Post},
     document::{QueryField, Reply, RouteRow},
-    identity::{Login, NewUser, User, UserChange},
+    identity::{Login, NewUser, OwnPassword, User, UserChange},
 };
 use tidings_engine::hub::ChannelView;
 
 use super::{
-    account::{Credentials, Me, RefreshBody},
+    account::{Credentials, Me, OwnLogins, RefreshBody},
     channels::{Channels, history_shape},
     events::{Incoming, MAX_EVENTS, Results},
     health::Health,
+    tokens::Tokens,
     users::Users,
 };
 
@@ -71,6 +72,37 @@ pub const ROUTES: &[RouteRow] = &[
         .with_body(RefreshBody::json_schema),
     RouteRow::new(Post, "/api/auth/logout", Reply::Nothing, "Ends the login and its live connections."),
     RouteRow::new(Get, "/api/auth/me", Reply::Json(200, Me::json_schema), "Who the caller is, and what it may do."),
+    RouteRow::new(
+        Post,
+        "/api/auth/password",
+        Reply::Nothing,
+        "Changes the own password and ends all other logins of the user.",
+    )
+    .with_body(OwnPassword::json_schema),
+    RouteRow::new(Get, "/api/auth/logins", Reply::Json(200, OwnLogins::json_schema), "Lists the own logins."),
+    RouteRow::new(
+        Delete,
+        "/api/auth/logins/{id}",
+        Reply::Nothing,
+        "Ends one of the own logins and its live connections.",
+    ),
+    RouteRow::new(
+        Get,
+        "/api/tokens",
+        Reply::Json(200, Tokens::json_schema),
+        "Lists tokens that belong to no login, the newest first: the caller's own, or all for an administrator.",
+    )
+    .with_query(&[
+        LIMIT,
+        field("cursor", CURSOR, String::json_schema),
+        field("userId", "Only those of this user or subject.", UserId::json_schema),
+    ]),
+    RouteRow::new(
+        Delete,
+        "/api/tokens/{id}",
+        Reply::Nothing,
+        "Revokes one of them, or for an administrator any token by its `jti`.",
+    ),
     RouteRow::new(Get, "/api/users", Reply::Json(200, Users::json_schema), "Lists the users, by name.")
         .with_query(&[LIMIT, field("cursor", CURSOR, String::json_schema)]),
     RouteRow::new(Post, "/api/users", Reply::Json(201, User::json_schema), "Makes a user.")

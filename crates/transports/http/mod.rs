@@ -1,6 +1,6 @@
 //! The HTTP transport: the REST side of the wire (docs/PROTOCOL.md, "Errors" and "HTTP").
 //!
-//! One [`router`] with logins, users, events, channels, the commands of the domains, health and
+//! One [`router`] with logins, users, tokens, events, channels, the commands of the domains, health and
 //! metrics. Domain routes are mounted from the gate's rows; none is named here.
 //!
 //! Guarantees: every error leaves as `application/problem+json` with a stable code; a token counts
@@ -26,6 +26,7 @@ mod problem;
 mod readiness;
 mod rows;
 mod starting;
+mod tokens;
 mod users;
 
 #[cfg(test)]
@@ -35,7 +36,7 @@ use std::{fmt, sync::Arc};
 
 use axum::{
     Router, middleware,
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use tidings_core::{identity::Identity, runtime::Clock};
 use tidings_engine::{gate::Gate, hub::Hub};
@@ -130,6 +131,11 @@ fn own_routes() -> Router<Shared> {
         .route("/api/auth/refresh", post(account::refresh))
         .route("/api/auth/logout", post(account::logout))
         .route("/api/auth/me", get(account::me))
+        .route("/api/auth/password", post(account::password))
+        .route("/api/auth/logins", get(account::logins))
+        .route("/api/auth/logins/{id}", delete(account::end_login))
+        .route("/api/tokens", get(tokens::list))
+        .route("/api/tokens/{id}", delete(tokens::revoke))
         .route("/api/users", get(users::list).post(users::create))
         .route("/api/users/{id}", get(users::show).patch(users::change).delete(users::delete))
         .route("/api/users/{id}/revoke", post(users::revoke))

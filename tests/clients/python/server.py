@@ -85,7 +85,7 @@ class Server:
 
     def token(self, user="tester", roles=(), grants=(), ttl="1h"):
         """A token signed with the server's key, by its command line."""
-        words = [BINARY, "token", "--data-dir", f"{self.home}/data", "--user", user, "--ttl", ttl]
+        words = [BINARY, "token", "--data-dir", f"{self.home}/data", "--subject", user, "--ttl", ttl]
         for role in roles:
             words += ["--role", role]
         for grant in grants:

@@ -139,14 +139,19 @@ fn command(kind: Kind, programs: &Programs, machine: &Machine, port: u16) -> Com
 
 /// A token as an operator makes one, beside the running server.
 fn token(tidings: &Path, home: &Path) -> Result<String, String> {
-    let mut command = Command::new(tidings);
-    command.args(["token", "--user", "bench", "--role", "admin", "--ttl", "1d", "--data-dir", "data"]);
-    let output = command.current_dir(home).env_clear().output().map_err(|error| format!("no token: {error}"))?;
-    let token = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    if output.status.success() && !token.is_empty() {
-        return Ok(token);
+    let mut said = String::new();
+    // The program may be an older one, whose word for a subject was this.
+    for whose in ["--subject", "--user"] {
+        let mut command = Command::new(tidings);
+        command.args(["token", whose, "bench", "--role", "admin", "--ttl", "1d", "--data-dir", "data"]);
+        let output = command.current_dir(home).env_clear().output().map_err(|error| format!("no token: {error}"))?;
+        let token = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        if output.status.success() && !token.is_empty() {
+            return Ok(token);
+        }
+        said.push_str(String::from_utf8_lossy(&output.stderr).trim());
     }
-    Err(format!("no token: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    Err(format!("no token: {said}"))
 }
 
 fn free_port() -> Result<u16, String> {

@@ -10,10 +10,10 @@ use aws_lc_rs::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
-use tidings_auth::{Auth, AuthConfig, BelievedClaims, KeyAlgorithm, PublicKeyConfig};
+use tidings_auth::{Auth, AuthConfig, BelievedClaims, KeyAlgorithm, KeyUsers, PublicKeyConfig};
 use tidings_core::{
     Code, Principal, Result,
-    identity::{Identity, Secret},
+    identity::{Identity, NewUser, Secret, UserChange},
     principal::Role,
     runtime::Clock,
 };
@@ -42,6 +42,7 @@ fn minter(kid: &str, algorithm: KeyAlgorithm, public: Option<&[u8]>, key: Encodi
         issuer: Some("https://app.example".to_owned()),
         audience: None,
         claims: BelievedClaims::default(),
+        users: KeyUsers::Foreign,
     };
     let algorithm = match algorithm {
         KeyAlgorithm::HS256 => Algorithm::HS256,
@@ -211,7 +212,7 @@ async fn times_are_judged_by_our_clock_with_some_leeway() {
     refused(door.verify_with(|claims| claims["exp"] = json!(0)), Code::TokenExpired);
     refused(door.verify_with(|claims| claims["exp"] = json!("soon")), Code::Unauthenticated);
     refused(door.verify_with(|claims| claims["exp"] = json!(1e300)), Code::Unauthenticated);
-    door.verify_with(|claims| claims["exp"] = json!(i64::MAX)).unwrap();
+    door.verify_with(|claims| claims["exp"] = json!(99_999_999_999_i64)).unwrap();
     #[expect(clippy::cast_precision_loss, reason = "a time of our days")]
     door.verify_with(|claims| claims["exp"] = json!(now as f64 + 0.5)).unwrap();
     door.verify_with(|claims| claims["nbf"] = json!(now + 30)).unwrap();
@@ -225,7 +226,7 @@ async fn times_are_judged_by_our_clock_with_some_leeway() {
 async fn a_revocation_of_the_user_or_the_token_id_holds_for_tokens_from_elsewhere() {
     let door = Door::new();
     let old = MINTERS[0].mint(&door.claims());
-    door.auth.revoke_token("t1").await.unwrap();
+    door.auth.revoke_token("t1", None).await.unwrap();
     refused(door.auth.verify(&old), Code::TokenRevoked);
     let fresh = |claims: &mut Value| claims["jti"] = json!("t2");
     door.verify_with(fresh).unwrap();
@@ -263,6 +264,62 @@ async fn only_the_configured_claims_are_believed() {
     assert_eq!(principal.grants, vec![Role::Operator.grant()]);
     assert_eq!(principal.family, None);
     refused(door.verify_with(|_| {}), Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn times_in_milliseconds_are_refused_with_the_reason() {
+    let door = Door::new();
+    for claim in ["exp", "iat", "nbf"] {
+        for wrong in [json!(door.now() * 1000), json!(100_000_000_000_i64), json!(1e11), json!(i64::MAX)] {
+            let error = refused(door.verify_with(|claims| claims[claim] = wrong.clone()), Code::Unauthenticated);
+            assert!(error.message().contains("seconds"), "{claim}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_says_when_it_was_issued_and_else_counts_from_when_it_is_seen() {
+    let door = Door::new();
+    let life = |principal: Principal| principal.expires_at.unwrap().0 - principal.issued_at.unwrap().0;
+    assert_eq!(life(door.verify_with(|_| {}).unwrap()) / 1000, 630, "with the leeway");
+    assert_eq!(life(door.verify_with(|claims| claims["iat"] = json!(door.now() - 100)).unwrap()) / 1000, 730);
+    let undated = door.verify_with(|claims| drop(claims.as_object_mut().unwrap().remove("iat"))).unwrap();
+    assert_eq!(undated.issued_at, Some(door.clock.now()));
+}
+
+#[tokio::test]
+async fn a_foreign_subject_is_a_user_of_this_server_only_where_the_key_may_name_them() {
+    let (foreign, local) = (Door::new(), Door::with(|key| key.users = KeyUsers::Local));
+    for door in [&foreign, &local] {
+        let user = |username: &str, roles: &[Role]| {
+            let password = Secret("a long enough password".to_owned());
+            door.auth.create_user(NewUser { username: username.to_owned(), password, roles: roles.to_vec() })
+        };
+        user("root", &[Role::Admin]).await.unwrap();
+        let ann = user("Ann@example.com", &[Role::Operator]).await.unwrap();
+        let of = |subject: &str| door.verify_with(|claims| claims["sub"] = json!(subject));
+        if std::ptr::eq(door, &foreign) {
+            refused(of(ann.id.as_str()), Code::Unauthenticated);
+            assert_eq!(of("ann").unwrap().user, id("ann"));
+            continue;
+        }
+        for subject in [ann.id.as_str(), "ann@EXAMPLE.com"] {
+            let principal = of(subject).unwrap();
+            assert_eq!((&principal.user, principal.roles.as_slice()), (&ann.id, [].as_slice()), "as its claims say");
+        }
+        for subject in ["ann", "server", "", "bob"] {
+            refused(of(subject), Code::Unauthenticated);
+        }
+        let disabled = |disabled| UserChange { disabled: Some(disabled), ..UserChange::default() };
+        door.auth.change_user(&ann.id, disabled(true)).await.unwrap();
+        refused(of("ann@example.com"), Code::TokenRevoked);
+        door.auth.change_user(&ann.id, disabled(false)).await.unwrap();
+        refused(of("ann@example.com"), Code::TokenRevoked);
+        door.clock.advance(std::time::Duration::from_secs(1));
+        of("ann@example.com").unwrap();
+        door.auth.delete_user(&ann.id).await.unwrap();
+        refused(of("ann@example.com"), Code::Unauthenticated);
+    }
 }
 
 #[tokio::test]

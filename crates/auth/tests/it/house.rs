@@ -1,11 +1,11 @@
 //! What the tests share: identity over a directory of its own, and short ways to use it.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use tidings_auth::{Auth, AuthConfig};
+use tidings_auth::{Auth, AuthConfig, NewToken, Whose};
 use tidings_core::{
     Code, Error, Principal, Result, UserId,
-    identity::{Identity, Login, NewUser, Revocation, Secret, User, UserChange},
+    identity::{Identity, Login, NewUser, Origin, OwnLogin, Revocation, Secret, User, UserChange},
     principal::Role,
     runtime::Clock,
 };
@@ -55,8 +55,12 @@ impl House {
     }
 
     pub(crate) async fn try_login(&self, username: &str, password: &str) -> Result<Login> {
-        let address: IpAddr = [192, 0, 2, 1].into();
-        self.auth.login(username.to_owned(), Secret(password.to_owned()), address).await
+        self.try_login_from("192.0.2.1", username, password).await
+    }
+
+    pub(crate) async fn try_login_from(&self, address: &str, username: &str, password: &str) -> Result<Login> {
+        let from = Origin { address: address.parse().unwrap(), agent: format!("agent at {address}") };
+        self.auth.login(username.to_owned(), Secret(password.to_owned()), from).await
     }
 
     pub(crate) async fn login(&self, username: &str) -> Login {
@@ -67,6 +71,11 @@ impl House {
         self.auth.refresh(Secret(refresh_token.to_owned())).await
     }
 
+    /// The logins that somebody sees who has this one.
+    pub(crate) async fn own(&self, login: &Login) -> Vec<OwnLogin> {
+        self.auth.logins(&self.verify(&login.token).unwrap()).await.unwrap()
+    }
+
     pub(crate) fn verify(&self, token: &str) -> Result<Principal> {
         self.auth.verify(token)
     }
@@ -75,12 +84,18 @@ impl House {
         self.auth.change_user(id, change).await.unwrap()
     }
 
+    /// A token on the list, for whoever this is.
+    pub(crate) fn issue(&self, whose: Whose) -> Result<String> {
+        let new = NewToken { whose, name: Some("for a test".to_owned()), roles: vec![], grants: vec![], ttl: HOUR };
+        Ok(self.auth.issue(&new)?.0)
+    }
+
     pub(crate) async fn logout(&self, principal: &Principal) -> Result<()> {
         self.auth.logout(principal).await
     }
 
     pub(crate) fn mint(&self, user: &UserId, roles: &[Role]) -> String {
-        self.auth.mint(user.clone(), roles.to_vec(), vec![], HOUR).unwrap().0
+        self.auth.mint(user.clone(), roles, &[], HOUR).unwrap().0
     }
 
     /// What is revoked from now on.

@@ -30,6 +30,7 @@ fn key(algorithm: KeyAlgorithm, pem: Option<&str>, secret: Option<&str>) -> Publ
         issuer: None,
         audience: None,
         claims: tidings_auth::BelievedClaims::default(),
+        users: tidings_auth::KeyUsers::Foreign,
     }
 }
 
@@ -74,7 +75,7 @@ async fn processes_that_start_at_the_same_time_agree_on_one_key_and_one_admin() 
     }
     let admins = futures_util::future::join_all(auths.iter().map(|auth| auth.first_start())).await;
     assert_eq!(admins.into_iter().filter(|admin| matches!(admin, Ok(Some(_)))).count(), 1);
-    let token = auths[0].mint(id("script"), vec![], vec![], HOUR).unwrap().0;
+    let token = auths[0].mint(id("script"), &[], &[], HOUR).unwrap().0;
     for auth in &auths {
         auth.verify(&token).unwrap();
     }
@@ -85,7 +86,7 @@ async fn after_a_rotation_old_tokens_verify_to_their_end_and_new_ones_name_the_n
     let house = House::new();
     house.user("ann", &[]).await;
     let login = house.login("ann").await;
-    let long = house.auth.mint(id("script"), vec![], vec![], 48 * HOUR).unwrap().0;
+    let long = house.auth.mint(id("script"), &[], &[], 48 * HOUR).unwrap().0;
     let kid = house.auth.rotate().await.unwrap();
     let fresh = house.mint(&id("script"), &[]);
     assert_eq!(jsonwebtoken::decode_header(&fresh).unwrap().kid.as_deref(), Some(kid.as_str()));

@@ -4,6 +4,7 @@
 //! It is not the place of tests of the parts: those are beside them.
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
+mod accounts;
 mod elsewhere;
 mod house;
 mod keys;

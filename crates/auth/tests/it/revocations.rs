@@ -46,11 +46,11 @@ async fn one_token_can_be_revoked_by_its_id() {
     let house = House::new();
     let (one, two) = (house.mint(&id("script"), &[]), house.mint(&id("script"), &[]));
     let token_id = house.verify(&one).unwrap().token_id.unwrap();
-    house.auth.revoke_token(&token_id).await.unwrap();
+    house.auth.revoke_token(&token_id, None).await.unwrap();
     refused(house.verify(&one), Code::TokenRevoked);
     house.verify(&two).unwrap();
-    refused(house.auth.revoke_token("").await, Code::BadRequest);
-    refused(house.auth.revoke_token(&"x".repeat(300)).await, Code::BadRequest);
+    refused(house.auth.revoke_token("", None).await, Code::BadRequest);
+    refused(house.auth.revoke_token(&"x".repeat(300), None).await, Code::BadRequest);
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn revocations_outlive_a_restart() {
     house.logout(&house.verify(&logged_out.token).unwrap()).await.unwrap();
     let (by_user, by_id) = (house.mint(&user.id, &[]), house.mint(&id("script"), &[]));
     let token_id = house.verify(&by_id).unwrap().token_id.unwrap();
-    house.auth.revoke_token(&token_id).await.unwrap();
+    house.auth.revoke_token(&token_id, None).await.unwrap();
     house.auth.revoke_user(&user.id).await.unwrap();
     let later = house.second();
     for token in [&logged_out.token, &by_user, &by_id] {

@@ -25,7 +25,7 @@ fn join(header: &Value, claims: &Value, signature: &str) -> String {
 async fn a_minted_token_says_what_was_asked_and_no_more() {
     let house = House::new();
     let grant: Grant = "session:*=subscribe,publish".parse().unwrap();
-    let (token, until) = house.auth.mint(id("script"), vec![Role::Viewer], vec![grant.clone()], HOUR).unwrap();
+    let (token, until) = house.auth.mint(id("script"), &[Role::Viewer], std::slice::from_ref(&grant), HOUR).unwrap();
     let (header, claims, _) = parts(&token);
     assert_eq!((&header["alg"], &header["typ"]), (&json!("HS256"), &json!("JWT")));
     assert!(header["kid"].is_string());
@@ -44,9 +44,9 @@ async fn a_minted_token_says_what_was_asked_and_no_more() {
 async fn a_life_that_makes_no_sense_is_refused() {
     let house = House::new();
     for ttl in [Duration::ZERO, Duration::from_millis(999), Duration::MAX] {
-        refused(house.auth.mint(id("script"), vec![], vec![], ttl), Code::InvalidData);
+        refused(house.auth.mint(id("script"), &[], &[], ttl), Code::InvalidData);
     }
-    let (_, until) = house.auth.mint(id("script"), vec![], vec![], Duration::from_millis(1500)).unwrap();
+    let (_, until) = house.auth.mint(id("script"), &[], &[], Duration::from_millis(1500)).unwrap();
     assert_eq!(until.0 % 1000, 0);
 }
 
@@ -116,7 +116,7 @@ static TOKEN: LazyLock<(String, tempfile::TempDir)> = LazyLock::new(|| {
     let _inside = runtime.enter();
     let dir = tempfile::tempdir().unwrap();
     let auth = open_at(&dir);
-    (auth.mint(id("script"), vec![Role::Admin], vec![], HOUR).unwrap().0, dir)
+    (auth.mint(id("script"), &[Role::Admin], &[], HOUR).unwrap().0, dir)
 });
 
 fn open_at(dir: &tempfile::TempDir) -> std::sync::Arc<tidings_auth::Auth> {

@@ -61,6 +61,51 @@ async fn the_address_of_a_login_comes_from_trusted_proxies_only() {
 }
 
 #[tokio::test]
+async fn a_login_says_what_the_client_calls_itself() {
+    let server = Server::start();
+    let login = request("POST", "/api/auth/login", "").header("user-agent", "A Browser/1.0");
+    server.send(login.body(Body::from(LOGIN)).expect("a request")).await.json();
+    server.tell("POST", "/api/auth/login", "", LOGIN).await.json();
+    assert_eq!(server.identity.agents(), ["A Browser/1.0", ""]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_own_logins_are_listed_and_ended_one_by_one() {
+    let server = Server::start();
+    let logins = server.ask("GET", "/api/auth/logins", ADMIN).await.json();
+    let expected = json!({"logins": [
+        {"id": "u-root", "current": true, "expiresAt": "2026-11-20T21:00:00.000Z", "agent": "a browser"},
+    ]});
+    assert_eq!(logins, expected);
+    assert_eq!(server.ask("DELETE", "/api/auth/logins/u-nobody", ADMIN).await.code(), "not_found");
+    let ended = server.ask("DELETE", "/api/auth/logins/u-root", ADMIN).await;
+    assert_eq!((ended.status.as_u16(), ended.text.as_str()), (204, ""));
+    for (method, path) in [("GET", "/api/auth/logins"), ("DELETE", "/api/auth/logins/u-root")] {
+        assert_eq!(server.ask(method, path, ADMIN).await.code(), "token_revoked");
+        assert_eq!(server.ask(method, path, "").await.code(), "unauthenticated");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_own_password_is_changed_by_whoever_knows_it() {
+    let server = Server::start();
+    let body = |current: &str| json!({"current": current, "password": "another long password"}).to_string();
+    let wrong = server.tell("POST", "/api/auth/password", ADMIN, &body("wrong")).await;
+    assert_eq!(wrong.code(), "invalid_data");
+    assert!(wrong.text.contains("current") && !wrong.text.contains("another"), "{}", wrong.text);
+    for bad in ["{}", r#"{"current":"x"}"#, r#"{"current":"x","password":"y","more":1}"#] {
+        assert_ne!(server.tell("POST", "/api/auth/password", ADMIN, bad).await.status.as_u16(), 204, "{bad}");
+    }
+    let right = body("correct horse battery");
+    assert_eq!(server.tell("POST", "/api/auth/password", "", &right).await.code(), "unauthenticated");
+    assert_eq!(server.tell("POST", "/api/auth/password", ADMIN, &right).await.status.as_u16(), 204);
+    assert_eq!(server.tell("POST", "/api/auth/login", "", LOGIN).await.code(), "unauthenticated");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_refresh_token_is_passed_on_and_works_once() {
     let server = Server::start();
     let login = server.tell("POST", "/api/auth/login", "", LOGIN).await.json();

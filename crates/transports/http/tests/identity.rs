@@ -9,7 +9,10 @@ use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use tidings_core::{
     Code, Error, Principal, Result, Timestamp, UserId,
-    identity::{Identity, Login, LoginUser, NewUser, Revocation, RevocationWatcher, Secret, User, UserChange},
+    identity::{
+        Identity, IssuedToken, IssuedTokens, Login, LoginUser, NewUser, Origin, OwnLogin, OwnPassword, Revocation,
+        RevocationWatcher, Secret, User, UserChange,
+    },
     principal::Role,
 };
 
@@ -24,6 +27,8 @@ struct State {
     users: BTreeMap<String, (User, String)>,
     refresh: BTreeMap<String, String>,
     addresses: Vec<IpAddr>,
+    agents: Vec<String>,
+    issued: Vec<IssuedToken>,
     watchers: Vec<RevocationWatcher>,
     made: u64,
 }
@@ -61,12 +66,32 @@ impl MemoryIdentity {
         for (token, code) in [("expired-token", Code::TokenExpired), ("revoked-token", Code::TokenRevoked)] {
             state.tokens.insert(token.to_owned(), Err(Error::new(code, "no longer")));
         }
+        state.issued = ["u-root", "u-viewer"].map(issued).to_vec();
         Arc::new(Self(Mutex::new(state)))
     }
 
     /// The addresses that logins came from.
     pub(super) fn addresses(&self) -> Vec<IpAddr> {
         self.0.lock().addresses.clone()
+    }
+
+    /// What the clients of logins called themselves.
+    pub(super) fn agents(&self) -> Vec<String> {
+        self.0.lock().agents.clone()
+    }
+}
+
+/// A token of the list, with its user as its id.
+fn issued(user: &str) -> IssuedToken {
+    IssuedToken {
+        id: format!("token-of-{user}"),
+        user_id: id(user),
+        username: None,
+        name: None,
+        roles: vec![],
+        grants: vec![],
+        created_at: Timestamp(0),
+        expires_at: ENDS,
     }
 }
 
@@ -113,9 +138,10 @@ impl Identity for MemoryIdentity {
         self.0.lock().tokens.get(token).cloned().unwrap_or_else(unknown)
     }
 
-    fn login(&self, username: String, password: Secret, address: IpAddr) -> BoxFuture<'_, Result<Login>> {
+    fn login(&self, username: String, password: Secret, from: Origin) -> BoxFuture<'_, Result<Login>> {
         let mut state = self.0.lock();
-        state.addresses.push(address);
+        state.addresses.push(from.address);
+        state.agents.push(from.agent);
         if username == "flood" {
             return ready(Err(Error::new(Code::RateLimited, "too many logins").with_retry_after_ms(1500)));
         }
@@ -134,6 +160,48 @@ impl Identity for MemoryIdentity {
             self.0.lock().end(&Revocation::Family(family));
         }
         ready(Ok(()))
+    }
+
+    fn logins(&self, principal: &Principal) -> BoxFuture<'_, Result<Vec<OwnLogin>>> {
+        let id = principal.family.clone().unwrap_or_default().to_string();
+        let (created_at, refreshed_at, address, agent) = (None, None, None, Some("a browser".to_owned()));
+        let own = OwnLogin { id, current: true, created_at, refreshed_at, expires_at: ENDS, address, agent };
+        ready(Ok(vec![own]))
+    }
+
+    fn end_login(&self, principal: &Principal, id: &str) -> BoxFuture<'_, Result<()>> {
+        if principal.family.as_deref() != Some(id) {
+            return ready(Err(Error::not_found()));
+        }
+        self.0.lock().end(&Revocation::Family(id.into()));
+        ready(Ok(()))
+    }
+
+    fn change_own_password(&self, principal: &Principal, change: OwnPassword) -> BoxFuture<'_, Result<()>> {
+        let mut state = self.0.lock();
+        let changed = state.by_id(&principal.user).and_then(|(_, password)| {
+            if *password != change.current.0 {
+                return Err(Error::invalid_field("current", "is not the password"));
+            }
+            *password = change.password.0;
+            Ok(())
+        });
+        ready(changed)
+    }
+
+    fn tokens(&self, of: Option<UserId>, after: Option<String>, limit: usize) -> BoxFuture<'_, Result<IssuedTokens>> {
+        let state = self.0.lock();
+        let mut tokens: Vec<IssuedToken> = state
+            .issued
+            .iter()
+            .filter(|token| of.as_ref().is_none_or(|of| token.user_id == *of))
+            .filter(|token| after.as_ref().is_none_or(|after| token.id > *after))
+            .cloned()
+            .collect();
+        let more = tokens.len() > limit;
+        tokens.truncate(limit);
+        let cursor = tokens.last().filter(|_| more).map(|token| token.id.clone());
+        ready(Ok(IssuedTokens { tokens, cursor }))
     }
 
     fn create_user(&self, user: NewUser) -> BoxFuture<'_, Result<User>> {
@@ -189,8 +257,14 @@ impl Identity for MemoryIdentity {
         ready(Ok(()))
     }
 
-    fn revoke_token(&self, token_id: &str) -> BoxFuture<'_, Result<()>> {
-        self.0.lock().end(&Revocation::Token(token_id.into()));
+    fn revoke_token(&self, token_id: &str, of: Option<&UserId>) -> BoxFuture<'_, Result<()>> {
+        let mut state = self.0.lock();
+        let is_of = |token: &IssuedToken| token.id == token_id && of.is_some_and(|of| token.user_id == *of);
+        if of.is_some() && !state.issued.iter().any(is_of) {
+            return ready(Err(Error::not_found()));
+        }
+        state.issued.retain(|token| token.id != token_id);
+        state.end(&Revocation::Token(token_id.into()));
         ready(Ok(()))
     }
 

@@ -12,6 +12,7 @@ mod events;
 mod identity;
 mod limits;
 mod operators;
+mod tokens;
 mod users;
 
 use std::{net::SocketAddr, sync::Arc};
