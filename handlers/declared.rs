@@ -4,6 +4,13 @@
 //! data, or its producer, names; data of a type with a schema is held against it where it enters.
 //! It has no service, no commands and no state: it is for programs outside.
 
+use std::{collections::BTreeMap, sync::OnceLock};
+
+use jsonschema::{
+    JsonType, ValidationError,
+    error::{TypeKind, ValidationErrorKind as Kind},
+    paths::LocationSegment,
+};
 use serde_json::{Map, Value};
 use tidings_core::{
     Channel, Code, Error, Event, EventType, Payload, Result,
@@ -137,10 +144,14 @@ impl Handler for DeclaredHandler {
         self.rows.clone()
     }
 
+    fn is_strict(&self) -> bool {
+        self.strict
+    }
+
     fn route(&self, event: &Event) -> Result<Route> {
         if self.strict && !self.rows.iter().any(|row| row.event_type == event.event_type.as_str()) {
             let why = format!("event type '{}': the domain '{}' declares no such event", event.event_type, self.name);
-            return Err(Error::new(Code::InvalidEvent, why));
+            return Err(Error::new(Code::InvalidEvent, why.clone()).with_field("type", why));
         }
         let data = event.payload.typed::<Value>()?;
         match (self.in_data(&data)?, &event.channel) {
@@ -216,6 +227,7 @@ struct AgainstSchema {
     prefix: String,
     schema: Value,
     validator: Option<jsonschema::Validator>,
+    names: OnceLock<BTreeMap<String, String>>,
 }
 
 impl AgainstSchema {
@@ -227,15 +239,38 @@ impl AgainstSchema {
             }
             None => None,
         };
-        let words = event_type.split(['.', '_']).map(|word| word[..1].to_ascii_uppercase() + &word[1..]);
-        Ok(Self { prefix: words.collect(), schema: schema.unwrap_or_else(|| Map::new().into()), validator })
+        let words = event_type.split(['.', '_']).filter(|word| !word.is_empty());
+        let words = words.map(|word| word[..1].to_ascii_uppercase() + &word[1..]);
+        let schema = schema.unwrap_or_else(|| Map::new().into());
+        Ok(Self { prefix: words.collect(), schema, validator, names: OnceLock::new() })
+    }
+}
+
+impl AgainstSchema {
+    /// The name of each of its definitions among all types: with the event's before it, and longer where another
+    /// type is called so already. They are chosen once: afterwards its own are among them.
+    fn names(&self, taken: &Map<String, Value>) -> &BTreeMap<String, String> {
+        self.names.get_or_init(|| {
+            let mut names = BTreeMap::new();
+            for kept in ["$defs", "definitions"] {
+                for name in self.schema.get(kept).and_then(Value::as_object).into_iter().flat_map(Map::keys) {
+                    let mut unique = format!("{}{name}", self.prefix);
+                    while taken.contains_key(&unique) || names.values().any(|other| *other == unique) {
+                        unique.push('_');
+                    }
+                    names.insert(name.clone(), unique);
+                }
+            }
+            names
+        })
     }
 }
 
 impl DataType for AgainstSchema {
     /// The schema, with its definitions among those of the generator under names of their own.
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
-        let mut schema = renamed(&self.schema, &self.prefix);
+        let names = self.names(generator.definitions());
+        let mut schema = renamed(&self.schema, names);
         if let Some(fields) = schema.as_object_mut() {
             fields.remove("$schema");
             fields.remove("$id");
@@ -243,7 +278,7 @@ impl DataType for AgainstSchema {
             for kept in ["$defs", "definitions"] {
                 let Some(Value::Object(definitions)) = fields.remove(kept) else { continue };
                 for (name, definition) in definitions {
-                    generator.definitions_mut().insert(format!("{}{name}", self.prefix), definition);
+                    generator.definitions_mut().insert(names[&name].clone(), definition);
                 }
             }
         }
@@ -254,13 +289,48 @@ impl DataType for AgainstSchema {
         let data = payload.read::<Value>()?;
         let Some(validator) = &self.validator else { return Ok(()) };
         let mut refused = None;
-        for error in validator.iter_errors(&data) {
-            let place = error.instance_path().to_string().replace('/', ".");
-            // An error never holds the value that it refuses.
+        for (field, why) in validator.iter_errors(&data).flat_map(|error| refusals(&error)) {
             let told = refused.take().unwrap_or_else(|| Error::new(Code::InvalidData, "some fields are not valid"));
-            refused = Some(told.with_field(format!("data{place}"), error.masked().to_string()));
+            refused = Some(told.with_field(field, why));
         }
         refused.map_or(Ok(()), Err)
+    }
+}
+
+/// The fields that an error of a schema is about, and why each is refused: as the types of Rust's domains tell it.
+fn refusals(error: &ValidationError<'_>) -> Vec<(String, String)> {
+    let mut place = "data".to_owned();
+    for segment in error.instance_path() {
+        match segment {
+            LocationSegment::Property(name) => place = format!("{place}.{name}"),
+            LocationSegment::Index(index) => place = format!("{place}[{index}]"),
+        }
+    }
+    let of = |name: &str, why: &str| (format!("{place}.{name}"), why.to_owned());
+    match error.kind() {
+        Kind::Required { property } => vec![of(property.as_str().unwrap_or_default(), "is missing")],
+        Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
+            unexpected.iter().map(|name| of(name, "is not known")).collect()
+        }
+        Kind::Type { kind } => vec![(place, format!("expected {}", expected(kind)))],
+        // A masked error never holds the value that it refuses.
+        _ => vec![(place, error.masked().to_string())],
+    }
+}
+
+fn expected(kind: &TypeKind) -> String {
+    let named = |kind: JsonType| match kind {
+        JsonType::Null => "null",
+        JsonType::Boolean => "a boolean",
+        JsonType::Integer => "a whole number",
+        JsonType::Number => "a number",
+        JsonType::String => "a string",
+        JsonType::Array => "an array",
+        JsonType::Object => "an object",
+    };
+    match kind {
+        TypeKind::Single(kind) => named(*kind).to_owned(),
+        TypeKind::Multiple(kinds) => kinds.into_iter().map(named).collect::<Vec<_>>().join(" or "),
     }
 }
 
@@ -281,19 +351,19 @@ fn check_references(schema: &Value) -> Result<(), String> {
 }
 
 /// The schema with every reference to a definition led to the same under another name.
-fn renamed(schema: &Value, prefix: &str) -> Value {
+fn renamed(schema: &Value, names: &BTreeMap<String, String>) -> Value {
     match schema {
         Value::Object(fields) => {
             let field = |(key, value): (&String, &Value)| match value.as_str() {
                 Some(to) if key == "$ref" => {
                     let name = to.rsplit('/').next().unwrap_or_default();
-                    (key.clone(), Value::from(format!("#/$defs/{prefix}{name}")))
+                    (key.clone(), Value::from(format!("#/$defs/{}", names.get(name).map_or(name, String::as_str))))
                 }
-                _ => (key.clone(), renamed(value, prefix)),
+                _ => (key.clone(), renamed(value, names)),
             };
             Value::Object(fields.iter().map(field).collect())
         }
-        Value::Array(values) => values.iter().map(|value| renamed(value, prefix)).collect(),
+        Value::Array(values) => values.iter().map(|value| renamed(value, names)).collect(),
         other => other.clone(),
     }
 }
@@ -354,13 +424,43 @@ mod tests {
         let read = |data: Value| row.data.read(&mut Payload::of(data));
         assert!(read(json!({"buildId": "7", "ok": true, "log": {"lines": 3}})).is_ok());
         let error = read(json!({"ok": "secret", "log": {"lines": 12}})).expect_err("refused");
-        assert_eq!(error.fields().keys().collect::<Vec<_>>(), ["data", "data.log.lines", "data.ok"]);
+        let fields: Vec<(&str, &str)> =
+            error.fields().iter().map(|(field, why)| (field.as_str(), why.as_str())).collect();
+        let expected = [
+            ("data.buildId", "is missing"),
+            ("data.log.lines", "value is greater than the maximum of 9"),
+            ("data.ok", "expected a boolean"),
+        ];
+        assert_eq!(fields, expected);
         assert!(!error.to_string().contains("secret") && !error.to_string().contains("12"), "{error}");
 
         let mut generator = SchemaGenerator::default();
         let described = row.data.schema(&mut generator);
         assert_eq!(described.as_value()["properties"]["log"], json!({"$ref": "#/$defs/BuildFinishedLog"}));
         assert!(generator.definitions().contains_key("BuildFinishedLog"));
+    }
+
+    #[test]
+    fn a_field_is_named_with_its_place_as_in_a_domain_of_rust() {
+        let schema = json!({
+            "properties": {
+                "tests": {"type": "array", "items": {"type": "object", "required": ["name"], "properties": {"name": {}, "ms": {"type": ["integer", "null"]}}, "additionalProperties": false}},
+            },
+            "additionalProperties": false,
+        });
+        let handler = declared("build:{buildId}", false, vec![finished(schema)]).expect("is good");
+        let data = json!({"more": 1, "tests": [{"name": "a"}, {"ms": "x", "odd": 1}]});
+        let error = handler.events()[0].data.read(&mut Payload::of(data)).expect_err("refused");
+        let fields: Vec<(&str, &str)> =
+            error.fields().iter().map(|(field, why)| (field.as_str(), why.as_str())).collect();
+        let expected = [
+            ("data.more", "is not known"),
+            ("data.tests[1].ms", "expected null or a whole number"),
+            ("data.tests[1].name", "is missing"),
+            ("data.tests[1].odd", "is not known"),
+        ];
+        assert_eq!(fields, expected);
+        assert!(handler.events()[0].data.read(&mut Payload::of(json!({"tests": [{"name": "a", "ms": 3.0}]}))).is_ok());
     }
 
     #[test]
