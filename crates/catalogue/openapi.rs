@@ -82,20 +82,30 @@ pub(crate) fn document(catalogue: &Catalogue, vocabulary: &Vocabulary) -> Value 
 /// An event as a producer sends it, by its type: data of a known one are of its schema, what the server alone says
 /// is not among them, and others are of a domain that there is.
 fn new_event(catalogue: &Catalogue, vocabulary: &Vocabulary) -> Value {
+    let plain = vocabulary.definition(NEW_EVENT);
+    let variant = |event_type: Value, data: Option<Value>| {
+        let mut variant = plain.clone();
+        variant.as_object_mut().map(|fields| fields.remove("description"));
+        variant["properties"]["type"] = event_type;
+        if let Some(data) = data {
+            variant["properties"]["data"] = data;
+        }
+        variant
+    };
     let told: Vec<_> = vocabulary.kinds.iter().flat_map(|kind| &kind.events).collect();
     let sent = told.iter().filter(|told| told.row.source != Source::Server);
-    let known = |event_type: &str, data| json!({ "properties": { "type": { "const": event_type }, "data": data } });
-    let mut kinds: Vec<Value> = sent.map(|told| known(told.row.event_type, reference(&told.data))).collect();
+    let mut kinds: Vec<Value> =
+        sent.map(|told| variant(json!({ "const": told.row.event_type }), Some(reference(&told.data)))).collect();
     let open = catalogue.domains.iter().filter(|domain| !domain.is_strict);
     let domains: Vec<&str> = open.map(|domain| domain.name.as_str()).collect();
     if !domains.is_empty() {
         let types: Vec<&str> = told.iter().map(|told| told.row.event_type).collect();
         let pattern = format!("^({})(\\.[a-z][a-z0-9_]*){{1,4}}$", domains.join("|"));
-        kinds.push(json!({ "properties": { "type": { "pattern": pattern, "not": { "enum": types } } } }));
+        let other = json!({ "type": "string", "maxLength": 128, "pattern": pattern, "not": { "enum": types } });
+        kinds.push(variant(other, None));
     }
-    let mut event = vocabulary.definition(NEW_EVENT).clone();
-    event["anyOf"] = kinds.into();
-    event
+    // Each in full: generators of clients and of requests understand that, and not a base with alternatives.
+    json!({ "description": plain["description"], "anyOf": kinds })
 }
 
 fn json_body(schema: &Value) -> Value {
@@ -178,8 +188,8 @@ fn of_command(vocabulary: &Vocabulary, asked: &Asked) -> Value {
     let in_query = matches!(method(row.method), "get" | "delete");
     let mut parameters: Vec<Value> =
         in_path.iter().map(|name| parameter(name, "path", fields.get(*name).unwrap_or(&json!({})), true)).collect();
-    let is_sent = |name: &str| !in_path.contains(&name) && !(in_query && name == COMMAND_ID);
-    let rest = fields.iter().filter(|(name, _)| is_sent(name));
+    let is_elsewhere = |name: &str| in_path.contains(&name) || (in_query && name == COMMAND_ID);
+    let rest = fields.iter().filter(|(name, _)| !is_elsewhere(name));
     let mut operation = json!({ "operationId": row.name, "summary": row.doc, "tags": [row.name.split('.').next()] });
     if in_query {
         parameters.extend(rest.map(|(name, schema)| parameter(name, "query", schema, required(name))));

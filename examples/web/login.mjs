@@ -18,7 +18,8 @@ export async function connected({ io, url, username, password, ended }) {
     return login.token;
   };
   const again = () => socket.disconnect().connect();
-  const failed = ({ status }) => (status === 401 ? ended(socket.close()) : setTimeout(again, 1000));
+  const later = () => socket.active && again(); // unless it was closed meanwhile
+  const failed = ({ status }) => (status === 401 ? ended(socket.close()) : setTimeout(later, 1000));
   const socket = io(url, { auth: (give) => fresh().then((token) => give({ token }), failed) });
   socket.on("message", ({ type }) => {
     if (type === "auth.expiring") fresh().then((token) => socket.emit("auth.refresh", { token }, () => {}), failed);
