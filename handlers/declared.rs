@@ -4,19 +4,19 @@
 //! data, or its producer, names; data of a type with a schema is held against it where it enters.
 //! It has no service, no commands and no state: it is for programs outside.
 
-use boon::ErrorKind;
-use serde_json::{Map, Value};
+mod against;
+
+use serde_json::Value;
 use tidings_core::{
-    Channel, Code, Error, Event, EventType, Payload, Result,
-    contract::{DataType, EventRow, Source},
+    Channel, Code, Error, Event, EventType, Result,
+    contract::{EventRow, Source},
     handler::{Handler, Retention, Route},
     id::is_segment,
-    schemars::{Schema, SchemaGenerator},
 };
 
+use self::against::AgainstSchema;
+
 const THIRTY_DAYS_MS: u64 = 30 * 24 * 60 * 60 * 1000;
-/// References that a schema may have: to its own definitions.
-const DEFINITIONS: [&str; 2] = ["#/$defs/", "#/definitions/"];
 
 /// A domain as an operator declares it.
 #[derive(Debug, Clone, Default)]
@@ -138,10 +138,14 @@ impl Handler for DeclaredHandler {
         self.rows.clone()
     }
 
+    fn is_strict(&self) -> bool {
+        self.strict
+    }
+
     fn route(&self, event: &Event) -> Result<Route> {
         if self.strict && !self.rows.iter().any(|row| row.event_type == event.event_type.as_str()) {
             let why = format!("event type '{}': the domain '{}' declares no such event", event.event_type, self.name);
-            return Err(Error::new(Code::InvalidEvent, why));
+            return Err(Error::new(Code::InvalidEvent, why.clone()).with_field("type", why));
         }
         let data = event.payload.typed::<Value>()?;
         match (self.in_data(&data)?, &event.channel) {
@@ -212,159 +216,10 @@ fn row(domain: &str, event: DeclaredEvent, key: &str) -> Result<EventRow, BadDec
     })
 }
 
-/// Data that is held against a JSON Schema.
-struct AgainstSchema {
-    prefix: String,
-    schema: Value,
-    compiled: Option<Compiled>,
-}
-
-/// A schema, ready to judge.
-struct Compiled {
-    schemas: boon::Schemas,
-    whole: boon::SchemaIndex,
-}
-
-impl Compiled {
-    fn of(schema: &Value) -> Result<Self, String> {
-        /// A name for the compiler; nothing is ever loaded from it.
-        const NAME: &str = "urn:tidings:declared";
-        let (mut compiler, mut schemas) = (boon::Compiler::new(), boon::Schemas::new());
-        compiler.set_default_draft(boon::Draft::V2020_12);
-        // No scheme is known to it, so no schema makes the server read a file.
-        compiler.use_loader(Box::new(boon::SchemeUrlLoader::new()));
-        compiler.add_resource(NAME, schema.clone()).map_err(|error| not_a_schema(&error))?;
-        let whole = compiler.compile(NAME, &mut schemas).map_err(|error| not_a_schema(&error))?;
-        Ok(Self { schemas, whole })
-    }
-}
-
-fn not_a_schema(error: &boon::CompileError) -> String {
-    format!("is no JSON Schema: {error:#}")
-}
-
-impl AgainstSchema {
-    fn new(event_type: &str, schema: Option<Value>) -> Result<Self, String> {
-        let compiled = match &schema {
-            Some(schema) => {
-                check_references(schema)?;
-                Some(Compiled::of(schema)?)
-            }
-            None => None,
-        };
-        let words = event_type.split(['.', '_']).map(|word| word[..1].to_ascii_uppercase() + &word[1..]);
-        Ok(Self { prefix: words.collect(), schema: schema.unwrap_or_else(|| Map::new().into()), compiled })
-    }
-}
-
-impl DataType for AgainstSchema {
-    /// The schema, with its definitions among those of the generator under names of their own.
-    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
-        let mut schema = renamed(&self.schema, &self.prefix);
-        if let Some(fields) = schema.as_object_mut() {
-            fields.remove("$schema");
-            fields.remove("$id");
-            fields.entry("type").or_insert_with(|| "object".into());
-            for kept in ["$defs", "definitions"] {
-                let Some(Value::Object(definitions)) = fields.remove(kept) else { continue };
-                for (name, definition) in definitions {
-                    generator.definitions_mut().insert(format!("{}{name}", self.prefix), definition);
-                }
-            }
-        }
-        Schema::try_from(schema).unwrap_or_default()
-    }
-
-    fn read(&self, payload: &mut Payload) -> Result<()> {
-        let data = payload.read::<Value>()?;
-        let Some(Compiled { schemas, whole }) = &self.compiled else { return Ok(()) };
-        let Err(wrong) = schemas.validate(&data, *whole) else { return Ok(()) };
-        let mut refused = Error::new(Code::InvalidData, "some fields are not valid");
-        let mut left = vec![&wrong];
-        while let Some(error) = left.pop() {
-            if error.causes.is_empty() {
-                let place = error.instance_location.to_string().replace('/', ".");
-                refused = refused.with_field(format!("data{place}"), told(&error.kind));
-            }
-            // The first of them is told first.
-            left.extend(error.causes.iter().rev());
-        }
-        Err(refused)
-    }
-}
-
-/// What is wrong. It never holds the value that is refused: only kinds whose text is known to hold none say it.
-fn told(kind: &ErrorKind<'_, '_>) -> String {
-    match kind {
-        ErrorKind::Pattern { want, .. } => format!("does not match the pattern {want:?}"),
-        ErrorKind::Format { want, .. } => format!("is no {want}"),
-        ErrorKind::Minimum { want, .. } => format!("must be at least {want}"),
-        ErrorKind::Maximum { want, .. } => format!("must be at most {want}"),
-        ErrorKind::ExclusiveMinimum { want, .. } => format!("must be more than {want}"),
-        ErrorKind::ExclusiveMaximum { want, .. } => format!("must be less than {want}"),
-        ErrorKind::MultipleOf { want, .. } => format!("must be a multiple of {want}"),
-        ErrorKind::AdditionalProperties { got } => format!("has {} fields that it may not have", got.len()),
-        ErrorKind::Type { .. }
-        | ErrorKind::Enum { .. }
-        | ErrorKind::Const { .. }
-        | ErrorKind::MinProperties { .. }
-        | ErrorKind::MaxProperties { .. }
-        | ErrorKind::Required { .. }
-        | ErrorKind::Dependency { .. }
-        | ErrorKind::DependentRequired { .. }
-        | ErrorKind::MinItems { .. }
-        | ErrorKind::MaxItems { .. }
-        | ErrorKind::Contains
-        | ErrorKind::MinContains { .. }
-        | ErrorKind::MaxContains { .. }
-        | ErrorKind::UniqueItems { .. }
-        | ErrorKind::AdditionalItems { .. }
-        | ErrorKind::MinLength { .. }
-        | ErrorKind::MaxLength { .. }
-        | ErrorKind::FalseSchema
-        | ErrorKind::Not
-        | ErrorKind::OneOf(_) => kind.to_string(),
-        _ => "is not valid".to_owned(),
-    }
-}
-
-/// Refuses references that lead out of the schema, or elsewhere in it than to its definitions.
-fn check_references(schema: &Value) -> Result<(), String> {
-    match schema {
-        Value::Object(fields) => {
-            if let Some(Value::String(to)) = fields.get("$ref")
-                && !DEFINITIONS.iter().any(|place| to.strip_prefix(place).is_some_and(|name| !name.contains('/')))
-            {
-                return Err(format!("the $ref {to:?} does not lead to #/$defs/NAME"));
-            }
-            fields.values().try_for_each(check_references)
-        }
-        Value::Array(values) => values.iter().try_for_each(check_references),
-        _ => Ok(()),
-    }
-}
-
-/// The schema with every reference to a definition led to the same under another name.
-fn renamed(schema: &Value, prefix: &str) -> Value {
-    match schema {
-        Value::Object(fields) => {
-            let field = |(key, value): (&String, &Value)| match value.as_str() {
-                Some(to) if key == "$ref" => {
-                    let name = to.rsplit('/').next().unwrap_or_default();
-                    (key.clone(), Value::from(format!("#/$defs/{prefix}{name}")))
-                }
-                _ => (key.clone(), renamed(value, prefix)),
-            };
-            Value::Object(fields.iter().map(field).collect())
-        }
-        Value::Array(values) => values.iter().map(|value| renamed(value, prefix)).collect(),
-        other => other.clone(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tidings_core::{Payload, schemars::SchemaGenerator};
 
     use super::*;
 
@@ -418,13 +273,43 @@ mod tests {
         let read = |data: Value| row.data.read(&mut Payload::of(data));
         assert!(read(json!({"buildId": "7", "ok": true, "log": {"lines": 3}})).is_ok());
         let error = read(json!({"ok": "secret", "log": {"lines": 12}})).expect_err("refused");
-        assert_eq!(error.fields().keys().collect::<Vec<_>>(), ["data", "data.log.lines", "data.ok"]);
+        let fields: Vec<(&str, &str)> =
+            error.fields().iter().map(|(field, why)| (field.as_str(), why.as_str())).collect();
+        let expected = [
+            ("data.buildId", "is missing"),
+            ("data.log.lines", "must be at most 9"),
+            ("data.ok", "expected a boolean"),
+        ];
+        assert_eq!(fields, expected);
         assert!(!error.to_string().contains("secret") && !error.to_string().contains("12"), "{error}");
 
         let mut generator = SchemaGenerator::default();
         let described = row.data.schema(&mut generator);
         assert_eq!(described.as_value()["properties"]["log"], json!({"$ref": "#/$defs/BuildFinishedLog"}));
         assert!(generator.definitions().contains_key("BuildFinishedLog"));
+    }
+
+    #[test]
+    fn a_field_is_named_with_its_place_as_in_a_domain_of_rust() {
+        let schema = json!({
+            "properties": {
+                "tests": {"type": "array", "items": {"type": "object", "required": ["name"], "properties": {"name": {}, "ms": {"type": ["integer", "null"]}}, "additionalProperties": false}},
+            },
+            "additionalProperties": false,
+        });
+        let handler = declared("build:{buildId}", false, vec![finished(schema)]).expect("is good");
+        let data = json!({"more": 1, "tests": [{"name": "a"}, {"ms": "x", "odd": 1}]});
+        let error = handler.events()[0].data.read(&mut Payload::of(data)).expect_err("refused");
+        let fields: Vec<(&str, &str)> =
+            error.fields().iter().map(|(field, why)| (field.as_str(), why.as_str())).collect();
+        let expected = [
+            ("data.more", "is not known"),
+            ("data.tests[1].ms", "expected null or a whole number"),
+            ("data.tests[1].name", "is missing"),
+            ("data.tests[1].odd", "is not known"),
+        ];
+        assert_eq!(fields, expected);
+        assert!(handler.events()[0].data.read(&mut Payload::of(json!({"tests": [{"name": "a", "ms": 3.0}]}))).is_ok());
     }
 
     #[test]

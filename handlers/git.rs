@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use tidings_core::{
     Action, Channel, Event, Result,
-    command::{Caller, Command, Method, Need},
+    command::{Caller, Command, Json, Method, Need, answer_with},
     contract::EventRow,
     handler::{Handler, Retention, Route},
 };
@@ -27,7 +27,7 @@ use tidings_services::{
 };
 use validator::Validate;
 
-use crate::project;
+use crate::{Made, project};
 
 /// The handler of git.
 #[derive(Debug)]
@@ -150,7 +150,12 @@ where
         (Method::Post, path),
         doc,
         move |input: &I| on(Action::Command, project(input)),
-        move |caller: Caller, input: I| repositories.clone().begin(caller.principal.user, job(input)),
+        move |caller: Caller, input: I| {
+            let channel = project::channel(project(&input));
+            answer_with(repositories.clone().begin(caller.principal.user, job(input)), |Json(begun)| {
+                Made::answer(begun.operation_id.clone(), channel, begun)
+            })
+        },
     )
     .with_status(202)
 }

@@ -14,7 +14,9 @@ pub mod workflow;
 
 use std::sync::Arc;
 
-use tidings_core::handler::Handler;
+use schemars::JsonSchema;
+use serde::Serialize;
+use tidings_core::{Channel, command::Json, handler::Handler};
 use tidings_services::{
     fs::Files, git::Repositories, project::Projects, session::Sessions, shell::Shells, workflow::Runs,
 };
@@ -34,6 +36,23 @@ pub struct Services {
     pub shells: Arc<Shells>,
     /// Workflows.
     pub runs: Arc<Runs>,
+}
+
+/// What was made. The id stands here by its own name, too.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Made<I, T> {
+    /// What was made.
+    id: I,
+    /// Where it is told.
+    channel: Channel,
+    #[serde(flatten)]
+    rest: T,
+}
+
+impl<I, T> Made<I, T> {
+    fn answer(id: I, channel: Channel, rest: T) -> Json<Self> {
+        Json(Self { id, channel, rest })
+    }
 }
 
 /// The namespaces that have an owner. The start holds it against what the handlers say.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use tidings_core::{
     Action, Channel, Code, Error, Event, Payload, Result,
-    command::{Command, Method, Need},
+    command::{Command, Json, Method, Need, answer_with},
     contract::EventRow,
     handler::{Handler, Retention, Route, Standing},
     json,
@@ -20,6 +20,8 @@ use tidings_services::project::{
     ProjectId, ProjectReducer, Projects,
     contract::{Board, EVENTS, List, Named, REGISTERED, Register, RemoveMember, SetMember, Summary},
 };
+
+use crate::Made;
 
 const NAMESPACE: &str = "project";
 
@@ -148,7 +150,11 @@ fn projects(projects: &Arc<Projects>) -> Vec<Command> {
             (Method::Post, "/api/projects"),
             "Makes a project of an existing directory.",
             |_: &Register| Need::Admin,
-            move |caller, input| register.clone().register(caller.principal.user, input),
+            move |caller, input| {
+                answer_with(register.clone().register(caller.principal.user, input), |Json(shown)| {
+                    Made::answer(shown.project_id.clone(), channel(&shown.project_id), shown)
+                })
+            },
         )
         .with_status(201),
         Command::new(

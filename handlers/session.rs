@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::{project, user};
+use crate::{Made, project, user};
 use serde::Deserialize;
 use tidings_core::{
     Action, Channel, Error, Event, Result, UserId,
@@ -211,7 +211,10 @@ fn acting(sessions: &Arc<Sessions>) -> Vec<Command> {
             "Passes a message to the program; to a busy agent when it is free.",
             |input: &SendMessage| Need::On(Action::Command, channel(&input.session_id)),
             move |caller: Caller, input: SendMessage| {
-                answer_with(send.clone().send_message(caller.principal.user, input), Json)
+                let channel = channel(&input.session_id);
+                answer_with(send.clone().send_message(caller.principal.user, input), |sent| {
+                    Made::answer(sent.message_id.clone(), channel, sent)
+                })
             },
         )
         .with_status(202),

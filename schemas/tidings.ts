@@ -63,6 +63,9 @@ export interface UnknownMessage {
 /** What the agent does, as its events tell. A paused or ended session overrides it. */
 export type Activity = "idle" | "thinking" | "executing" | "waiting";
 
+/** What a person answered. */
+export type ApprovalDecision = "approved" | "rejected";
+
 /** What a person is needed for. */
 export type AttentionKind = "permission" | "approval";
 
@@ -264,12 +267,6 @@ export interface Cursor {
   y: number;
 }
 
-/** How a permission request was resolved. */
-export type Decision = "allowed" | "rejected" | "withdrawn";
-
-/** What a person answered. */
-export type Decision2 = "approved" | "rejected";
-
 /** Why a message waits no more. */
 export type Dequeued = "sent" | "cancelled" | "ended";
 
@@ -313,22 +310,6 @@ export type ErrorCode = "bad_request" | "invalid_channel" | "invalid_event" | "u
 
 /** The type of an event: two to five segments joined by dots, such as session.started. */
 export type EventType = string;
-
-/** Why a session ended in an error. */
-export interface Failure {
-  /** For programs. */
-  code: string;
-  /** For people. */
-  message: string;
-}
-
-/** Why a terminal ended in an error. */
-export interface Failure2 {
-  /** For programs. */
-  code: string;
-  /** For people. */
-  message: string;
-}
 
 /** A path that changed. */
 export interface FileChange {
@@ -382,6 +363,8 @@ export interface FsListAnswer {
 export interface FsListInput {
   /** Only entries whose names come after this one: the `cursor` of the page before. */
   after?: string | null;
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The folder; the project's root by default. */
   path?: string | null;
   /** The project. */
@@ -410,6 +393,8 @@ export interface FsReadAnswer {
 
 /** Input of `fs.read`. */
 export interface FsReadInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** At most so many bytes; as configured by default, and never more than that. */
   length?: number | null;
   /** From this byte on; 0 by default. */
@@ -440,18 +425,26 @@ export interface FsWatchAnswer {
 
 /** Input of `fs.watch`. */
 export interface FsWatchInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The project. */
   projectId: ProjectId;
 }
 
-/** Answer of every command that begins an operation, and of `git.cancel`. */
+/** What was made. The id stands here by its own name, too. */
 export interface GitAddAnswer {
+  /** Where it is told. */
+  channel: Channel;
+  /** What was made. */
+  id: OperationId;
   /** The operation. */
   operationId: OperationId;
 }
 
 /** Input of `git.add` and `git.unstage`. */
 export interface GitAddInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** Which; `.` is all. */
   paths: string[];
   /** The project. */
@@ -486,6 +479,8 @@ export interface GitBranchesAnswer {
 
 /** Input of `git.status`, `git.branches` and `git.worktrees`. */
 export interface GitBranchesInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The project. */
   projectId: ProjectId;
 }
@@ -498,6 +493,8 @@ export interface GitCancelAnswer {
 
 /** Input of `git.cancel`. */
 export interface GitCancelInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The operation. */
   operationId: OperationId;
   /** The project. */
@@ -507,8 +504,12 @@ export interface GitCancelInput {
 /** How a path differs. */
 export type GitChange = "added" | "modified" | "deleted" | "renamed" | "copied" | "type_changed" | "untracked";
 
-/** Answer of every command that begins an operation, and of `git.cancel`. */
+/** What was made. The id stands here by its own name, too. */
 export interface GitCheckoutAnswer {
+  /** Where it is told. */
+  channel: Channel;
+  /** What was made. */
+  id: OperationId;
   /** The operation. */
   operationId: OperationId;
 }
@@ -517,6 +518,8 @@ export interface GitCheckoutAnswer {
 export interface GitCheckoutInput {
   /** The branch; of one that only a remote has, a local one is made. */
   branch: string;
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** Whether it is a new one. */
   create?: boolean;
   /** Where a new one begins; `HEAD` by default. */
@@ -525,8 +528,12 @@ export interface GitCheckoutInput {
   projectId: ProjectId;
 }
 
-/** Answer of every command that begins an operation, and of `git.cancel`. */
+/** What was made. The id stands here by its own name, too. */
 export interface GitCloneAnswer {
+  /** Where it is told. */
+  channel: Channel;
+  /** What was made. */
+  id: OperationId;
   /** The operation. */
   operationId: OperationId;
 }
@@ -535,6 +542,8 @@ export interface GitCloneAnswer {
 export interface GitCloneInput {
   /** The branch to check out; by default the remote's. */
   branch?: string | null;
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** Only so many of the newest commits; by default all. */
   depth?: number | null;
   /** The project, whose directory is empty. */
@@ -565,8 +574,12 @@ export interface GitCommit {
   subject: string;
 }
 
-/** Answer of every command that begins an operation, and of `git.cancel`. */
+/** What was made. The id stands here by its own name, too. */
 export interface GitCommitAnswer {
+  /** Where it is told. */
+  channel: Channel;
+  /** What was made. */
+  id: OperationId;
   /** The operation. */
   operationId: OperationId;
 }
@@ -577,6 +590,8 @@ export interface GitCommitInput {
   all?: boolean;
   /** Replaces the last commit. */
   amend?: boolean;
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** What it is about. */
   message: string;
   /** The project. */
@@ -611,6 +626,8 @@ export interface GitDiffAnswer {
 
 /** Input of `git.diff`. */
 export interface GitDiffInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** Compares from this revision; by default from what is staged. */
   from?: string | null;
   /** Only these paths; by default all. */
@@ -623,14 +640,20 @@ export interface GitDiffInput {
   to?: string | null;
 }
 
-/** Answer of every command that begins an operation, and of `git.cancel`. */
+/** What was made. The id stands here by its own name, too. */
 export interface GitFetchAnswer {
+  /** Where it is told. */
+  channel: Channel;
+  /** What was made. */
+  id: OperationId;
   /** The operation. */
   operationId: OperationId;
 }
 
 /** Input of `git.fetch`. */
 export interface GitFetchInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The project. */
   projectId: ProjectId;
   /** Forgets branches that the remote has no more. */
@@ -692,6 +715,8 @@ export interface GitLogAnswer {
 export interface GitLogInput {
   /** The `cursor` of the page before, which tells the `rev`, too. */
   after?: string | null;
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** At most so many commits: 1 to 500, 50 by default. */
   limit?: number | null;
   /** Only commits that changed these paths. */
@@ -702,14 +727,20 @@ export interface GitLogInput {
   rev?: string | null;
 }
 
-/** Answer of every command that begins an operation, and of `git.cancel`. */
+/** What was made. The id stands here by its own name, too. */
 export interface GitMergeAnswer {
+  /** Where it is told. */
+  channel: Channel;
+  /** What was made. */
+  id: OperationId;
   /** The operation. */
   operationId: OperationId;
 }
 
 /** Input of `git.merge`: a `rev` to merge, or what to do with a merge that is not finished. */
-export interface GitMergeInput {
+export type GitMergeInput = {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** Makes a merge commit also where none is needed. */
   noFastForward?: boolean;
   /** The project. */
@@ -718,7 +749,13 @@ export interface GitMergeInput {
   resume?: Resume | null;
   /** What to merge. */
   rev?: string | null;
-}
+} & ({
+  resume?: null;
+  rev: string;
+} | {
+  resume: string;
+  rev?: null;
+});
 
 /** An operation that has not ended. */
 export interface GitOpenOperation {
@@ -810,8 +847,12 @@ export interface GitProgress {
   total?: number | null;
 }
 
-/** Answer of every command that begins an operation, and of `git.cancel`. */
+/** What was made. The id stands here by its own name, too. */
 export interface GitPullAnswer {
+  /** Where it is told. */
+  channel: Channel;
+  /** What was made. */
+  id: OperationId;
   /** The operation. */
   operationId: OperationId;
 }
@@ -820,6 +861,8 @@ export interface GitPullAnswer {
 export interface GitPullInput {
   /** Its branch, which needs a `remote`; by default the one that the branch follows. */
   branch?: string | null;
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** How two lines come together. */
   mode?: PullMode;
   /** The project. */
@@ -828,8 +871,12 @@ export interface GitPullInput {
   remote?: string | null;
 }
 
-/** Answer of every command that begins an operation, and of `git.cancel`. */
+/** What was made. The id stands here by its own name, too. */
 export interface GitPushAnswer {
+  /** Where it is told. */
+  channel: Channel;
+  /** What was made. */
+  id: OperationId;
   /** The operation. */
   operationId: OperationId;
 }
@@ -838,6 +885,8 @@ export interface GitPushAnswer {
 export interface GitPushInput {
   /** The branch; by default the one that is checked out. */
   branch?: string | null;
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** Replaces the remote's branch, unless it has commits that were never fetched. */
   forceWithLease?: boolean;
   /** The project. */
@@ -848,21 +897,33 @@ export interface GitPushInput {
   setUpstream?: boolean;
 }
 
-/** Answer of every command that begins an operation, and of `git.cancel`. */
+/** What was made. The id stands here by its own name, too. */
 export interface GitRebaseAnswer {
+  /** Where it is told. */
+  channel: Channel;
+  /** What was made. */
+  id: OperationId;
   /** The operation. */
   operationId: OperationId;
 }
 
 /** Input of `git.rebase`: an `onto`, or what to do with a rebase that is not finished. */
-export interface GitRebaseInput {
+export type GitRebaseInput = {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** Onto what. */
   onto?: string | null;
   /** The project. */
   projectId: ProjectId;
   /** What to do with an unfinished one. */
   resume?: Resume | null;
-}
+} & ({
+  onto: string;
+  resume?: null;
+} | {
+  onto?: null;
+  resume: string;
+});
 
 /** Answer of `git.diff` and `git.show`. */
 export interface GitShowAnswer {
@@ -880,14 +941,20 @@ export interface GitShowAnswer {
 
 /** Input of `git.show`. */
 export interface GitShowInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The project. */
   projectId: ProjectId;
   /** The commit. */
   rev: string;
 }
 
-/** Answer of every command that begins an operation, and of `git.cancel`. */
+/** What was made. The id stands here by its own name, too. */
 export interface GitStashAnswer {
+  /** Where it is told. */
+  channel: Channel;
+  /** What was made. */
+  id: OperationId;
   /** The operation. */
   operationId: OperationId;
 }
@@ -896,6 +963,8 @@ export interface GitStashAnswer {
 export interface GitStashInput {
   /** What to do. */
   action: StashAction;
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** Which one, the newest being 0, which is the default. */
   index?: number;
   /** What a push is about. */
@@ -986,6 +1055,8 @@ export interface GitStatusChanged {
 
 /** Input of `git.status`, `git.branches` and `git.worktrees`. */
 export interface GitStatusInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The project. */
   projectId: ProjectId;
 }
@@ -993,14 +1064,20 @@ export interface GitStatusInput {
 /** What was begun in a repository and is not finished. */
 export type GitUnfinished = "merge" | "rebase" | "cherry_pick" | "revert";
 
-/** Answer of every command that begins an operation, and of `git.cancel`. */
+/** What was made. The id stands here by its own name, too. */
 export interface GitUnstageAnswer {
+  /** Where it is told. */
+  channel: Channel;
+  /** What was made. */
+  id: OperationId;
   /** The operation. */
   operationId: OperationId;
 }
 
 /** Input of `git.add` and `git.unstage`. */
 export interface GitUnstageInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** Which; `.` is all. */
   paths: string[];
   /** The project. */
@@ -1019,8 +1096,12 @@ export interface GitWorktree {
   prunable: boolean;
 }
 
-/** Answer of every command that begins an operation, and of `git.cancel`. */
+/** What was made. The id stands here by its own name, too. */
 export interface GitWorktreeAddAnswer {
+  /** Where it is told. */
+  channel: Channel;
+  /** What was made. */
+  id: OperationId;
   /** The operation. */
   operationId: OperationId;
 }
@@ -1029,6 +1110,8 @@ export interface GitWorktreeAddAnswer {
 export interface GitWorktreeAddInput {
   /** Its branch; by default a new one of its name. */
   branch?: string | null;
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** Whether that is a new one. */
   create?: boolean;
   /** Where a new one begins; `HEAD` by default. */
@@ -1039,14 +1122,20 @@ export interface GitWorktreeAddInput {
   projectId: ProjectId;
 }
 
-/** Answer of every command that begins an operation, and of `git.cancel`. */
+/** What was made. The id stands here by its own name, too. */
 export interface GitWorktreeRemoveAnswer {
+  /** Where it is told. */
+  channel: Channel;
+  /** What was made. */
+  id: OperationId;
   /** The operation. */
   operationId: OperationId;
 }
 
 /** Input of `git.worktree_remove`. */
 export interface GitWorktreeRemoveInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** Also when something in it is not committed. */
   force?: boolean;
   /** Its name. */
@@ -1063,6 +1152,8 @@ export interface GitWorktreesAnswer {
 
 /** Input of `git.status`, `git.branches` and `git.worktrees`. */
 export interface GitWorktreesInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The project. */
   projectId: ProjectId;
 }
@@ -1191,7 +1282,7 @@ export interface ListedSession {
   /** When it ended. */
   endedAt: Timestamp | null;
   /** Why it failed, if it did. */
-  error: Failure | null;
+  error: SessionFailure | null;
   /** The exit code, once the program exited. */
   exitCode: number | null;
   /** The session. */
@@ -1201,7 +1292,7 @@ export interface ListedSession {
   /** When it started. */
   startedAt: Timestamp | null;
   /** How it is. */
-  status: Status;
+  status: SessionStatus;
   /** The terminal that it runs in. */
   terminalId?: TerminalId | null;
   /** What people call it. */
@@ -1223,7 +1314,7 @@ export interface ListedShell {
   /** When it ended. */
   endedAt: Timestamp | null;
   /** Why it failed, if it did. */
-  error: Failure2 | null;
+  error: ShellFailure | null;
   /** The terminal. */
   id: TerminalId;
   /** When it was opened. */
@@ -1237,7 +1328,7 @@ export interface ListedShell {
   /** The signal that ended it, if one did. */
   signal: number | null;
   /** How it is. */
-  status: Status2;
+  status: ShellStatus;
   /** What people call it. */
   title: string | null;
   /** When its newest message was published. */
@@ -1331,6 +1422,9 @@ export interface Permission {
   tool: string;
 }
 
+/** How a permission request was resolved. */
+export type PermissionDecision = "allowed" | "rejected" | "withdrawn";
+
 /** What an option means. */
 export type PermissionKind = "allow_once" | "allow_always" | "reject_once" | "reject_always";
 
@@ -1368,10 +1462,13 @@ export interface Plan {
 /** A part of a plan. */
 export interface PlanStep {
   /** How it is. */
-  status: StepStatus;
+  status: PlanStepStatus;
   /** What is to be done. */
   text: string;
 }
+
+/** How a part of a plan is. */
+export type PlanStepStatus = "pending" | "in_progress" | "completed";
 
 /** An error over HTTP: RFC 9457, and the fields that an error has everywhere. */
 export interface Problem {
@@ -1398,6 +1495,8 @@ export type ProjectGetAnswer = ProjectState;
 
 /** Input of `project.get` and `project.remove`. */
 export interface ProjectGetInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The project. */
   projectId: ProjectId;
 }
@@ -1415,6 +1514,8 @@ export interface ProjectListAnswer {
 
 /** Input of `project.list`. */
 export interface ProjectListInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The `cursor` of the page before; without it, the first page. */
   cursor?: ProjectId | null;
   /** At most so many: 1 to 500, 100 by default. */
@@ -1439,8 +1540,12 @@ export interface ProjectMemberSet {
   userId: UserId;
 }
 
-/** A project as lists and the answer of `project.register` show it. */
+/** What was made. The id stands here by its own name, too. */
 export interface ProjectRegisterAnswer {
+  /** Where it is told. */
+  channel: Channel;
+  /** What was made. */
+  id: ProjectId;
   /** What the caller is there; absent for whoever is no member. */
   membership?: Membership | null;
   /** Its name. */
@@ -1453,6 +1558,8 @@ export interface ProjectRegisterAnswer {
 
 /** Input of `project.register`. */
 export interface ProjectRegisterInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** Its name, for people: 1 to 100 characters. */
   name: string;
   /** An existing directory, absolute; symbolic links are followed once, now. */
@@ -1477,6 +1584,8 @@ export interface ProjectRemoveAnswer {
 
 /** Input of `project.get` and `project.remove`. */
 export interface ProjectRemoveInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The project. */
   projectId: ProjectId;
 }
@@ -1491,6 +1600,8 @@ export interface ProjectRemoveMemberAnswer {
 
 /** Input of `project.remove_member`. */
 export interface ProjectRemoveMemberInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The project. */
   projectId: ProjectId;
   /** Who. */
@@ -1515,6 +1626,8 @@ export interface ProjectSetMemberAnswer {
 
 /** Input of `project.set_member`. */
 export interface ProjectSetMemberInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** What they are from now on. */
   membership: Membership;
   /** The project. */
@@ -1675,6 +1788,9 @@ export interface RunState {
 /** How a run is. */
 export type RunStatus = "starting" | "running" | "waiting" | "cancelling" | "completed" | "failed" | "cancelled";
 
+/** How a step is. */
+export type RunStepStatus = "pending" | "running" | "waiting" | "completed" | "failed" | "skipped" | "cancelled";
+
 /** What agents used. */
 export interface RunUsage {
   /** What it cost, in US dollars, as far as agents say so. */
@@ -1703,7 +1819,7 @@ export interface Said {
 export type Secret = string;
 
 export interface ServerDraining {
-  /** When to come back, in milliseconds; another number for each client. */
+  /** How many milliseconds from now to come back, once the stop is over; another number for each client. */
   reconnectAfterMs: number;
 }
 
@@ -1731,6 +1847,8 @@ export interface SessionCancelAnswer {
 
 /** Input of `session.get`, `.cancel`, `.interrupt`, `.pause` and `.resume`. */
 export interface SessionCancelInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The session. */
   sessionId: SessionId;
 }
@@ -1743,6 +1861,8 @@ export interface SessionCancelMessageAnswer {
 
 /** Input of `session.cancel_message`. */
 export interface SessionCancelMessageInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The message that waits. */
   messageId: string;
   /** The session. */
@@ -1782,10 +1902,20 @@ export interface SessionError {
   signal?: number | null;
 }
 
+/** Why a session ended in an error. */
+export interface SessionFailure {
+  /** For programs. */
+  code: string;
+  /** For people. */
+  message: string;
+}
+
 export type SessionGetAnswer = SessionState;
 
 /** Input of `session.get`, `.cancel`, `.interrupt`, `.pause` and `.resume`. */
 export interface SessionGetInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The session. */
   sessionId: SessionId;
 }
@@ -1813,6 +1943,8 @@ export interface SessionInterruptAnswer {
 
 /** Input of `session.get`, `.cancel`, `.interrupt`, `.pause` and `.resume`. */
 export interface SessionInterruptInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The session. */
   sessionId: SessionId;
 }
@@ -1827,6 +1959,8 @@ export interface SessionListAnswer {
 
 /** Input of `session.list`. */
 export interface SessionListInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The `cursor` of the page before. */
   cursor?: SessionId | null;
   /** At most so many: 1 to 200, 50 by default. */
@@ -1834,7 +1968,7 @@ export interface SessionListInput {
   /** Only those of this project. */
   projectId?: ProjectId | null;
   /** Only those that are so. */
-  status?: Status | null;
+  status?: SessionStatus | null;
 }
 
 /**
@@ -1885,6 +2019,8 @@ export interface SessionMessageQueued {
 
 /** Input of `session.output`. */
 export interface SessionOutputInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The session. */
   sessionId: SessionId;
   /** Only this stream; by default standard output and standard error, in the order they were read. */
@@ -1899,6 +2035,8 @@ export interface SessionPauseAnswer {
 
 /** Input of `session.get`, `.cancel`, `.interrupt`, `.pause` and `.resume`. */
 export interface SessionPauseInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The session. */
   sessionId: SessionId;
 }
@@ -1930,7 +2068,7 @@ export interface SessionPermissionRequested {
 /** `session.permission_resolved`: answered, or withdrawn. Exactly one for each request. */
 export interface SessionPermissionResolved {
   /** How. */
-  decision: Decision;
+  decision: PermissionDecision;
   /** The option that was chosen. */
   optionId?: string | null;
   /** The request. */
@@ -1968,7 +2106,9 @@ export interface SessionResolvePermissionAnswer {
 }
 
 /** Input of `session.resolve_permission`: an `optionId`, or a `decision` of which the request has an option. */
-export interface SessionResolvePermissionInput {
+export type SessionResolvePermissionInput = {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The first of the request's options of this kind. */
   decision?: PermissionKind | null;
   /** What to tell the agent besides: why not, or the answer to its question. */
@@ -1979,7 +2119,13 @@ export interface SessionResolvePermissionInput {
   requestId: string;
   /** The session. */
   sessionId: SessionId;
-}
+} & ({
+  decision?: null;
+  optionId: string;
+} | {
+  decision: string;
+  optionId?: null;
+});
 
 /** Answer of a command that names a session and has nothing more to say. */
 export interface SessionResumeAnswer {
@@ -1989,6 +2135,8 @@ export interface SessionResumeAnswer {
 
 /** Input of `session.get`, `.cancel`, `.interrupt`, `.pause` and `.resume`. */
 export interface SessionResumeInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The session. */
   sessionId: SessionId;
 }
@@ -1999,8 +2147,12 @@ export interface SessionResumed {
   sessionId: SessionId;
 }
 
-/** Answer of `session.send_message`. */
+/** What was made. The id stands here by its own name, too. */
 export interface SessionSendMessageAnswer {
+  /** Where it is told. */
+  channel: Channel;
+  /** What was made. */
+  id: string;
   /** The message. */
   messageId: string;
   /** Whether it waits until the agent is free. */
@@ -2013,6 +2165,8 @@ export interface SessionSendMessageAnswer {
 export interface SessionSendMessageInput {
   /** The sender's key for this message: a repeat changes nothing and gets the same answer. */
   clientMessageId?: string | null;
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** A line, or several, for the program's standard input. The last newline is added. */
   content: string;
   /** The session. */
@@ -2030,13 +2184,15 @@ export interface SessionStartAnswer {
 }
 
 /** Input of `session.start`: an `agent` or a `command`, not both. */
-export interface SessionStartInput {
+export type SessionStartInput = {
   /** A configured agent. */
   agent?: string | null;
   /** How many columns that has: 1 to 500, 80 by default. */
   cols?: number | null;
   /** A free command line: a program and its arguments. Needs the right to execute. */
   command?: string[] | null;
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The same key of the same user in the same project starts once within 24 hours. */
   idempotencyKey?: string | null;
   /** Where it runs. */
@@ -2059,7 +2215,13 @@ export interface SessionStartInput {
    * default the earlier session's.
    */
   worktree?: Worktree | null;
-}
+} & ({
+  agent: string;
+  command?: null;
+} | {
+  agent?: null;
+  command: unknown[];
+});
 
 /** `session.started`: the first event of a session. */
 export interface SessionStarted {
@@ -2096,7 +2258,7 @@ export interface SessionState {
   /** When it ended. */
   endedAt: Timestamp | null;
   /** Why it failed, if it did. */
-  error: Failure | null;
+  error: SessionFailure | null;
   /** The exit code, once the program exited. */
   exitCode: number | null;
   /** Whether this server runs the program. */
@@ -2118,7 +2280,7 @@ export interface SessionState {
   /** Who started it. */
   startedBy: UserId | null;
   /** How it is. */
-  status: Status;
+  status: SessionStatus;
   /** The terminal that it runs in. */
   terminalId?: TerminalId | null;
   /** What people call it. */
@@ -2132,6 +2294,9 @@ export interface SessionState {
   /** The working tree that it runs in. */
   worktree?: string | null;
 }
+
+/** How a session is. */
+export type SessionStatus = "starting" | "running" | "completed" | "error" | "cancelled";
 
 /** `session.stream_output`: a piece of output, at most 16 KiB, cut between characters. */
 export interface SessionStreamOutput {
@@ -2323,6 +2488,8 @@ export interface ShellCloseAnswer {
 
 /** Input of `shell.get` and `shell.close`. */
 export interface ShellCloseInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The terminal. */
   terminalId: TerminalId;
 }
@@ -2352,10 +2519,20 @@ export interface ShellExit {
   terminalId: TerminalId;
 }
 
+/** Why a terminal ended in an error. */
+export interface ShellFailure {
+  /** For programs. */
+  code: string;
+  /** For people. */
+  message: string;
+}
+
 export type ShellGetAnswer = ShellState;
 
 /** Input of `shell.get` and `shell.close`. */
 export interface ShellGetInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The terminal. */
   terminalId: TerminalId;
 }
@@ -2372,6 +2549,8 @@ export interface ShellInputAnswer {
 
 /** Input of `shell.input`. */
 export interface ShellInputInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** What is typed, at most 64 KiB. Nothing is added to it: Enter is `\r`, an interrupt `\u0003`. */
   data: string;
   /** How `data` is written. */
@@ -2394,6 +2573,8 @@ export interface ShellListAnswer {
 
 /** Input of `shell.list`. */
 export interface ShellListInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The `cursor` of the page before. */
   cursor?: TerminalId | null;
   /** At most so many: 1 to 200, 50 by default. */
@@ -2401,7 +2582,7 @@ export interface ShellListInput {
   /** Only those of this project. */
   projectId?: ProjectId | null;
   /** Only those that are so. */
-  status?: Status2 | null;
+  status?: ShellStatus | null;
 }
 
 /** Answer of `shell.open`. */
@@ -2420,6 +2601,8 @@ export interface ShellOpenInput {
   cols?: number;
   /** A program and its arguments; the configured shell by default. */
   command?: string[] | null;
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /**
    * Its directory, relative to the project's root or absolute, and inside it once symbolic links are
    * followed; the root by default.
@@ -2478,6 +2661,8 @@ export interface ShellResizeAnswer {
 export interface ShellResizeInput {
   /** How many columns: 1 to 500. */
   cols: number;
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** How many rows: 1 to 200. */
   rows: number;
   /** The terminal. */
@@ -2511,7 +2696,7 @@ export interface ShellState {
   /** When it ended. */
   endedAt: Timestamp | null;
   /** Why it failed, if it did. */
-  error: Failure2 | null;
+  error: ShellFailure | null;
   /** Whether this server runs the program. */
   hosted: boolean;
   /** The program's name. */
@@ -2535,7 +2720,7 @@ export interface ShellState {
   /** The signal that ended it, if one did. */
   signal: number | null;
   /** How it is. */
-  status: Status2;
+  status: ShellStatus;
   /** The terminal; none before its first event. */
   terminalId: TerminalId | null;
   /** What people call it: the title that the program gave its window, else `ShellState::name`. */
@@ -2545,6 +2730,9 @@ export interface ShellState {
   /** Whether the screen's first line goes on the last of these. */
   wrapped?: boolean;
 }
+
+/** How a terminal is. */
+export type ShellStatus = "opening" | "running" | "exited" | "error";
 
 /** A thing of a project as its board shows it, such as a session. Made by the handler of the thing. */
 export interface ShellSummary {
@@ -2592,12 +2780,6 @@ export interface Spoken {
 
 /** What to do with the stash. */
 export type StashAction = "push" | "pop" | "apply" | "drop";
-
-/** How a session is. */
-export type Status = "starting" | "running" | "completed" | "error" | "cancelled";
-
-/** How a terminal is. */
-export type Status2 = "opening" | "running" | "exited" | "error";
 
 /** What kind of step it is. */
 export type StepKind = "command" | "session" | "approval";
@@ -2659,7 +2841,7 @@ export interface StepState {
   /** When its last attempt started. */
   startedAt?: Timestamp | null;
   /** How it is. */
-  status: StepStatus2;
+  status: RunStepStatus;
   /** Its id: `test`, or of a matrix `test.2`. */
   stepId: string;
   /** The newest of what its last attempt printed. */
@@ -2669,12 +2851,6 @@ export interface StepState {
   /** What the agents of all its attempts used. */
   usage?: RunUsage | null;
 }
-
-/** How a part of a plan is. */
-export type StepStatus = "pending" | "in_progress" | "completed";
-
-/** How a step is. */
-export type StepStatus2 = "pending" | "running" | "waiting" | "completed" | "failed" | "skipped" | "cancelled";
 
 /** Where output comes from. */
 export type StepStream = "stdout" | "stderr";
@@ -2721,6 +2897,8 @@ export interface Subscribed {
   channel: Channel;
   /** Its epoch. */
   epoch: Epoch;
+  /** Whether it exists: something durable was published to it, ever. One that does not may begin later. */
+  exists: boolean;
   /** The first kept number, where `reason` is `trimmed`. */
   first?: number | null;
   /** That all is well. */
@@ -2731,6 +2909,8 @@ export interface Subscribed {
   recovered?: boolean | null;
   /** Its head at the moment of attaching. */
   seq: number;
+  /** Whether a `channel.snapshot` comes now, before what is live. */
+  snapshot: boolean;
 }
 
 /** A thing of a project as its board shows it, such as a session. Made by the handler of the thing. */
@@ -2887,8 +3067,10 @@ export interface WorkflowRunApproveAnswer {
 
 /** Input of `workflow.run.approve`. */
 export interface WorkflowRunApproveInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The answer. The first one counts. */
-  decision: Decision2;
+  decision: ApprovalDecision;
   /** The run. */
   runId: RunId;
   /** The step that waits. */
@@ -2903,6 +3085,8 @@ export interface WorkflowRunCancelAnswer {
 
 /** Input of `workflow.run.get` and `.cancel`. */
 export interface WorkflowRunCancelInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The run. */
   runId: RunId;
 }
@@ -2948,6 +3132,8 @@ export type WorkflowRunGetAnswer = RunState;
 
 /** Input of `workflow.run.get` and `.cancel`. */
 export interface WorkflowRunGetInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The run. */
   runId: RunId;
 }
@@ -2962,6 +3148,8 @@ export interface WorkflowRunListAnswer {
 
 /** Input of `workflow.run.list`. */
 export interface WorkflowRunListInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The `cursor` of the page before. */
   cursor?: RunId | null;
   /** At most so many: 1 to 200, 50 by default. */
@@ -2976,6 +3164,8 @@ export interface WorkflowRunListInput {
 export interface WorkflowRunOutputInput {
   /** Which attempt, from 1; the last one by default. */
   attempt?: number | null;
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The run. */
   runId: RunId;
   /** The step. */
@@ -2994,6 +3184,8 @@ export interface WorkflowRunRerunAnswer {
 
 /** Input of `workflow.run.rerun`. */
 export interface WorkflowRunRerunInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /**
    * The step from which it is run again, with everything that follows from it; what else completed is
    * kept. Without it, all steps are run again.
@@ -3014,18 +3206,26 @@ export interface WorkflowRunStartAnswer {
 }
 
 /** Input of `workflow.run.start`: a `definition` or a `file`, not both. */
-export interface WorkflowRunStartInput {
+export type WorkflowRunStartInput = {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The definition. */
   definition?: WorkflowDefinition | null;
   /** A file of the project that holds it: a path from the project's root. */
   file?: string | null;
   /** What the definition wants to be given: texts, numbers and flags. */
-  inputs?: Record<string, unknown>;
+  inputs?: Record<string, string | number | boolean>;
   /** Where it runs. */
   projectId: ProjectId;
   /** What people call it; by default the definition's name, or its file's. */
   title?: string | null;
-}
+} & ({
+  definition: string | Record<string, unknown>;
+  file?: null;
+} | {
+  definition?: null;
+  file: string;
+});
 
 /** `workflow.run.started`: the first event of a run. */
 export interface WorkflowRunStarted {
@@ -3214,14 +3414,22 @@ export interface WorkflowValidateAnswer {
 }
 
 /** Input of `workflow.validate`: a `definition` or a `file`, not both. */
-export interface WorkflowValidateInput {
+export type WorkflowValidateInput = {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
   /** The definition. */
   definition?: WorkflowDefinition | null;
   /** A file of the project that holds it. */
   file?: string | null;
   /** Where it would run. */
   projectId: ProjectId;
-}
+} & ({
+  definition: string | Record<string, unknown>;
+  file?: null;
+} | {
+  definition?: null;
+  file: string;
+});
 
 /** A working tree that something is to run in: it is made, as by `git.worktree_add`, unless it is there. */
 export interface Worktree {
@@ -3494,6 +3702,92 @@ export interface Channels {
   };
 }
 
+/** The data of what is told in each kind of channel, by the types: `Schema["session:{sessionId}"]["session.completed"]`. */
+export interface Schema {
+  "project:{projectId}": {
+    "fs.changed": FsChanged;
+    "fs.rescan": FsRescan;
+    "git.operation.started": GitOperationStarted;
+    "git.operation.progress": GitOperationProgress;
+    "git.operation.completed": GitOperationCompleted;
+    "git.operation.failed": GitOperationFailed;
+    "git.operation.cancelled": GitOperationCancelled;
+    "git.status.changed": GitStatusChanged;
+    "git.head.changed": GitHeadChanged;
+    "project.registered": ProjectRegistered;
+    "project.member_set": ProjectMemberSet;
+    "project.member_removed": ProjectMemberRemoved;
+    "project.removed": ProjectRemoved;
+    "session.summary": SessionSummary;
+    "shell.summary": ShellSummary;
+    "workflow.run.summary": WorkflowRunSummary;
+  };
+  "session:{sessionId}": {
+    "session.started": SessionStarted;
+    "session.stream_output": SessionStreamOutput;
+    "session.user_message": SessionUserMessage;
+    "session.message_queued": SessionMessageQueued;
+    "session.message_dequeued": SessionMessageDequeued;
+    "session.paused": SessionPaused;
+    "session.resumed": SessionResumed;
+    "session.terminal_opened": SessionTerminalOpened;
+    "session.heartbeat": SessionHeartbeat;
+    "session.completed": SessionCompleted;
+    "session.error": SessionError;
+    "session.cancelled": SessionCancelled;
+    "session.agent_started": SessionAgentStarted;
+    "session.text_delta": SessionTextDelta;
+    "session.thinking_delta": SessionThinkingDelta;
+    "session.message": SessionMessage;
+    "session.tool_started": SessionToolStarted;
+    "session.tool_completed": SessionToolCompleted;
+    "session.subagent_started": SessionSubagentStarted;
+    "session.subagent_completed": SessionSubagentCompleted;
+    "session.permission_requested": SessionPermissionRequested;
+    "session.permission_resolved": SessionPermissionResolved;
+    "session.progress": SessionProgress;
+    "session.usage": SessionUsage;
+    "session.turn_completed": SessionTurnCompleted;
+    "session.raw": SessionRaw;
+  };
+  "shell:terminal:{terminalId}": {
+    "shell.opened": ShellOpened;
+    "shell.output": ShellOutput;
+    "shell.resized": ShellResized;
+    "shell.exit": ShellExit;
+    "shell.error": ShellError;
+  };
+  "user:{userId}": {
+    "user.attention_requested": UserAttentionRequested;
+    "user.attention_resolved": UserAttentionResolved;
+    "user.notice": UserNotice;
+  };
+  "workflow:run:{runId}": {
+    "workflow.run.started": WorkflowRunStarted;
+    "workflow.run.updated": WorkflowRunUpdated;
+    "workflow.run.completed": WorkflowRunCompleted;
+    "workflow.run.failed": WorkflowRunFailed;
+    "workflow.run.cancelled": WorkflowRunCancelled;
+    "workflow.run.step.started": WorkflowRunStepStarted;
+    "workflow.run.step.session": WorkflowRunStepSession;
+    "workflow.run.step.output": WorkflowRunStepOutput;
+    "workflow.run.step.progress": WorkflowRunStepProgress;
+    "workflow.run.step.waiting": WorkflowRunStepWaiting;
+    "workflow.run.step.completed": WorkflowRunStepCompleted;
+    "workflow.run.step.failed": WorkflowRunStepFailed;
+    "workflow.run.step.skipped": WorkflowRunStepSkipped;
+    "workflow.run.step.cancelled": WorkflowRunStepCancelled;
+  };
+}
+
+const KINDS: { readonly [K in keyof Channels]: ReadonlySet<string> } = {
+  "project:{projectId}": new Set(["fs.changed", "fs.rescan", "git.operation.started", "git.operation.progress", "git.operation.completed", "git.operation.failed", "git.operation.cancelled", "git.status.changed", "git.head.changed", "project.registered", "project.member_set", "project.member_removed", "project.removed", "session.summary", "shell.summary", "workflow.run.summary"]),
+  "session:{sessionId}": new Set(["session.started", "session.stream_output", "session.user_message", "session.message_queued", "session.message_dequeued", "session.paused", "session.resumed", "session.terminal_opened", "session.heartbeat", "session.completed", "session.error", "session.cancelled", "session.agent_started", "session.text_delta", "session.thinking_delta", "session.message", "session.tool_started", "session.tool_completed", "session.subagent_started", "session.subagent_completed", "session.permission_requested", "session.permission_resolved", "session.progress", "session.usage", "session.turn_completed", "session.raw"]),
+  "shell:terminal:{terminalId}": new Set(["shell.opened", "shell.output", "shell.resized", "shell.exit", "shell.error"]),
+  "user:{userId}": new Set(["user.attention_requested", "user.attention_resolved", "user.notice"]),
+  "workflow:run:{runId}": new Set(["workflow.run.started", "workflow.run.updated", "workflow.run.completed", "workflow.run.failed", "workflow.run.cancelled", "workflow.run.step.started", "workflow.run.step.session", "workflow.run.step.output", "workflow.run.step.progress", "workflow.run.step.waiting", "workflow.run.step.completed", "workflow.run.step.failed", "workflow.run.step.skipped", "workflow.run.step.cancelled"]),
+};
+
 /** The commands: the input and the answer of each. */
 export interface Commands {
   /** Reads a file of a project, or a part of it. */
@@ -3651,9 +3945,39 @@ export type ChannelOf<N extends string> = {
   [K in keyof Channels]: N extends Channels[K]["name"] ? Channels[K] : never;
 }[keyof Channels];
 
+/** A known message of a kind of channel, by its name: `switch` over its `type`. */
+export type MessageOf<N extends string> = ChannelOf<N>["message"];
+
+/**
+ * Whether a message is a known one of this kind of channel: `isOf("session:{sessionId}", message)`. A `switch` over
+ * its `type` then has the events of that kind, and no others.
+ */
+export function isOf<K extends keyof Channels>(kind: K, message: AnyMessage): message is Channels[K]["message"] {
+  return KINDS[kind].has(String(message.type)) && String(message.channel).split(":")[0] === kind.split(":")[0];
+}
+
 /** The answer to a command, as Socket.IO acknowledges it. */
-export type Acknowledged<C extends keyof Commands> = { ok: true; data: Commands[C]["answer"] } | Refused;
+export type Acknowledged<C extends keyof Commands> =
+  | { ok: true; data: Commands[C]["answer"]; repeated?: undefined }
+  | Refused;
 /** The same of one with a `commandId`: it may be a repeat whose answer is not kept, unless it only reads. */
 export type AcknowledgedOnce<C extends keyof Commands> =
   | Acknowledged<C>
   | (C extends Reads ? never : { ok: true; data?: undefined } & Repeated);
+
+/** What a socket hears: `const socket: Socket<ServerToClientEvents, ClientToServerEvents> = io(url, …)`. */
+export interface ServerToClientEvents {
+  message: (message: AnyMessage) => void;
+}
+
+/** How a command is asked: whether with a `commandId` or without one, and without an input where none is needed. */
+export type Asking<C extends keyof Commands> = (
+  ...asked:
+    | [input: Commands[C]["input"], answer: (acknowledged: AcknowledgedOnce<C>) => void]
+    | (Record<never, never> extends Commands[C]["input"] ? [answer: (acknowledged: AcknowledgedOnce<C>) => void] : never)
+) => void;
+
+/** What a socket may say, each with its acknowledgement: as `emit` and `emitWithAck` take it. */
+export type ClientToServerEvents = { [C in keyof Commands]: Asking<C> } & {
+  [R in keyof Requests]: (argument: Requests[R]["argument"], answer: (acknowledged: Requests[R]["answer"]) => void) => void;
+};

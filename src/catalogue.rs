@@ -37,6 +37,7 @@ fn domain(handler: &Arc<dyn Handler>) -> Domain {
         channels: channels.map(|template| ChannelKind { template, projection: projection.clone() }).collect(),
         events: handler.events(),
         commands: handler.commands(),
+        is_strict: handler.is_strict(),
     }
 }
 

@@ -12,6 +12,7 @@ mod asyncapi;
 mod json_schema;
 mod markdown;
 mod openapi;
+mod responses;
 mod typescript;
 mod vocabulary;
 
@@ -63,6 +64,8 @@ pub struct Domain {
     pub events: Vec<EventRow>,
     /// Its commands.
     pub commands: Vec<Command>,
+    /// Whether its events are all there are: others of its name are refused.
+    pub is_strict: bool,
 }
 
 /// What the transports have beside events and commands.

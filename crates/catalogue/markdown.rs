@@ -32,7 +32,7 @@ pub(crate) fn document(vocabulary: &Vocabulary) -> String {
             "\n### {}\n\n{}\n{}",
             notice.event_type,
             line(&notice.doc),
-            fields(vocabulary.definition(&notice.data))
+            fields(vocabulary.resolved(&notice.data))
         );
     }
     text += "\n## Types\n\nWhat the fields above are of.\n";
@@ -68,7 +68,7 @@ fn event(vocabulary: &Vocabulary, told: &Told) -> String {
     let copy = if row.namespace.is_some() && row.source == Source::Server { " It is a copy." } else { "" };
     let mut text =
         format!("\n### {}\n\n{} **{durability}**, said by **{source}**.{copy}\n", row.event_type, line(row.doc));
-    text += &fields(vocabulary.definition(&told.data));
+    text += &fields(vocabulary.resolved(&told.data));
     if !row.example.is_empty() {
         text += &format!("\n```json\n{}\n```\n", row.example);
     }

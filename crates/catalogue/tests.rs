@@ -63,6 +63,9 @@ enum Notice {
     /// That it is well.
     #[serde(rename = "server.well")]
     Well { reason: String },
+    /// That it goes.
+    #[serde(rename = "server.gone")]
+    Gone(Box<Opened>),
 }
 
 fn catalogue() -> Catalogue {
@@ -83,8 +86,14 @@ fn catalogue() -> Catalogue {
     }];
     Catalogue {
         domains: vec![
-            Domain { name: "shop".into(), channels: vec![shop], events: EVENTS.to_vec(), commands: vec![open, text] },
-            Domain { name: "street".into(), channels: vec![street], events: vec![], commands: vec![] },
+            Domain {
+                name: "shop".into(),
+                channels: vec![shop],
+                events: EVENTS.to_vec(),
+                commands: vec![open, text],
+                is_strict: false,
+            },
+            Domain { name: "street".into(), channels: vec![street], events: vec![], commands: vec![], is_strict: true },
         ],
         wire: Wire {
             version: "0.0.0",
@@ -151,7 +160,15 @@ fn the_input_of_a_command_is_divided_over_path_query_and_body() {
     let document = parsed(Form::OpenApi);
     let open = &document["paths"]["/api/shops/{shopId}"]["post"];
     let body = &open["requestBody"]["content"]["application/json"]["schema"];
-    assert_eq!(body["properties"].as_object().expect("fields").keys().collect::<Vec<_>>(), ["at"]);
+    assert_eq!(body["properties"].as_object().expect("fields").keys().collect::<Vec<_>>(), ["at", "commandId"]);
+    assert_eq!(open["requestBody"]["required"], false, "nothing of it is needed");
+    let statuses: Vec<_> = open["responses"].as_object().expect("responses").keys().collect();
+    assert_eq!(statuses, ["200", "400", "401", "403", "404", "408", "409", "413", "415", "422", "429", "500", "503"]);
+    let codes = |name: &str| {
+        document["components"]["responses"][name]["content"]["application/problem+json"]["schema"]["allOf"][1]["properties"]["code"]["enum"].clone()
+    };
+    assert_eq!(codes("Unavailable"), serde_json::json!(["overloaded", "unavailable", "draining"]));
+    assert_eq!(codes("UnsupportedMediaType"), codes("BadRequest"), "HTTP's own have the nearest code");
     let text = &document["paths"]["/api/shops/{shopId}/text"]["get"];
     let places: Vec<_> =
         text["parameters"].as_array().expect("some").iter().map(|it| (&it["name"], &it["in"])).collect();
@@ -170,6 +187,8 @@ fn a_durable_message_has_a_number_in_its_type_and_an_ephemeral_one_has_none() {
         "name: `street:${string}:side:${string}`;",
         "snapshot: ShopState;",
         "\"shop.text\": { input: ShopTextInput; answer: string };",
+        "\"shop:{shopId}\": {\n    \"shop.opened\": ShopOpened;\n    \"shop.looked\": ShopLooked;\n  };",
+        "commandId?: string;",
         "/** `shop.opened`: see `ShopState`. */",
         "at?: Timestamp | null;",
     ] {
@@ -186,6 +205,8 @@ fn the_page_has_each_event_with_its_example_and_what_its_fields_are_of() {
         "| `at`? | `Timestamp \\| null` | When. |",
         "A copy for the street. **durable**, said by **the server**. It is a copy.",
         "### ShopState",
+        // Also where the data are of a type of their own.
+        "### server.gone\n\nThat it goes.\n\n| field | type | meaning |\n|---|---|---|\n| `at` | `Timestamp \\| null` | When. |",
     ] {
         assert!(page.contains(part), "{part} in {page}");
     }

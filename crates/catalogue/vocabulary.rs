@@ -15,7 +15,7 @@ use tidings_core::{
     document::{Reply, RequestRow, RouteRow},
 };
 
-use crate::{Catalogue, Domain};
+use crate::{Catalogue, Domain, typescript};
 
 /// An event, with the names of its parts.
 #[derive(Debug, Clone)]
@@ -75,6 +75,8 @@ pub(crate) struct Noticed {
 pub(crate) struct Route {
     /// Its row.
     pub(crate) row: RouteRow,
+    /// The schema of what is open in its path.
+    pub(crate) segment: Option<Value>,
     /// The schemas of its query's fields, in their order.
     pub(crate) query: Vec<Value>,
     /// The schema of its body.
@@ -115,6 +117,17 @@ pub(crate) fn pascal(name: &str) -> String {
     words.map(|word| word[..1].to_ascii_uppercase() + &word[1..]).collect()
 }
 
+/// The name of a schema that is of something with a name on the wire, such as `session.start`: `SessionStartInput`.
+/// Where two would be one, as those of `a.b_c` and `a.b.c`, its parts stay apart: `A_B_C`.
+fn names(name: &str, what: &str) -> impl Iterator<Item = String> {
+    let apart = name.split('.').map(pascal).collect::<Vec<_>>().join("_");
+    let more = (1..).map({
+        let apart = apart.clone();
+        move |more| format!("{apart}{what}{}", "_".repeat(more))
+    });
+    [format!("{}{what}", pascal(name)), format!("{apart}{what}")].into_iter().chain(more)
+}
+
 /// What comes in, and what goes out.
 struct Sides {
     incoming: SchemaGenerator,
@@ -123,8 +136,15 @@ struct Sides {
 }
 
 impl Sides {
-    fn put(&mut self, name: String, schema: Schema) -> String {
-        self.named.insert(name.clone(), schema.to_value());
+    /// Puts a schema under the first of these names that nothing else has.
+    fn put(&mut self, mut names: impl Iterator<Item = String>, schema: &Value) -> String {
+        let (incoming, outgoing) = (self.incoming.definitions(), self.outgoing.definitions());
+        let is_taken = |name: &String| {
+            let by_type = incoming.contains_key(name) || outgoing.contains_key(name);
+            by_type || self.named.contains_key(name) || typescript::OWN.contains(&name.as_str())
+        };
+        let name = names.find(|name| !is_taken(name)).unwrap_or_default();
+        self.named.insert(name.clone(), schema.clone());
         name
     }
 
@@ -134,37 +154,38 @@ impl Sides {
         for domain in &catalogue.domains {
             let home = domain.channels.first().map(|kind| kind.namespace());
             for row in domain.events.iter().filter(|row| row.namespace.or(home) == Some(namespace)) {
-                let schema = row.data.schema(&mut self.incoming);
-                events.push(Told { row: *row, data: self.put(pascal(row.event_type), schema) });
+                let schema = row.data.schema(&mut self.incoming).to_value();
+                events.push(Told { row: *row, data: self.put(names(row.event_type, ""), &schema) });
             }
         }
         Kind { template: template.to_owned(), snapshot, events }
     }
 
     fn asked(&mut self, command: &Command) -> Asked {
-        let name = pascal(command.name);
-        let input = (command.input)(&mut self.incoming);
-        let input = self.put(format!("{name}Input"), input);
-        let answer = (command.answer)(&mut self.outgoing).map(|schema| self.put(format!("{name}Answer"), schema));
+        let mut input = (command.input)(&mut self.incoming).to_value();
+        input["properties"][COMMAND_ID] = command_id();
+        let input = self.put(names(command.name, "Input"), &input);
+        let answer = (command.answer)(&mut self.outgoing);
+        let answer = answer.map(|schema| self.put(names(command.name, "Answer"), &schema.to_value()));
         Asked { command: command.clone(), input, answer }
     }
 
     fn requested(&mut self, row: RequestRow) -> Requested {
-        let name = pascal(row.name);
-        let argument = (row.argument)(&mut self.incoming);
-        let answer = (row.answer)(&mut self.outgoing);
-        let argument = self.put(format!("{name}Argument"), argument);
-        Requested { row, argument, answer: self.put(format!("{name}Acknowledgement"), answer) }
+        let argument = (row.argument)(&mut self.incoming).to_value();
+        let answer = (row.answer)(&mut self.outgoing).to_value();
+        let argument = self.put(names(row.name, "Argument"), &argument);
+        Requested { row, argument, answer: self.put(names(row.name, "Acknowledgement"), &answer) }
     }
 
     fn route(&mut self, row: RouteRow) -> Route {
+        let segment = row.segment.map(|shape| shape(&mut self.incoming).to_value());
         let query = row.query.iter().map(|field| (field.shape)(&mut self.incoming).to_value()).collect();
         let body = row.body.map(|shape| shape(&mut self.incoming).to_value());
         let answer = match row.reply {
             Reply::Json(_, shape) => Some(shape(&mut self.outgoing).to_value()),
-            Reply::Nothing | Reply::Text => None,
+            Reply::Nothing | Reply::Text | Reply::Page => None,
         };
-        Route { row, query, body, answer }
+        Route { row, segment, query, body, answer }
     }
 
     /// The members of the union of notices.
@@ -174,8 +195,7 @@ impl Sides {
         for member in members {
             let event_type = member["properties"]["type"]["const"].as_str().unwrap_or_default().to_owned();
             let doc = member["description"].as_str().unwrap_or_default().to_owned();
-            let data = pascal(&event_type);
-            self.named.insert(data.clone(), member["properties"]["data"].clone());
+            let data = self.put(names(&event_type, ""), &member["properties"]["data"]);
             notices.push(Noticed { event_type, doc, data });
         }
         notices
@@ -191,8 +211,45 @@ impl Sides {
         }
         definitions.append(&mut self.named);
         definitions.values_mut().for_each(readable);
+        definitions.values_mut().for_each(bounded);
         definitions
     }
+
+    /// Describes all of it.
+    fn gather(&mut self, catalogue: &Catalogue) -> Gathered {
+        self.named.clear();
+        let wire = catalogue.wire;
+        self.outgoing.subschema_for::<Message>();
+        self.outgoing.subschema_for::<Error>();
+        self.outgoing.subschema_for::<Repeated>();
+        for (name, shape) in [("Problem", wire.problem), ("Refused", wire.refused)] {
+            self.named.insert(name.to_owned(), shape(&mut self.outgoing).to_value());
+        }
+        let mut kinds = Vec::new();
+        for channel in catalogue.domains.iter().flat_map(|domain| &domain.channels) {
+            let snapshot = channel.projection.as_ref().map(|it| it.schema(&mut self.outgoing).to_value());
+            kinds.push(self.kind(catalogue, &channel.template, snapshot));
+        }
+        let commands = catalogue.domains.iter().flat_map(|domain: &Domain| &domain.commands);
+        let commands = commands.map(|command| self.asked(command)).collect();
+        let requests = wire.requests.iter().map(|row| self.requested(*row)).collect();
+        let notices = (wire.notices)(&mut self.outgoing);
+        let notices = self.notices(&notices);
+        let mut routes: Vec<Route> = wire.routes.iter().map(|row| self.route(*row)).collect();
+        for route in &mut routes {
+            route.query.iter_mut().chain(&mut route.body).chain(&mut route.segment).for_each(bounded);
+        }
+        Gathered { kinds, commands, requests, notices, routes }
+    }
+}
+
+/// What a vocabulary has beside its definitions.
+struct Gathered {
+    kinds: Vec<Kind>,
+    commands: Vec<Asked>,
+    requests: Vec<Requested>,
+    notices: Vec<Noticed>,
+    routes: Vec<Route>,
 }
 
 impl Vocabulary {
@@ -205,37 +262,28 @@ impl Vocabulary {
             outgoing: settings.for_serialize().into_generator(),
             named: BTreeMap::new(),
         };
-        let wire = catalogue.wire;
-        sides.outgoing.subschema_for::<Message>();
-        sides.outgoing.subschema_for::<Error>();
-        sides.outgoing.subschema_for::<Repeated>();
-        for (name, shape) in [("Problem", wire.problem), ("Refused", wire.refused)] {
-            let schema = shape(&mut sides.outgoing);
-            sides.put(name.to_owned(), schema);
-        }
-        let mut kinds = Vec::new();
-        for channel in catalogue.domains.iter().flat_map(|domain| &domain.channels) {
-            let snapshot = channel.projection.as_ref().map(|it| it.schema(&mut sides.outgoing).to_value());
-            kinds.push(sides.kind(catalogue, &channel.template, snapshot));
-        }
-        let commands = catalogue.domains.iter().flat_map(|domain: &Domain| &domain.commands);
-        let commands = commands.map(|command| sides.asked(command)).collect();
-        let requests = wire.requests.iter().map(|row| sides.requested(*row)).collect();
-        let notices = (wire.notices)(&mut sides.outgoing);
-        let notices = sides.notices(&notices);
-        let routes = wire.routes.iter().map(|row| sides.route(*row)).collect();
-        let version = wire.version;
+        // Twice: which names are free is known once every type has the one that it brings.
+        drop(sides.gather(catalogue));
+        let Gathered { kinds, commands, requests, notices, routes } = sides.gather(catalogue);
+        let version = catalogue.wire.version;
         Self { version, kinds, commands, requests, notices, routes, definitions: sides.definitions() }
     }
 
-    /// A definition; an empty schema for a name that there is not.
+    /// A definition; null for a name that there is not.
     #[must_use]
     pub(crate) fn definition(&self, name: &str) -> &Value {
-        &self.definitions[name]
+        self.definitions.get(name).unwrap_or(&Value::Null)
     }
 }
 
 impl Vocabulary {
+    /// A definition; where it is nothing but another one's name, that other one.
+    pub(crate) fn resolved(&self, name: &str) -> &Value {
+        let definition = self.definition(name);
+        let other = definition["$ref"].as_str().and_then(|to| to.strip_prefix("#/$defs/"));
+        other.map_or(definition, |other| self.definition(other))
+    }
+
     /// The definitions that something refers to, directly or through others.
     pub(crate) fn mentioned_in(&self, something: &Value) -> BTreeMap<&str, &Value> {
         let mut found = BTreeMap::new();
@@ -257,6 +305,37 @@ impl Vocabulary {
             }
         }
         found
+    }
+}
+
+/// The field of a command's input that is the gate's: see docs/PROTOCOL.md.
+pub(crate) const COMMAND_ID: &str = "commandId";
+
+fn command_id() -> Value {
+    json!({
+        "type": "string", "minLength": 1, "maxLength": 128,
+        "description": "The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again.",
+    })
+}
+
+/// Whole numbers, with the bounds of the type that reads them.
+fn bounded(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            let most = match fields.get("format").and_then(Value::as_str) {
+                Some("uint8") => Some(u64::from(u8::MAX)),
+                Some("uint16") => Some(u64::from(u16::MAX)),
+                Some("uint32") => Some(u64::from(u32::MAX)),
+                Some("uint64" | "uint") => Some(u64::MAX),
+                _ => None,
+            };
+            if let Some(most) = most {
+                fields.entry("maximum").or_insert_with(|| most.into());
+            }
+            fields.values_mut().for_each(bounded);
+        }
+        Value::Array(values) => values.iter_mut().for_each(bounded),
+        _ => {}
     }
 }
 

@@ -25,6 +25,8 @@ pub enum Reply {
     Json(u16, Shape),
     /// Plain text, with the status 200.
     Text,
+    /// A page for people, with the status 200.
+    Page,
 }
 
 /// A route of the server's own.
@@ -38,6 +40,8 @@ pub struct RouteRow {
     pub doc: &'static str,
     /// Whether it answers without a token.
     pub public: bool,
+    /// The schema of what is open in its path, which is one segment at most.
+    pub segment: Option<Shape>,
     /// What its query may hold.
     pub query: &'static [QueryField],
     /// The schema of its body; none for a route that takes no body.
@@ -50,13 +54,20 @@ impl RouteRow {
     /// A route that needs a token and takes nothing.
     #[must_use]
     pub const fn new(method: Method, path: &'static str, reply: Reply, doc: &'static str) -> Self {
-        Self { method, path, doc, public: false, query: &[], body: None, reply }
+        Self { method, path, doc, public: false, segment: None, query: &[], body: None, reply }
     }
 
     /// The same, for everybody.
     #[must_use]
     pub const fn public(mut self) -> Self {
         self.public = true;
+        self
+    }
+
+    /// The same, of which a segment of the path is open.
+    #[must_use]
+    pub const fn with_segment(mut self, segment: Shape) -> Self {
+        self.segment = Some(segment);
         self
     }
 

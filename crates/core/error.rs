@@ -198,6 +198,34 @@ impl Error {
         self.0.code.retryable() && !self.0.is_final
     }
 
+    /// The same error of an entry of an array: its message and its fields say of which, as in `[3].data.name`.
+    #[must_use]
+    pub fn of_entry(mut self, index: usize) -> Self {
+        if self.0.fields.is_empty() {
+            let why = self.0.message.clone().into_owned();
+            self.0.fields.insert(format!("[{index}]"), why);
+        } else {
+            self = self.at_entry(Some(index));
+        }
+        self.0.message = format!("event {index} of the array: {}", self.0.message).into();
+        self
+    }
+
+    /// The same error with fields of this entry of an array, or of none, whatever entry they were of.
+    #[must_use]
+    pub fn at_entry(mut self, index: Option<usize>) -> Self {
+        let bare = |field: &str| entry_of(field).map_or(field, |(_, rest)| rest).to_owned();
+        let named = |field: &str| index.map_or_else(|| bare(field), |index| format!("[{index}].{}", bare(field)));
+        self.0.fields = self.0.fields.iter().map(|(field, why)| (named(field), why.clone())).collect();
+        self
+    }
+
+    /// The entry of an array that its fields are of, if they are of one.
+    #[must_use]
+    pub fn entry(&self) -> Option<usize> {
+        self.0.fields.keys().find_map(|field| entry_of(field)).map(|(index, _)| index)
+    }
+
     /// The code.
     #[must_use]
     pub fn code(&self) -> Code {
@@ -221,6 +249,12 @@ impl Error {
     pub fn retry_after_ms(&self) -> Option<u64> {
         self.0.retry_after_ms
     }
+}
+
+/// The entry and the rest of a field such as `[3].id`.
+fn entry_of(field: &str) -> Option<(usize, &str)> {
+    let (index, rest) = field.strip_prefix('[')?.split_once("].")?;
+    Some((index.parse().ok()?, rest))
 }
 
 impl std::fmt::Display for Error {
@@ -299,6 +333,20 @@ mod tests {
         assert!(wrong.retryable() && !wrong.clone().not_retryable().retryable());
         assert_eq!(serde_json::to_value(wrong.not_retryable()).expect("serialises")["retryable"], false);
         assert!(!Error::forbidden().retryable());
+    }
+
+    #[test]
+    fn an_error_of_an_entry_says_which_in_its_message_and_in_its_fields() {
+        let fields = |error: &Error| error.fields().keys().cloned().collect::<Vec<_>>();
+        let error = Error::invalid_field("data.name", "is missing").of_entry(3);
+        assert_eq!((fields(&error), error.entry()), (vec!["[3].data.name".to_owned()], Some(3)));
+        assert_eq!(error.message(), "event 3 of the array: some fields are not valid");
+        assert_eq!(fields(&error.clone().at_entry(Some(5))), ["[5].data.name"]);
+        assert_eq!(
+            (fields(&error.clone().at_entry(None)), error.at_entry(None).entry()),
+            (vec!["data.name".to_owned()], None)
+        );
+        assert_eq!(fields(&Error::forbidden().of_entry(2)), ["[2]"]);
     }
 
     #[test]

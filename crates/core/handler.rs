@@ -106,6 +106,11 @@ pub trait Handler: Send + Sync {
     /// The event types that it knows. Others of its domain pass as their producer's own.
     fn events(&self) -> Vec<EventRow>;
 
+    /// Whether those are all: it routes no others.
+    fn is_strict(&self) -> bool {
+        false
+    }
+
     /// Where an event of its domain goes.
     ///
     /// # Errors

@@ -149,8 +149,10 @@ pub struct IssuedTokens {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewUser {
     /// 1 to 64 characters of `[A-Za-z0-9._@-]`; compared without regard to case.
+    #[schemars(regex(pattern = "^[A-Za-z0-9._@-]{1,64}$"))]
     pub username: String,
     /// 12 to 256 characters.
+    #[schemars(with = "String", length(min = 12, max = 256))]
     pub password: Secret,
     /// Its roles; none by default.
     #[serde(default)]
@@ -161,7 +163,8 @@ pub struct NewUser {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UserChange {
-    /// A new password: ends the user's logins.
+    /// A new password, of 12 to 256 characters: ends the user's logins.
+    #[schemars(with = "Option<String>", length(min = 12, max = 256))]
     pub password: Option<Secret>,
     /// New roles: ends the user's access tokens, so that the next refresh has them.
     pub roles: Option<Vec<Role>>,

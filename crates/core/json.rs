@@ -2,8 +2,8 @@
 //!
 //! Guarantees: what serde_json takes is read as serde_json reads it, and costs nothing more. Half of a
 //! surrogate pair (`"\ud83d"`, which JavaScript and Python write) is no syntax error: read as a text it is
-//! U+FFFD. Whoever passes raw JSON on passes on what came. Data that not every reader could take is found
-//! by [`fits`], in one pass over the bytes.
+//! U+FFFD. A number that is whole is one where an integer is read, also as `80.0`. Whoever passes raw JSON on
+//! passes on what came. Data that not every reader could take is found by [`fits`], in one pass over the bytes.
 //! It is not a parser: that is serde_json's. What the server wrote itself needs none of this.
 
 use std::{borrow::Cow, cell::OnceCell};
@@ -14,23 +14,35 @@ use serde_json::{Result, value::RawValue};
 mod fit;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 pub use fit::{LEVELS, Unfit, fits, fitted};
 
 /// A half of a pair is six bytes long, and so is this: every place in a text stays where it is.
 const REPLACEMENT: &[u8; 6] = b"\\ufffd";
+
 /// Reads a JSON text.
 ///
-/// A [`RawValue`] inside may hold U+FFFD in place of a half of a pair if another part of the text holds
-/// one too: where bytes are passed on, read a [`Text`].
+/// A [`RawValue`] inside may hold U+FFFD in place of a half of a pair, and 80 in place of 80.0, if another part of
+/// the text holds one too: where bytes are passed on, read a [`Text`].
 ///
 /// # Errors
 /// What serde_json says of it.
 pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T> {
-    serde_json::from_str(text).or_else(|refused| match mended(text) {
-        Some(mended) => serde_json::from_str(&mended),
-        None => Err(refused),
+    serde_json::from_str(text).or_else(|refused| {
+        let refused = match mended(text).map_or(Err(refused), |mended| serde_json::from_str(&mended)) {
+            Ok(read) => return Ok(read),
+            Err(refused) => refused,
+        };
+        // Once more with the whole numbers as integers, unless it is no JSON or of another form all the same.
+        let plain = if refused.is_data() { plain(text) } else { None };
+        plain.map_or(Err(refused), |plain| serde_json::from_str(&plain))
     })
+}
+
+/// The same text without halves of pairs, and with each whole number as an integer; none if it has no such number.
+pub(crate) fn plain(text: &str) -> Option<String> {
+    whole::whole(&readable(text))
 }
 
 /// The same text as serde_json takes it: with U+FFFD for each half of a pair, at the same places.

@@ -96,6 +96,7 @@ crate::text_schema!(Channel, {
 });
 crate::text_schema!(Pattern, {
     description: "A pattern: a channel or an event type in which * stands for one segment, at the end for one or more.",
+    pattern: r"^(\*|[A-Za-z0-9_-]+)((\.(\*|[A-Za-z0-9_-]+)){0,4}|(:(\*|[A-Za-z0-9_-]+)){0,4})$",
     maxLength: MAX_CHANNEL_BYTES,
 });
 

@@ -57,7 +57,7 @@ fn on_the_wire(field: &str) -> String {
 /// What is wrong with a JSON text that did not become a `T`; `path` is where the text stands, such as
 /// `data`, or empty. A second look, for the place: the first one is fast.
 pub(crate) fn unread<T: DeserializeOwned>(path: &str, text: &str, first: &serde_json::Error) -> Error {
-    let text = json::readable(text);
+    let text = json::plain(text).map_or_else(|| json::readable(text), Into::into);
     let mut json = serde_json::Deserializer::from_str(&text);
     match serde_path_to_error::deserialize::<_, T>(&mut json) {
         Ok(_) => refused(path, first),

@@ -15,7 +15,7 @@ use std::{
 
 use parking_lot::Mutex;
 use tidings_core::{
-    BoxFuture, Event, Message, Pattern, Result, UserId,
+    BoxFuture, Error, Event, Message, Pattern, Result, UserId,
     bus::{EventBus, Listener, Listening, Receipt, SendSlot, Slot},
     fault,
     handler::Route,
@@ -157,7 +157,7 @@ impl RoutedSlot {
             None => self.slot.send(publications),
         };
         Receipt::new(async move {
-            let placed = appended.await?;
+            let placed = appended.await.map_err(|error| of_event(error, &homes))?;
             Ok(homes.into_iter().filter_map(|index| placed.get(index).cloned()).collect())
         })
     }
@@ -177,6 +177,12 @@ impl RoutedSlot {
         out.push(Publication { channel: route.home, event, durable, opens: route.opens });
         out.extend(copies);
     }
+}
+
+/// The error of a publication as one of its event, of which the log knows nothing.
+fn of_event(error: Error, homes: &[usize]) -> Error {
+    let publication = error.entry().filter(|_| homes.len() > 1);
+    error.at_entry(publication.map(|at| homes.partition_point(|home| *home <= at).saturating_sub(1)))
 }
 
 impl SendSlot for RoutedSlot {

@@ -180,10 +180,8 @@ impl Registry {
         let tables = self.bound()?;
         let handler = tables.domains.get(event.event_type.domain()).ok_or_else(|| {
             let known = self.known_domains();
-            Error::new(
-                Code::InvalidEvent,
-                format!("event type '{}': no domain of that name; there are {known}", event.event_type),
-            )
+            let why = format!("event type '{}': no domain of that name; there are {known}", event.event_type);
+            Error::new(Code::InvalidEvent, why.clone()).with_field("type", why)
         })?;
         let row = tables.events.get(event.event_type.as_str());
         if let Some(row) = row {

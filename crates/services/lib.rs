@@ -19,5 +19,6 @@ mod saved_states_tests;
 pub mod session;
 pub mod shell;
 mod telling;
+mod together;
 pub mod user;
 pub mod workflow;

@@ -64,7 +64,7 @@ const publications = [
 const commands = [
   ["nothing.like_this", {}, /unknown_command/],
   ["Subscribe", "session:1", /unknown_command/],
-  ["session.start", undefined, /bad_request/],
+  ["session.start", undefined, /invalid_data/],
   ["session.start", "x", /bad_request/],
   ["session.start", {}, /invalid_data/],
   ["session.cancel", { sessionId: "1:2" }, /invalid_data/],

@@ -12,11 +12,11 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
-import { Cable } from "./client.js";
+import { Cable, VERSIONS } from "./client.js";
 import { Server, until } from "./server.js";
 
 const README = fileURLToPath(new URL("../../README.md", import.meta.url));
-const CLIENT = fileURLToPath(new URL("node_modules/sio-4.8", import.meta.url));
+const client = (version) => fileURLToPath(new URL(`node_modules/sio-${version}`, import.meta.url));
 
 // A server, and with its end also that of the folder that the printed code makes for its project.
 async function serving(t, options) {
@@ -29,13 +29,13 @@ async function serving(t, options) {
   return server;
 }
 
-async function folder(t) {
+async function folder(t, version = "4.8") {
   const dir = await mkdtemp(join(tmpdir(), "tidings-readme-"));
   t.after(() => rm(dir, { recursive: true, force: true }));
   const code = (await readFile(README, "utf8")).match(/```js\n([\s\S]*?)```/)[1];
   await writeFile(join(dir, "watch.mjs"), code);
   await mkdir(join(dir, "node_modules"));
-  await symlink(CLIENT, join(dir, "node_modules", "socket.io-client"));
+  await symlink(client(version), join(dir, "node_modules", "socket.io-client"));
   return dir;
 }
 
@@ -47,6 +47,26 @@ test("the README's first subscription shows a real program's output to its end",
   for (const n of [1, 2, 3, 4, 5]) assert.equal(stdout.split(`tick ${n}\n`).length, 2, stdout);
   assert.match(stdout, /\ncompleted 0\n$/);
 });
+
+test("the README's watcher ends at once where the password is wrong, and says so", { timeout: 60_000 }, async (t) => {
+  const server = await serving(t);
+  const dir = await folder(t);
+  const run = promisify(execFile)("node", ["watch.mjs", "wrong"], { cwd: dir, env: { ...process.env, SERVER: server.url } });
+  const { code, stdout, stderr } = await run.then(() => assert.fail("it succeeded"), (error) => error);
+  assert.equal(code, 1);
+  assert.equal(stdout, "");
+  assert.match(stderr, /Error: .*password/);
+});
+
+for (const version of VERSIONS) {
+  test(`the README's watcher logs in again once its token's time is over (socket.io-client ${version})`, { timeout: 60_000 }, async (t) => {
+    const server = await serving(t, { config: '[auth]\naccess_ttl = "1s"\n' });
+    const dir = await folder(t, version);
+    const env = { ...process.env, SERVER: server.url };
+    const { stdout } = await promisify(execFile)("node", ["watch.mjs", server.password], { cwd: dir, env });
+    assert.equal(stdout, "tick 1\ntick 2\ntick 3\ntick 4\ntick 5\ncompleted 0\n", "what the program printed, and nothing of the server's");
+  });
+}
 
 test("the README's watcher outlives a killed server and learns how its session ended", { timeout: 60_000 }, async (t) => {
   const server = await serving(t);

@@ -11,7 +11,9 @@ import { declared, kept } from "./generated.js";
 const problems = async (text) => {
   const config = await createConfig({ extends: ["recommended"] });
   const found = await lintFromString({ source: text, absoluteRef: "openapi.json", config });
-  return found.map(({ ruleId, message, location }) => `${ruleId}: ${message} ${location[0]?.pointer}`);
+  // Nothing that a client could do makes the server's health refuse an answer.
+  const healthy = ({ ruleId, location }) => ruleId === "operation-4xx-response" && /^#\/paths\/~1health/.test(location[0]?.pointer);
+  return found.filter((problem) => !healthy(problem)).map(({ ruleId, message, location }) => `${ruleId}: ${message} ${location[0]?.pointer}`);
 };
 
 test("the linter has nothing to say of the OpenAPI document", async () => {

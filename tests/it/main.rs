@@ -10,6 +10,7 @@ mod cli;
 mod commands;
 mod connections;
 mod directory;
+mod documented;
 mod endings;
 mod escapes;
 mod examples;

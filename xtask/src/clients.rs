@@ -2,7 +2,7 @@
 //!
 //! Guarantees: versions come from the lock files; what is installed lies in `node_modules` beside the tests
 //! and below the target folder.
-//! It is not the tests: those are in `tests/clients` and `tests/documents`.
+//! It is not the tests: those are in `tests/clients`, `tests/documents` and `tests/openapi`.
 
 use std::{
     path::{Path, PathBuf},
@@ -53,25 +53,34 @@ fn node(folder: &Path) -> Outcome {
 
 /// python-socketio, in a virtual environment of its own.
 pub(crate) fn python() -> Outcome {
-    let server = step::server()?;
-    let Some(python) = environment()? else { return Ok(()) };
+    unittests("python-clients", &folder().join("python"), &[])
+}
+
+/// The OpenAPI document against the server: schemathesis, in a virtual environment of its own.
+pub(crate) fn openapi() -> Outcome {
+    unittests("python-openapi", &step::workspace().join("tests/openapi"), &["--require-hashes"])
+}
+
+/// The Python tests of a folder, with what its `requirements.txt` names.
+fn unittests(environment: &str, folder: &Path, how: &[&str]) -> Outcome {
+    let (server, player) = (step::server()?, step::player()?);
+    step::need_git()?;
+    let Some(python) = self::environment(environment)? else { return Ok(()) };
     step::run(
         Command::new(&python)
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"])
-            .current_dir(folder().join("python")),
+            .args(how)
+            .current_dir(folder),
     )?;
-    step::run(
-        Command::new(&python)
-            .args(["-B", "-m", "unittest", "--verbose"])
-            .current_dir(folder().join("python"))
-            .env(BINARY, server),
-    )
+    let mut tests = Command::new(&python);
+    tests.args(["-B", "-m", "unittest", "--verbose"]).current_dir(folder);
+    step::run(tests.env(BINARY, server).env(PLAYER, player))
 }
 
-/// The interpreter of the virtual environment, made if it is missing; none on a machine without
+/// The interpreter of a virtual environment, made if it is missing; none on a machine without
 /// Python and without a way to install it, which the output then says.
-fn environment() -> Result<Option<PathBuf>, String> {
-    let place = step::programs()?.join("python-clients");
+fn environment(name: &str) -> Result<Option<PathBuf>, String> {
+    let place = step::programs()?.join(name);
     let python = place.join("bin/python");
     if python.exists() {
         return Ok(Some(python));

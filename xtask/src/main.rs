@@ -64,3 +64,30 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::Arguments;
+
+    /// The lines of the pages that run this tool: docs/BENCHMARKS.md and docs/RELIABILITY.md.
+    const PAGES: [(&str, &str); 2] = [
+        ("docs/BENCHMARKS.md", include_str!("../../docs/BENCHMARKS.md")),
+        ("docs/RELIABILITY.md", include_str!("../../docs/RELIABILITY.md")),
+    ];
+
+    #[test]
+    fn every_line_of_the_pages_is_one_that_this_tool_takes() {
+        for (page, text) in PAGES {
+            let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("cargo xtask ")).collect();
+            assert!(lines.len() > 5, "{page} has lines");
+            for line in lines {
+                let words = line.split(" #").next().unwrap_or(line).split_whitespace().skip(1);
+                if let Err(error) = Arguments::try_parse_from(words) {
+                    panic!("{page}: {line}: {error}");
+                }
+            }
+        }
+    }
+}

@@ -26,7 +26,7 @@ struct Step {
     run: fn() -> Outcome,
 }
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step { name: "fmt", doc: "the code is formatted", run: fmt },
     Step { name: "clippy", doc: "no lint warns", run: clippy },
     Step { name: "doc", doc: "the documentation builds without a warning", run: doc },
@@ -35,6 +35,7 @@ const STEPS: [Step; 11] = [
     Step { name: "bench", doc: "the load generator, and every kind of work in small", run: bench::test },
     Step { name: "chaos", doc: "everything that may break, broken in small", run: chaos::test },
     Step { name: "documents", doc: "parsers, a linter and a compiler take what is generated", run: clients::documents },
+    Step { name: "openapi", doc: "the server does what its OpenAPI document says", run: clients::openapi },
     Step { name: "js", doc: "socket.io-client, new and old, against the server", run: clients::js },
     Step { name: "python", doc: "python-socketio against the server", run: clients::python },
     Step { name: "dist", doc: "the tarball for others has what it should", run: dist::test },

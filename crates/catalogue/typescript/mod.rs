@@ -103,13 +103,74 @@ export type ChannelOf<N extends string> = {
   [K in keyof Channels]: N extends Channels[K]["name"] ? Channels[K] : never;
 }[keyof Channels];
 
+/** A known message of a kind of channel, by its name: `switch` over its `type`. */
+export type MessageOf<N extends string> = ChannelOf<N>["message"];
+
+/**
+ * Whether a message is a known one of this kind of channel: `isOf("session:{sessionId}", message)`. A `switch` over
+ * its `type` then has the events of that kind, and no others.
+ */
+export function isOf<K extends keyof Channels>(kind: K, message: AnyMessage): message is Channels[K]["message"] {
+  return KINDS[kind].has(String(message.type)) && String(message.channel).split(":")[0] === kind.split(":")[0];
+}
+
 /** The answer to a command, as Socket.IO acknowledges it. */
-export type Acknowledged<C extends keyof Commands> = { ok: true; data: Commands[C]["answer"] } | Refused;
+export type Acknowledged<C extends keyof Commands> =
+  | { ok: true; data: Commands[C]["answer"]; repeated?: undefined }
+  | Refused;
 /** The same of one with a `commandId`: it may be a repeat whose answer is not kept, unless it only reads. */
 export type AcknowledgedOnce<C extends keyof Commands> =
   | Acknowledged<C>
   | (C extends Reads ? never : { ok: true; data?: undefined } & Repeated);
+
+/** What a socket hears: `const socket: Socket<ServerToClientEvents, ClientToServerEvents> = io(url, …)`. */
+export interface ServerToClientEvents {
+  message: (message: AnyMessage) => void;
+}
+
+/** How a command is asked: whether with a `commandId` or without one, and without an input where none is needed. */
+export type Asking<C extends keyof Commands> = (
+  ...asked:
+    | [input: Commands[C]["input"], answer: (acknowledged: AcknowledgedOnce<C>) => void]
+    | (Record<never, never> extends Commands[C]["input"] ? [answer: (acknowledged: AcknowledgedOnce<C>) => void] : never)
+) => void;
+
+/** What a socket may say, each with its acknowledgement: as `emit` and `emitWithAck` take it. */
+export type ClientToServerEvents = { [C in keyof Commands]: Asking<C> } & {
+  [R in keyof Requests]: (argument: Requests[R]["argument"], answer: (acknowledged: Requests[R]["answer"]) => void) => void;
+};
 "#;
+
+/// The names of types that are written here, and so are none of the vocabulary's.
+pub(crate) const OWN: [&str; 27] = [
+    "Acknowledged",
+    "AcknowledgedOnce",
+    "AnyMessage",
+    "AnyNotice",
+    "Asking",
+    "ChannelName",
+    "ChannelOf",
+    "Channels",
+    "ClientToServerEvents",
+    "Commands",
+    "Durable",
+    "DurableMessage",
+    "Envelope",
+    "Ephemeral",
+    "Message",
+    "MessageOf",
+    "Messages",
+    "Notice",
+    "Notices",
+    "Reads",
+    "Record",
+    "Requests",
+    "Schema",
+    "ServerToClientEvents",
+    "UnknownMessage",
+    "UnknownType",
+    "Extract",
+];
 
 /// The whole file.
 pub(crate) fn document(vocabulary: &Vocabulary) -> String {
@@ -133,6 +194,7 @@ pub(crate) fn document(vocabulary: &Vocabulary) -> String {
         + &notices(vocabulary)
         + &known(vocabulary)
         + &channels(vocabulary)
+        + &schema(vocabulary)
         + &asked(vocabulary)
         + TAIL
 }
@@ -181,6 +243,19 @@ fn channels(vocabulary: &Vocabulary) -> String {
         );
     }
     text + "}\n"
+}
+
+/// What each kind of channel tells: the data by the types, and the types again for whoever asks at run time.
+fn schema(vocabulary: &Vocabulary) -> String {
+    let mut data = "\n/** The data of what is told in each kind of channel, by the types: `Schema[\"session:{sessionId}\"][\"session.completed\"]`. */\nexport interface Schema {\n".to_owned();
+    let mut kinds = "\nconst KINDS: { readonly [K in keyof Channels]: ReadonlySet<string> } = {\n".to_owned();
+    for Kind { template, events, .. } in &vocabulary.kinds {
+        let field = |told: &Told| format!("    \"{}\": {};\n", told.row.event_type, told.data);
+        data += &format!("  {}: {{\n{}  }};\n", key(template), events.iter().map(field).collect::<String>());
+        let types: Vec<String> = events.iter().map(|told| format!("\"{}\"", told.row.event_type)).collect();
+        kinds += &format!("  {}: new Set([{}]),\n", key(template), types.join(", "));
+    }
+    format!("{data}}}\n{kinds}}};\n")
 }
 
 /// `session:{sessionId}` as the template literal of its names.

@@ -24,7 +24,12 @@ pub(crate) fn type_of(schema: &Value, level: usize) -> String {
     for (keyword, separator) in [("oneOf", " | "), ("anyOf", " | "), ("allOf", " & ")] {
         if let Some(Value::Array(members)) = fields.get(keyword) {
             let members: Vec<String> = members.iter().map(|member| type_of(member, level)).collect();
-            parts.push(if separator == " | " { union(members) } else { members.join(separator) });
+            if separator == " | " {
+                parts.push(union(members));
+            } else {
+                // What says nothing of a type, such as an `if`, takes nothing from it either.
+                parts.extend(members.into_iter().filter(|member| member != "unknown"));
+            }
         }
     }
     let structural = fields.contains_key("properties") || fields.contains_key("type");
@@ -58,7 +63,8 @@ fn one(kind: &str, fields: &Map<String, Value>, level: usize) -> String {
 }
 
 fn array(fields: &Map<String, Value>, level: usize) -> String {
-    if let Some(Value::Array(places)) = fields.get("prefixItems") {
+    // Where there may be more than the first ones, those say only what a type cannot.
+    if let (Some(Value::Array(places)), None) = (fields.get("prefixItems"), fields.get("items")) {
         let places: Vec<String> = places.iter().map(|place| type_of(place, level)).collect();
         return format!("[{}]", places.join(", "));
     }
@@ -107,9 +113,22 @@ fn union(members: impl IntoIterator<Item = String>) -> String {
 }
 
 fn grouped(text: &str) -> String {
-    // An object that spans lines is one thing, whatever its fields are.
-    let simple = !text.contains(" | ") && !text.contains(" & ") || (text.starts_with('{') && text.ends_with('}'));
+    let simple = !text.contains(" | ") && !text.contains(" & ") || is_one_object(text);
     if simple { text.to_owned() } else { format!("({text})") }
+}
+
+/// Whether the object that a text begins with ends where the text does, whatever its fields are.
+fn is_one_object(text: &str) -> bool {
+    let mut depth = 0;
+    let end = text.find(|c| {
+        depth += match c {
+            '{' => 1,
+            '}' => -1,
+            _ => 0,
+        };
+        depth == 0
+    });
+    end.is_some_and(|end| end + 1 == text.len())
 }
 
 /// A property's name, quoted where it has to be.
@@ -157,10 +176,12 @@ mod tests {
             (json!({"type": "array", "items": {"type": ["string", "null"]}}), "(string | null)[]"),
             (json!({"type": "array"}), "unknown[]"),
             (json!({"type": "array", "prefixItems": [{"type": "string"}, {"type": "number"}]}), "[string, number]"),
+            (json!({"type": "array", "prefixItems": [{"minLength": 1}], "items": {"type": "string"}}), "string[]"),
             (json!({"type": "object"}), "Record<string, unknown>"),
             (json!({"type": "object", "additionalProperties": {"type": "string"}}), "Record<string, string>"),
             (json!({"type": "object", "patternProperties": {"^a$": {"type": "number"}}}), "Record<string, number>"),
             (json!({"allOf": [{"$ref": "#/$defs/A"}, {"$ref": "#/$defs/B"}]}), "A & B"),
+            (json!({"allOf": [{"$ref": "#/$defs/A"}, {"if": {"required": ["a"]}, "then": {"required": ["b"]}}]}), "A"),
         ];
         for (schema, expected) in table {
             assert_eq!(type_of(&schema, 0), expected, "{schema}");
@@ -178,6 +199,12 @@ mod tests {
             type_of(&schema, 0),
             "{\n  /** One * / two. */\n  a: string;\n  \"b-c\"?: {\n    d?: unknown;\n  };\n}"
         );
+        let either = json!({
+            "properties": {"a": {}, "b": {}},
+            "oneOf": [{"properties": {"a": {}}, "required": ["a"]}, {"properties": {"b": {}}, "required": ["b"]}],
+        });
+        let expected = "{\n  a?: unknown;\n  b?: unknown;\n} & ({\n  a: unknown;\n} | {\n  b: unknown;\n})";
+        assert_eq!(type_of(&either, 0), expected);
         let open = json!({"properties": {"a": {"type": "string"}}, "additionalProperties": true});
         assert_eq!(type_of(&open, 0), "{\n  a?: string;\n  [more: string]: unknown;\n}");
     }

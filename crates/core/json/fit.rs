@@ -150,7 +150,7 @@ impl Look {
 }
 
 /// A part of a JSON text that is no text.
-enum Part<'a> {
+pub(super) enum Part<'a> {
     /// A bracket opens here.
     Opens(usize),
     /// A bracket closes here.
@@ -160,13 +160,13 @@ enum Part<'a> {
 }
 
 /// The parts of a JSON text, in order. Of what is no JSON it gives something.
-struct Parts<'a> {
+pub(super) struct Parts<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> Parts<'a> {
-    fn of(text: &'a str) -> Self {
+    pub(super) fn of(text: &'a str) -> Self {
         Self { text, at: 0 }
     }
 

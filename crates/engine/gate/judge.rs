@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tidings_core::{
     Action, Channel, Code, Error, Principal, Result, UserId,
     command::{Need, Visibility},
-    log::EventLog,
+    log::{ChannelFacts, EventLog},
     principal::Membership,
     runtime::Memberships,
 };
@@ -61,10 +61,13 @@ impl Judge {
         }
         // Ownership and project of a channel are in the log; a grant needs no look.
         let facts = log.facts(channel).await?;
-        let may = facts.is_some_and(|facts| {
-            self.allows(principal, action, channel, facts.owner.as_ref(), facts.project.as_deref())
-        });
+        let may = facts.is_some_and(|facts| self.knows(principal, action, &facts));
         if may { Ok(()) } else { Err(refuse(action)) }
+    }
+
+    /// Whether what the log knows of a channel allows it.
+    pub(super) fn knows(&self, principal: &Principal, action: Action, facts: &ChannelFacts) -> bool {
+        self.allows(principal, action, &facts.channel, facts.owner.as_ref(), facts.project.as_deref())
     }
 
     pub(super) async fn satisfies(&self, log: &dyn EventLog, principal: &Principal, need: &Need) -> Result<()> {

@@ -6,6 +6,7 @@
 //! It is not a transport and knows no domain: it reads the rows of the registry.
 
 mod command;
+mod existing;
 mod judge;
 mod publish;
 mod rejudge;
@@ -38,6 +39,7 @@ use crate::{
 
 pub use self::{
     command::GateCalls,
+    existing::Existing,
     judge::Judge,
     publish::{History, HistoryQuery, NewEvent},
     rejudge::Rejudge,

@@ -11,6 +11,7 @@ use tidings_core::{
     Action, Channel, Code, Epoch, Error, Event, EventType, Message, Pattern, Payload, Principal, Result, Seq,
     bus::{Placed, Receipt},
     contract::Source,
+    handler::Route,
     json,
     log::{EventLog, Read},
 };
@@ -71,13 +72,17 @@ pub struct History {
 }
 
 impl Gate {
-    /// Publishes events of a client, as one unit.
+    /// Publishes events of a client, as one unit. An error that is about one of several names its place.
     ///
     /// # Errors
     /// `invalid_event`, `invalid_channel`, `invalid_data`, `too_large`, `forbidden`, `conflict` for an
     /// id that is known with another body, `overloaded`, `unavailable`, `draining`.
     pub async fn publish(&self, principal: &Principal, events: Vec<NewEvent>) -> Result<Vec<Placed>> {
-        self.accept_events(principal, events).await?.await
+        let placed = self.accept_events(principal, events).await?.await;
+        placed.map_err(|error| match error.entry() {
+            Some(index) => error.of_entry(index),
+            None => error,
+        })
     }
 
     /// Accepts events of a client, as one unit: they are in order before what is accepted later. The
@@ -89,29 +94,39 @@ impl Gate {
         if self.is_draining() {
             return Err(Error::new(Code::Draining, "the server is stopping"));
         }
-        let mut routed = Vec::with_capacity(events.len());
-        let mut bytes = 0;
-        for new in events {
+        let (several, mut routed, mut bytes) = (events.len() > 1, Vec::with_capacity(events.len()), 0);
+        for (index, new) in events.into_iter().enumerate() {
             bytes += new.data.json().len() + 256;
-            let mut event = self.accept(principal, new)?;
-            let action = match self.parts.registry.source(&event.event_type) {
-                Some(Source::Server) => return Err(only_the_server(&event.event_type)),
-                Some(Source::Service) => Action::Ingest,
-                Some(Source::Anyone) | None => Action::Publish,
+            // What may work later is no fault of the event.
+            let placed = |error: Error| match error.code().retryable() || !several {
+                true => error,
+                false => error.of_entry(index),
             };
-            let route = self.parts.registry.route(&mut event)?;
-            self.authorise(principal, action, &route.home).await?;
-            routed.push((event, route));
+            routed.push(self.routed(principal, new).await.map_err(placed)?);
         }
         // Who administrates the server is not held to what others may have in it.
         let user = (!principal.is_admin()).then(|| principal.user.clone());
         Ok(self.parts.bus.reserve_bytes(bytes).await?.send_routed(user, routed))
     }
 
+    /// An event that may be published, and where it goes.
+    async fn routed(&self, principal: &Principal, new: NewEvent) -> Result<(Event, Route)> {
+        let mut event = self.accept(principal, new)?;
+        let action = match self.parts.registry.source(&event.event_type) {
+            Some(Source::Server) => return Err(only_the_server(&event.event_type)),
+            Some(Source::Service) => Action::Ingest,
+            Some(Source::Anyone) | None => Action::Publish,
+        };
+        let route = self.parts.registry.route(&mut event)?;
+        self.authorise(principal, action, &route.home).await?;
+        Ok((event, route))
+    }
+
     fn accept(&self, principal: &Principal, new: NewEvent) -> Result<Event> {
         let limit = self.parts.max_message_bytes;
         if new.data.json().len() > limit {
-            return Err(Error::new(Code::TooLarge, format!("data: at most {limit} bytes")));
+            let why = format!("data: at most {limit} bytes");
+            return Err(Error::new(Code::TooLarge, why.clone()).with_field("data", why));
         }
         if !new.data.json().starts_with('{') {
             return Err(Error::invalid_field("data", "an object"));
@@ -196,7 +211,8 @@ impl Gate {
 }
 
 fn only_the_server(event_type: &EventType) -> Error {
-    Error::new(Code::InvalidEvent, format!("event type '{event_type}': only the server says that"))
+    let why = format!("event type '{event_type}': only the server says that");
+    Error::new(Code::InvalidEvent, why.clone()).with_field("type", why)
 }
 
 impl History {

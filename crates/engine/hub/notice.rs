@@ -94,7 +94,7 @@ pub enum Notice<'a> {
     /// The server is stopping.
     #[serde(rename = "server.draining")]
     Draining {
-        /// When to come back, in milliseconds; another number for each client.
+        /// How many milliseconds from now to come back, once the stop is over; another number for each client.
         reconnect_after_ms: u64,
     },
     /// Last on a connection that the server ends.

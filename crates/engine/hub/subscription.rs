@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tidings_core::{Channel, Code, Epoch, Error, Message, Position, Result, Seq};
+use tidings_core::{Channel, Code, Epoch, Error, Message, Position, Result, Seq, json};
 
 use super::{
     channel::{ChannelState, Standing, Tick},
@@ -97,8 +97,8 @@ impl SubscribeRequest {
                 if bytes > MAX_FILTER_BYTES {
                     return Err(Error::new(Code::TooLarge, "subscribe: a filter has at most 16 KiB"));
                 }
-                let request: Self = serde_json::from_value(value.clone())
-                    .map_err(|error| Error::bad_request(format!("subscribe: {error}")))?;
+                let request: Self = json::from_str(&value.to_string())
+                    .map_err(|error| Error::bad_request(format!("subscribe: {}", told(&error))))?;
                 Self { filter_bytes: bytes, ..request }
             }
             _ => return Err(Error::bad_request("subscribe takes a channel, an object, or an array of them")),
@@ -149,6 +149,12 @@ impl SubscribeRequest {
     }
 }
 
+/// What serde says of a request, without the place in a text that no client has seen.
+fn told(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.split(" at line ").next().unwrap_or(&text).to_owned()
+}
+
 /// Why a position could not be gone on from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -175,6 +181,10 @@ pub struct Outcome {
     pub epoch: Epoch,
     /// Its head at the moment of attaching.
     pub seq: Seq,
+    /// Whether it exists: something durable was published to it, ever. One that does not may begin later.
+    pub exists: bool,
+    /// Whether a `channel.snapshot` comes now, before what is live.
+    pub snapshot: bool,
     /// Whether everything after `since` is still there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recovered: Option<bool>,
@@ -220,12 +230,15 @@ impl Plan {
             channel: request.channel.clone(),
             epoch: epoch.clone(),
             seq: at.head,
+            exists: at.head > 0,
+            snapshot: false,
             recovered: None,
             reason: None,
             first: None,
             from: None,
         };
-        let snapshot = request.snapshot && has_state;
+        // What nothing was published to has no state. It is followed from its first message on instead.
+        let snapshot = request.snapshot && has_state && at.head > 0;
         let plan = Self { outcome, cursor: at.head, owed: Owed::Nothing };
         let plan = match (&request.since, request.last) {
             (Some(since), _) => plan.since(since, at, epoch, snapshot),
@@ -243,7 +256,17 @@ impl Plan {
             (None, None) if snapshot => Self { owed: Owed::Snapshot("joined"), ..plan },
             (None, None) => plan,
         };
-        plan.placed()
+        plan.announced().placed()
+    }
+
+    /// The same, with an answer that says whether a snapshot comes.
+    fn announced(mut self) -> Self {
+        self.outcome.snapshot = match self.owed {
+            Owed::Snapshot(_) | Owed::SnapshotAfterHistory => true,
+            Owed::Last { snapshot, .. } => snapshot,
+            Owed::Nothing | Owed::Reset(_) => false,
+        };
+        self
     }
 
     /// With the position that is known now.
@@ -351,7 +374,7 @@ mod tests {
     #[test]
     fn every_row_of_the_table_begins_as_the_protocol_says() {
         let answer = |more: Value| {
-            let mut base = json!({"ok": true, "channel": "session:1", "epoch": "e1", "seq": 10});
+            let mut base = json!({"ok": true, "channel": "session:1", "epoch": "e1", "seq": 10, "exists": true, "snapshot": false});
             base.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
             base
         };
@@ -381,9 +404,9 @@ mod tests {
             (since(11, "e1"), 1, true, lost("future"), 10, Owed::Reset(Unrecovered::Future)),
             (json!({"last": 3}), 1, true, json!({}), 7, Owed::Nothing),
             (json!({"last": 30}), 4, true, json!({}), 3, Owed::Nothing),
-            (json!({"snapshot": true}), 1, true, json!({}), 10, Owed::Snapshot("joined")),
+            (json!({"snapshot": true}), 1, true, json!({"snapshot": true}), 10, Owed::Snapshot("joined")),
             (json!({"snapshot": true}), 1, false, json!({}), 10, Owed::Nothing),
-            (json!({"snapshot": true, "last": 2}), 1, true, json!({}), 8, Owed::SnapshotAfterHistory),
+            (json!({"snapshot": true, "last": 2}), 1, true, json!({"snapshot": true}), 8, Owed::SnapshotAfterHistory),
             (
                 json!({"snapshot": true, "since": {"seq": 4, "epoch": "e1"}}),
                 1,
@@ -396,9 +419,17 @@ mod tests {
                 json!({"snapshot": true, "since": {"seq": 4, "epoch": "e0"}}),
                 1,
                 true,
-                lost("epoch"),
+                json!({"recovered": false, "reason": "epoch", "snapshot": true}),
                 10,
                 Owed::Snapshot("not_recovered"),
+            ),
+            (
+                json!({"snapshot": true, "last": 2, "filter": {"types": ["a.b"]}}),
+                1,
+                true,
+                json!({"snapshot": true}),
+                10,
+                Owed::Last { count: 2, head: 10, snapshot: true },
             ),
         ];
         for (asked, first, has_state, outcome, cursor, owed) in table {
@@ -406,6 +437,26 @@ mod tests {
             assert_eq!((got, at, owes), (answer(outcome), cursor, owed), "{asked}");
             assert_eq!(from, (owed == Owed::Nothing).then_some(cursor), "{asked}");
         }
+    }
+
+    #[test]
+    fn a_channel_that_nothing_was_published_to_does_not_exist_and_has_no_snapshot_to_come() {
+        for more in [json!({}), json!({"snapshot": true}), json!({"snapshot": true, "last": 2})] {
+            let mut asked = json!({"channel": "session:1"});
+            asked.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+            let (outcome, cursor, owed, _) = plan(&asked, 0, 1, true);
+            assert_eq!((&outcome["exists"], &outcome["snapshot"]), (&json!(false), &json!(false)), "{more}");
+            assert_eq!((cursor, owed), (0, Owed::Nothing), "{more}");
+        }
+    }
+
+    #[test]
+    fn a_whole_number_is_one_however_it_is_written() {
+        let asked = request(
+            &json!({"channel": "session:1", "since": {"seq": 3.0, "epoch": "e1"}, "maxLag": {"messages": 1e2}}),
+        );
+        assert_eq!(asked.since.map(|since| since.seq), Some(3));
+        assert_eq!(asked.max_lag.and_then(|lag| lag.messages), Some(100));
     }
 
     #[test]

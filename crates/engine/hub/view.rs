@@ -8,7 +8,7 @@ use std::{collections::BinaryHeap, fmt, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use tidings_core::{Channel, Epoch, Result, Seq, UserId};
+use tidings_core::{Channel, Epoch, Result, Seq, UserId, log::ChannelFacts};
 
 use super::{
     Hub,
@@ -126,17 +126,26 @@ impl Hub {
             let behind = self.who_is_behind(&known);
             return Ok(Some(ChannelView { behind, ..self.view(&known) }));
         }
-        let Some(facts) = self.log.facts(channel).await? else { return Ok(None) };
-        Ok(Some(ChannelView {
-            channel: channel.clone(),
+        Ok(self.log.facts(channel).await?.map(|facts| self.view_of(&facts)))
+    }
+
+    /// A channel that was published to, live or not, without who is behind.
+    #[must_use]
+    pub fn view_of(&self, facts: &ChannelFacts) -> ChannelView {
+        let known = self.known(&facts.channel);
+        if let Some(live) = known.as_ref().filter(|known| known.is_loaded() && known.subscriber_count() > 0) {
+            return self.view(live);
+        }
+        ChannelView {
+            channel: facts.channel.clone(),
             epoch: self.log.epoch(),
             head: facts.head,
             first: facts.first,
             subscribers: 0,
             behind_subscribers: 0,
-            messages_per_second: self.known(channel).map_or(0.0, |known| known.rate(self.clock.monotonic())),
+            messages_per_second: known.map_or(0.0, |known| known.rate(self.clock.monotonic())),
             behind: Vec::new(),
-        }))
+        }
     }
 
     fn view(&self, channel: &ChannelState) -> ChannelView {

@@ -206,7 +206,7 @@ impl Numbering {
             let digest = digest(&group);
             if let Some(known) = self.known(sql, &group[0].channel, (&user, &id), now)? {
                 if known.digest != digest {
-                    return Err(Failed::Refused(conflict()));
+                    return Err(Failed::Refused(conflict(done.placed.len())));
                 }
                 self.repeat(&group, &known.places, &mut done);
                 continue;
@@ -374,6 +374,8 @@ fn digest(group: &[Publication]) -> Vec<u8> {
     digest.finalize().to_vec()
 }
 
-fn conflict() -> Error {
-    Error::new(Code::Conflict, "this id was used for something else before")
+/// The refusal of the publication at this place of a send.
+fn conflict(at: usize) -> Error {
+    let why = "this id was used for something else before";
+    Error::new(Code::Conflict, why).with_field("id", why).at_entry(Some(at))
 }

@@ -8,7 +8,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use validator::Validate;
 
-use crate::{git::a_path, project::ProjectId};
+use crate::{
+    git::{LONGEST, PATH, a_path},
+    project::ProjectId,
+};
 
 /// Input of `fs.read`.
 #[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
@@ -18,6 +21,7 @@ pub struct ReadFile {
     pub project_id: ProjectId,
     /// The file.
     #[validate(custom(function = "a_path"))]
+    #[schemars(length(min = 1, max = LONGEST), regex(pattern = PATH))]
     pub path: String,
     /// From this byte on; 0 by default.
     #[serde(default)]
@@ -34,6 +38,7 @@ pub struct ListFolder {
     pub project_id: ProjectId,
     /// The folder; the project's root by default.
     #[validate(custom(function = "a_path"))]
+    #[schemars(length(min = 1, max = LONGEST), regex(pattern = PATH))]
     pub path: Option<String>,
     /// Only entries whose names come after this one: the `cursor` of the page before.
     #[validate(length(max = 255, message = "is at most 255 bytes"))]

@@ -5,13 +5,17 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use validator::Validate;
 
 use super::{
     contract::OperationId,
     names::{self, WORKTREES},
 };
-use crate::project::ProjectId;
+use crate::{
+    project::ProjectId,
+    together::{given, one_of},
+};
 
 /// Input of `git.status`, `git.branches` and `git.worktrees`.
 #[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
@@ -24,21 +28,30 @@ pub struct OneProject {
 /// Input of `git.diff`.
 #[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("if" = given("to", "string"), "then" = from_a_commit()))]
 pub struct Diff {
     /// The project.
     pub project_id: ProjectId,
     /// Only these paths; by default all.
     #[validate(custom(function = "names::paths"))]
+    #[schemars(length(min = 1, max = names::MOST_PATHS), inner(length(min = 1, max = names::LONGEST), regex(pattern = names::PATH_FOR_GIT)))]
     pub paths: Option<Vec<String>>,
     /// Compares from this revision; by default from what is staged.
     #[validate(custom(function = "names::revision"))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = names::REVISION))]
     pub from: Option<String>,
     /// To this one, which needs a `from`; by default to the working tree.
     #[validate(custom(function = "names::revision"))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = names::REVISION))]
     pub to: Option<String>,
     /// Compares the commit with what is staged, instead of that with the working tree.
     #[serde(default)]
     pub staged: bool,
+}
+
+/// What a diff to a commit needs.
+fn from_a_commit() -> Value {
+    json!({ "required": ["from"], "properties": { "from": { "type": "string" }, "staged": { "const": false } } })
 }
 
 /// Input of `git.log`.
@@ -52,12 +65,15 @@ pub struct Log {
     pub limit: Option<u32>,
     /// The `cursor` of the page before, which tells the `rev`, too.
     #[validate(custom(function = "names::cursor"))]
+    #[schemars(regex(pattern = names::CURSOR))]
     pub after: Option<String>,
     /// From this revision on; `HEAD` by default.
     #[validate(custom(function = "names::revision"))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = names::REVISION))]
     pub rev: Option<String>,
     /// Only commits that changed these paths.
     #[validate(custom(function = "names::paths"))]
+    #[schemars(length(min = 1, max = names::MOST_PATHS), inner(length(min = 1, max = names::LONGEST), regex(pattern = names::PATH_FOR_GIT)))]
     pub paths: Option<Vec<String>>,
 }
 
@@ -69,6 +85,7 @@ pub struct Show {
     pub project_id: ProjectId,
     /// The commit.
     #[validate(custom(function = "names::revision"))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = names::REVISION))]
     pub rev: String,
 }
 
@@ -80,9 +97,11 @@ pub struct CloneFrom {
     pub project_id: ProjectId,
     /// Where from.
     #[validate(custom(function = "names::address"))]
+    #[schemars(length(min = 1, max = 2048), regex(pattern = names::ADDRESS))]
     pub url: String,
     /// The branch to check out; by default the remote's.
     #[validate(custom(function = "names::branch"))]
+    #[schemars(length(min = 1, max = 200), regex(pattern = names::BRANCH))]
     pub branch: Option<String>,
     /// Only so many of the newest commits; by default all.
     #[validate(range(min = 1, max = 1_000_000, message = "is 1 to 1000000"))]
@@ -97,12 +116,14 @@ pub struct Checkout {
     pub project_id: ProjectId,
     /// The branch; of one that only a remote has, a local one is made.
     #[validate(custom(function = "names::branch"))]
+    #[schemars(length(min = 1, max = 200), regex(pattern = names::BRANCH))]
     pub branch: String,
     /// Whether it is a new one.
     #[serde(default)]
     pub create: bool,
     /// Where a new one begins; `HEAD` by default.
     #[validate(custom(function = "names::revision"))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = names::REVISION))]
     pub from: Option<String>,
 }
 
@@ -114,6 +135,7 @@ pub struct Paths {
     pub project_id: ProjectId,
     /// Which; `.` is all.
     #[validate(custom(function = "names::paths"))]
+    #[schemars(length(min = 1, max = names::MOST_PATHS), inner(length(min = 1, max = names::LONGEST), regex(pattern = names::PATH_FOR_GIT)))]
     pub paths: Vec<String>,
 }
 
@@ -125,6 +147,7 @@ pub struct Commit {
     pub project_id: ProjectId,
     /// What it is about.
     #[validate(custom(function = "names::a_message"))]
+    #[schemars(length(min = 1, max = names::MESSAGE_BYTES), regex(pattern = names::MESSAGE))]
     pub message: String,
     /// Stages what is changed in known files first.
     #[serde(default)]
@@ -158,6 +181,7 @@ pub struct Stash {
     pub action: StashAction,
     /// What a push is about.
     #[validate(custom(function = "names::a_message"))]
+    #[schemars(length(min = 1, max = names::MESSAGE_BYTES), regex(pattern = names::MESSAGE))]
     pub message: Option<String>,
     /// Whether a push takes files along that git does not know.
     #[serde(default)]
@@ -175,6 +199,7 @@ pub struct Fetch {
     pub project_id: ProjectId,
     /// The remote; by default the branch's, else `origin`.
     #[validate(custom(function = "names::remote"))]
+    #[schemars(regex(pattern = names::REMOTE))]
     pub remote: Option<String>,
     /// Forgets branches that the remote has no more.
     #[serde(default)]
@@ -197,14 +222,17 @@ pub enum PullMode {
 /// Input of `git.pull`.
 #[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("if" = given("branch", "string"), "then" = given("remote", "string")))]
 pub struct Pull {
     /// The project.
     pub project_id: ProjectId,
     /// The remote; by default the branch's.
     #[validate(custom(function = "names::remote"))]
+    #[schemars(regex(pattern = names::REMOTE))]
     pub remote: Option<String>,
     /// Its branch, which needs a `remote`; by default the one that the branch follows.
     #[validate(custom(function = "names::branch"))]
+    #[schemars(length(min = 1, max = 200), regex(pattern = names::BRANCH))]
     pub branch: Option<String>,
     /// How two lines come together.
     #[serde(default)]
@@ -219,9 +247,11 @@ pub struct Push {
     pub project_id: ProjectId,
     /// The remote; `origin` by default.
     #[validate(custom(function = "names::remote"))]
+    #[schemars(regex(pattern = names::REMOTE))]
     pub remote: Option<String>,
     /// The branch; by default the one that is checked out.
     #[validate(custom(function = "names::branch"))]
+    #[schemars(length(min = 1, max = 200), regex(pattern = names::BRANCH))]
     pub branch: Option<String>,
     /// Whether the branch follows the remote's from now on.
     #[serde(default)]
@@ -244,11 +274,13 @@ pub enum Resume {
 /// Input of `git.merge`: a `rev` to merge, or what to do with a merge that is not finished.
 #[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("anyOf" = one_of(("rev", "string"), ("resume", "string"))))]
 pub struct Merge {
     /// The project.
     pub project_id: ProjectId,
     /// What to merge.
     #[validate(custom(function = "names::revision"))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = names::REVISION))]
     pub rev: Option<String>,
     /// What to do with an unfinished one.
     pub resume: Option<Resume>,
@@ -260,11 +292,13 @@ pub struct Merge {
 /// Input of `git.rebase`: an `onto`, or what to do with a rebase that is not finished.
 #[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("anyOf" = one_of(("onto", "string"), ("resume", "string"))))]
 pub struct Rebase {
     /// The project.
     pub project_id: ProjectId,
     /// Onto what.
     #[validate(custom(function = "names::revision"))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = names::REVISION))]
     pub onto: Option<String>,
     /// What to do with an unfinished one.
     pub resume: Option<Resume>,
@@ -276,10 +310,12 @@ pub struct Rebase {
 pub struct Worktree {
     /// Its name: it lies in `.worktrees/{name}`.
     #[validate(custom(function = "names::worktree"))]
+    #[schemars(regex(pattern = names::WORKTREE))]
     pub name: String,
     /// The branch of one that is made; by default one of its name, a new one unless it is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[validate(custom(function = "names::branch"))]
+    #[schemars(length(min = 1, max = 200), regex(pattern = names::BRANCH))]
     pub branch: Option<String>,
     /// Whether that is a new one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -287,6 +323,7 @@ pub struct Worktree {
     /// Where a new one begins; `HEAD` by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[validate(custom(function = "names::revision"))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = names::REVISION))]
     pub from: Option<String>,
 }
 
@@ -312,15 +349,18 @@ pub struct WorktreeAdd {
     pub project_id: ProjectId,
     /// Its name: it lies in `.worktrees/{name}`.
     #[validate(custom(function = "names::worktree"))]
+    #[schemars(regex(pattern = names::WORKTREE))]
     pub name: String,
     /// Its branch; by default a new one of its name.
     #[validate(custom(function = "names::branch"))]
+    #[schemars(length(min = 1, max = 200), regex(pattern = names::BRANCH))]
     pub branch: Option<String>,
     /// Whether that is a new one.
     #[serde(default)]
     pub create: bool,
     /// Where a new one begins; `HEAD` by default.
     #[validate(custom(function = "names::revision"))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = names::REVISION))]
     pub from: Option<String>,
 }
 
@@ -332,6 +372,7 @@ pub struct WorktreeRemove {
     pub project_id: ProjectId,
     /// Its name.
     #[validate(custom(function = "names::worktree"))]
+    #[schemars(regex(pattern = names::WORKTREE))]
     pub name: String,
     /// Also when something in it is not committed.
     #[serde(default)]

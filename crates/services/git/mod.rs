@@ -35,6 +35,6 @@ mod trees;
 mod turns;
 
 pub use config::GitConfig;
-pub(crate) use names::a_path;
+pub(crate) use names::{LONGEST, PATH, a_path};
 pub use refresh::Sight;
 pub use repositories::{GitPorts, Repositories};

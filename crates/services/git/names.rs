@@ -1,18 +1,26 @@
 //! What may be a path, a revision, a branch, a remote or an address: the rules of every input.
 //!
 //! Guarantees: whatever passes can be an argument of git without becoming an option of it, and a path stays
-//! below the project's root by its name alone.
+//! below the project's root by its name alone. Beside each rule stands its pattern, for the schemas: a test holds
+//! the two together.
 //! It does not know what is there: that is git's to say.
 
 use std::path::{Component, Path};
 
 use validator::ValidationError;
 
-/// The longest path or name.
-const LONGEST: usize = 4096;
+/// The longest path or name, in bytes.
+pub(crate) const LONGEST: usize = 4096;
 /// The most paths of one command, and the most bytes of them all: they are arguments of a program.
-const MOST_PATHS: usize = 1000;
+pub(super) const MOST_PATHS: usize = 1000;
 const MOST_PATH_BYTES: usize = 64 * 1024;
+
+/// The members of a class of white space and control characters, as Unicode has them: what `\s` is differs.
+macro_rules! spaces {
+    () => {
+        r"\x00-\x20\x7F-\xA0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000"
+    };
+}
 
 fn refuse(why: &'static str) -> ValidationError {
     ValidationError::new("name").with_message(why.into())
@@ -21,6 +29,9 @@ fn refuse(why: &'static str) -> ValidationError {
 fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.len() <= LONGEST && !text.starts_with('-') && !text.chars().any(char::is_control)
 }
+
+/// What [`a_path`] takes, but for its length.
+pub(crate) const PATH: &str = r"^(?!/)(?!([^\x00]*/)?\.\.(/|$))[^\x00-\x1F\x7F-\x9F]+$";
 
 /// A path below the root, such as `src/main.rs`; `.` is the root.
 pub(crate) fn a_path(text: &str) -> Result<(), ValidationError> {
@@ -33,6 +44,10 @@ pub(crate) fn a_path(text: &str) -> Result<(), ValidationError> {
     }
     Ok(())
 }
+
+/// What each of [`paths`] is, but for its length.
+pub(super) const PATH_FOR_GIT: &str =
+    r"^(?!/)(?!([^\x00]*/)?\.\.(/|$))(?!([^\x00]*/)?\.[gG][iI][tT](/|$))[^\x00-\x1F\x7F-\x9F]+$";
 
 /// Paths for git: none of them its own folder.
 pub(super) fn paths(paths: &[String]) -> Result<(), ValidationError> {
@@ -49,6 +64,9 @@ pub(super) fn paths(paths: &[String]) -> Result<(), ValidationError> {
     Ok(())
 }
 
+/// What [`revision`] takes, but for its length.
+pub(super) const REVISION: &str = concat!(r"^(?![-^])(?!.*\.\.)[^:?*\[\\", spaces!(), r"]+$");
+
 /// A revision, such as `HEAD~2`, `v1.0`, `origin/main` or a commit's id. No range, and no path in a commit.
 pub(super) fn revision(text: &str) -> Result<(), ValidationError> {
     let odd = |c: char| c.is_whitespace() || ":?*[\\".contains(c);
@@ -57,6 +75,9 @@ pub(super) fn revision(text: &str) -> Result<(), ValidationError> {
     }
     Ok(())
 }
+
+/// What [`cursor`] takes.
+pub(super) const CURSOR: &str = "^[0-9a-fA-F]{40,64}-[0-9]{1,9}$";
 
 /// A cursor of the log: a commit, and how many commits from it on were seen.
 pub(super) fn cursor(text: &str) -> Result<(), ValidationError> {
@@ -67,8 +88,19 @@ pub(super) fn cursor(text: &str) -> Result<(), ValidationError> {
 pub(super) fn parse_cursor(text: &str) -> Option<(&str, u32)> {
     let (commit, seen) = text.split_once('-')?;
     let is_id = (40..=64).contains(&commit.len()) && commit.bytes().all(|b| b.is_ascii_hexdigit());
-    Some((commit, seen.parse().ok()?)).filter(|_| is_id)
+    let is_number = (1..=9).contains(&seen.len()) && seen.bytes().all(|b| b.is_ascii_digit());
+    Some((commit, seen.parse().ok()?)).filter(|_| is_id && is_number)
 }
+
+/// What [`branch`] takes, but for its length.
+pub(super) const BRANCH: &str = concat!(
+    r"^(?!-)(?!(HEAD|@)$)(?!refs/)(?!.*(\.\.|@\{|\.$|\.lock(/|$)))(?!(.*/)?\.)",
+    r"[^~^:?*\[\\/",
+    spaces!(),
+    r"]+(/[^~^:?*\[\\/",
+    spaces!(),
+    r"]+)*$"
+);
 
 /// A branch's name, by the rules of `git check-ref-format`.
 pub(super) fn branch(text: &str) -> Result<(), ValidationError> {
@@ -87,6 +119,9 @@ pub(super) fn branch(text: &str) -> Result<(), ValidationError> {
     if wrong { Err(refuse("is a branch's name, as git check-ref-format has it")) } else { Ok(()) }
 }
 
+/// What [`remote`] takes.
+pub(super) const REMOTE: &str = "^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$";
+
 /// The name of a configured remote, such as `origin`; never an address.
 pub(super) fn remote(text: &str) -> Result<(), ValidationError> {
     let known = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
@@ -99,6 +134,9 @@ pub(super) fn remote(text: &str) -> Result<(), ValidationError> {
 /// The folder that further working trees lie in.
 pub(super) const WORKTREES: &str = ".worktrees";
 
+/// What [`worktree`] takes.
+pub(super) const WORKTREE: &str = "^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$";
+
 /// The name of a working tree: one segment of a path.
 pub(super) fn worktree(text: &str) -> Result<(), ValidationError> {
     if !is_plain(text) || !tidings_core::id::is_segment(text) || text.len() > 64 {
@@ -106,6 +144,14 @@ pub(super) fn worktree(text: &str) -> Result<(), ValidationError> {
     }
     Ok(())
 }
+
+/// What [`address`] takes, but for its length.
+pub(super) const ADDRESS: &str = concat!(
+    r"^(?!-)(?!.*::)(?!((?!://).)*://[^/]*:[^/]*@)(?!((?!://).)*://([^/]*@)?-[^@/]*(/|$))",
+    r"[^",
+    spaces!(),
+    r"]+$"
+);
 
 /// An address to clone from, such as `https://host/path` or `user@host:path`, without a password. Whether its
 /// protocol is allowed is configured.
@@ -134,9 +180,16 @@ pub(super) fn protocol(address: &str) -> &str {
     if colon && !before.contains('/') { "ssh" } else { "file" }
 }
 
+/// The longest text for people, in bytes.
+pub(super) const MESSAGE_BYTES: usize = 64 * 1024;
+
+/// What [`a_message`] takes, but for its length.
+pub(super) const MESSAGE: &str =
+    concat!(r"^[^\x00]*[^\x00\x09-\x0D\x20\x85\xA0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000]", r"[^\x00]*$");
+
 /// A text for people, such as a commit's message: no NUL, and something in it.
 pub(super) fn a_message(text: &str) -> Result<(), ValidationError> {
-    if text.trim().is_empty() || text.len() > 64 * 1024 || text.contains('\0') {
+    if text.trim().is_empty() || text.len() > MESSAGE_BYTES || text.contains('\0') {
         return Err(refuse("is 1 byte to 64 KiB of text"));
     }
     Ok(())
@@ -144,7 +197,89 @@ pub(super) fn a_message(text: &str) -> Result<(), ValidationError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Texts in which the parts that rules speak of come together often.
+    fn texts() -> impl Strategy<Value = String> {
+        const PARTS: [&str; 43] = [
+            "a",
+            "B",
+            "7",
+            "/",
+            "//",
+            ".",
+            "..",
+            "...",
+            "-",
+            "@",
+            "@{",
+            "^",
+            "~",
+            ":",
+            "::",
+            "://",
+            "?",
+            "*",
+            "[",
+            "\\",
+            " ",
+            "\t",
+            "\n",
+            "\u{0}",
+            "\u{7f}",
+            "\u{85}",
+            "\u{a0}",
+            "\u{2028}",
+            "\u{3000}",
+            "\u{feff}",
+            "é",
+            "\u{1F980}",
+            ".git",
+            ".GIT",
+            ".lock",
+            "HEAD",
+            "refs/",
+            "user:",
+            "host",
+            "{",
+            "}",
+            "_",
+            "é.",
+        ];
+        proptest::collection::vec(proptest::sample::select(&PARTS[..]), 0..6).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn each_rule_takes_what_its_pattern_takes(text in texts()) {
+            type Rule = fn(&str) -> Result<(), ValidationError>;
+            let for_git: Rule = |text| paths(&[text.to_owned()]);
+            let rules: [(&str, Rule); 9] = [
+                (PATH, a_path), (PATH_FOR_GIT, for_git), (REVISION, revision), (CURSOR, cursor), (BRANCH, branch),
+                (REMOTE, remote), (WORKTREE, worktree), (ADDRESS, address), (MESSAGE, a_message),
+            ];
+            for (pattern, rule) in rules {
+                let schema = serde_json::json!({ "pattern": pattern });
+                let fits = jsonschema::is_valid(&schema, &text.clone().into());
+                prop_assert_eq!(rule(&text).is_ok(), fits, "{}", pattern);
+            }
+        }
+    }
+
+    #[test]
+    fn a_cursor_is_a_commit_and_a_number() {
+        let commit = "a1".repeat(20);
+        for (text, good) in
+            [(format!("{commit}-7"), true), (format!("{commit}-+7"), false), (format!("{commit}-"), false)]
+        {
+            assert_eq!(cursor(&text).is_ok(), good, "{text}");
+            assert_eq!(jsonschema::is_valid(&serde_json::json!({ "pattern": CURSOR }), &text.into()), good);
+        }
+    }
 
     #[test]
     fn nothing_that_passes_is_an_option_or_leaves_the_root() {

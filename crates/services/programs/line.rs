@@ -4,6 +4,7 @@
 //! redacted and bounded.
 //! It is not a judge of what may run.
 
+use serde_json::{Value, json};
 use validator::ValidationError;
 
 use super::decode::shortened;
@@ -11,9 +12,16 @@ use super::decode::shortened;
 /// The most bytes of a command line.
 const COMMAND_BYTES: usize = 64 * 1024;
 /// The most parts.
-const PARTS: usize = 256;
+pub(crate) const PARTS: usize = 256;
+/// What a part holds: no NUL.
+pub(crate) const PART: &str = r"^[^\x00]*$";
 /// The most bytes that are shown of one.
 const SHOWN_BYTES: usize = 4 * 1024;
+
+/// The first part, as `prefixItems` says it: it names a program.
+pub(crate) fn program() -> Value {
+    json!([{ "type": "string", "minLength": 1, "pattern": PART }])
+}
 
 /// Whether it can be one: for `validator`.
 ///

@@ -178,9 +178,11 @@ impl ProjectState {
 pub struct Register {
     /// Its name, for people: 1 to 100 characters.
     #[validate(length(min = 1, max = 100, message = "is 1 to 100 characters"), custom(function = "no_control"))]
+    #[schemars(regex(pattern = NAME))]
     pub name: String,
     /// An existing directory, absolute; symbolic links are followed once, now.
     #[validate(length(min = 1, max = 4096, message = "is 1 to 4096 characters"))]
+    #[schemars(regex(pattern = "^/"))]
     pub root: String,
 }
 
@@ -250,6 +252,13 @@ pub struct Listed {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<ProjectId>,
 }
+
+/// What [`no_control`] takes: something that is neither white space nor a control character, and none of these.
+const NAME: &str = concat!(
+    r"^[^\x00-\x1F\x7F-\x9F]*",
+    r"[^\x00-\x20\x7F-\xA0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000]",
+    r"[^\x00-\x1F\x7F-\x9F]*$"
+);
 
 fn no_control(text: &str) -> Result<(), ValidationError> {
     if text.chars().any(char::is_control) || text.trim().is_empty() {

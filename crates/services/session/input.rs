@@ -5,6 +5,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use validator::{Validate, ValidationError};
 
 use super::contract::{SessionId, Status, Stream, agent::PermissionKind};
@@ -13,6 +14,7 @@ use crate::{
     programs::line,
     project::ProjectId,
     shell::contract::{MAX_COLS, MAX_ROWS},
+    together::{absent, given, one_of},
 };
 
 /// The most bytes of a prompt.
@@ -23,6 +25,7 @@ pub const MESSAGE_BYTES: usize = 32 * 1024;
 /// Input of `session.start`: an `agent` or a `command`, not both.
 #[derive(Debug, Clone, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("anyOf" = one_of(("agent", "string"), ("command", "array")), "allOf" = for_a_terminal()))]
 pub struct StartSession {
     /// Where it runs.
     pub project_id: ProjectId,
@@ -33,10 +36,12 @@ pub struct StartSession {
     /// A free command line: a program and its arguments. Needs the right to execute.
     #[serde(default)]
     #[validate(custom(function = "line::a_command"))]
+    #[schemars(length(min = 1, max = line::PARTS), inner(regex(pattern = line::PART)), extend("prefixItems" = line::program()))]
     pub command: Option<Vec<String>>,
     /// What to do: in place of `{prompt}` in the agent's command, else a line on standard input.
     #[serde(default)]
     #[validate(custom(function = "a_prompt"))]
+    #[schemars(length(max = PROMPT_BYTES), regex(pattern = line::PART))]
     pub prompt: Option<String>,
     /// An earlier session of the same agent in the same project, whose conversation goes on in this one.
     #[serde(default)]
@@ -66,6 +71,15 @@ pub struct StartSession {
     #[serde(default)]
     #[validate(length(min = 1, max = 128, message = "is 1 to 128 characters"))]
     pub idempotency_key: Option<String>,
+}
+
+/// What goes with a terminal, and what with a program that has none.
+fn for_a_terminal() -> Value {
+    let with_pty = json!({ "required": ["pty"], "properties": { "pty": { "const": true } } });
+    json!([
+        { "if": with_pty, "then": absent(&["resume"]), "else": absent(&["cols", "rows"]) },
+        { "if": given("command", "array"), "then": absent(&["resume"]) },
+    ])
 }
 
 /// Input of `session.list`.
@@ -103,6 +117,7 @@ pub struct SendMessage {
     pub session_id: SessionId,
     /// A line, or several, for the program's standard input. The last newline is added.
     #[validate(custom(function = "a_message"))]
+    #[schemars(length(min = 1, max = MESSAGE_BYTES))]
     pub content: String,
     /// The sender's key for this message: a repeat changes nothing and gets the same answer.
     #[serde(default)]
@@ -125,6 +140,7 @@ pub struct CancelMessage {
 #[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[validate(schema(function = "an_answer"))]
+#[schemars(extend("anyOf" = one_of(("optionId", "string"), ("decision", "string"))))]
 pub struct ResolvePermission {
     /// The session.
     pub session_id: SessionId,
@@ -141,6 +157,7 @@ pub struct ResolvePermission {
     /// What to tell the agent besides: why not, or the answer to its question.
     #[serde(default)]
     #[validate(custom(function = "a_message"))]
+    #[schemars(length(min = 1, max = MESSAGE_BYTES))]
     pub message: Option<String>,
 }
 

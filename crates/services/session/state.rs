@@ -53,6 +53,7 @@ pub struct Counts {
 
 /// Why a session ended in an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "SessionFailure")]
 pub struct Failure {
     /// For programs.
     pub code: String,

@@ -47,6 +47,7 @@ tidings_core::events! {
 /// How a terminal is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "ShellStatus")]
 pub enum Status {
     /// Its start has not been told yet.
     #[default]

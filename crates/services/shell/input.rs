@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tidings_core::{Error, Result as Outcome};
 use validator::{Validate, ValidationError};
 
@@ -16,6 +17,8 @@ use crate::{programs::line, project::ProjectId};
 
 /// The most bytes that are typed at once.
 pub const INPUT_BYTES: usize = 64 * 1024;
+/// The longest directory, in bytes.
+const DIRECTORY_BYTES: usize = 4096;
 /// The most variables that a terminal may be opened with, and their bytes together.
 const VARIABLES: usize = 64;
 const VARIABLES_BYTES: usize = 64 * 1024;
@@ -29,11 +32,13 @@ pub struct OpenShell {
     /// A program and its arguments; the configured shell by default.
     #[serde(default)]
     #[validate(custom(function = "line::a_command"))]
+    #[schemars(length(min = 1, max = line::PARTS), inner(regex(pattern = line::PART)), extend("prefixItems" = line::program()))]
     pub command: Option<Vec<String>>,
     /// Its directory, relative to the project's root or absolute, and inside it once symbolic links are
     /// followed; the root by default.
     #[serde(default)]
     #[validate(custom(function = "a_directory"))]
+    #[schemars(length(min = 1, max = DIRECTORY_BYTES), regex(pattern = line::PART))]
     pub cwd: Option<String>,
     /// How many columns: 1 to 500, 80 by default.
     #[serde(default = "default_cols")]
@@ -46,6 +51,11 @@ pub struct OpenShell {
     /// Variables beside those that every program gets; none may be called `TIDINGS_*`.
     #[serde(default)]
     #[validate(custom(function = "an_environment"))]
+    #[schemars(extend(
+        "maxProperties" = VARIABLES,
+        "propertyNames" = { "pattern": VARIABLE },
+        "additionalProperties" = { "type": "string", "pattern": line::PART }
+    ))]
     pub env: BTreeMap<String, String>,
 }
 
@@ -98,6 +108,7 @@ pub enum Encoding {
 /// Input of `shell.input`.
 #[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("if" = base64(), "then" = bytes(), "else" = text()))]
 pub struct TypeInput {
     /// The terminal.
     pub terminal_id: TerminalId,
@@ -115,6 +126,20 @@ pub struct TypeInput {
     #[serde(default)]
     #[validate(length(min = 1, max = 64, message = "is 1 to 64 characters"))]
     pub writer: Option<String>,
+}
+
+fn base64() -> Value {
+    json!({ "required": ["encoding"], "properties": { "encoding": { "const": "base64" } } })
+}
+
+/// Base64 with its padding, whose last bits are 0.
+fn bytes() -> Value {
+    let pattern = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
+    json!({ "properties": { "data": { "pattern": pattern } } })
+}
+
+fn text() -> Value {
+    json!({ "properties": { "data": { "maxLength": INPUT_BYTES } } })
 }
 
 impl TypeInput {
@@ -150,6 +175,9 @@ pub struct ResizeShell {
     pub rows: u16,
 }
 
+/// The name of a variable that may be set.
+const VARIABLE: &str = "^(?![tT][iI][dD][iI][nN][gG][sS]_)[A-Za-z_][A-Za-z0-9_]*$";
+
 fn refused(why: &'static str) -> Result<(), ValidationError> {
     Err(ValidationError::new("text").with_message(why.into()))
 }
@@ -157,7 +185,7 @@ fn refused(why: &'static str) -> Result<(), ValidationError> {
 fn a_directory(path: &str) -> Result<(), ValidationError> {
     match path {
         "" => refused("is not empty"),
-        _ if path.len() > 4096 => refused("is at most 4096 bytes"),
+        _ if path.len() > DIRECTORY_BYTES => refused("is at most 4096 bytes"),
         _ if path.contains('\0') => refused("holds no NUL"),
         _ => Ok(()),
     }
@@ -186,8 +214,6 @@ fn an_environment(variables: &BTreeMap<String, String>) -> Result<(), Validation
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::*;
 
     fn refusal(more: &Value) -> String {

@@ -18,6 +18,7 @@ use crate::{programs::line, project::ProjectId, session::SessionId, telling::Tol
 
 /// Why a terminal ended in an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ShellFailure")]
 pub struct Failure {
     /// For programs.
     pub code: String,

@@ -7,12 +7,12 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Error as _};
-use serde_json::{Value, value::RawValue};
-use tidings_core::json;
+use serde_json::{Value, json, value::RawValue};
+use tidings_core::json::from_str;
 use validator::{Validate, ValidationError};
 
 use super::contract::{Decision, RunId, RunStatus};
-use crate::project::ProjectId;
+use crate::{project::ProjectId, together::one_of};
 
 /// The most bytes of the inputs of a run, as JSON.
 pub const INPUTS_BYTES: usize = 64 * 1024;
@@ -25,7 +25,7 @@ impl<'de> Deserialize<'de> for Posted {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let posted = Box::<RawValue>::deserialize(deserializer)?;
         match posted.get().as_bytes().first() {
-            Some(b'"') => json::from_str(posted.get()).map(Self).map_err(D::Error::custom),
+            Some(b'"') => from_str(posted.get()).map(Self).map_err(D::Error::custom),
             Some(b'{') => Ok(Self(posted.get().to_owned())),
             _ => Err(D::Error::custom("expected a text or an object")),
         }
@@ -45,6 +45,7 @@ impl JsonSchema for Posted {
 /// Input of `workflow.run.start`: a `definition` or a `file`, not both.
 #[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("anyOf" = definition_or_file()))]
 pub struct StartRun {
     /// Where it runs.
     pub project_id: ProjectId,
@@ -58,6 +59,7 @@ pub struct StartRun {
     /// What the definition wants to be given: texts, numbers and flags.
     #[serde(default)]
     #[validate(custom(function = "some_inputs"))]
+    #[schemars(extend("additionalProperties" = { "type": ["string", "number", "boolean"] }))]
     pub inputs: BTreeMap<String, Value>,
     /// What people call it; by default the definition's name, or its file's.
     #[serde(default)]
@@ -65,9 +67,17 @@ pub struct StartRun {
     pub title: Option<String>,
 }
 
+/// Of both, exactly one is there.
+fn definition_or_file() -> Value {
+    let mut either = one_of(("definition", "string"), ("file", "string"));
+    either[0]["properties"]["definition"]["type"] = json!(["string", "object"]);
+    either
+}
+
 /// Input of `workflow.validate`: a `definition` or a `file`, not both.
 #[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("anyOf" = definition_or_file()))]
 pub struct ValidateWorkflow {
     /// Where it would run.
     pub project_id: ProjectId,

@@ -30,6 +30,7 @@ pub const TAILS_BYTES: usize = 256 * 1024;
 /// How a step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "RunStepStatus")]
 pub enum StepStatus {
     /// It waits for what it needs, for room, or for its next attempt.
     #[default]

@@ -75,6 +75,9 @@ async fn what_follows_an_id_in_its_send_is_repeated_with_it(make: Make<'_>) {
     assert_eq!(case.send(send("another copy")).await.expect_err("another body").code(), Code::Conflict);
     let mixed = vec![with_id(said("test:a", "new"), "new"), with_id(said("test:c", "c"), "c")];
     case.send(vec![with_id(said("test:c", "c"), "c")]).await.expect("durable");
+    let third = vec![said("test:a", "0"), said("test:a", "1"), with_id(said("test:c", "other"), "c")];
+    let refused = case.send(third).await.expect_err("the third is another body");
+    assert_eq!(refused.fields().keys().collect::<Vec<_>>(), ["[2].id"], "its place is told");
     assert_eq!(seqs(&case.send(mixed).await.expect("one is new")), [Some(3), Some(1)]);
     assert_eq!(case.log().facts(&name("test:board")).await.expect("reads").expect("known").head, 2);
     case.end().await;

@@ -151,12 +151,16 @@ impl Store {
     /// Refuses a send that uses an id for another body than before, or for two bodies.
     fn refuse_conflicts(&self, groups: &[Vec<Publication>], now: Timestamp) -> Result<()> {
         let mut here: HashMap<SentKey, String> = HashMap::new();
+        let mut at = 0;
         for group in groups {
+            let first = at;
+            at += group.len();
             let Some(key) = key(&group[0]) else { continue };
             let body = body(group);
             let other = |known: &str| known != body;
             if self.known(&key, now).is_some_and(|sent| other(&sent.body)) || here.get(&key).is_some_and(|b| other(b)) {
-                return Err(Error::new(Code::Conflict, "this id was used for something else before"));
+                let why = "this id was used for something else before";
+                return Err(Error::new(Code::Conflict, why).with_field("id", why).at_entry(Some(first)));
             }
             here.insert(key, body);
         }

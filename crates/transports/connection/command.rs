@@ -321,10 +321,13 @@ impl Asked {
             let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
             return self.refuse(&Error::new(Code::UnknownCommand, format!("'{shown}' is no command of this server")));
         };
-        let [argument] = arguments else {
-            return self.refuse(&Error::bad_request(format!("{} takes one object", command.name)));
+        let json = match arguments {
+            // As over HTTP, no input is an empty one.
+            [] => "{}".to_owned(),
+            [argument] => argument.get().to_owned(),
+            _ => return self.refuse(&Error::bad_request(format!("{} takes one object", command.name))),
         };
-        let (principal, json) = (self.client.connection.principal(), argument.get().to_owned());
+        let principal = self.client.connection.principal();
         let mut work = Box::pin(async move {
             let data = match gate.run_json(&principal, &command, &json, None).await? {
                 Answer::Json(data) => data,

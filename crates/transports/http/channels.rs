@@ -1,4 +1,4 @@
-//! Channels: what is live, one channel, its history, and its deletion.
+//! Channels: what is live, what exists, one channel, its history, and its deletion.
 //!
 //! Guarantees: a caller sees the channels that it may subscribe to and no others; a message of the
 //! history is the same JSON as the live one.
@@ -28,7 +28,10 @@ use super::{
 /// The most messages of one page of history.
 const MAX_HISTORY: u64 = 1000;
 
-/// A page of the live channels.
+/// How many live channels one request looks through at most; then it answers with a cursor.
+const SCAN: usize = 2_000;
+
+/// A page of channels. There may be fewer than asked for and a cursor all the same.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Channels {
     channels: Vec<ChannelView>,
@@ -44,11 +47,43 @@ pub(super) async fn list(
 ) -> Result<Answer<Channels>, Problem> {
     let limit = query.limit(100, 1000)?;
     let cursor: Option<Channel> = query.text("cursor").map(|cursor| cursor.parse()).transpose()?;
+    let namespace = query.text("namespace").map(namespace).transpose()?;
     query.finish()?;
+    Ok(Answer(match namespace {
+        Some(namespace) => existing(&state, &principal, &namespace, (cursor, limit)).await?,
+        None => live(&state, &principal, cursor.as_ref(), limit).await?,
+    }))
+}
+
+fn namespace(text: String) -> Result<String> {
+    let is_one = format!("{text}:x").parse::<Channel>().is_ok_and(|channel| channel.namespace() == text);
+    if is_one { Ok(text) } else { Err(Error::invalid_field("namespace", "is the first segment of channels")) }
+}
+
+/// What exists in a namespace.
+async fn existing(
+    state: &HttpState,
+    principal: &Principal,
+    namespace: &str,
+    (cursor, limit): (Option<Channel>, usize),
+) -> Result<Channels> {
+    let page = state.gate.existing(principal, namespace, cursor, limit).await?;
+    let channels = page.channels.iter().map(|facts| state.hub.view_of(facts)).collect();
+    Ok(Channels { channels, cursor: page.cursor })
+}
+
+/// What is live.
+async fn live(state: &HttpState, principal: &Principal, after: Option<&Channel>, limit: usize) -> Result<Channels> {
     let mut page = Channels { channels: Vec::new(), cursor: None };
     // The hub lists by name, so the name of the last one is where the next page begins.
-    for live in state.hub.live(cursor.as_ref()) {
-        if !may_see(&state, &principal, live.name()).await? {
+    let mut last = None;
+    for (looked_at, live) in state.hub.live(after).enumerate() {
+        if looked_at == SCAN {
+            page.cursor = last;
+            break;
+        }
+        last = Some(live.name().clone());
+        if !may_see(state, principal, live.name()).await? {
             continue;
         }
         if page.channels.len() == limit {
@@ -57,7 +92,7 @@ pub(super) async fn list(
         }
         page.channels.push(live.view());
     }
-    Ok(Answer(page))
+    Ok(page)
 }
 
 async fn may_see(state: &HttpState, principal: &Principal, channel: &Channel) -> Result<bool> {

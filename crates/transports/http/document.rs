@@ -15,6 +15,7 @@ use tidings_core::{
     command::Method::{Delete, Get, Patch, Post},
     document::{QueryField, Reply, RouteRow},
     identity::{Login, NewUser, OwnPassword, User, UserChange},
+    name::MAX_CHANNEL_BYTES,
 };
 use tidings_engine::hub::ChannelView;
 
@@ -59,7 +60,18 @@ const fn field(name: &'static str, doc: &'static str, shape: fn(&mut SchemaGener
     QueryField { name, doc, shape }
 }
 
-const LIMIT: QueryField = field("limit", "At most so many: 1 to 1000, 100 by default.", u32::json_schema);
+const LIMIT: QueryField = field(
+    "limit",
+    "At most so many: 1 to 1000, 100 by default.",
+    |_| schemars::json_schema!({ "type": "integer", "minimum": 1, "maximum": MAX_PAGE }),
+);
+/// The most things of one page of a list.
+const MAX_PAGE: u64 = 1000;
+/// The longest namespace that leaves room for a channel in it.
+const MAX_NAMESPACE: usize = MAX_CHANNEL_BYTES - 2;
+/// Patterns over event types, separated by commas.
+const TYPES: &str =
+    r"^(\*|[A-Za-z0-9_-]+)(\.(\*|[A-Za-z0-9_-]+)){0,4}(,(\*|[A-Za-z0-9_-]+)(\.(\*|[A-Za-z0-9_-]+)){0,4})*$";
 const CURSOR: &str = "The cursor of the page before; without it, the first page.";
 
 /// Every route of the server's own, but for the documents that are made of these rows.
@@ -107,11 +119,15 @@ pub const ROUTES: &[RouteRow] = &[
         .with_query(&[LIMIT, field("cursor", CURSOR, String::json_schema)]),
     RouteRow::new(Post, "/api/users", Reply::Json(201, User::json_schema), "Makes a user.")
         .with_body(NewUser::json_schema),
-    RouteRow::new(Get, "/api/users/{id}", Reply::Json(200, User::json_schema), "Shows a user."),
+    RouteRow::new(Get, "/api/users/{id}", Reply::Json(200, User::json_schema), "Shows a user.")
+        .with_segment(UserId::json_schema),
     RouteRow::new(Patch, "/api/users/{id}", Reply::Json(200, User::json_schema), "Changes a user.")
+        .with_segment(UserId::json_schema)
         .with_body(UserChange::json_schema),
-    RouteRow::new(Delete, "/api/users/{id}", Reply::Nothing, "Deletes a user and ends its logins."),
-    RouteRow::new(Post, "/api/users/{id}/revoke", Reply::Nothing, "Ends every login and connection of a user."),
+    RouteRow::new(Delete, "/api/users/{id}", Reply::Nothing, "Deletes a user and ends its logins.")
+        .with_segment(UserId::json_schema),
+    RouteRow::new(Post, "/api/users/{id}/revoke", Reply::Nothing, "Ends every login and connection of a user.")
+        .with_segment(UserId::json_schema),
     RouteRow::new(
         Post,
         "/api/events",
@@ -119,29 +135,46 @@ pub const ROUTES: &[RouteRow] = &[
         "Publishes an event, or an array of them: all or nothing.",
     )
     .with_body(one_or_many),
-    RouteRow::new(Get, "/api/channels", Reply::Json(200, Channels::json_schema), "Lists the live channels, by name.")
-        .with_query(&[LIMIT, field("cursor", CURSOR, Channel::json_schema)]),
-    RouteRow::new(Get, "/api/channels/{channel}", Reply::Json(200, ChannelView::json_schema), "Shows a channel."),
+    RouteRow::new(
+        Get,
+        "/api/channels",
+        Reply::Json(200, Channels::json_schema),
+        "Lists the live channels, by name; with a namespace what exists in it, live or not, the newest name first.",
+    )
+    .with_query(&[
+        field("namespace", "What exists in this namespace, such as `session`.", |_| {
+            schemars::json_schema!({ "type": "string", "pattern": "^[a-z][a-z0-9_-]*$", "maxLength": MAX_NAMESPACE })
+        }),
+        LIMIT,
+        field("cursor", CURSOR, Channel::json_schema),
+    ]),
+    RouteRow::new(Get, "/api/channels/{channel}", Reply::Json(200, ChannelView::json_schema), "Shows a channel.")
+        .with_segment(Channel::json_schema),
     RouteRow::new(
         Delete,
         "/api/channels/{channel}",
         Reply::Nothing,
         "Deletes a channel's messages; its numbers go on.",
-    ),
+    )
+    .with_segment(Channel::json_schema),
     RouteRow::new(
         Get,
         "/api/channels/{channel}/events",
         Reply::Json(200, history_shape),
         "Reads a channel's history, page by page.",
     )
+    .with_segment(Channel::json_schema)
     .with_query(&[
         field("after", "Only messages above this number.", Seq::json_schema),
         field("before", "Only messages below this number; without `after`, the newest of them.", Seq::json_schema),
         LIMIT,
-        field("types", "Only these types: patterns, separated by commas.", String::json_schema),
+        field("types", "Only these types: patterns, separated by commas.", |_| {
+            schemars::json_schema!({ "type": "string", "pattern": TYPES })
+        }),
     ]),
     RouteRow::new(Get, "/health/live", Reply::Json(200, Health::json_schema), "Whether the process lives.").public(),
     RouteRow::new(Get, "/health/ready", Reply::Json(200, Health::json_schema), "Whether messages flow.").public(),
+    RouteRow::new(Get, "/", Reply::Page, "Says what this is and where to go.").public(),
     RouteRow::new(Get, "/metrics", Reply::Text, "Figures, as Prometheus reads them."),
 ];
 

@@ -76,7 +76,11 @@ pub(super) async fn publish(
     body::Text(text): body::Text,
 ) -> Result<Answer<Results>, Problem> {
     let events = parse(&text)?;
-    let placed = state.gate.publish(&principal, events).await?;
+    let lone_entry = events.len() == 1 && text.trim_ascii_start().starts_with('[');
+    let placed = state.gate.publish(&principal, events).await.map_err(|error| match error.code().retryable() {
+        false if lone_entry => error.of_entry(0),
+        _ => error,
+    })?;
     Ok(Answer(Results { results: placed.into_iter().map(Outcome::from).collect() }))
 }
 
@@ -104,7 +108,7 @@ fn parse_many(text: &str) -> Result<Vec<NewEvent>> {
     let text = json::Text::new(text);
     let events: Vec<Incoming<'_>> = text.read().map_err(|error| wrong_entry(&text, &error))?;
     check_count(events.len())?;
-    let named = |(index, event)| named(&text, event).map_err(|error| of_entry(index, &error));
+    let named = |(index, event)| named(&text, event).map_err(|error| error.of_entry(index));
     events.into_iter().enumerate().map(named).collect()
 }
 
@@ -128,15 +132,9 @@ fn wrong_entry(text: &json::Text<'_>, error: &serde_json::Error) -> Error {
     }
     let wrong = entries.iter().enumerate().find_map(|(index, entry)| {
         let error = json::Text::new(entry.get()).read::<Incoming<'_>>().err()?;
-        Some(of_entry(index, &refusal(&error)))
+        Some(refusal(&error).of_entry(index))
     });
     wrong.unwrap_or_else(|| refusal(error))
-}
-
-/// The error of an entry of an array, with its place in the array.
-fn of_entry(index: usize, error: &Error) -> Error {
-    let told = Error::new(error.code(), format!("event {index} of the array: {}", error.message()));
-    error.fields().iter().fold(told, |told, (field, why)| told.with_field(format!("[{index}].{field}"), why.clone()))
 }
 
 fn named(text: &json::Text<'_>, event: Incoming<'_>) -> Result<NewEvent> {

@@ -18,6 +18,7 @@ mod commands;
 mod config;
 mod document;
 mod events;
+mod front;
 mod health;
 mod limits;
 mod observe;
@@ -143,6 +144,7 @@ fn own_routes() -> Router<Shared> {
         .route("/api/channels", get(channels::list))
         .route("/api/channels/{channel}", get(channels::show).delete(channels::delete))
         .route("/api/channels/{channel}/events", get(channels::history))
+        .route("/", get(front::page))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(health::metrics))

@@ -36,10 +36,11 @@ async def until(condition, what):
 
 
 class Server:
-    """A running server."""
+    """A running server, with this `tidings.toml`."""
 
-    def __init__(self):
+    def __init__(self, config=""):
         self.home = tempfile.mkdtemp(prefix="tidings-python-")
+        pathlib.Path(self.home, "tidings.toml").write_text(config)
         self.lines = []
         self.port = 0
         self._start()

@@ -4,6 +4,7 @@
 
 mod authorising;
 mod commands;
+mod existing;
 mod history;
 mod publishing;
 mod repeats;

@@ -87,7 +87,10 @@ async fn every_bad_event_is_refused_with_its_code_and_nothing_is_published() {
     for (bad, expected) in table {
         let shown = format!("{} {:.40}", bad.event_type, bad.data.json());
         let batch = vec![new("thing.note", FINE), bad, new("thing.note", FINE)];
-        assert_eq!(code(house.gate.publish(&admin, batch).await), Some(expected), "{shown}");
+        let refused = house.gate.publish(&admin, batch).await.expect_err("refused");
+        assert_eq!(refused.code(), expected, "{shown}");
+        let named = |field: &String| field.starts_with("[1]");
+        assert!(refused.fields().keys().all(named) && !refused.fields().is_empty(), "{shown}: {refused}");
     }
     assert_eq!(house.messages("thing:1").await.len(), 0, "all or nothing");
     house.stop().await;
@@ -119,8 +122,11 @@ async fn an_id_makes_a_retry_idempotent_and_with_another_body_a_conflict() {
     assert_eq!(seqs(&first), [1, 2]);
     assert_eq!(house.gate.publish(&one, vec![with_id("x", 1), with_id("y", 2)]).await, first);
     assert_eq!(seqs(&house.gate.publish(&one, vec![with_id("y", 2)]).await), [2]);
-    let other = house.gate.publish(&one, vec![with_id("z", 3), with_id("x", 9)]).await;
-    assert_eq!(code(other), Some(Code::Conflict));
+    let other = house.gate.publish(&one, vec![with_id("z", 3), with_id("x", 9)]).await.expect_err("another body");
+    assert_eq!(other.code(), Code::Conflict);
+    assert_eq!(other.fields().keys().collect::<Vec<_>>(), ["[1].id"], "it is said which");
+    let alone = house.gate.publish(&one, vec![with_id("x", 9)]).await.expect_err("another body");
+    assert_eq!(alone.fields().keys().collect::<Vec<_>>(), ["id"]);
     assert_eq!(seqs(&house.gate.publish(&two, vec![with_id("x", 1)]).await), [3], "another user's id is another");
     let house = house.restart(Things::default()).await;
     assert_eq!(house.gate.publish(&one, vec![with_id("x", 1), with_id("y", 2)]).await, first);

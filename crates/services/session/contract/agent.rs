@@ -324,6 +324,7 @@ pub struct PermissionRequested {
 /// How a permission request was resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "PermissionDecision")]
 pub enum Decision {
     /// A person let it.
     Allowed,
@@ -355,6 +356,7 @@ pub struct PermissionResolved {
 /// How a part of a plan is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "PlanStepStatus")]
 pub enum StepStatus {
     /// Not begun.
     Pending,

@@ -60,6 +60,7 @@ tidings_core::events! {
 /// How a session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "SessionStatus")]
 pub enum Status {
     /// Its start has not been told yet.
     #[default]

@@ -105,6 +105,7 @@ pub struct StepWaiting {
 /// What a person answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "ApprovalDecision")]
 pub enum Decision {
     /// It may go on: the step completes.
     Approved,

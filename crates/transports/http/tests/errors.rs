@@ -13,7 +13,7 @@ use crate::http::HttpConfig;
 async fn each_bad_request_has_its_code() {
     let server = Server::start();
     let table = [
-        ("GET", "/", "", 404, "not_found"),
+        ("GET", "/nowhere", "", 404, "not_found"),
         ("GET", "/api/nothing", "", 404, "not_found"),
         ("GET", "/api/events/", "", 404, "not_found"),
         ("PUT", "/api/events", "", 405, "bad_request"),

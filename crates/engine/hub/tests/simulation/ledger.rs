@@ -8,7 +8,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tidings_core::{Channel, Epoch, Message, Seq};
 use tidings_testkit::{Sent, SimulatedLog};
 
@@ -48,8 +48,6 @@ pub(super) enum Question {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Owed {
     Nothing,
-    /// A state, if there is one: nothing was ever published when this was asked.
-    Perhaps,
     Snapshot,
     Reset,
 }
@@ -76,10 +74,7 @@ pub(super) struct View {
 
 impl View {
     /// Something came that belongs after what is owed.
-    fn goes_on(&mut self, with: &impl std::fmt::Debug) {
-        if self.owed == Owed::Perhaps {
-            self.owed = Owed::Nothing;
-        }
+    fn goes_on(&self, with: &impl std::fmt::Debug) {
         assert_eq!(self.owed, Owed::Nothing, "what is owed comes before {with:?}");
     }
 }
@@ -207,6 +202,8 @@ impl Ledger {
             heard: 0,
             dropped: 0,
         };
+        // What nothing was published to has none.
+        let has_state = asked.wants.snapshot && head > 0;
         match (&asked.since, asked.wants.last) {
             (Some((epoch, seq)), _) => {
                 let recovered = answer["recovered"].as_bool().expect("whether it was recovered");
@@ -219,7 +216,7 @@ impl Ledger {
                         assert!(recovered && *seq <= head, "recovered: {answer}");
                         view.at = *seq;
                     }
-                    Some(_) if asked.wants.snapshot => view.owed = Owed::Snapshot,
+                    Some(_) if has_state => view.owed = Owed::Snapshot,
                     Some("trimmed") => view.at = *seq,
                     Some("epoch") => view.owed = Owed::Reset,
                     Some(other) => panic!("nobody knows the future here: {other}"),
@@ -229,12 +226,15 @@ impl Ledger {
                 view.loose = true;
                 view.at = head.saturating_sub(last);
             }
-            (None, None) if asked.wants.snapshot => view.owed = Owed::Snapshot,
+            (None, None) if has_state => view.owed = Owed::Snapshot,
             (None, None) => {}
         }
-        if view.owed == Owed::Snapshot && head == 0 {
-            view.owed = Owed::Perhaps;
-        }
+        let comes = view.owed == Owed::Snapshot || (view.loose && has_state);
+        assert_eq!(
+            (&answer["exists"], &answer["snapshot"]),
+            (&json!(head > 0), &json!(comes)),
+            "what is to come is said"
+        );
         self.views.insert(asked.channel, view);
     }
 
