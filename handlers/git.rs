@@ -16,7 +16,7 @@ use tidings_core::{
 use tidings_services::{
     git::{
         Repositories,
-        contract::EVENTS,
+        contract::{EVENTS, OperationStarted, STARTED},
         input::{
             Cancel, Checkout, CloneFrom, Commit, Diff, Fetch, Log, Merge, OneProject, Paths, Pull, Push, Rebase, Show,
             Stash, WorktreeAdd, WorktreeRemove,
@@ -58,6 +58,13 @@ impl Handler for GitHandler {
 
     fn route(&self, event: &Event) -> Result<Route> {
         project::named_in_data(event)
+    }
+
+    fn admit(&self, event: &Event) -> Result<()> {
+        if event.event_type.as_str() == STARTED && event.payload.typed::<OperationStarted>()?.hosted {
+            return Err(project::only_the_server_hosts());
+        }
+        Ok(())
     }
 
     fn channel(&self, id: &str) -> Option<Channel> {

@@ -14,7 +14,10 @@ use smol_str::SmolStr;
 use validator::Validate;
 
 pub use crate::refusal::check;
-use crate::{Action, Channel, Code, Error, Principal, Result, contract::Shape, json, projection::Snapshot, refusal};
+use crate::{
+    Action, Channel, Code, Error, Principal, Result, contract::Shape, json, principal::Membership,
+    projection::Snapshot, refusal,
+};
 
 /// The HTTP method of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,6 +151,9 @@ pub trait Visibility: Send + Sync + fmt::Debug {
         owner: Option<&crate::UserId>,
         project: Option<&str>,
     ) -> bool;
+
+    /// What `principal` is in a project; none for whoever is no member.
+    fn membership(&self, principal: &Principal, project: &str) -> Option<Membership>;
 }
 
 /// A parsed input whose type only its row knows.

@@ -20,6 +20,7 @@ mod http;
 mod json;
 mod limits;
 mod operations;
+mod outsiders;
 mod polling;
 mod recovery;
 mod repositories;

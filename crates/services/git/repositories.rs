@@ -36,7 +36,7 @@ use super::{
 use crate::{
     blocking::blocking,
     programs::Programs,
-    project::{ProjectId, ProjectState},
+    project::{ProjectId, ProjectState, Roots},
     telling::end_abandoned,
 };
 
@@ -52,6 +52,8 @@ pub struct GitPorts {
     pub bus: Arc<dyn EventBus>,
     /// Where states are read back.
     pub states: Arc<dyn States>,
+    /// Where projects may be.
+    pub roots: Arc<Roots>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Where operations run.
@@ -187,7 +189,7 @@ impl Repositories {
 
     /// The directory of an open project.
     pub(super) async fn root(&self, project: &ProjectId) -> Result<PathBuf> {
-        self.project(project).await?.filter(ProjectState::is_open).map(|it| it.root.into()).ok_or_else(Error::not_found)
+        self.ports.roots.of(&*self.ports.states, project).await
     }
 
     /// The state of a project.
