@@ -27,8 +27,8 @@ use super::{
     execute::{Git, Place, Purpose, gone},
     input::Cancel,
     job::Job,
+    looks::Looks,
     operation::Operation,
-    reading::Look,
     refresh::Refreshing,
     registry::{Reason, Refused, Registry, Seat},
     turns::Turns,
@@ -74,7 +74,7 @@ pub struct Repositories {
     pub(super) registry: Arc<Registry>,
     pub(super) turns: Arc<Turns>,
     /// Looks that wait for their turn: whoever asks meanwhile gets the same answer.
-    pub(super) looks: Mutex<HashMap<ProjectId, Look>>,
+    pub(super) looks: Arc<Looks>,
 }
 
 impl std::fmt::Debug for Repositories {
@@ -89,7 +89,7 @@ impl Repositories {
     pub fn new(ports: GitPorts, programs: Arc<Programs>, config: GitConfig) -> Arc<Self> {
         let (registry, turns) = (Registry::new(config.max_operations), Turns::new(&config));
         let git = Git { programs, config };
-        Arc::new(Self { ports, git, refreshing: Mutex::default(), registry, turns, looks: Mutex::default() })
+        Arc::new(Self { ports, git, refreshing: Mutex::default(), registry, turns, looks: Arc::default() })
     }
 
     /// Tells the end of every operation that a former life of the server left open. To be called before the
