@@ -4,6 +4,8 @@
 //! input is parsed once, and a row says all that the gate needs to know.
 //! It is not the gate: nothing here judges or runs.
 
+mod absent;
+
 use std::{any::Any, fmt, sync::Arc};
 
 use futures_util::{TryFutureExt, future::BoxFuture};
@@ -273,6 +275,13 @@ impl Command {
             return Err(Error::bad_request(format!("{} takes one object", self.name)));
         }
         (self.parse_json)(text)
+    }
+
+    /// An input as it is compared with another: a field that is null and may be left out is as good as not there.
+    #[must_use]
+    pub fn comparable(&self, mut input: serde_json::Value) -> serde_json::Value {
+        absent::take_out(&mut input, self.input);
+        input
     }
 
     /// Parses and validates an input that came as names and values of path and query.
