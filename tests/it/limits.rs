@@ -388,7 +388,7 @@ async fn a_user_with_many_slow_reads_waiting_holds_up_itself_and_another_is_answ
     let are_running = async |count: f64| {
         eventually("so many", async || server.metric("tidings_running{of=\"command\"}").await == count).await;
     };
-    let (heard, mut order) = tokio::sync::mpsc::unbounded_channel();
+    let (heard, mut order) = tokio::sync::mpsc::channel(64);
     let mut asking = JoinSet::new();
     let mut ask = |who: &Watcher, name: String, event: &str, more: Value| {
         let (heard, mut asked) = (heard.clone(), more);
@@ -397,7 +397,7 @@ async fn a_user_with_many_slow_reads_waiting_holds_up_itself_and_another_is_answ
         asking.spawn(async move {
             let answer = answer.await.expect("an answer");
             assert_eq!(answer["ok"], true, "{name}: {answer}");
-            heard.send(name).expect("the test listens");
+            heard.send(name).await.expect("the test listens");
         });
     };
     // One reads, and so many wait as may; the last of them asks what the other one will ask, too.

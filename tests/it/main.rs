@@ -25,6 +25,7 @@ mod polling;
 mod recovery;
 mod repositories;
 mod restarts;
+mod roots;
 mod running;
 mod server;
 mod sessions;

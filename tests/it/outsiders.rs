@@ -1,10 +1,8 @@
-//! What somebody outside chose - a prompt, an agent's id of a conversation, a value in a workflow, a project, a
-//! directory - and what becomes of it here.
+//! What somebody outside chose - a prompt, an agent's id of a conversation, a value in a workflow, a project - and
+//! what becomes of it here.
 //!
 //! Guarantees: every program that is started here has ended with its test.
 //! They are not the tests of who may run what they like: that is the right to execute.
-
-use std::os::unix::fs::symlink;
 
 use serde_json::{Value, json};
 use tidings_client::http::Response;
@@ -288,8 +286,9 @@ fn names(listed: &Value) -> Vec<&str> {
     listed["agents"].as_array().expect("agents").iter().filter_map(|agent| agent["name"].as_str()).collect()
 }
 
-#[tokio::test]
-async fn an_agent_is_listed_for_and_started_by_whom_it_is_for_and_nobody_else() {
+/// A server with two projects, and agents of which one is for the first of them, one for owners and one for
+/// administrators.
+async fn with_agents() -> (Server, String, Vec<String>, tempfile::TempDir) {
     let first = Server::start("");
     let (admin, roots) = (first.admin(), tempfile::tempdir().expect("a directory"));
     let mut projects = Vec::new();
@@ -310,6 +309,12 @@ async fn an_agent_is_listed_for_and_started_by_whom_it_is_for_and_nobody_else() 
     server.stop();
     std::fs::write(server.home().join("tidings.toml"), agents).expect("writes");
     server.start_again();
+    (server, admin, projects, roots)
+}
+
+#[tokio::test]
+async fn an_agent_is_listed_for_and_started_by_whom_it_is_for_and_nobody_else() {
+    let (server, admin, projects, _roots) = with_agents().await;
     for (project, user, membership) in [(0, "ada", "owner"), (1, "ada", "operator"), (1, "eve", "viewer")] {
         let path = format!("/api/projects/{}/members", projects[project]);
         let member = json!({"userId": user, "membership": membership});
@@ -349,7 +354,12 @@ async fn an_agent_is_listed_for_and_started_by_whom_it_is_for_and_nobody_else() 
             }
         }
     }
-    let (watcher, ada) = (Watcher::connect(&server, &tokens[2].1).await, &tokens[2].1);
+    shows_what_each_can(&server, &tokens[2].1, &projects).await;
+}
+
+/// The list says what each agent can, over either transport, and a step of a workflow asks as the user of its run.
+async fn shows_what_each_can(server: &Server, ada: &str, projects: &[String]) {
+    let watcher = Watcher::connect(server, ada).await;
     let listed = watcher.done("agent.list", json!({})).await["data"].clone();
     assert_eq!(listed, server.get("/api/agents", ada).await.json(), "over either transport");
     let [anybody, here, owners] = &listed["agents"].as_array().expect("agents")[..] else { panic!("{listed}") };
@@ -364,120 +374,5 @@ async fn an_agent_is_listed_for_and_started_by_whom_it_is_for_and_nobody_else() 
             server.post("/api/workflows/runs", ada, json!({"projectId": project, "definition": definition})).await;
         let path = format!("/api/workflows/runs/{}", begun.json()["runId"].as_str().expect("an id"));
         eventually(expected, async || server.get(&path, ada).await.json()["status"] == expected).await;
-    }
-}
-
-#[tokio::test]
-async fn a_root_is_where_the_configuration_lets_it_be_when_it_is_registered_and_whenever_it_is_used() {
-    let place = tempfile::tempdir().expect("a directory");
-    for name in ["named/one", "named/two", "other"] {
-        std::fs::create_dir_all(place.path().join(name)).expect("a directory");
-    }
-    symlink(place.path().join("other"), place.path().join("named/link")).expect("a link");
-    let mut server = Server::start("");
-    let admin = server.admin();
-    let register = async |server: &Server, root: &std::path::Path| {
-        let made = server.post("/api/projects", &admin, json!({"name": "x", "root": root})).await;
-        let why = made.json()["fields"]["root"].as_str().unwrap_or_default().to_owned();
-        (made.status, made.json()["projectId"].as_str().unwrap_or_default().to_owned(), why)
-    };
-    let holds_the_configuration = server.home().to_owned();
-    symlink("/etc", place.path().join("to-etc")).expect("a link");
-    for (root, why) in [
-        ("/etc".into(), "lies in /etc"),
-        ("/proc/1".into(), "lies in /proc"),
-        ("/sys/kernel".into(), "lies in /sys"),
-        ("/dev".into(), "lies in /dev"),
-        (place.path().join("to-etc"), "lies in /etc"),
-        (server.data_dir(), "data directory"),
-        (holds_the_configuration, "data directory"),
-    ] {
-        let (status, _, said) = register(&server, &root).await;
-        assert!(status == 422 && said.contains(why), "{}: {status} {said}", root.display());
-    }
-    let (_, other, _) = register(&server, &place.path().join("other")).await;
-    let (_, one, _) = register(&server, &place.path().join("named/one")).await;
-    // A run that waits in each of them is there when the server starts anew.
-    let mut runs = Vec::new();
-    for project in [&other, &one] {
-        let definition =
-            json!({"steps": {"ask": {"approval": {"message": "?"}}, "then": {"needs": "ask", "command": ["true"]}}});
-        let begun =
-            server.post("/api/workflows/runs", &admin, json!({"projectId": project, "definition": definition})).await;
-        let path = format!("/api/workflows/runs/{}", begun.json()["runId"].as_str().expect("an id"));
-        eventually("a question", async || server.get(&path, &admin).await.json()["status"] == "waiting").await;
-        runs.push(path);
-    }
-    server.stop();
-    let roots = json!([place.path().join("named"), "/nowhere/at/all"]);
-    std::fs::write(server.home().join("tidings.toml"), format!("[project]\nroots = {roots}\n")).expect("writes");
-    server.start_again();
-    eventually("a warning", async || server.said().contains("/nowhere/at/all is no directory")).await;
-
-    assert_eq!(register(&server, &place.path().join("named/two")).await.0, 201);
-    for outside in ["named/link", "other", ""] {
-        let (status, _, why) = register(&server, &place.path().join(outside)).await;
-        assert!(status == 422 && why.contains("beneath none of project.roots"), "{outside}: {status} {why}");
-    }
-    // What was registered before and lies outside is shown, can be removed, and nothing else.
-    let watcher = Watcher::connect(&server, &admin).await;
-    let uses = [
-        ("session.start", json!({"command": ["true"]})),
-        ("shell.open", json!({})),
-        ("workflow.run.start", json!({"definition": {"steps": {"a": {"command": ["true"]}}}})),
-        ("workflow.validate", json!({"file": "w.yml"})),
-        ("git.status", json!({})),
-        ("git.diff", json!({})),
-        ("git.add", json!({"paths": ["."]})),
-        ("git.clone", json!({"url": "https://127.0.0.1:1/a"})),
-        ("fs.list", json!({})),
-        ("fs.read", json!({"path": "a"})),
-        ("fs.watch", json!({})),
-    ];
-    for (name, mut input) in uses {
-        input["projectId"] = json!(other);
-        let answer = watcher.ask(name, input).await;
-        let said = answer["error"]["message"].as_str().unwrap_or_default();
-        assert_eq!(answer["error"]["code"], "conflict", "{name}: {answer}");
-        assert!(said.contains("beneath none of project.roots"), "{name}: {said}");
-    }
-    watcher.done("project.get", json!({"projectId": other})).await;
-    watcher.done("project.remove", json!({"projectId": other})).await;
-    watcher.done("fs.list", json!({"projectId": one})).await;
-    // The run outside was ended with the reason, the other one goes on.
-    let ended = server.get(&runs[0], &admin).await.json();
-    assert_eq!((&ended["status"], &ended["error"]["code"]), (&json!("failed"), &json!("root_refused")), "{ended}");
-    assert_eq!(server.get(&runs[1], &admin).await.json()["status"], "waiting");
-    // A root that became a link to somewhere else is judged by where it leads, also in the middle of a run.
-    let named = place.path().join("named/one");
-    std::fs::remove_dir(&named).expect("removes");
-    symlink(place.path().join("other"), &named).expect("a link");
-    assert_eq!(watcher.refused("fs.list", json!({"projectId": one})).await, "conflict");
-    let approve = format!("{}/steps/ask/approve", runs[1]);
-    assert_eq!(server.post(&approve, &admin, json!({"decision": "approved"})).await.status, 200);
-    eventually("the end of the run", async || server.get(&runs[1], &admin).await.json()["status"] == "failed").await;
-    let ended = server.get(&runs[1], &admin).await.json();
-    assert_eq!(ended["steps"][1]["error"]["code"], "root_refused", "{ended}");
-}
-
-#[tokio::test]
-async fn a_root_that_holds_the_configuration_or_a_secret_that_it_names_is_refused() {
-    let home = tempfile::tempdir().expect("a directory");
-    for folder in ["projects/one", "keys"] {
-        std::fs::create_dir_all(home.path().join(folder)).expect("a directory");
-    }
-    std::fs::write(home.path().join("keys/secret"), "s".repeat(32)).expect("writes");
-    // The data directory lies elsewhere: it is not why its home is refused.
-    let data = tempfile::tempdir().expect("a directory");
-    std::fs::create_dir(data.path().join("data")).expect("a directory");
-    symlink(data.path().join("data"), home.path().join("data")).expect("a link");
-    std::fs::write(home.path().join("tidings.toml"), "[auth]\nsecret_file = \"keys/secret\"\n").expect("writes");
-    let server = Server::start_in(home, &[]);
-    let admin = server.admin();
-    for (root, expected) in [("", 422), ("keys", 422), ("projects", 201), ("projects/one", 201)] {
-        let made = server.post("/api/projects", &admin, json!({"name": "x", "root": server.home().join(root)})).await;
-        assert_eq!(made.status, expected, "{root}: {}", made.text());
-        let why = made.json()["fields"]["root"].as_str().unwrap_or_default().to_owned();
-        assert!(expected == 201 || why.contains("holds the configuration"), "{root}: {why}");
     }
 }
