@@ -16,13 +16,14 @@ use tidings_services::{
 use tidings_testkit::Nowhere;
 
 pub(crate) fn projects() -> Arc<Projects> {
-    Projects::new(Arc::new(Nowhere), Arc::new(Nowhere), "data")
+    Projects::new(Arc::new(Nowhere), Arc::new(Nowhere), Arc::default())
 }
 
 pub(crate) fn sessions() -> Arc<Sessions> {
     let nowhere = Arc::new(Nowhere);
     let (bus, states) = (nowhere.clone(), nowhere.clone());
-    let ports = SessionPorts { bus, states, clock: nowhere.clone(), tasks: nowhere, surroundings: None };
+    let (roots, clock) = (Arc::default(), nowhere.clone());
+    let ports = SessionPorts { bus, states, roots, clock, tasks: nowhere, surroundings: None };
     let redaction = Arc::new(Redaction::new(&RedactionConfig::default()).expect("the built-in rules"));
     let dir = tempfile::tempdir().expect("a directory");
     let programs = Programs::new(ProgramsConfig::new(dir.path().to_owned())).expect("ready");

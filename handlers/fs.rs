@@ -108,7 +108,8 @@ mod tests {
     fn handler() -> FsHandler {
         let nowhere = Arc::new(Nowhere);
         let (bus, states, clock) = (nowhere.clone(), nowhere.clone(), nowhere.clone());
-        let ports = FsPorts { bus, states, clock, tasks: nowhere.clone(), audience: nowhere };
+        let (roots, tasks) = (Arc::default(), nowhere.clone());
+        let ports = FsPorts { bus, states, roots, clock, tasks, audience: nowhere };
         FsHandler::new(Files::new(ports, FsConfig::default(), Arc::new(Nobody)))
     }
 

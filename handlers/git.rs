@@ -16,7 +16,7 @@ use tidings_core::{
 use tidings_services::{
     git::{
         Repositories,
-        contract::EVENTS,
+        contract::{EVENTS, OperationStarted, STARTED},
         input::{
             Cancel, Checkout, CloneFrom, Commit, Diff, Fetch, Log, Merge, OneProject, Paths, Pull, Push, Rebase, Show,
             Stash, WorktreeAdd, WorktreeRemove,
@@ -60,6 +60,13 @@ impl Handler for GitHandler {
         project::named_in_data(event)
     }
 
+    fn admit(&self, event: &Event) -> Result<()> {
+        if event.event_type.as_str() == STARTED && event.payload.typed::<OperationStarted>()?.hosted {
+            return Err(project::only_the_server_hosts());
+        }
+        Ok(())
+    }
+
     fn channel(&self, id: &str) -> Option<Channel> {
         id.parse().ok().map(|id: ProjectId| project::channel(&id))
     }
@@ -92,42 +99,42 @@ fn reading(repositories: &Arc<Repositories>) -> Vec<Command> {
             (Method::Post, "/api/projects/{projectId}/git/status"),
             "How the repository is, and what is changed in it.",
             |input: &OneProject| on(Action::Subscribe, &input.project_id),
-            move |_, input| status.clone().status(input),
+            move |caller, input| status.clone().status(caller.principal.user, input),
         ),
         Command::new(
             "git.diff",
             (Method::Post, "/api/projects/{projectId}/git/diff"),
             "What differs, as numbers and as a patch.",
             |input: &Diff| on(Action::Subscribe, &input.project_id),
-            move |_, input| diff.clone().diff(input),
+            move |caller, input| diff.clone().diff(caller.principal.user, input),
         ),
         Command::new(
             "git.log",
             (Method::Post, "/api/projects/{projectId}/git/log"),
             "Commits, newest first.",
             |input: &Log| on(Action::Subscribe, &input.project_id),
-            move |_, input| log.clone().log(input),
+            move |caller, input| log.clone().log(caller.principal.user, input),
         ),
         Command::new(
             "git.show",
             (Method::Post, "/api/projects/{projectId}/git/show"),
             "A commit, and what it changed.",
             |input: &Show| on(Action::Subscribe, &input.project_id),
-            move |_, input| show.clone().show(input),
+            move |caller, input| show.clone().show(caller.principal.user, input),
         ),
         Command::new(
             "git.branches",
             (Method::Post, "/api/projects/{projectId}/git/branches"),
             "Branches, local and remote.",
             |input: &OneProject| on(Action::Subscribe, &input.project_id),
-            move |_, input| branches.clone().branches(input),
+            move |caller, input| branches.clone().branches(caller.principal.user, input),
         ),
         Command::new(
             "git.worktrees",
             (Method::Post, "/api/projects/{projectId}/git/worktrees"),
             "The working trees of the repository.",
             |input: &OneProject| on(Action::Subscribe, &input.project_id),
-            move |_, input| worktrees.clone().worktrees(input),
+            move |caller, input| worktrees.clone().worktrees(caller.principal.user, input),
         ),
     ];
     rows.into_iter().map(Command::that_reads).collect()

@@ -3,6 +3,7 @@
 //! Guarantees: each namespace has one owner; a handler is pure, holds no lock and waits for nothing.
 //! They are not services: what a domain does is in `tidings-services`.
 
+pub mod agent;
 pub mod declared;
 pub mod fs;
 pub mod git;
@@ -62,6 +63,7 @@ pub const NAMESPACES: [&str; 5] = ["project", "session", "shell", "user", "workf
 #[must_use]
 pub fn all(services: &Services) -> Vec<Arc<dyn Handler>> {
     vec![
+        Arc::new(agent::AgentHandler::new(services.sessions.clone(), services.projects.clone())),
         Arc::new(fs::FsHandler::new(services.files.clone())),
         Arc::new(git::GitHandler::new(services.repositories.clone())),
         Arc::new(project::ProjectHandler::new(services.projects.clone())),

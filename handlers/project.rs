@@ -41,6 +41,11 @@ pub(crate) fn named_in_data(event: &Event) -> Result<Route> {
     Route::named_by("data.projectId", event, channel(&carried.project_id))
 }
 
+/// The refusal of an event from outside that says that this server runs something.
+pub(crate) fn only_the_server_hosts() -> Error {
+    Error::invalid_field("data.hosted", "only the server says that, of what it runs itself: leave it out")
+}
+
 /// With a summary for the project's board, of this type, where a service gave something to show.
 #[must_use]
 pub fn with_summary(route: Route, event_type: &'static str, board: Option<&Board>) -> Route {
@@ -214,7 +219,7 @@ mod tests {
     use super::*;
 
     fn handler() -> ProjectHandler {
-        ProjectHandler::new(Projects::new(Arc::new(Nowhere), Arc::new(Nowhere), "."))
+        ProjectHandler::new(Projects::new(Arc::new(Nowhere), Arc::new(Nowhere), Arc::default()))
     }
 
     fn event(event_type: &'static str, data: serde_json::Value, channel: Option<&str>) -> Event {

@@ -17,9 +17,12 @@ use tidings_core::{
     projection::{Fold, Projection},
 };
 use tidings_services::{
-    project::contract::{SESSION_SUMMARY, SUMMARIES},
+    project::{
+        ProjectId,
+        contract::{SESSION_SUMMARY, SUMMARIES},
+    },
     session::{
-        Page, SessionId, SessionReducer, Sessions,
+        Page, SessionId, SessionReducer, Sessions, Starter,
         answer::{Begun, ListedSession, ListedSessions, OfSession},
         contract::{
             Board, CANCELLED, COMPLETED, Cancelled, Completed, ERROR, EVENTS, Failed, HEARTBEAT, Heartbeat, STARTED,
@@ -72,6 +75,13 @@ impl Handler for SessionHandler {
 
     fn route(&self, event: &Event) -> Result<Route> {
         route(event)
+    }
+
+    fn admit(&self, event: &Event) -> Result<()> {
+        if event.event_type.as_str() == STARTED && event.payload.typed::<Started>()?.hosted {
+            return Err(project::only_the_server_hosts());
+        }
+        Ok(())
     }
 
     fn channel(&self, id: &str) -> Option<Channel> {
@@ -189,6 +199,13 @@ fn needs_to_start(input: &StartSession) -> Need {
     }
 }
 
+/// Who starts a session in a project.
+fn starter(caller: Caller, project_id: &ProjectId) -> Starter {
+    let Caller { principal, visibility } = caller;
+    let membership = visibility.membership(&principal, project_id.as_str());
+    Starter { user: principal.user, roles: principal.roles, membership }
+}
+
 /// The rows that change something.
 fn acting(sessions: &Arc<Sessions>) -> Vec<Command> {
     let (start, send, cancel) = (sessions.clone(), sessions.clone(), sessions.clone());
@@ -199,7 +216,8 @@ fn acting(sessions: &Arc<Sessions>) -> Vec<Command> {
             "Starts an agent, or with the right to execute a free command line, in a project.",
             needs_to_start,
             move |caller: Caller, input: StartSession| {
-                answer_with(start.clone().start(caller.principal.user, input), |id| {
+                let who = starter(caller, &input.project_id);
+                answer_with(start.clone().start(who, input), |id| {
                     Json(Begun { id: id.clone(), channel: channel(&id), session_id: id })
                 })
             },

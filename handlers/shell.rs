@@ -71,6 +71,13 @@ impl Handler for ShellHandler {
         route(event)
     }
 
+    fn admit(&self, event: &Event) -> Result<()> {
+        if event.event_type.as_str() == OPENED && event.payload.typed::<Opened>()?.hosted {
+            return Err(project::only_the_server_hosts());
+        }
+        Ok(())
+    }
+
     fn channel(&self, id: &str) -> Option<Channel> {
         id.parse().ok().map(|id: TerminalId| channel(&id))
     }

@@ -60,8 +60,41 @@ export interface UnknownMessage {
   data: unknown;
 }
 
+/** What an agent can. */
+export interface Abilities {
+  /** Tells pieces of its texts before they are whole. */
+  deltas: boolean;
+  /** Its turn can be stopped: `session.interrupt`. */
+  interrupt: boolean;
+  /** Takes messages after the prompt: `session.send_message`. */
+  messages: boolean;
+  /** Asks people for permission: `session.resolve_permission` answers. */
+  permissions: boolean;
+  /** A conversation that has ended goes on in a new session: `resume` of `session.start`. */
+  resume: boolean;
+  /** Runs in a terminal: `pty` of `session.start`, which needs the right to execute. */
+  terminal: boolean;
+}
+
 /** What the agent does, as its events tell. A paused or ended session overrides it. */
 export type Activity = "idle" | "thinking" | "executing" | "waiting";
+
+/** How the server speaks with an agent's program. */
+export type AdapterKind = "lines" | "claude-code" | "codex" | "gemini" | "acp";
+
+/** Answer of `agent.list`. */
+export interface AgentListAnswer {
+  /** The agents, by name. */
+  agents: ListedAgent[];
+}
+
+/** Input of `agent.list`. */
+export interface AgentListInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
+  /** Only those that may be started in this project. */
+  projectId?: ProjectId | null;
+}
 
 /** What a person answered. */
 export type ApprovalDecision = "approved" | "rejected";
@@ -223,7 +256,7 @@ export type ConnectionClosed = Ending;
 export interface Conversation {
   /** What the agent does; none as long as it told nothing that tells. */
   activity: Activity | null;
-  /** The agent's own id of it: what it is resumed by. */
+  /** The agent's own id of it: what it is resumed by. Of a session that this server runs, only its agent says it. */
   agentSessionId: string | null;
   /** The blocks that are being made. They come from ephemeral events and are shown only. */
   inProgress?: InProgress[];
@@ -823,7 +856,7 @@ export interface GitOperationProgress {
 
 /** `git.operation.started`. */
 export interface GitOperationStarted {
-  /** Whether this server runs it, and ends it when it starts anew; producers outside leave it out. */
+  /** Whether this server runs it, and ends it when it starts anew. Only the server says so. */
   hosted?: boolean;
   /** What it does. */
   kind: GitKind;
@@ -1243,6 +1276,23 @@ export interface IssuedToken {
   userId: UserId;
   /** The name of that user; absent for a subject that is no user here. */
   username?: string | null;
+}
+
+/** An agent that the caller may start. */
+export interface ListedAgent {
+  /** How the server speaks with it. */
+  adapter: AdapterKind;
+  /** What it can. */
+  can: Abilities;
+  /** Its name: `agent` of `session.start`. */
+  name: string;
+  /** Whether a start without a prompt is refused. */
+  needsPrompt: boolean;
+  /**
+   * The projects in which the caller may start it, of an agent that is for some projects only; absent for one that
+   * is for all.
+   */
+  projects?: ProjectId[] | null;
 }
 
 /** A run of a list. */
@@ -2229,7 +2279,10 @@ export interface SessionStarted {
   agent?: string | null;
   /** The free command line that runs, redacted, the first 4 KiB of it. */
   command?: string[] | null;
-  /** Whether this server runs the program itself, and so tells its end when the server died. */
+  /**
+   * Whether this server runs the program itself, and so tells its end when the server died. Only the server says
+   * so.
+   */
   hosted?: boolean;
   /** The project that it runs in. */
   projectId?: ProjectId | null;
@@ -2624,7 +2677,10 @@ export interface ShellOpened {
   command?: string[] | null;
   /** Its directory, relative to the project's root; none for the root itself. */
   cwd?: string | null;
-  /** Whether this server runs the program itself, and so tells its end when the server died. */
+  /**
+   * Whether this server runs the program itself, and so tells its end when the server died. Only the server says
+   * so.
+   */
   hosted?: boolean;
   /** The project that it runs in. */
   projectId?: ProjectId | null;
@@ -3545,7 +3601,7 @@ export interface Messages {
   "user.attention_resolved": Durable<"user.attention_resolved", UserAttentionResolved>;
   /** Something to tell a person. */
   "user.notice": Durable<"user.notice", UserNotice>;
-  /** A run started: its graph. */
+  /** A run started: its graph. A start of the server goes on with what is open: only the server says so. */
   "workflow.run.started": Durable<"workflow.run.started", WorkflowRunStarted>;
   /** The status of a run changed, or how much of it is done. */
   "workflow.run.updated": Durable<"workflow.run.updated", WorkflowRunUpdated>;
@@ -3790,6 +3846,8 @@ const KINDS: { readonly [K in keyof Channels]: ReadonlySet<string> } = {
 
 /** The commands: the input and the answer of each. */
 export interface Commands {
+  /** Lists the agents that the caller may start, and what each can. */
+  "agent.list": { input: AgentListInput; answer: AgentListAnswer };
   /** Reads a file of a project, or a part of it. */
   "fs.read": { input: FsReadInput; answer: FsReadAnswer };
   /** Lists a folder of a project. */
@@ -3901,7 +3959,7 @@ export interface Commands {
 }
 
 /** The commands that only read. They have no memory of a `commandId`. */
-export type Reads = "fs.read" | "fs.list" | "git.status" | "git.diff" | "git.log" | "git.show" | "git.branches" | "git.worktrees" | "project.list" | "project.get" | "session.list" | "session.get" | "session.output" | "shell.list" | "shell.get" | "workflow.validate" | "workflow.run.list" | "workflow.run.get" | "workflow.run.output";
+export type Reads = "agent.list" | "fs.read" | "fs.list" | "git.status" | "git.diff" | "git.log" | "git.show" | "git.branches" | "git.worktrees" | "project.list" | "project.get" | "session.list" | "session.get" | "session.output" | "shell.list" | "shell.get" | "workflow.validate" | "workflow.run.list" | "workflow.run.get" | "workflow.run.output";
 
 /** What a connection may ask for beside commands: the argument and the acknowledgement of each. */
 export interface Requests {

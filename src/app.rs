@@ -139,6 +139,7 @@ impl App {
         reached.now("opening users.db");
         let open_auth = async || Ok(Auth::open(config.identity()?, clock.clone(), tasks.clone())?);
         let auth = entrance.with_room(Some(&log), open_auth).await?;
+        reached.now("opening the folder of programs");
         let open_programs = async || Ok(Programs::new(config.programs(config::variables()))?);
         let programs = entrance.with_room(Some(&log), open_programs).await?;
         let states = StateStore::new(registry.clone(), log.clone(), &*tasks);
@@ -146,11 +147,15 @@ impl App {
         let hub = Hub::new(hub_config(config), log.clone(), states.clone(), clock.clone(), tasks.clone());
         log.attach(Arc::new(EngineSink { hub: hub.clone(), bus: bus.clone(), states: states.clone() }));
 
+        reached.now("making the services");
         let ports = Ports::new(&registry, &hub, (&bus, &states), &clock, &tasks);
         let services = services::make(config, &programs, &ports)?;
         registry.bind(handlers(config, &services)?)?;
+        reached.now("bringing saved states along");
         // Before anything may be trimmed: a state that no function upgrades is folded anew of a whole history.
+        fault::hold("start.adopt").await;
         entrance.with_room(Some(&log), async || Ok(states.adopt().await?)).await?;
+        reached.now("binding the services to the gate");
         log.keep(rules(config, &registry));
         let documents = catalogue::documents(&registry);
         let gate = Gate::new(GateParts {

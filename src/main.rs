@@ -14,6 +14,7 @@ mod cli;
 mod config;
 mod entrance;
 mod faults;
+mod figures;
 mod known_users;
 mod listen;
 mod runtime;

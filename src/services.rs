@@ -18,7 +18,7 @@ use tidings_services::{
     fs::{Files, FsPorts},
     git::{GitPorts, Repositories, Sight, input::Worktree},
     programs::Programs,
-    project::{ProjectId, Projects},
+    project::{ProjectId, Projects, Roots},
     session::{
         SessionPorts, Sessions,
         surroundings::{Surroundings, Terminal, Wanted},
@@ -87,25 +87,43 @@ pub(crate) fn make(config: &Config, programs: &Arc<Programs>, ports: &Ports) -> 
     let Ports { bus, states, audience, calls, users, clock, tasks } = ports;
     let (bus, states, clock, tasks) = (|| bus.clone(), || states.clone(), || clock.clone(), || tasks.clone());
     let redaction = config.redaction()?;
-    let projects = Projects::new(bus(), states(), &config.data_dir);
-    let git = GitPorts { bus: bus(), states: states(), clock: clock(), tasks: tasks() };
+    let all_roots = Roots::new(config.roots());
+    let roots = || all_roots.clone();
+    let projects = Projects::new(bus(), states(), roots());
+    let git = GitPorts { bus: bus(), states: states(), roots: roots(), clock: clock(), tasks: tasks() };
     let repositories = Repositories::new(git, programs.clone(), config.git(redaction.clone()));
-    let fs = FsPorts { bus: bus(), states: states(), clock: clock(), tasks: tasks(), audience: audience.clone() };
+    let fs = FsPorts {
+        bus: bus(),
+        states: states(),
+        roots: roots(),
+        clock: clock(),
+        tasks: tasks(),
+        audience: audience.clone(),
+    };
     let files = Files::new(fs, config.files(), Arc::new(Sight(repositories.clone())));
-    let shell = ShellPorts { bus: bus(), states: states(), audience: audience.clone(), clock: clock(), tasks: tasks() };
+    let shell = ShellPorts {
+        bus: bus(),
+        states: states(),
+        roots: roots(),
+        audience: audience.clone(),
+        clock: clock(),
+        tasks: tasks(),
+    };
     let shells = Shells::new(shell, programs.clone(), config.shells(redaction.clone()));
     let beside = Beside { shells: shells.clone(), repositories: repositories.clone() };
     let session = SessionPorts {
         bus: bus(),
         states: states(),
+        roots: roots(),
         clock: clock(),
         tasks: tasks(),
         surroundings: Some(Arc::new(beside)),
     };
-    let sessions = Sessions::new(session, programs.clone(), config.sessions(redaction.clone()))?;
+    let sessions = Sessions::new(session, programs.clone(), config.sessions(redaction.clone())?)?;
     let workflow = RunPorts {
         bus: bus(),
         states: states(),
+        roots: roots(),
         calls: calls.clone(),
         users: users.clone(),
         clock: clock(),

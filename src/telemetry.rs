@@ -12,7 +12,10 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tidings_core::{BoxFuture, fault, runtime::Tasks};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Format, LogOutput};
+use crate::{
+    config::{Format, LogOutput},
+    figures,
+};
 
 /// The metrics of this moment, as Prometheus reads them.
 pub(crate) type Render = Arc<dyn Fn() -> String + Send + Sync>;
@@ -43,11 +46,8 @@ pub(crate) fn install() -> Render {
             .install_recorder()
             .expect("the process has one recorder")
     });
-    // An alarm needs its figure before anything has happened.
-    metrics::gauge!("tidings_behind_subscriptions").increment(0.0);
-    for reason in ["trimmed", "lag", "reset"] {
-        metrics::counter!("tidings_gaps_total", "reason" => reason).increment(0);
-    }
+    // An alert needs its figure before anything has happened.
+    figures::register();
     Arc::new(|| handle.render())
 }
 

@@ -4,6 +4,8 @@
 //! input is parsed once, and a row says all that the gate needs to know.
 //! It is not the gate: nothing here judges or runs.
 
+mod absent;
+
 use std::{any::Any, fmt, sync::Arc};
 
 use futures_util::{TryFutureExt, future::BoxFuture};
@@ -14,7 +16,10 @@ use smol_str::SmolStr;
 use validator::Validate;
 
 pub use crate::refusal::check;
-use crate::{Action, Channel, Code, Error, Principal, Result, contract::Shape, json, projection::Snapshot, refusal};
+use crate::{
+    Action, Channel, Code, Error, Principal, Result, contract::Shape, json, principal::Membership,
+    projection::Snapshot, refusal,
+};
 
 /// The HTTP method of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,6 +153,9 @@ pub trait Visibility: Send + Sync + fmt::Debug {
         owner: Option<&crate::UserId>,
         project: Option<&str>,
     ) -> bool;
+
+    /// What `principal` is in a project; none for whoever is no member.
+    fn membership(&self, principal: &Principal, project: &str) -> Option<Membership>;
 }
 
 /// A parsed input whose type only its row knows.
@@ -267,6 +275,13 @@ impl Command {
             return Err(Error::bad_request(format!("{} takes one object", self.name)));
         }
         (self.parse_json)(text)
+    }
+
+    /// An input as it is compared with another: a field that is null and may be left out is as good as not there.
+    #[must_use]
+    pub fn comparable(&self, mut input: serde_json::Value) -> serde_json::Value {
+        absent::take_out(&mut input, self.input);
+        input
     }
 
     /// Parses and validates an input that came as names and values of path and query.

@@ -55,7 +55,8 @@ impl Route {
         }
     }
 
-    /// With the facts of the channel that the event opens.
+    /// With the facts of the channel that the event opens. A producer outside may name a project only if it may say
+    /// in that project's channel what it says here.
     #[must_use]
     pub fn opening(mut self, owner: Option<UserId>, project: Option<SmolStr>) -> Self {
         self.opens = Some(Opens { owner, project });
@@ -117,6 +118,15 @@ pub trait Handler: Send + Sync {
     /// `invalid_data` when the data does not name the channel, or another one than
     /// [`Event::channel`] does; `invalid_event` for a type that is not its own.
     fn route(&self, event: &Event) -> Result<Route>;
+
+    /// Whether a producer outside may say what is in the data of an event of its domain, beside the right to say
+    /// such an event at all. Everything by default.
+    ///
+    /// # Errors
+    /// `invalid_data` with the field that only the server says.
+    fn admit(&self, _event: &Event) -> Result<()> {
+        Ok(())
+    }
 
     /// The channel of a thing of this domain.
     fn channel(&self, id: &str) -> Option<Channel>;

@@ -25,6 +25,9 @@ mod tests;
 /// Domains whose messages only the server itself makes.
 pub const RESERVED_DOMAINS: [&str; 4] = ["server", "connection", "auth", "channel"];
 
+/// The domain whose channels are those of projects.
+const PROJECTS: &str = "project";
+
 /// How much is kept of the server's own channels, such as the probe's.
 const OWN: Retention = Retention { messages: 64, bytes: 64 * 1024, age_ms: 60 * 60 * 1000 };
 
@@ -177,6 +180,18 @@ impl Registry {
     /// routes it, `invalid_channel` when nobody owns where it goes; what the handler says; `unavailable` before the
     /// handlers are bound.
     pub fn route(&self, event: &mut Event) -> Result<Route> {
+        self.routed(event, false)
+    }
+
+    /// The same of an event that a producer outside sent: its handler judges whether it may say that.
+    ///
+    /// # Errors
+    /// As [`Registry::route`], and what the handler refuses.
+    pub fn route_from_outside(&self, event: &mut Event) -> Result<Route> {
+        self.routed(event, true)
+    }
+
+    fn routed(&self, event: &mut Event, from_outside: bool) -> Result<Route> {
         let tables = self.bound()?;
         let handler = tables.domains.get(event.event_type.domain()).ok_or_else(|| {
             let known = self.known_domains();
@@ -186,6 +201,9 @@ impl Registry {
         let row = tables.events.get(event.event_type.as_str());
         if let Some(row) = row {
             row.data.read(&mut event.payload)?;
+        }
+        if from_outside {
+            handler.admit(event)?;
         }
         let route = handler.route(event)?;
         if let Some(asked) = &event.channel
@@ -220,6 +238,14 @@ impl Registry {
             let why = format!("channel '{channel}': no namespace of that name; there are {known}");
             Error::new(Code::InvalidChannel, why.clone()).with_field("channel", why)
         })
+    }
+
+    /// The channel of a project: what is in the project belongs to whoever it belongs to.
+    ///
+    /// # Errors
+    /// `forbidden` where there are no projects, or this is no id of one; `unavailable` before the handlers are bound.
+    pub fn project(&self, id: &str) -> Result<Channel> {
+        self.bound()?.domains.get(PROJECTS).and_then(|handler| handler.channel(id)).ok_or_else(Error::forbidden)
     }
 
     /// Who says events of this type; none for a type that no row names, which whoever may publish says.

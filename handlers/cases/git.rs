@@ -16,7 +16,7 @@ fn handler() -> GitHandler {
     let redaction = Arc::new(Redaction::new(&RedactionConfig::default()).expect("compiles"));
     let nowhere = Arc::new(Nowhere);
     let (bus, states) = (nowhere.clone(), nowhere.clone());
-    let ports = GitPorts { bus, states, clock: nowhere.clone(), tasks: nowhere };
+    let ports = GitPorts { bus, states, roots: Arc::default(), clock: nowhere.clone(), tasks: nowhere };
     let programs = Programs::new(ProgramsConfig::new(dir.path().to_path_buf())).expect("ready");
     GitHandler::new(Repositories::new(ports, programs, GitConfig::new(redaction)))
 }

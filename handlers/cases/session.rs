@@ -16,7 +16,8 @@ fn handler() -> SessionHandler {
     let redaction = Arc::new(Redaction::new(&RedactionConfig::default()).expect("compiles"));
     let nowhere = Arc::new(Nowhere);
     let (bus, states) = (nowhere.clone(), nowhere.clone());
-    let ports = SessionPorts { bus, states, clock: nowhere.clone(), tasks: nowhere, surroundings: None };
+    let (roots, clock) = (Arc::default(), nowhere.clone());
+    let ports = SessionPorts { bus, states, roots, clock, tasks: nowhere, surroundings: None };
     let programs = Programs::new(ProgramsConfig::new(dir.path().to_path_buf())).expect("ready");
     SessionHandler::new(Sessions::new(ports, programs, SessionConfig::new(redaction)).expect("a service"))
 }

@@ -18,6 +18,7 @@ fn rows() -> Vec<Command> {
     let ports = ShellPorts {
         bus: nowhere.clone(),
         states: nowhere.clone(),
+        roots: Arc::default(),
         audience: nowhere.clone(),
         clock: nowhere.clone(),
         tasks: nowhere,

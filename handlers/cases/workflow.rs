@@ -35,7 +35,8 @@ fn rows() -> Vec<Command> {
     let nowhere = Arc::new(Nowhere);
     let (bus, states) = (nowhere.clone(), nowhere.clone());
     let (calls, users) = (Arc::new(Nobody), Arc::new(Nobody));
-    let ports = RunPorts { bus, states, calls, users, clock: nowhere.clone(), tasks: nowhere };
+    let (roots, clock) = (Arc::default(), nowhere.clone());
+    let ports = RunPorts { bus, states, roots, calls, users, clock, tasks: nowhere };
     let programs = Programs::new(ProgramsConfig::new(dir.path().to_path_buf())).expect("ready");
     let config = WorkflowConfig { limits: Limits::default(), agents: Default::default(), redaction };
     WorkflowHandler::new(Runs::new(ports, programs, config)).commands()

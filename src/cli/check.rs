@@ -27,7 +27,8 @@ pub(super) fn run(options: &Options, surroundings: &Surroundings) -> Outcome {
     let config = &surroundings.config;
     // Reads the secret files and keys that are named.
     config.identity()?;
-    config.redaction()?;
+    config.sessions(config.redaction()?)?;
+    config.check_user()?;
     config.http()?;
     for warning in config.warnings() {
         say(format_args!("# warning: {warning}"))?;

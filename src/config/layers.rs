@@ -11,7 +11,8 @@ use toml::{Table, Value};
 use super::{
     find::{Found, find, nearest},
     problem::{Origin, Problem},
-    schema::Key,
+    schema::{Key, Shown},
+    secrets::Secrets,
     sections::Sections,
 };
 
@@ -131,7 +132,11 @@ impl Layers {
     fn set(&mut self, path: Vec<String>, key: &Key, value: Value, origin: Origin) {
         let name = path.join(".");
         if !key.kind.allows(&value) {
-            let shown = (!key.secret).then(|| value.to_string());
+            let shown = match key.shown {
+                Shown::Whole => Some(value.to_string()),
+                Shown::Line => Some(Secrets::new(&[]).hidden_in(value).to_string()),
+                Shown::Nothing => None,
+            };
             let why = format!("allowed is {}", key.kind.allowed());
             self.problems.push(Problem { key: name, origin, value: shown, why });
             return;

@@ -1,10 +1,11 @@
 //! The configuration: defaults, then the environment, then `tidings.toml`, then flags; later ones win.
 //!
-//! - `schema`: every key, its kind and its meaning; `find`: what a path is; `kind`, `quantity`: what values may be.
+//! - `schema`: every key, its kind and its meaning; `find`: what a path is; `kind`, `quantity`, `passes`: what values
+//!   may be.
 //! - `sections`: the values as the root reads them; `parts`: as the other crates want them.
 //! - `domains`: what is declared of domains of their own.
 //! - `layers`: reading and laying over each other; `problem`: what can be wrong.
-//! - `report`: the effective configuration as text, and warnings; `environment`: the one place that reads it.
+//! - `report`: the effective configuration as text, and warnings, without `secrets`; `environment`: the one place that reads it.
 //!
 //! Guarantees: an unknown key or a value that is not allowed is an error that names the key, where it was
 //! said, the value (never a secret's) and what is allowed; loading changes nothing and reads no more than
@@ -17,10 +18,12 @@ mod find;
 mod kind;
 mod layers;
 mod parts;
+mod passes;
 mod problem;
 mod quantity;
 mod report;
 mod schema;
+mod secrets;
 mod sections;
 #[cfg(test)]
 mod tests;
@@ -87,6 +90,8 @@ pub(crate) struct Flags {
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     sections: Sections,
+    /// The file that was read.
+    file: Option<PathBuf>,
     origins: BTreeMap<Vec<String>, Origin>,
     overridden: Vec<(String, Origin, Origin)>,
 }
@@ -123,6 +128,7 @@ impl Config {
         match sections {
             Some(sections) if layers.problems.is_empty() => Ok(Self {
                 sections,
+                file: file.map(|file| file.path.clone()),
                 origins: layers.leaves.into_iter().map(|(path, leaf)| (path, leaf.origin)).collect(),
                 overridden: layers.overridden,
             }),

@@ -4,7 +4,11 @@
 //! be read is an error in the same form as any other.
 //! It is not the wiring: nothing is opened or started here.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tidings_auth::{AuthConfig, BelievedClaims, KeyAlgorithm, LoginLimits, PublicKeyConfig};
 use tidings_core::{handler, identity::Secret, rate::Rate};
@@ -12,7 +16,8 @@ use tidings_engine::{budget::BudgetConfig, seats::SeatsConfig};
 use tidings_services::{
     fs::FsConfig,
     git::GitConfig,
-    programs::{Environment, ProgramsConfig},
+    programs::{Environment, ProgramsConfig, check_user},
+    project::RootsConfig,
     redaction::{Redaction, RedactionConfig},
     session::{AdapterKind, AgentConfig, Limits, SessionConfig, Stdin},
     shell::ShellConfig,
@@ -20,7 +25,7 @@ use tidings_services::{
 };
 use tidings_transports::http::HttpConfig;
 
-use super::{Agent, AuthKey, Config, ConfigError, Retention};
+use super::{Agent, AuthKey, Config, ConfigError, Problem, Retention};
 
 impl Config {
     /// The same configuration for parts that are made and never run, in another directory.
@@ -136,11 +141,49 @@ impl Config {
         })
     }
 
-    /// The configuration of sessions.
+    /// Where projects may be.
     #[must_use]
-    pub(crate) fn sessions(&self, redaction: Arc<Redaction>) -> SessionConfig {
+    pub(crate) fn roots(&self) -> RootsConfig {
+        let auth = &self.auth;
+        let secrets = auth.secret_file.iter().chain(auth.keys.iter().filter_map(|key| key.secret_file.as_ref()));
+        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        RootsConfig {
+            beneath: self.project.roots.clone(),
+            data_dir: Some(self.data_dir.clone()),
+            files: self.file.iter().chain(secrets).map(absolute).collect(),
+        }
+    }
+
+    /// Refuses a system user that programs cannot run as.
+    ///
+    /// # Errors
+    /// That there is none of this name.
+    pub(crate) fn check_user(&self) -> Result<(), ConfigError> {
+        let Some(user) = &self.run.user else { return Ok(()) };
+        check_user(user).map(drop).map_err(|error| self.refused("run.user", Some(user.clone()), &error))
+    }
+
+    /// An error of a service that a key is named by.
+    fn refused(&self, key: &str, value: Option<String>, error: &tidings_core::Error) -> ConfigError {
+        let problem = |(key, why): (&String, &String)| Problem {
+            key: key.clone(),
+            origin: self.origin_of(key),
+            value: value.clone(),
+            why: why.clone(),
+        };
+        match error.fields() {
+            fields if fields.is_empty() => ConfigError::of(key, self.origin_of(key), value, error.message().to_owned()),
+            fields => ConfigError(fields.iter().map(problem).collect()),
+        }
+    }
+
+    /// The configuration of sessions.
+    ///
+    /// # Errors
+    /// Command lines of agents that leave their program or an option to others.
+    pub(crate) fn sessions(&self, redaction: Arc<Redaction>) -> Result<SessionConfig, ConfigError> {
         let run = &self.run;
-        SessionConfig {
+        let sessions = SessionConfig {
             agents: self.agents.iter().map(|(name, agent)| (name.clone(), agent_config(agent))).collect(),
             limits: Limits {
                 per_user: run.max_per_user,
@@ -153,7 +196,10 @@ impl Config {
             heartbeat_ms: run.heartbeat_ms,
             linger_ms: run.linger_ms,
             redaction,
-        }
+        };
+        // What is in a command line may be a secret: its value is not shown.
+        sessions.check().map_err(|error| self.refused("agents", None, &error))?;
+        Ok(sessions)
     }
 
     /// The configuration of files.
@@ -181,6 +227,7 @@ impl Config {
             max_reads_per_project: git.max_reads_per_project,
             max_waiting_reads: git.max_waiting_reads,
             max_waiting_reads_per_project: git.max_waiting_reads_per_project,
+            max_waiting_reads_per_user: git.max_waiting_reads_per_user,
             max_patch_bytes: git.max_patch_bytes.as_usize(),
             protocols: git.protocols.clone(),
             repository_programs: git.repository_programs,
@@ -271,5 +318,6 @@ fn agent_config(agent: &Agent) -> AgentConfig {
     let stdin = if agent.stdin == "close" { Stdin::Close } else { Stdin::Open };
     let adapter = AdapterKind::named(&agent.adapter).unwrap_or_default();
     let (resume, terminal) = (agent.resume.clone(), agent.terminal.clone());
-    AgentConfig { adapter, command: agent.command.clone(), stdin, resume, terminal }
+    let (projects, roles) = (agent.projects.clone(), agent.roles.clone());
+    AgentConfig { adapter, command: agent.command.clone(), stdin, resume, terminal, projects, roles }
 }

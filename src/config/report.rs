@@ -1,18 +1,20 @@
 //! The effective configuration as text, and what an operator should know about it.
 //!
-//! Guarantees: the text is TOML that loads as the same configuration, but for secrets, which are hidden;
-//! every line says who said it.
+//! Guarantees: the text is TOML that loads as the same configuration, but for secrets, which are hidden, also those
+//! that stand in command lines; every line says who said it.
 //! It is not a check of the machine: files and ports are tried when the server starts.
 
 use std::fmt::Write;
 
+use tidings_services::programs::check_user;
 use toml::{Table, Value};
 
 use super::{
     Config,
     find::{Found, find},
     problem::Origin,
-    schema::KEYS,
+    schema::{KEYS, Shown},
+    secrets::Secrets,
 };
 
 /// One line: where it stands, and the key's value, if it has one.
@@ -37,6 +39,10 @@ impl Config {
             if !key.path.contains('*') && !lines.iter().any(|line| line.path == path) {
                 lines.push(Line { rank, path, value: None });
             }
+        }
+        let secrets = Secrets::new(&self.redaction.patterns);
+        for line in lines.iter_mut().filter(|line| KEYS[line.rank].shown == Shown::Line) {
+            line.value = line.value.take().map(|value| secrets.hidden_in(value));
         }
         lines.sort_by(|left, right| order(left).cmp(&order(right)));
         self.render(&lines)
@@ -83,6 +89,21 @@ impl Config {
         if self.http.cors_origins.iter().any(|origin| origin == "*") {
             warnings.push("http.cors_origins = *: pages of every origin may use the server".to_owned());
         }
+        for (name, agent) in &self.agents {
+            let lines = [Some(&agent.command), agent.resume.as_ref(), agent.terminal.as_ref()];
+            if lines.into_iter().flatten().any(|line| puts_words_into_a_shell(line)) {
+                warnings.push(format!(
+                    "agents.{name} puts what people write into the text of a shell: whoever may start it runs what \
+                     they like. Give it to the shell as an argument"
+                ));
+            }
+        }
+        for root in self.project.roots.iter().filter(|root| !root.is_dir()) {
+            warnings.push(format!("project.roots: {} is no directory: no project lies beneath it", root.display()));
+        }
+        if let Some(user) = self.run.user.as_deref().filter(|user| check_user(user) == Ok(false)) {
+            warnings.push(format!("run.user = {user} needs a server that runs as root"));
+        }
         if !self.redaction.enabled {
             warnings.push("redaction.enabled = false: secrets in programs' output are kept and shown".to_owned());
         }
@@ -93,6 +114,14 @@ impl Config {
         }
         warnings
     }
+}
+
+/// Whether a command line is a shell's whose text has a place for what somebody else says.
+fn puts_words_into_a_shell(line: &[String]) -> bool {
+    let shells = ["sh", "bash", "dash", "zsh", "ksh", "fish"];
+    let program = line.first().and_then(|program| program.rsplit('/').next()).unwrap_or_default();
+    let is_text = |pair: &[String]| pair[0].starts_with('-') && pair[0].ends_with('c') && pair[1].contains("{prompt}");
+    shells.contains(&program) && line.windows(2).any(is_text)
 }
 
 fn collect(path: &mut Vec<String>, table: Table, lines: &mut Vec<Line>) {

@@ -3,10 +3,13 @@
 //! Guarantees: the one list of keys; files, variables, `tidings check` and docs/OPERATIONS.md all go by it.
 //! It is not where values live: see the sections.
 
-use tidings_services::redaction::{Redaction, RedactionConfig};
-use tidings_transports::http::{Network, cors};
-
-use super::kind::Kind;
+use super::{
+    kind::Kind,
+    passes::{
+        is_absolute, is_any, is_filter, is_long, is_network, is_origin, is_pattern, is_protocol, is_role, is_segment,
+        is_variable,
+    },
+};
 
 /// One key. A `*` in its path stands for a name.
 #[derive(Debug, Clone, Copy)]
@@ -15,10 +18,21 @@ pub(crate) struct Key {
     pub path: &'static str,
     /// What its value may be.
     pub kind: Kind,
-    /// Whether its value is never shown.
-    pub secret: bool,
+    /// How much of its value is shown to whoever asks for the configuration, and in errors.
+    pub shown: Shown,
     /// What it means, in a sentence or two.
     pub doc: &'static str,
+}
+
+/// How much of a value is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// All of it.
+    Whole,
+    /// A command line: all of it that does not look like a secret.
+    Line,
+    /// Nothing.
+    Nothing,
 }
 
 const MS: u64 = 1000;
@@ -31,48 +45,20 @@ const GIB: u64 = 1 << 30;
 const PIB: u64 = 1 << 50;
 
 const fn key(path: &'static str, kind: Kind, doc: &'static str) -> Key {
-    Key { path, kind, secret: false, doc }
+    Key { path, kind, shown: Shown::Whole, doc }
 }
 
 const fn secret(path: &'static str, kind: Kind, doc: &'static str) -> Key {
-    Key { path, kind, secret: true, doc }
+    Key { path, kind, shown: Shown::Nothing, doc }
+}
+
+/// A command line of at least so many words.
+const fn line(path: &'static str, least: usize, doc: &'static str) -> Key {
+    Key { path, kind: list(least, "a text", is_any), shown: Shown::Line, doc }
 }
 
 const fn list(least: usize, each: &'static str, passes: fn(&str) -> bool) -> Kind {
     Kind::List { least, each, passes }
-}
-
-fn is_any(_: &str) -> bool {
-    true
-}
-
-fn is_network(text: &str) -> bool {
-    text.parse::<Network>().is_ok()
-}
-
-fn is_origin(text: &str) -> bool {
-    cors(&[text.to_owned()]).is_ok()
-}
-
-fn is_pattern(text: &str) -> bool {
-    Redaction::new(&RedactionConfig { enabled: true, patterns: vec![text.to_owned()] }).is_ok()
-}
-
-fn is_variable(text: &str) -> bool {
-    !text.is_empty() && !text.contains(['=', '\0']) && !text.to_ascii_uppercase().starts_with("TIDINGS_")
-}
-
-fn is_filter(text: &str) -> bool {
-    text.parse::<tracing_subscriber::filter::Targets>().is_ok() || tracing_subscriber::EnvFilter::try_new(text).is_ok()
-}
-
-fn is_protocol(text: &str) -> bool {
-    ["https", "http", "ssh", "git", "file"].contains(&text)
-}
-
-/// A secret that signs tokens: HMAC-SHA-256 is no stronger than its key.
-fn is_long(text: &str) -> bool {
-    text.len() >= 32
 }
 
 /// Every key, in the order of the documentation.
@@ -285,34 +271,49 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Word(&["lines", "claude-code", "codex", "gemini", "acp"]),
         "How the server speaks with the agent's program: lines in, text out, or in the format of such an agent.",
     ),
-    key(
+    line(
         "agents.*.command",
-        list(1, "a text", is_any),
-        "The program and its arguments. `{prompt}` in one is replaced by the prompt; without it the prompt goes to standard input.",
+        1,
+        "The program and its arguments. `{prompt}` in one is replaced by the prompt; without it the prompt goes to standard input. A prompt that begins with `-` is refused where its argument would, unless `--` stands before it.",
     ),
     key(
         "agents.*.stdin",
         Kind::Word(&["open", "close"]),
         "Whether standard input stays open for messages after the prompt.",
     ),
-    key(
+    line(
         "agents.*.resume",
-        list(1, "a text", is_any),
+        1,
         "The program and its arguments when an earlier conversation is to go on: `{agentSessionId}` in one is replaced by the agent's own id of it. Absent: it cannot be resumed (`acp` can without).",
     ),
-    key(
+    line(
         "agents.*.terminal",
-        list(1, "a text", is_any),
+        1,
         "The program and its arguments where a session is started with `pty`: what a person would type, without a format for programs. `{prompt}` in one is replaced by the prompt; without it the prompt is typed. Absent: `command` for the adapter `lines`, no terminal for the others.",
+    ),
+    key(
+        "agents.*.projects",
+        list(1, "the id of a project", is_segment),
+        "The projects that it may be started in. Absent: all.",
+    ),
+    key(
+        "agents.*.roles",
+        list(1, "one of admin, owner, operator, viewer", is_role),
+        "Who may start it, of those who may command the project: users of one of these roles, on the server or in the project, and administrators. Absent: all of them.",
+    ),
+    key(
+        "project.roots",
+        list(0, "an absolute path", is_absolute),
+        "The directories that roots of projects lie beneath. None: anywhere but in `/proc`, `/sys`, `/dev` and `/etc`. No root is, holds or lies in the data directory, or holds the configuration.",
     ),
     key(
         "run.user",
         Kind::Text,
         "The system user that programs run as. Needs a server that runs as root. Absent: the server's own.",
     ),
-    key(
+    line(
         "run.wrapper",
-        list(0, "a text", is_any),
+        0,
         "A program and arguments put before every command, such as a sandbox; `{root}` is the project's root.",
     ),
     key(
@@ -409,9 +410,10 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "git.max_waiting_reads",
         Kind::Whole(0, 1_000_000),
-        "How many of them may wait for their turn; more are `overloaded`.",
+        "How many of them may wait for their turn; more are `overloaded`. Turns go round between the users that wait.",
     ),
     key("git.max_waiting_reads_per_project", Kind::Whole(0, 1_000_000), "The same of one project."),
+    key("git.max_waiting_reads_per_user", Kind::Whole(0, 1_000_000), "The same of one user."),
     key(
         "git.max_patch_bytes",
         Kind::Size(KIB, 16 * MIB),
@@ -427,9 +429,9 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Flag,
         "Whether operations run what a repository itself names: its hooks, its filters, its merge drivers. Reading never does.",
     ),
-    key(
+    line(
         "shell.command",
-        list(0, "a text", is_any),
+        0,
         "The program and arguments of a terminal that names none. Empty: `SHELL` of the programs' environment, else `/bin/sh`.",
     ),
     key(

@@ -16,7 +16,7 @@ use tidings_core::identity::Secret;
 use super::{
     domains::DeclaredDomain,
     quantity::{Size, Span},
-    work::{Agent, Fs, Git, Run, Shell, Workflow},
+    work::{Agent, Fs, Git, Project, Run, Shell, Workflow},
 };
 
 /// Writes that a secret is set, and nothing of it.
@@ -54,6 +54,8 @@ pub(crate) struct Sections {
     pub domains: Vec<DeclaredDomain>,
     /// The agents, by name.
     pub agents: BTreeMap<String, Agent>,
+    /// Projects.
+    pub project: Project,
     /// How programs are run.
     pub run: Run,
     /// Files.
@@ -86,6 +88,7 @@ impl Default for Sections {
             commands: Commands::default(),
             domains: Vec::new(),
             agents: BTreeMap::new(),
+            project: Project::default(),
             run: Run::default(),
             fs: Fs::default(),
             git: Git::default(),

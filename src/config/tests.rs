@@ -111,6 +111,12 @@ fn a_bad_value_is_named_with_where_it_was_said_and_what_is_allowed() {
         ("[redaction]\npatterns = [\"(\"]", "allowed is a list, each a regular expression"),
         ("[log_output]\nfilter = \"tidings=loud\"", "allowed is a filter"),
         ("[agents.x]\ncommand = []", "agents.x.command = [] (tidings.toml): allowed is a list that is not empty"),
+        ("[agents.x]\ncommand = [\"a\"]\nroles = [\"king\"]", "each one of admin, owner, operator, viewer"),
+        ("[agents.x]\ncommand = [\"a\"]\nprojects = []", "a list that is not empty, each the id of a project"),
+        (
+            "[project]\nroots = [\"srv\"]",
+            "project.roots = [\"srv\"] (tidings.toml): allowed is a list, each an absolute",
+        ),
         ("[agents.x]\nstdin = \"open\"", "agents.x (tidings.toml): missing field `command`"),
         ("[agents.x]", "agents.x (tidings.toml): an agent needs its command"),
         ("[agents.\"a b\"]\ncommand = [\"x\"]", "agents.a b (tidings.toml): there is no such key"),
@@ -148,6 +154,8 @@ fn a_secret_is_in_no_error_and_no_report() {
     assert!(!broken.contains("hunter2") && broken.contains("line 2"), "{broken}");
     let typed = refusal(&[], "[auth]\nsecret = [\"hunter2\"]\n[run.set]\nKEY = 31337");
     assert!(!typed.contains("hunter2") && !typed.contains("31337"), "{typed}");
+    let typed = refusal(&[], "[agents.x]\ncommand = [\"a\", \"--api-key\", \"hunter2\", 5]");
+    assert!(!typed.contains("hunter2") && typed.contains("--api-key"), "{typed}");
     let long = "hunter2".repeat(8);
     let config = load(&[("TIDINGS_RUN__SET__KEY", "hunter2")], &format!("[auth]\nsecret = \"{long}\"")).expect("loads");
     let report = config.effective();
@@ -197,6 +205,8 @@ fn the_schema_has_every_key_of_the_sections_and_allows_the_defaults() {
         command = ["a"]
         resume = ["a"]
         terminal = ["a"]
+        projects = ["p1"]
+        roles = ["owner"]
         [retention.session]
         messages = 0
         bytes = 0
@@ -221,6 +231,38 @@ fn the_schema_has_every_key_of_the_sections_and_allows_the_defaults() {
 }
 
 #[test]
+fn the_secrets_in_command_lines_are_in_no_report() {
+    let text = r#"
+        [agents.x]
+        command = ["a", "--token", "hunter2", "OPENAI_KEY=hunter2", "--", "{prompt}"]
+        resume = ["a", "--api-key=hunter2", "{agentSessionId}"]
+        terminal = ["sh", "-c", "KEY=hunter2 exec a \"$1\"", "a", "{prompt}"]
+        [run]
+        wrapper = ["box", "--password", "hunter2"]
+        [shell]
+        command = ["bash", "-c", "API_TOKEN=hunter2 bash"]
+        [redaction]
+        enabled = false
+    "#;
+    let report = load(&[], text).expect("loads").effective();
+    assert!(!report.contains("hunter2"), "{report}");
+    assert_eq!(report.matches("[redacted]").count(), 6, "{report}");
+}
+
+#[test]
+fn a_command_line_that_leaves_its_program_or_an_option_to_others_is_named_without_its_words() {
+    let refused = |text: &str| {
+        let config = load(&[], text).expect("loads");
+        config.sessions(config.redaction().expect("compiles")).expect_err("refused").to_string()
+    };
+    let program = refused("[agents.x]\ncommand = [\"{prompt}\", \"hunter2\"]");
+    assert!(program.contains("agents.x.command (tidings.toml): names its program itself"), "{program}");
+    let option = refused("[agents.x]\ncommand = [\"a\"]\nresume = [\"a\", \"--{agentSessionId}\", \"hunter2\"]");
+    assert!(option.contains("agents.x.resume (tidings.toml): names its options itself"), "{option}");
+    assert!(!program.contains("hunter2") && !option.contains("hunter2"));
+}
+
+#[test]
 fn what_is_dangerous_is_said() {
     let quiet = load(&[], "[run]\nwrapper = [\"bwrap\"]").expect("loads");
     assert_eq!(quiet.warnings(), Vec::<String>::new());
@@ -229,6 +271,15 @@ fn what_is_dangerous_is_said() {
     for part in ["can read the data directory", "without TLS", "/metrics", "every origin"] {
         assert!(warnings.contains(part), "{part}: {warnings}");
     }
+    let text =
+        "[agents.s]\ncommand = [\"/bin/bash\", \"-lc\", \"a {prompt}\"]\n[project]\nroots = [\"/nowhere/at/all\"]";
+    let warnings = load(&[], text).expect("loads").warnings().join("\n");
+    for part in ["agents.s puts what people write into the text of a shell", "/nowhere/at/all is no directory"] {
+        assert!(warnings.contains(part), "{part}: {warnings}");
+    }
+    let fine =
+        "[run]\nwrapper = [\"bwrap\"]\n[agents.s]\ncommand = [\"sh\", \"-c\", \"a \\\"$1\\\"\", \"a\", \"{prompt}\"]";
+    assert_eq!(load(&[], fine).expect("loads").warnings(), Vec::<String>::new());
 }
 
 #[test]

@@ -3,10 +3,11 @@
 //! Guarantees: every key has its default here, and nowhere else.
 //! It is not the check of values: that is the schema's.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize, Serializer};
 use tidings_core::identity::Secret;
+use tidings_services::{project::ProjectId, session::AgentRole};
 
 use super::quantity::{Size, Span};
 
@@ -33,6 +34,12 @@ pub(crate) struct Agent {
     /// The program and its arguments in a terminal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terminal: Option<Vec<String>>,
+    /// The projects that it may be started in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub projects: Option<Vec<ProjectId>>,
+    /// Who may start it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<Vec<AgentRole>>,
 }
 
 impl Agent {
@@ -43,6 +50,14 @@ impl Agent {
     fn open() -> String {
         "open".to_owned()
     }
+}
+
+/// `[project]`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Project {
+    /// The directories that roots lie beneath; none for anywhere.
+    pub roots: Vec<PathBuf>,
 }
 
 /// `[run]`. Zero means without limit.
@@ -148,6 +163,8 @@ pub(crate) struct Git {
     pub max_waiting_reads: usize,
     /// Reads of one project that wait for their turn.
     pub max_waiting_reads_per_project: usize,
+    /// Reads of one user that wait for their turn.
+    pub max_waiting_reads_per_user: usize,
     /// The longest patch of an answer.
     pub max_patch_bytes: Size,
     /// How remotes may be reached.
@@ -166,6 +183,7 @@ impl Default for Git {
             max_reads_per_project: 4,
             max_waiting_reads: 1024,
             max_waiting_reads_per_project: 256,
+            max_waiting_reads_per_user: 128,
             max_patch_bytes: Size(128 << 10),
             protocols: ["https", "ssh"].map(str::to_owned).to_vec(),
             repository_programs: false,

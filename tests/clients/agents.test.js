@@ -212,3 +212,33 @@ test("whoever saw everything, came in the middle, reconnected or lost deltas end
   await until(() => late2.conversation.status === "completed", "the state after the end");
   assert.deepEqual(late2.conversation.whole(), all.conversation.whole());
 });
+
+test("a front end asks which agents there are, and each can what it is listed with", async (t) => {
+  const socket = await connect(t, server.url, token);
+  const { ok, data } = await ask(socket, "agent.list", { projectId });
+  assert.equal(ok, true, JSON.stringify(data));
+  const can = Object.fromEntries(data.agents.map((agent) => [agent.name, agent.can]));
+  assert.deepEqual(Object.keys(can), ["acp", "claude", "codex", "gemini", "slow"]);
+  assert.deepEqual(data, (await server.http("GET", `/api/agents?projectId=${projectId}`, { token })).body);
+  for (const agent of Object.keys(can).filter((name) => name !== "slow")) {
+    const started = await ask(socket, "session.start", { projectId, agent, prompt: "look" });
+    assert.equal(started.ok, true, JSON.stringify(started));
+    const { sessionId } = started.data;
+    const path = `/api/sessions/${sessionId}`;
+    const told = await until(async () => {
+      const { body } = await server.http("GET", path, { token });
+      return (body.conversation.activity ?? null) !== null && body;
+    }, `${agent} to tell something`);
+    if (told.status === "running" && can[agent].messages) {
+      const said = await ask(socket, "session.send_message", { sessionId, content: "and then" });
+      assert.equal(said.ok, true, `${agent}: ${JSON.stringify(said)}`);
+    }
+    await ask(socket, "session.cancel", { sessionId });
+    await until(async () => (await server.http("GET", path, { token })).body.endedAt, `the end of ${agent}`);
+    const resumed = await ask(socket, "session.start", { projectId, agent, prompt: "on", resume: sessionId });
+    assert.equal(resumed.ok, can[agent].resume, `${agent}: ${JSON.stringify(resumed)}`);
+    if (resumed.ok) await ask(socket, "session.cancel", { sessionId: resumed.data.sessionId });
+    const shown = await ask(socket, "session.start", { projectId, agent, prompt: "x", pty: true });
+    assert.equal(shown.ok, can[agent].terminal, `${agent}: ${JSON.stringify(shown)}`);
+  }
+});

@@ -99,6 +99,42 @@ fn check_hides_every_secret() {
     assert!(!secrets.iter().any(|secret| shown.contains(secret)), "{shown}");
 }
 
+#[test]
+fn check_hides_the_secrets_in_command_lines_also_where_something_is_wrong() {
+    let agent =
+        "[agents.x]\ncommand = [\"a\", \"--api-key\", \"hunter2\", \"--token=hunter2\", \"--\", \"{prompt}\"]\n";
+    let fine = run(&directory(agent), &["check"], &[]);
+    let shown = text(&fine.stdout);
+    assert!(fine.status.success() && shown.contains("\"--api-key\", \"[redacted]\""), "{shown}");
+    let variable = ("TIDINGS_AGENTS__Y__COMMAND", "[\"b\", \"--password\", \"hunter2\", 5]");
+    let wrong = run(&directory(agent), &["check"], &[variable]);
+    let said = text(&wrong.stdout) + &text(&wrong.stderr);
+    assert!(!wrong.status.success() && said.contains("agents.y.command"), "{said}");
+    assert!(!said.contains("hunter2") && !shown.contains("hunter2"), "{said}{shown}");
+}
+
+#[test]
+fn check_refuses_what_the_start_would_refuse() {
+    let table = [
+        ("[run]\nuser = \"nobody-of-this-name\"\n", "run.user", "there is no such user"),
+        ("[agents.x]\ncommand = [\"{prompt}\"]\n", "agents.x.command", "names its program itself"),
+        (
+            "[agents.x]\ncommand = [\"a\"]\nterminal = [\"a\", \"--{prompt}\"]\n",
+            "agents.x.terminal",
+            "names its options",
+        ),
+    ];
+    for (config, key, why) in table {
+        let home = directory(config);
+        for command in [&["check"][..], &["serve", "--listen", "127.0.0.1:0"]] {
+            let output = run(&home, command, &[]);
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{command:?}: {said}");
+            assert!(said.contains(key) && said.contains(why), "{command:?}: {said}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_server_with_a_configured_secret_takes_the_tokens_of_that_secret_only() {
     let config = "[auth]\nsecret = \"0123456789abcdef0123456789abcdef\"\n";

@@ -329,7 +329,11 @@ async fn a_stop_ends_in_time_while_the_log_takes_nothing_and_names_what_is_left(
 
 #[test]
 fn a_start_that_hangs_ends_with_a_signal() {
-    for (line, at) in [("start.open hang\n", "opening the log"), ("start.recover hang\n", "ending what")] {
+    for (line, at) in [
+        ("start.open hang\n", "opening the log"),
+        ("start.adopt hang\n", "bringing saved states along"),
+        ("start.recover hang\n", "ending what"),
+    ] {
         let (home, _) = home("");
         std::fs::write(home.path().join("faults"), line).expect("writes");
         let said = || std::fs::read_to_string(home.path().join("said")).unwrap_or_default();

@@ -373,3 +373,61 @@ async fn reads_beyond_those_that_may_wait_are_refused_and_no_answer_is_older_tha
     }
     assert!(server.metric("tidings_limited_total{limit=\"git_reads\"}").await >= 1.0);
 }
+
+#[tokio::test]
+async fn a_user_with_many_slow_reads_waiting_holds_up_itself_and_another_is_answered_after_a_few_turns() {
+    let (programs, root) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let path = slow_git(programs.path());
+    let limits = "[git]\nmax_reads = 1\nmax_reads_per_project = 1\nmax_waiting_reads_per_user = 20\n";
+    let server = Server::start_with(limits, &[("PATH", &path)]);
+    repository(root.path());
+    let admin = server.admin();
+    let project = project_with_a_file(&server, &admin, root.path(), 10).await;
+    let (ada, bob) = (server.token("ada", &["--role", "viewer"]), server.token("bob", &["--role", "viewer"]));
+    let [ada, bob] = [Watcher::connect(&server, &ada).await, Watcher::connect(&server, &bob).await];
+    let are_running = async |count: f64| {
+        eventually("so many", async || server.metric("tidings_running{of=\"command\"}").await == count).await;
+    };
+    let (heard, mut order) = tokio::sync::mpsc::channel(64);
+    let mut asking = JoinSet::new();
+    let mut ask = |who: &Watcher, name: String, event: &str, more: Value| {
+        let (heard, mut asked) = (heard.clone(), more);
+        asked["projectId"] = json!(project);
+        let answer = who.client.emit_with_ack(event, asked);
+        asking.spawn(async move {
+            let answer = answer.await.expect("an answer");
+            assert_eq!(answer["ok"], true, "{name}: {answer}");
+            heard.send(name).await.expect("the test listens");
+        });
+    };
+    // One reads, and so many wait as may; the last of them asks what the other one will ask, too.
+    for number in 0..20 {
+        ask(&ada, format!("ada {number}"), "git.diff", json!({}));
+    }
+    are_running(20.0).await;
+    ask(&ada, "ada status".to_owned(), "git.status", json!({}));
+    are_running(21.0).await;
+    let limited = "tidings_limited_total{limit=\"git_reads\"}";
+    let before = server.metric(limited).await;
+    assert_eq!(ada.refused("git.branches", json!({"projectId": project})).await, "overloaded");
+    assert_eq!(server.metric(limited).await, before + 1.0);
+    ask(&bob, "bob status".to_owned(), "git.status", json!({}));
+    are_running(22.0).await;
+    ask(&bob, "bob branches".to_owned(), "git.branches", json!({}));
+    are_running(23.0).await;
+    std::fs::write(programs.path().join("go"), "").expect("writes");
+    let mut seen = Vec::new();
+    while seen.len() < 23 {
+        seen.push(timeout(PATIENCE, order.recv()).await.expect("all are answered").expect("a name"));
+    }
+    let place = |name: &str| seen.iter().position(|seen| seen == name).expect("answered");
+    // It reads what began before, and then turns go round; both who wait for the status get one answer.
+    assert!(place("bob status") <= 3 && place("bob branches") <= 5, "{seen:?}");
+    assert!(place("ada status") <= 3, "who asks the same is answered with it: {seen:?}");
+    let of_ada: Vec<&String> = seen.iter().filter(|name| name.starts_with("ada ") && *name != "ada status").collect();
+    let in_order: Vec<String> = (0..20).map(|number| format!("ada {number}")).collect();
+    assert_eq!(of_ada, in_order.iter().collect::<Vec<_>>(), "each user's own are answered in their order");
+    while let Some(asked) = asking.join_next().await {
+        asked.expect("is answered");
+    }
+}

@@ -6,6 +6,7 @@
 //! They are not the tests of faults, which nobody does on purpose.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     process::{Command, Stdio},
 };
@@ -206,4 +207,64 @@ async fn a_directory_of_a_newer_version_is_refused_by_name_and_left_as_it_is() {
     server.start_again();
     let page = server.get("/api/channels/session:load/events?limit=1000", &bearer).await.json();
     assert_eq!((&page["first"], &page["head"]), (&json!(1), &json!(BEFORE)));
+}
+
+/// The figures in the first column of the page's table, with the names of their labels.
+fn figures_of_the_page() -> BTreeSet<String> {
+    let (_, section) = PAGE.split_once("## Health and metrics").expect("the section");
+    let rows = section.lines().skip_while(|line| !line.starts_with("| metric |")).skip(2);
+    let rows = rows.take_while(|line| line.starts_with('|'));
+    let cells = rows.filter_map(|row| row.trim_matches('|').split('|').next());
+    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+}
+
+/// The figures that a server shows, in the same form.
+fn figures_of(text: &str) -> BTreeSet<String> {
+    let mut kinds: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut figures = BTreeSet::new();
+    for line in text.lines() {
+        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            kinds.insert(name, kind);
+            continue;
+        }
+        let Some(series) = line.split(' ').next().filter(|series| series.starts_with("tidings_")) else { continue };
+        let (name, labels) = series.trim_end_matches('}').split_once('{').unwrap_or((series, ""));
+        let part = ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part));
+        let name = part.filter(|name| kinds.get(name) == Some(&"histogram")).unwrap_or(name);
+        let labels = labels.split("\",").filter_map(|label| label.split('=').next());
+        let labels: Vec<&str> = labels.filter(|label| !label.is_empty() && *label != "le").collect();
+        let all = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        figures.insert(format!("{name}{all}"));
+    }
+    figures
+}
+
+#[tokio::test]
+async fn a_fresh_server_shows_every_figure_of_the_page_with_its_labels_and_no_other() {
+    let server = Server::start("");
+    // A request and a commit: what has to be measured, and routes that are asked for.
+    assert_eq!(server.get("/health/ready", "").await.status, 200);
+    let text = server.get("/metrics", "").await.text();
+    let (shown, told) = (figures_of(&text), figures_of_the_page());
+    let untold: Vec<&String> = shown.difference(&told).collect();
+    let unseen: Vec<&String> = told.difference(&shown).collect();
+    assert!(untold.is_empty() && unseen.is_empty(), "the page lacks {untold:?}, the server {unseen:?}");
+    // An alert can be written: each stands at zero, with every value of its labels, and says what it is.
+    for series in [
+        "tidings_panics_total{task=\"hub.fanout\"}",
+        "tidings_gaps_total{reason=\"trimmed\"}",
+        "tidings_limited_total{limit=\"git_reads\"}",
+        "tidings_held_refused_total{bound=\"user\",of=\"answers\"}",
+        "tidings_connections_ended_total{code=\"silent\"}",
+        "tidings_denied_total{action=\"ingest\"}",
+        "tidings_refusals_total{code=\"overloaded\"}",
+        "tidings_log_failed_total",
+        "tidings_replay_failures_total",
+    ] {
+        assert!(text.contains(&format!("\n{series} 0\n")), "{series} is not there at 0: {text}");
+    }
+    for figure in &shown {
+        let name = figure.split('{').next().expect("a name");
+        assert!(text.contains(&format!("# HELP {name} ")), "{name} does not say what it is");
+    }
 }

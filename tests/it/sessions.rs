@@ -207,6 +207,51 @@ async fn a_start_with_one_key_starts_once_also_after_a_restart() {
     assert_eq!(list["sessions"].as_array().map(Vec::len), Some(1), "{list}");
 }
 
+#[tokio::test]
+async fn a_field_that_is_null_and_one_that_is_left_out_are_the_same_command() {
+    let room = Room::open("").await;
+    let watcher = Watcher::connect(&room.server, &room.token).await;
+    let start = |more: Value| {
+        let mut input = room.shell("echo once");
+        input["commandId"] = json!("c1");
+        input.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        input
+    };
+    let first = watcher.done("session.start", start(json!({}))).await;
+    for same in [
+        json!({"prompt": null, "agent": null, "title": null, "worktree": null, "cols": null}),
+        json!({"idempotencyKey": null}),
+    ] {
+        assert_eq!(watcher.done("session.start", start(same.clone())).await["data"], first["data"], "{same}");
+    }
+    assert_eq!(watcher.refused("session.start", start(json!({"title": "another"}))).await, "conflict");
+    let tree = |more: Value| {
+        let mut tree = json!({"name": "w"});
+        tree.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        let mut input = start(json!({"worktree": tree}));
+        input["commandId"] = json!("c2");
+        input
+    };
+    let second = watcher.done("session.start", tree(json!({"branch": null, "from": null}))).await;
+    assert_eq!(watcher.done("session.start", tree(json!({}))).await["data"], second["data"], "also further inside");
+    // Over HTTP, too, in whichever order.
+    let path = format!("/api/sessions/{}/messages", first["data"]["sessionId"].as_str().expect("an id"));
+    let say = |more: &str| format!("{{\"content\":\"x\",\"commandId\":\"c3\"{more}}}");
+    let said =
+        [say(""), say(",\"clientMessageId\":null")].map(|body| serde_json::from_str::<Value>(&body).expect("JSON"));
+    let mut answers = Vec::new();
+    for body in said {
+        let answer = room.server.post(&path, &room.token, body).await;
+        answers.push((answer.status, answer.json()["code"].clone(), answer.json()["messageId"].clone()));
+    }
+    assert_eq!(answers[0], answers[1]);
+    for id in [first, second] {
+        room.has_ended(id["data"]["sessionId"].as_str().expect("an id")).await;
+    }
+    let list = room.server.get("/api/sessions", &room.token).await.json();
+    assert_eq!(list["sessions"].as_array().map(Vec::len), Some(2), "{list}");
+}
+
 /// What the list shows of a session must be what the whole state says.
 async fn all_views_agree(room: &Room, id: &str) -> Value {
     let state = room.state(id).await;

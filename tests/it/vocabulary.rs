@@ -316,6 +316,7 @@ async fn every_command_of_the_document_is_answered_as_it_says_and_every_event_is
     let mut tried = Tried::start(&format!("{config}{asked}{quick}")).await;
     let project = project(&mut tried, &root).await;
     tried.run("project.list", json!({"limit": 5})).await;
+    tried.run("agent.list", json!({"projectId": project})).await;
     tried.run("project.set_member", json!({"projectId": project, "userId": "ada", "membership": "owner"})).await;
     tried.run("project.get", json!({"projectId": project})).await;
     tried.run("project.remove_member", json!({"projectId": project, "userId": "ada"})).await;

@@ -82,7 +82,7 @@ impl Gate {
         if command.reads {
             return self.run(principal, command, input).await;
         }
-        let digest = digest(command.name, json);
+        let digest = digest(command, json);
         self.run_once(principal, command, input, command_id, digest).await
     }
 
@@ -244,11 +244,16 @@ fn other_command() -> Error {
     Error::new(Code::Conflict, "this commandId was used for another command")
 }
 
-/// The digest of a command: the same for the same fields, in whatever order they came.
-fn digest(name: &str, text: &str) -> String {
-    let sorted: Option<BTreeMap<String, serde_json::Value>> = json::from_str(text).ok();
+/// The digest of a command: the same for the same fields, in whatever order they came, and whether one that may be
+/// left out is null or not there.
+fn digest(command: &Command, text: &str) -> String {
+    let fields: Option<serde_json::Value> = json::from_str(text).ok();
+    // Few have nulls, and only those need a look at what may be left out.
+    let fields = fields.map(|fields| if text.contains("null") { command.comparable(fields) } else { fields });
+    let sorted = fields.and_then(|fields| serde_json::from_value::<BTreeMap<String, serde_json::Value>>(fields).ok());
     let json = sorted.and_then(|fields| serde_json::to_string(&fields).ok()).unwrap_or_else(|| text.to_owned());
-    let sum = Sha256::new().chain_update(name.as_bytes()).chain_update([0]).chain_update(json.as_bytes()).finalize();
+    let sum =
+        Sha256::new().chain_update(command.name.as_bytes()).chain_update([0]).chain_update(json.as_bytes()).finalize();
     sum.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -111,4 +111,8 @@ impl Visibility for Judge {
                 .and_then(|project| self.memberships.membership(project, &principal.user))
                 .is_some_and(|membership| membership.allows(action))
     }
+
+    fn membership(&self, principal: &Principal, project: &str) -> Option<Membership> {
+        self.memberships.membership(project, &principal.user)
+    }
 }

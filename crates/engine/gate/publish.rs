@@ -1,7 +1,8 @@
 //! Publishing and reading of channels by clients.
 //!
 //! Guarantees: an array is all or nothing; the types of the server's services need the grant to
-//! ingest; the author is set here and never taken from the producer.
+//! ingest, and a channel joins no project in which its producer has not the same right; the author is set here and
+//! never taken from the producer.
 //! It is not the bus: services emit without passing here.
 
 use std::sync::Arc;
@@ -75,8 +76,9 @@ impl Gate {
     /// Publishes events of a client, as one unit. An error that is about one of several names its place.
     ///
     /// # Errors
-    /// `invalid_event`, `invalid_channel`, `invalid_data`, `too_large`, `forbidden`, `conflict` for an
-    /// id that is known with another body, `overloaded`, `unavailable`, `draining`.
+    /// `invalid_event`, `invalid_channel`, `invalid_data`, `too_large`, `forbidden` (also to name a project in whose
+    /// channel the same is not allowed), `conflict` for an id that is known with another body, `overloaded`,
+    /// `unavailable`, `draining`.
     pub async fn publish(&self, principal: &Principal, events: Vec<NewEvent>) -> Result<Vec<Placed>> {
         let placed = self.accept_events(principal, events).await?.await;
         placed.map_err(|error| match error.entry() {
@@ -117,9 +119,28 @@ impl Gate {
             Some(Source::Service) => Action::Ingest,
             Some(Source::Anyone) | None => Action::Publish,
         };
-        let route = self.parts.registry.route(&mut event)?;
+        let route = self.parts.registry.route_from_outside(&mut event)?;
         self.authorise(principal, action, &route.home).await?;
+        if let Some(project) = route.opens.as_ref().and_then(|opens| opens.project.as_deref()) {
+            self.authorise_to_join(principal, action, project).await?;
+        }
         Ok((event, route))
+    }
+
+    /// Whether somebody may open a channel that belongs to a project: whoever is a member of that sees it then, as if
+    /// it were the project's own.
+    async fn authorise_to_join(&self, principal: &Principal, action: Action, project: &str) -> Result<()> {
+        let may = match self.parts.registry.project(project) {
+            Ok(channel) => self.authorise(principal, action, &channel).await,
+            Err(error) => Err(error),
+        };
+        may.map_err(|error| match error.code() {
+            Code::Forbidden => {
+                let why = format!("not allowed to {} in the channel of that project, or not there", action.as_str());
+                Error::new(Code::Forbidden, why.clone()).with_field("data.projectId", why)
+            }
+            _ => error,
+        })
     }
 
     fn accept(&self, principal: &Principal, new: NewEvent) -> Result<Event> {

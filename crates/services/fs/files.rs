@@ -43,7 +43,7 @@ use super::{
 use crate::{
     blocking::blocking,
     count::Count,
-    project::{ProjectId, ProjectState},
+    project::{ProjectId, Roots},
 };
 
 /// What the service needs of the house.
@@ -53,6 +53,8 @@ pub struct FsPorts {
     pub bus: Arc<dyn EventBus>,
     /// Where projects are read back.
     pub states: Arc<dyn States>,
+    /// Where they may be.
+    pub roots: Arc<Roots>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Where watches run.
@@ -246,9 +248,7 @@ impl Files {
     }
 
     async fn root(&self, project: &ProjectId) -> Result<PathBuf> {
-        let view = self.ports.states.get("project", project.as_str()).await?;
-        let state = view.as_ref().and_then(|view| view.state::<ProjectState>());
-        state.filter(|state| state.is_open()).map(|state| state.root.clone().into()).ok_or_else(Error::not_found)
+        self.ports.roots.of(&*self.ports.states, project).await
     }
 }
 

@@ -25,6 +25,8 @@ pub struct GitConfig {
     pub max_waiting_reads: usize,
     /// The same of one project; 256 by default.
     pub max_waiting_reads_per_project: usize,
+    /// The same of one user; 128 by default.
+    pub max_waiting_reads_per_user: usize,
     /// The most bytes of a patch in an answer; 128 KiB by default. What is longer is cut, and said to be.
     pub max_patch_bytes: usize,
     /// Which protocols remotes may be reached by; `https` and `ssh` by default.
@@ -48,6 +50,7 @@ impl GitConfig {
             max_reads_per_project: 4,
             max_waiting_reads: 1024,
             max_waiting_reads_per_project: 256,
+            max_waiting_reads_per_user: 128,
             max_patch_bytes: 128 * 1024,
             protocols: ["https", "ssh"].map(str::to_owned).to_vec(),
             repository_programs: false,

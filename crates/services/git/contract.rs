@@ -32,7 +32,7 @@ tidings_core::events! {
 
     /// An operation on the repository started.
     STARTED = "git.operation.started": durable OperationStarted, in "project",
-        r#"{"projectId":"p1","operationId":"o1","kind":"clone","hosted":true}"#;
+        r#"{"projectId":"p1","operationId":"o1","kind":"clone"}"#;
     /// How far an operation is; at most about one a second.
     PROGRESS = "git.operation.progress": durable OperationProgress, in "project",
         r#"{"projectId":"p1","operationId":"o1","progress":{"phase":"Receiving objects","current":50,"total":200,"percentage":25}}"#;
@@ -103,7 +103,7 @@ pub struct OperationStarted {
     pub operation_id: OperationId,
     /// What it does.
     pub kind: Kind,
-    /// Whether this server runs it, and ends it when it starts anew; producers outside leave it out.
+    /// Whether this server runs it, and ends it when it starts anew. Only the server says so.
     #[serde(default)]
     pub hosted: bool,
 }

@@ -5,7 +5,8 @@
 //! - `names`: what may be a path, a revision, a branch; `job`: an operation as a command line of git.
 //! - `guard`: a repository as it is looked at before anything of it is used; `execute`: a run of git.
 //! - `status`, `listing`: git's own formats, read; `progress`, `failure`: what git says while it works and
-//!   when it does not. `trees`: working trees for what runs in them. `turns`: how many reads at once.
+//!   when it does not. `trees`: working trees for what runs in them. `turns`: how many reads at once, and whose
+//!   is next; `looks`: one for all who ask.
 //!
 //! Guarantees: an operation that started has exactly one end, whoever dies; one changes a repository at a
 //! time; nothing that a client sends becomes an option of git; no program that the repository itself names
@@ -21,6 +22,7 @@ mod guard;
 pub mod input;
 pub mod job;
 mod listing;
+mod looks;
 mod names;
 mod operation;
 mod progress;

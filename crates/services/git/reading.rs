@@ -6,10 +6,9 @@
 
 use std::{path::Path, sync::Arc};
 
-use futures_util::future::{FutureExt, Shared};
 use schemars::JsonSchema;
 use serde::Serialize;
-use tidings_core::{BoxFuture, Code, Error, Result, command::Json};
+use tidings_core::{Code, Error, Result, UserId, command::Json};
 
 use super::{
     contract::{FileStatus, Status, Unfinished},
@@ -17,6 +16,7 @@ use super::{
     failure,
     input::{Diff, Log, OneProject, Show},
     listing::{self, BRANCH, BranchInfo, COMMIT, CommitInfo, FileChange, WorktreeInfo},
+    looks::Seen,
     names::parse_cursor,
     repositories::Repositories,
     status::{self, Report},
@@ -30,9 +30,6 @@ const FILES: usize = 1000;
 const LIST_BYTES: usize = 4 * 1024 * 1024;
 /// How many commits a page of the log has, unless asked otherwise.
 const LOG_LIMIT: u32 = 50;
-
-/// A look at how a repository is, for all who wait for it.
-pub(super) type Look = Shared<BoxFuture<'static, Result<Arc<Report>>>>;
 
 /// Answer of `git.status`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -121,44 +118,56 @@ impl Repositories {
     /// `git.status`.
     ///
     /// # Errors
-    /// `not_found`, `conflict` where there is no repository, `unavailable`.
-    pub async fn status(self: Arc<Self>, input: OneProject) -> Result<Json<StatusAnswer>> {
+    /// `not_found`, `conflict` where there is no repository, `overloaded`, `unavailable`.
+    pub async fn status(self: Arc<Self>, user: UserId, input: OneProject) -> Result<Json<StatusAnswer>> {
         // A project that is not there is told before others are waited for.
         self.root(&input.project_id).await?;
-        let Report { status, files, more } = Report::clone(&*self.look(input.project_id).await?);
+        let seen = loop {
+            if let Some(seen) = self.look(&user, &input.project_id).await? {
+                break seen?;
+            }
+            // Whoever was about to look is gone: it is asked for again.
+        };
+        let Report { status, files, more } = Report::clone(&seen);
         Ok(Json(StatusAnswer { status, files, more }))
     }
 
-    /// How a repository is: the look that waits for its turn already, or a new one. One that has begun may have
+    /// How a repository is: by the look that waits for its turn already, or a new one. One that has begun may have
     /// missed what came after, and is nobody's but theirs who had asked by then.
-    fn look(self: Arc<Self>, project_id: ProjectId) -> Look {
-        let own = self.clone();
-        let mut looks = self.looks.lock();
-        let entry = looks.entry(project_id.clone());
-        let new = || {
-            let look = async move {
-                let turn = own.turns.next(&project_id).await;
-                own.looks.lock().remove(&project_id);
-                let _turn = turn?;
-                let root = own.root(&project_id).await?;
-                let place = own.git.repository(&root, Purpose::Read).await?;
-                own.git.status(&place, FILES).await.map(Arc::new)
-            };
-            let look: BoxFuture<'static, Result<Arc<Report>>> = Box::pin(look);
-            look.shared()
+    async fn look(&self, user: &UserId, project_id: &ProjectId) -> Result<Option<Seen>> {
+        let (told, ticket) = self.looks.join(&self.turns, user, project_id)?;
+        let Some(mut ticket) = ticket else { return Ok(told.await) };
+        let turn = tokio::select! {
+            biased;
+            seen = told.clone() => return Ok(seen),
+            turn = ticket.turn() => turn?,
         };
-        entry.or_insert_with(new).clone()
+        let Some(tell) = ticket.begin() else {
+            drop(turn);
+            return Ok(told.await);
+        };
+        let seen = self.see(project_id).await;
+        drop(turn);
+        // They may all have gone.
+        drop(tell.send(seen.clone()));
+        Ok(Some(seen))
+    }
+
+    async fn see(&self, project_id: &ProjectId) -> Seen {
+        let root = self.root(project_id).await?;
+        let place = self.git.repository(&root, Purpose::Read).await?;
+        self.git.status(&place, FILES).await.map(Arc::new)
     }
 
     /// `git.diff`.
     ///
     /// # Errors
     /// As [`Repositories::status`]; `invalid_data` for a `to` without a `from`, or with `staged`.
-    pub async fn diff(self: Arc<Self>, input: Diff) -> Result<Json<DiffAnswer>> {
+    pub async fn diff(self: Arc<Self>, user: UserId, input: Diff) -> Result<Json<DiffAnswer>> {
         if input.to.is_some() && (input.from.is_none() || input.staged) {
             return Err(Error::invalid_field("to", "needs a from, and does not go with staged"));
         }
-        let (place, _turn) = self.to_read(&input.project_id).await?;
+        let (place, _turn) = self.to_read(&user, &input.project_id).await?;
         let command: &[&str] = if input.staged { &["diff", "--cached"] } else { &["diff"] };
         let mut what: Vec<&str> = input.from.iter().chain(&input.to).map(String::as_str).collect();
         what.push("--");
@@ -170,8 +179,8 @@ impl Repositories {
     ///
     /// # Errors
     /// As [`Repositories::status`]; `not_found` for a revision that is not there.
-    pub async fn show(self: Arc<Self>, input: Show) -> Result<Json<DiffAnswer>> {
-        let (place, _turn) = self.to_read(&input.project_id).await?;
+    pub async fn show(self: Arc<Self>, user: UserId, input: Show) -> Result<Json<DiffAnswer>> {
+        let (place, _turn) = self.to_read(&user, &input.project_id).await?;
         // Not a file, and not what a tag points at otherwise.
         let commit = format!("{}^{{commit}}", input.rev);
         let log = ["log", "-1", "-z", COMMIT, "--end-of-options", commit.as_str(), "--"];
@@ -186,8 +195,8 @@ impl Repositories {
     ///
     /// # Errors
     /// As [`Repositories::show`].
-    pub async fn log(self: Arc<Self>, input: Log) -> Result<Json<LogAnswer>> {
-        let (place, _turn) = self.to_read(&input.project_id).await?;
+    pub async fn log(self: Arc<Self>, user: UserId, input: Log) -> Result<Json<LogAnswer>> {
+        let (place, _turn) = self.to_read(&user, &input.project_id).await?;
         let limit = input.limit.unwrap_or(LOG_LIMIT);
         let (start, seen) = match input.after.as_deref().and_then(parse_cursor) {
             Some((commit, seen)) => (commit.to_owned(), seen),
@@ -212,8 +221,8 @@ impl Repositories {
     ///
     /// # Errors
     /// As [`Repositories::status`].
-    pub async fn branches(self: Arc<Self>, input: OneProject) -> Result<Json<BranchesAnswer>> {
-        let (place, _turn) = self.to_read(&input.project_id).await?;
+    pub async fn branches(self: Arc<Self>, user: UserId, input: OneProject) -> Result<Json<BranchesAnswer>> {
+        let (place, _turn) = self.to_read(&user, &input.project_id).await?;
         let args = ["for-each-ref", "--count=1000", BRANCH, "refs/heads", "refs/remotes"];
         let finished = good(self.git.read(&place, &args, LIST_BYTES).await?)?;
         Ok(Json(BranchesAnswer { branches: listing::branches(&finished.printed) }))
@@ -223,17 +232,17 @@ impl Repositories {
     ///
     /// # Errors
     /// As [`Repositories::status`].
-    pub async fn worktrees(self: Arc<Self>, input: OneProject) -> Result<Json<WorktreesAnswer>> {
-        let (place, _turn) = self.to_read(&input.project_id).await?;
+    pub async fn worktrees(self: Arc<Self>, user: UserId, input: OneProject) -> Result<Json<WorktreesAnswer>> {
+        let (place, _turn) = self.to_read(&user, &input.project_id).await?;
         let finished = good(self.git.read(&place, &["worktree", "list", "--porcelain", "-z"], LIST_BYTES).await?)?;
         Ok(Json(WorktreesAnswer { worktrees: listing::worktrees(&finished.printed) }))
     }
 
     /// The repository of a project, and the turn to read it.
-    async fn to_read(&self, project: &ProjectId) -> Result<(Place, Turn)> {
+    async fn to_read(&self, user: &UserId, project: &ProjectId) -> Result<(Place, Turn)> {
         // A project that is not there is told before others are waited for.
         self.root(project).await?;
-        let turn = self.turns.next(project).await?;
+        let turn = self.turns.next(user, project).await?;
         let root = self.root(project).await?;
         Ok((self.git.repository(&root, Purpose::Read).await?, turn))
     }

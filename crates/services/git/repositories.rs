@@ -27,8 +27,8 @@ use super::{
     execute::{Git, Place, Purpose, gone},
     input::Cancel,
     job::Job,
+    looks::Looks,
     operation::Operation,
-    reading::Look,
     refresh::Refreshing,
     registry::{Reason, Refused, Registry, Seat},
     turns::Turns,
@@ -36,7 +36,7 @@ use super::{
 use crate::{
     blocking::blocking,
     programs::Programs,
-    project::{ProjectId, ProjectState},
+    project::{ProjectId, ProjectState, Roots},
     telling::end_abandoned,
 };
 
@@ -52,6 +52,8 @@ pub struct GitPorts {
     pub bus: Arc<dyn EventBus>,
     /// Where states are read back.
     pub states: Arc<dyn States>,
+    /// Where projects may be.
+    pub roots: Arc<Roots>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Where operations run.
@@ -72,7 +74,7 @@ pub struct Repositories {
     pub(super) registry: Arc<Registry>,
     pub(super) turns: Arc<Turns>,
     /// Looks that wait for their turn: whoever asks meanwhile gets the same answer.
-    pub(super) looks: Mutex<HashMap<ProjectId, Look>>,
+    pub(super) looks: Arc<Looks>,
 }
 
 impl std::fmt::Debug for Repositories {
@@ -87,7 +89,7 @@ impl Repositories {
     pub fn new(ports: GitPorts, programs: Arc<Programs>, config: GitConfig) -> Arc<Self> {
         let (registry, turns) = (Registry::new(config.max_operations), Turns::new(&config));
         let git = Git { programs, config };
-        Arc::new(Self { ports, git, refreshing: Mutex::default(), registry, turns, looks: Mutex::default() })
+        Arc::new(Self { ports, git, refreshing: Mutex::default(), registry, turns, looks: Arc::default() })
     }
 
     /// Tells the end of every operation that a former life of the server left open. To be called before the
@@ -187,7 +189,7 @@ impl Repositories {
 
     /// The directory of an open project.
     pub(super) async fn root(&self, project: &ProjectId) -> Result<PathBuf> {
-        self.project(project).await?.filter(ProjectState::is_open).map(|it| it.root.into()).ok_or_else(Error::not_found)
+        self.ports.roots.of(&*self.ports.states, project).await
     }
 
     /// The state of a project.

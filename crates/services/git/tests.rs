@@ -142,8 +142,13 @@ impl House {
         let project_id = "p1".parse().expect("an id");
         memory.keep(Event::new(REGISTERED, Registered { project_id, name: "one".to_owned(), root }));
         let (tasks, clock) = (TestTasks::new(), TestClock::new());
-        let ports =
-            GitPorts { bus: Arc::new(Bus(memory.clone())), states: memory.clone(), clock, tasks: tasks.clone() };
+        let ports = GitPorts {
+            bus: Arc::new(Bus(memory.clone())),
+            states: memory.clone(),
+            roots: Arc::default(),
+            clock,
+            tasks: tasks.clone(),
+        };
         let redaction = Arc::new(Redaction::new(&RedactionConfig::default()).expect("compiles"));
         let programs = Programs::new(programs).expect("ready");
         Self { memory, repositories: Repositories::new(ports, programs, GitConfig::new(redaction)), tasks, _dir: dir }

@@ -1,7 +1,7 @@
 //! Command lines that people ask for: what may be one, and what others see of it.
 //!
-//! Guarantees: one that passes names a program, is bounded, and can be handed to the system; what is shown is
-//! redacted and bounded.
+//! Guarantees: one that passes names a program, which no wrapper takes for an option of its own, is bounded, and can
+//! be handed to the system; what is shown is redacted and bounded.
 //! It is not a judge of what may run.
 
 use serde_json::{Value, json};
@@ -32,12 +32,18 @@ pub(crate) fn a_command(command: &[String]) -> Result<(), ValidationError> {
     let bytes: usize = command.iter().map(|part| part.len() + 1).sum();
     match command {
         [] => refused("names a program"),
-        [program, ..] if program.is_empty() => refused("names a program"),
+        [program, ..] if !is_program(program) => refused("names a program, which begins with no '-'"),
         _ if command.len() > PARTS => refused("has at most 256 parts"),
         _ if bytes > COMMAND_BYTES => refused("is at most 64 KiB"),
         _ if command.iter().any(|part| part.contains('\0')) => refused("holds no NUL"),
         _ => Ok(()),
     }
+}
+
+/// Whether a word can be the program of a command line. A wrapper stands before it (`run.wrapper`): what begins with
+/// a `-` would be an option of that.
+pub(crate) fn is_program(word: &str) -> bool {
+    !word.is_empty() && !word.starts_with('-')
 }
 
 /// The first part of a command line, as others see it.
@@ -68,7 +74,7 @@ mod tests {
     fn a_command_line_names_a_program_and_is_bounded() {
         assert!(a_command(&words(&["a", ""])).is_ok());
         let long = "x".repeat(COMMAND_BYTES);
-        for bad in [&[][..], &[""], &["a\0"], &["a", &long], &["a"; PARTS + 1]] {
+        for bad in [&[][..], &[""], &["--bind", "/"], &["a\0"], &["a", &long], &["a"; PARTS + 1]] {
             assert!(a_command(&words(bad)).is_err(), "{:.40}", format!("{bad:?}"));
         }
     }

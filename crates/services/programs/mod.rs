@@ -83,6 +83,14 @@ impl ProgramsConfig {
     }
 }
 
+/// Whether this process can start programs as a system user. Nothing is started.
+///
+/// # Errors
+/// `invalid_data` naming `run.user`, for a user that is not there.
+pub fn check_user(name: &str) -> Result<bool> {
+    SystemUser::known(name).map(|user| user.can_be_run_as())
+}
+
 /// A program that was started in its turn.
 #[derive(Debug)]
 pub(crate) struct Begun {

@@ -55,13 +55,27 @@ impl SystemUser {
     /// # Errors
     /// `invalid_data` naming `run.user`, when there is no such user or the server may not become it.
     pub(crate) fn find(name: &str) -> Result<Self> {
-        let refuse = |why: &str| Error::invalid_field("run.user", why);
-        let list = std::fs::read_to_string("/etc/passwd").map_err(|_| refuse("the list of users cannot be read"))?;
-        let user = Self::in_list(&list, name).ok_or_else(|| refuse("there is no such user"))?;
-        if !getuid().is_root() && getuid().as_raw() != user.uid {
-            return Err(refuse("only a server that runs as root can start programs as another user"));
+        let user = Self::known(name)?;
+        if !user.can_be_run_as() {
+            let why = "only a server that runs as root can start programs as another user";
+            return Err(Error::invalid_field("run.user", why));
         }
         Ok(user)
+    }
+
+    /// Looks a user up, whoever this process runs as.
+    ///
+    /// # Errors
+    /// `invalid_data` naming `run.user`, when there is no such user.
+    pub(super) fn known(name: &str) -> Result<Self> {
+        let refuse = |why: &str| Error::invalid_field("run.user", why);
+        let list = std::fs::read_to_string("/etc/passwd").map_err(|_| refuse("the list of users cannot be read"))?;
+        Self::in_list(&list, name).ok_or_else(|| refuse("there is no such user"))
+    }
+
+    /// Whether this process can start programs as that user.
+    pub(super) fn can_be_run_as(&self) -> bool {
+        getuid().is_root() || getuid().as_raw() == self.uid
     }
 
     fn in_list(list: &str, name: &str) -> Option<Self> {

@@ -5,10 +5,12 @@
 
 pub mod contract;
 mod place;
+mod roots;
 mod service;
 mod state;
 
 pub use contract::{ProjectId, ProjectState, Summary};
 pub(crate) use place::Place;
+pub use roots::{Roots, RootsConfig};
 pub use service::Projects;
 pub use state::ProjectReducer;

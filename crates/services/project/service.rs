@@ -7,7 +7,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -22,9 +22,12 @@ use tidings_core::{
     runtime::Memberships,
 };
 
-use super::contract::{
-    List, Listed, MEMBER_REMOVED, MEMBER_SET, MEMBERS_LIMIT, MemberRemoved, MemberSet, Named, ProjectId, ProjectState,
-    REGISTERED, REMOVED, Register, Registered, RemoveMember, Removed, SetMember, Shown,
+use super::{
+    contract::{
+        List, Listed, MEMBER_REMOVED, MEMBER_SET, MEMBERS_LIMIT, MemberRemoved, MemberSet, Named, ProjectId,
+        ProjectState, REGISTERED, REMOVED, Register, Registered, RemoveMember, Removed, SetMember, Shown,
+    },
+    roots::Roots,
 };
 use crate::blocking::blocking;
 
@@ -78,7 +81,7 @@ impl Open {
 pub struct Projects {
     bus: Arc<dyn EventBus>,
     states: Arc<dyn States>,
-    data_dir: PathBuf,
+    roots: Arc<Roots>,
     open: Mutex<Open>,
 }
 
@@ -89,11 +92,10 @@ impl std::fmt::Debug for Projects {
 }
 
 impl Projects {
-    /// The service, empty until [`Projects::recover`]. `data_dir` is the server's own directory, which
-    /// no project may hold or lie in.
+    /// The service, empty until [`Projects::recover`]. `roots` says where projects may be.
     #[must_use]
-    pub fn new(bus: Arc<dyn EventBus>, states: Arc<dyn States>, data_dir: impl Into<PathBuf>) -> Arc<Self> {
-        Arc::new(Self { bus, states, data_dir: data_dir.into(), open: Mutex::default() })
+    pub fn new(bus: Arc<dyn EventBus>, states: Arc<dyn States>, roots: Arc<Roots>) -> Arc<Self> {
+        Arc::new(Self { bus, states, roots, open: Mutex::default() })
     }
 
     /// Loads every open project. Once, before the first request.
@@ -121,12 +123,11 @@ impl Projects {
     /// `project.register`: makes a project of an existing directory.
     ///
     /// # Errors
-    /// `invalid_data` for a root that is no directory or touches the data directory; `conflict` for
-    /// one that is a project already; `unavailable`.
+    /// `invalid_data` for a root that is no directory, or where none may be; `conflict` for one that is a project
+    /// already; `unavailable`.
     pub async fn register(self: Arc<Self>, by: UserId, input: Register) -> Result<Json<Shown>> {
-        let data_dir = self.data_dir.clone();
-        let given = PathBuf::from(input.root);
-        let root = blocking(move || usable_root(&given, &data_dir)).await??;
+        let (roots, given) = (self.roots.clone(), PathBuf::from(input.root));
+        let root = blocking(move || roots.admit(&given)).await??;
         let slot = self.bus.reserve().await?;
         let id = ProjectId::random();
         let answer = Shown { project_id: id.clone(), name: input.name.clone(), root: root.clone(), membership: None };
@@ -142,6 +143,12 @@ impl Projects {
         };
         self.settled(&id, sent).await?;
         Ok(Json(answer))
+    }
+
+    /// The open projects, newest first.
+    #[must_use]
+    pub fn all_open(&self) -> Vec<ProjectId> {
+        self.open.lock().projects.keys().rev().cloned().collect()
     }
 
     /// `project.list`: the open projects that `visible` lets through, newest first, with the
@@ -293,26 +300,6 @@ impl Memberships for Projects {
 fn opened(state: &ProjectState, read_at: Seq) -> Option<(ProjectId, Entry)> {
     let id = state.project_id.clone().filter(|_| state.is_open())?;
     Some((id, Entry { name: state.name.clone(), root: state.root.clone(), members: state.members.clone(), read_at }))
-}
-
-/// The directory as a project's root: canonical, and apart from the server's own.
-fn usable_root(given: &Path, data_dir: &Path) -> Result<String> {
-    let refuse = |why: &str| Error::invalid_field("root", why);
-    if !given.is_absolute() {
-        return Err(refuse("is an absolute path"));
-    }
-    let root = given.canonicalize().map_err(|_| refuse("does not exist, or cannot be read"))?;
-    if !root.is_dir() {
-        return Err(refuse("is no directory"));
-    }
-    let own = data_dir.canonicalize().map_err(|error| {
-        tracing::error!(%error, "the data directory cannot be found");
-        Error::unavailable("the data directory cannot be found")
-    })?;
-    if root.starts_with(&own) || own.starts_with(&root) {
-        return Err(refuse("is the server's data directory, lies in it or holds it"));
-    }
-    root.into_os_string().into_string().map_err(|_| refuse("is no UTF-8"))
 }
 
 #[cfg(test)]

@@ -1,17 +1,24 @@
 //! The configuration of sessions: agents and limits.
 //!
-//! Guarantees: every value has the default that it documents.
+//! Guarantees: every value has the default that it documents; of an agent that passes [`SessionConfig::check`], what
+//! people say becomes neither the program nor an option of it.
 //! It is not where files and variables are read: that is the root's. How programs are run is in
 //! [`crate::programs`].
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tidings_core::{
+    Code, Error, Result,
+    principal::{Membership, Role},
+};
 
-use crate::redaction::Redaction;
+use super::command_line;
+use crate::{project::ProjectId, redaction::Redaction};
 
 /// How the server speaks with an agent's program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AdapterKind {
     /// Lines in, text out: what it prints is its output, a message is a line on its standard input.
@@ -62,6 +69,43 @@ pub enum Stdin {
     Close,
 }
 
+/// Who may start an agent: a role of the user on the server, or in the project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentRole {
+    /// Who administrates the server, and so may start every agent.
+    Admin,
+    /// An owner of the project.
+    Owner,
+    /// An operator of the server or of the project.
+    Operator,
+    /// A viewer of the server or of the project whom a grant lets command.
+    Viewer,
+}
+
+impl AgentRole {
+    /// All of them, by their names in the configuration.
+    pub const ALL: [(&'static str, Self); 4] =
+        [("admin", Self::Admin), ("owner", Self::Owner), ("operator", Self::Operator), ("viewer", Self::Viewer)];
+
+    /// The one of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, role)| role)
+    }
+
+    /// Whether somebody of these roles, and of this membership in the project, has it.
+    fn is_of(self, roles: &[Role], membership: Option<Membership>) -> bool {
+        let (role, member) = match self {
+            Self::Admin => (Some(Role::Admin), None),
+            Self::Owner => (None, Some(Membership::Owner)),
+            Self::Operator => (Some(Role::Operator), Some(Membership::Operator)),
+            Self::Viewer => (Some(Role::Viewer), Some(Membership::Viewer)),
+        };
+        role.is_some_and(|role| roles.contains(&role)) || (member.is_some() && member == membership)
+    }
+}
+
 /// A configured agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -70,8 +114,8 @@ pub struct AgentConfig {
     #[serde(default)]
     pub adapter: AdapterKind,
     /// The program and its arguments. `{prompt}` in an argument is replaced by the prompt; without
-    /// one the prompt goes to standard input. Put `--` before `{prompt}` where the program takes
-    /// options, or a prompt may be taken for one.
+    /// one the prompt goes to standard input. A prompt that begins with `-` is refused where its argument would,
+    /// unless a `--` stands before it.
     pub command: Vec<String>,
     /// What becomes of its standard input; `open` by default.
     #[serde(default)]
@@ -86,6 +130,34 @@ pub struct AgentConfig {
     /// has no terminal, and one of `lines` runs as its `command` says.
     #[serde(default)]
     pub terminal: Option<Vec<String>>,
+    /// The projects that it may be started in; all by default.
+    #[serde(default)]
+    pub projects: Option<Vec<ProjectId>>,
+    /// Who may start it, beside administrators: whoever has one of these. By default whoever may command the project.
+    #[serde(default)]
+    pub roles: Option<Vec<AgentRole>>,
+}
+
+impl AgentConfig {
+    /// Whether somebody of these roles, and of this membership in the project, may start it there. That they may
+    /// command the project is judged before.
+    ///
+    /// # Errors
+    /// `forbidden`, with the reason.
+    pub(super) fn allows(&self, project: &ProjectId, roles: &[Role], membership: Option<Membership>) -> Result<()> {
+        if self.projects.as_ref().is_some_and(|projects| !projects.contains(project)) {
+            return Err(forbidden("this agent is for other projects"));
+        }
+        let has_one = |wanted: &Vec<AgentRole>| wanted.iter().any(|role| role.is_of(roles, membership));
+        if roles.contains(&Role::Admin) || self.roles.as_ref().is_none_or(has_one) {
+            return Ok(());
+        }
+        Err(forbidden("this agent is for other roles"))
+    }
+}
+
+fn forbidden(why: &'static str) -> Error {
+    Error::new(Code::Forbidden, why)
 }
 
 /// Limits. Zero means without limit.
@@ -135,6 +207,22 @@ impl SessionConfig {
     pub fn new(redaction: Arc<Redaction>) -> Self {
         Self { agents: BTreeMap::new(), limits: Limits::default(), heartbeat_ms: 5_000, linger_ms: 10_000, redaction }
     }
+
+    /// Judges the command lines of all agents.
+    ///
+    /// # Errors
+    /// `invalid_data` with each that is wrong, as in `agents.claude.command`.
+    pub fn check(&self) -> Result<()> {
+        let lines = self.agents.iter().flat_map(|(name, agent)| {
+            let lines = [("command", Some(&agent.command)), ("resume", agent.resume.as_ref())];
+            let lines = lines.into_iter().chain([("terminal", agent.terminal.as_ref())]);
+            lines.map(move |(key, line)| (format!("agents.{name}.{key}"), line))
+        });
+        let flaws: Vec<_> = lines.filter_map(|(key, line)| Some((key, command_line::flaw(line?)?))).collect();
+        let Some((key, why)) = flaws.first() else { return Ok(()) };
+        let error = Error::invalid_field(key.clone(), *why);
+        Err(flaws.into_iter().skip(1).fold(error, |error, (key, why)| error.with_field(key, why)))
+    }
 }
 
 #[cfg(test)]
@@ -146,10 +234,63 @@ mod tests {
         let agent: AgentConfig = serde_json::from_str(r#"{"command":["claude","{prompt}"]}"#).expect("parses");
         assert_eq!((agent.adapter, agent.stdin), (AdapterKind::Lines, Stdin::Open));
         assert!(serde_json::from_str::<AgentConfig>(r#"{"command":[],"adapter":"other"}"#).is_err());
+        assert_eq!((agent.projects, agent.roles), (None, None));
         for kind in
             [AdapterKind::Lines, AdapterKind::ClaudeCode, AdapterKind::Codex, AdapterKind::Gemini, AdapterKind::Acp]
         {
             assert_eq!(serde_json::to_value(kind).expect("serialises"), kind.as_str());
         }
+    }
+
+    #[test]
+    fn an_agent_is_started_where_it_is_for_and_by_whom_it_is_for() {
+        let agent = |json: &str| -> AgentConfig { serde_json::from_str(json).expect("parses") };
+        let (everybody, restricted) = (
+            agent(r#"{"command":["a"]}"#),
+            agent(r#"{"command":["a"],"projects":["p1","p2"],"roles":["owner","operator"]}"#),
+        );
+        let table = [
+            ("p1", &[][..], None, false),
+            ("p1", &[][..], Some(Membership::Viewer), false),
+            ("p1", &[][..], Some(Membership::Operator), true),
+            ("p2", &[][..], Some(Membership::Owner), true),
+            ("p3", &[][..], Some(Membership::Owner), false),
+            ("p1", &[Role::Viewer][..], None, false),
+            ("p1", &[Role::Viewer, Role::Operator][..], None, true),
+            ("p3", &[Role::Operator][..], None, false),
+            ("p1", &[Role::Admin][..], None, true),
+            ("p3", &[Role::Admin][..], None, false),
+        ];
+        for (project, roles, membership, may) in table {
+            let project = project.parse().expect("an id");
+            assert_eq!(
+                restricted.allows(&project, roles, membership).is_ok(),
+                may,
+                "{project} {roles:?} {membership:?}"
+            );
+            assert!(everybody.allows(&project, roles, membership).is_ok());
+        }
+        let admins = agent(r#"{"command":["a"],"roles":["admin"]}"#);
+        let project = "p1".parse().expect("an id");
+        assert!(admins.allows(&project, &[Role::Operator], Some(Membership::Owner)).is_err());
+        assert!(admins.allows(&project, &[Role::Admin], None).is_ok());
+        for (name, role) in AgentRole::ALL {
+            assert_eq!(
+                (serde_json::to_value(role).expect("serialises"), AgentRole::named(name)),
+                (name.into(), Some(role))
+            );
+        }
+    }
+
+    #[test]
+    fn every_command_line_that_leaves_its_program_or_its_options_to_others_is_named() {
+        let redaction = Redaction::new(&crate::redaction::RedactionConfig::default()).expect("compiles");
+        let mut config = SessionConfig::new(Arc::new(redaction));
+        let agent = r#"{"command":["{prompt}"],"resume":["a","--{agentSessionId}"],"terminal":["a","{prompt}"]}"#;
+        config.agents.insert("x".to_owned(), serde_json::from_str(agent).expect("parses"));
+        let refused = config.check().expect_err("refused");
+        assert_eq!(refused.fields().keys().collect::<Vec<_>>(), ["agents.x.command", "agents.x.resume"]);
+        config.agents.clear();
+        assert_eq!(config.check(), Ok(()));
     }
 }

@@ -209,7 +209,7 @@ pub struct Turn {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Conversation {
-    /// The agent's own id of it: what it is resumed by.
+    /// The agent's own id of it: what it is resumed by. Of a session that this server runs, only its agent says it.
     pub agent_session_id: Option<String>,
     /// The model that answers.
     pub model: Option<String>,
@@ -237,12 +237,15 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// Folds the next durable message of the channel in.
-    pub(super) fn apply(&mut self, message: &Message, seq: Seq) {
+    /// Folds the next durable message of the channel in. `hosted` says whether this server runs the session.
+    pub(super) fn apply(&mut self, message: &Message, seq: Seq, hosted: bool) {
         let payload = &message.payload;
         // Whatever is not of its type changes nothing: it was let in by an older server.
         match message.event_type.as_str() {
-            AGENT_STARTED => with(payload.typed::<AgentStarted>(), |event| self.begin(event)),
+            // What the server tells of an agent is by nobody; what a producer outside tells is by its user.
+            AGENT_STARTED => with(payload.typed::<AgentStarted>(), |event| {
+                self.begin(event, !hosted || message.by.is_none());
+            }),
             MESSAGE => with(payload.typed::<AgentMessage>(), |event| self.speak(event, seq)),
             TOOL_STARTED => with(payload.typed::<ToolStarted>(), |event| self.call(event, seq, message.time)),
             TOOL_COMPLETED => with(payload.typed::<ToolCompleted>(), |event| self.complete(event)),
@@ -282,8 +285,8 @@ impl Conversation {
         if activity == Activity::Idle { Activity::Idle } else { Activity::Thinking }
     }
 
-    fn begin(&mut self, event: &AgentStarted) {
-        if event.agent_session_id.is_some() {
+    fn begin(&mut self, event: &AgentStarted, by_agent: bool) {
+        if by_agent && event.agent_session_id.is_some() {
             self.agent_session_id.clone_from(&event.agent_session_id);
         }
         if event.model.is_some() {

@@ -1,7 +1,7 @@
 //! Agent sessions: a program runs in a project, and everybody who may can watch it live.
 //!
 //! - [`contract`]: events; [`input`], [`answer`]: what the commands take and give; [`state`]: the projection.
-//! - [`config`]: agents, limits.
+//! - [`config`]: agents, limits; `command_line`: how an agent is started.
 //! - [`Sessions`]: the service. One task a session (`run`), which owns its program ([`crate::programs`]),
 //!   its output (`output`), its standard input (`inbox`) and its events (`telling`).
 //! - An agent that speaks a format of its own: its adapter (`adapter`, pure) inside its task (`agent`), and
@@ -15,9 +15,11 @@
 
 mod adapter;
 mod agent;
+pub mod agents;
 pub mod answer;
 mod asking;
 mod attend;
+mod command_line;
 pub mod config;
 pub mod contract;
 pub mod conversation;
@@ -40,8 +42,8 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 
-pub use config::{AdapterKind, AgentConfig, Limits, SessionConfig, Stdin};
+pub use config::{AdapterKind, AgentConfig, AgentRole, Limits, SessionConfig, Stdin};
 pub use contract::{SessionId, Status};
 pub use reading::{Brief, OUTPUT_BYTES, Page};
-pub use sessions::{SessionPorts, Sessions};
+pub use sessions::{SessionPorts, Sessions, Starter};
 pub use state::{SessionReducer, SessionState};

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use tidings_core::{Error, Result, Timestamp, UserId};
 
 use super::{
+    command_line::{self, Filled},
     config::{AdapterKind, SessionConfig, Stdin},
     contract::{Board, SessionId, Started, Status},
     input::StartSession,
@@ -21,8 +22,6 @@ use crate::{
     shell::contract::{DEFAULT_COLS, DEFAULT_ROWS},
 };
 
-const PROMPT: &str = "{prompt}";
-const AGENT_SESSION_ID: &str = "{agentSessionId}";
 /// The most bytes that are shown of a prompt.
 pub(super) const SHOWN_PROMPT: usize = 8 * 1024;
 /// The most characters of a title that the server makes.
@@ -236,16 +235,9 @@ fn agent_command(
             agent.resume.as_ref().ok_or_else(|| Error::invalid_field("resume", "this agent cannot be resumed"))?
         }
     };
-    let placed = command.iter().any(|part| part.contains(PROMPT));
-    if placed && prompt.is_none() {
-        return Err(Error::invalid_field("prompt", "is needed by this agent"));
-    }
-    let fill = |part: &String| {
-        // The prompt last: what it holds is not looked at again.
-        part.replace(AGENT_SESSION_ID, resume.unwrap_or_default()).replace(PROMPT, prompt.unwrap_or_default())
-    };
+    let Filled { argv, placed } = command_line::fill(command, prompt, resume)?;
     let adapter = if in_terminal { AdapterKind::Lines } else { agent.adapter };
-    Ok(Asked { argv: command.iter().map(fill).collect(), stdin: agent.stdin, adapter, placed })
+    Ok(Asked { argv, stdin: agent.stdin, adapter, placed })
 }
 
 fn made_title(prompt: Option<&str>, name: &str) -> String {
@@ -273,6 +265,8 @@ mod tests {
             stdin: Stdin::Open,
             resume: None,
             terminal: None,
+            projects: None,
+            roles: None,
         };
         config.agents.insert("asks".into(), agent(&["prog", "--", "do: {prompt}"]));
         config.agents.insert("reads".into(), agent(&["prog"]));

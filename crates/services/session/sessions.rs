@@ -14,6 +14,7 @@ use futures_util::FutureExt;
 use tidings_core::{
     Code, Error, Result, UserId,
     bus::EventBus,
+    principal::{Membership, Role},
     projection::States,
     runtime::{Clock, Tasks},
 };
@@ -38,7 +39,7 @@ use crate::{
     git::input::Worktree,
     listing::OUTPUTS_AT_ONCE,
     programs::Programs,
-    project::{ProjectId, ProjectState},
+    project::{ProjectId, Roots},
     telling::end_abandoned,
 };
 
@@ -52,6 +53,8 @@ pub struct SessionPorts {
     pub bus: Arc<dyn EventBus>,
     /// Where states are read back.
     pub states: Arc<dyn States>,
+    /// Where projects may be.
+    pub roots: Arc<Roots>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Where sessions run.
@@ -64,6 +67,17 @@ impl std::fmt::Debug for SessionPorts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("SessionPorts")
     }
+}
+
+/// Who starts a session. That they may command the project is judged before.
+#[derive(Debug, Clone)]
+pub struct Starter {
+    /// Who.
+    pub user: UserId,
+    /// Their roles on the server.
+    pub roles: Vec<Role>,
+    /// What they are in the project, if they are a member.
+    pub membership: Option<Membership>,
 }
 
 /// The service of agent sessions.
@@ -86,13 +100,9 @@ impl Sessions {
     /// The service.
     ///
     /// # Errors
-    /// `invalid_data` for an agent without a command.
+    /// `invalid_data` for an agent whose command line is none: see [`SessionConfig::check`].
     pub fn new(ports: SessionPorts, programs: Arc<Programs>, config: SessionConfig) -> Result<Arc<Self>> {
-        for (name, agent) in &config.agents {
-            if agent.command.first().is_none_or(String::is_empty) {
-                return Err(Error::invalid_field(format!("agents.{name}.command"), "names a program"));
-            }
-        }
+        config.check()?;
         let registry = Registry::new(config.limits);
         Ok(Arc::new(Self { ports, config, programs, registry, reading: Semaphore::new(OUTPUTS_AT_ONCE) }))
     }
@@ -117,12 +127,15 @@ impl Sessions {
     ///
     /// # Errors
     /// `invalid_data` for what is not valid in itself, `not_found` for a project that is not there,
-    /// `overloaded` at a limit, `conflict` for a known key with another request, `draining`,
-    /// `unavailable`.
-    pub async fn start(self: Arc<Self>, user: UserId, mut request: StartSession) -> Result<SessionId> {
+    /// `forbidden` for an agent that is for other projects or roles, `overloaded` at a limit, `conflict` for a known
+    /// key with another request, `draining`, `unavailable`.
+    pub async fn start(self: Arc<Self>, who: Starter, mut request: StartSession) -> Result<SessionId> {
         let root = self.root(&request.project_id).await?;
+        if let Some(agent) = request.agent.as_ref().and_then(|name| self.config.agents.get(name)) {
+            agent.allows(&request.project_id, &who.roles, who.membership)?;
+        }
         let resume = self.conversation_of(&root, &mut request).await?;
-        let plan = Plan::new(&self.config, user, root, request, resume)?;
+        let plan = Plan::new(&self.config, who.user, root, request, resume)?;
         if let Some(earlier) = self.earlier(&plan).await? {
             return Ok(earlier);
         }
@@ -148,7 +161,9 @@ impl Sessions {
         let Some(key) = &plan.key else { return Ok(None) };
         for id in key.earlier(self.ports.clock.now()) {
             let Some(state) = self.state(&id).await?.filter(|state| state.started_at.is_some()) else { continue };
-            return if state.request.as_ref() == Some(&key.request) { Ok(Some(id)) } else { Err(other_request()) };
+            // What a producer outside says of a request was not asked for here.
+            let is_same = state.hosted && state.request.as_ref() == Some(&key.request);
+            return if is_same { Ok(Some(id)) } else { Err(other_request()) };
         }
         Ok(None)
     }
@@ -170,18 +185,20 @@ impl Sessions {
     }
 
     async fn root(&self, project: &ProjectId) -> Result<PathBuf> {
-        let view = self.ports.states.get("project", project.as_str()).await?;
-        let state = view.as_ref().and_then(|view| view.state::<ProjectState>());
-        state.filter(|state| state.is_open()).map(|state| state.root.clone().into()).ok_or_else(Error::not_found)
+        self.ports.roots.of(&*self.ports.states, project).await
     }
 
-    /// The agent's own id of the conversation that a start wants to go on with. It goes on where it was.
+    /// The agent's own id of the conversation that a start wants to go on with, which that agent told this server. It
+    /// goes on where it was.
     async fn conversation_of(&self, root: &Path, request: &mut StartSession) -> Result<Option<String>> {
         let Some(id) = &request.resume else { return Ok(None) };
         let refuse = |why: &str| Error::invalid_field("resume", why);
         let state = self.state(id).await?.ok_or_else(|| refuse("there is no such session"))?;
         if state.project_id.as_ref() != Some(&request.project_id) || state.agent != request.agent {
             return Err(refuse("is a session of the same agent in the same project"));
+        }
+        if !state.hosted {
+            return Err(refuse("this session was not run by this server"));
         }
         if state.status.is_open() {
             return Err(refuse("this session has not ended: send it a message"));

@@ -171,6 +171,10 @@ impl SessionState {
         self.prompt = event.prompt.as_deref().map(|prompt| shortened(prompt, SHOWN_PROMPT).to_owned());
         self.worktree.clone_from(&event.worktree);
         self.hosted = event.hosted;
+        if self.hosted {
+            // Whoever told one before was not its agent.
+            self.conversation.agent_session_id = None;
+        }
         self.request.clone_from(&event.request);
     }
 
@@ -288,7 +292,7 @@ impl Reducer for SessionReducer {
             RESUMED => state.paused = false,
             _ => {}
         }
-        state.conversation.apply(message, seq);
+        state.conversation.apply(message, seq, state.hosted);
     }
 
     fn abandoned(state: &SessionState) -> Vec<Event> {

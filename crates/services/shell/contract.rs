@@ -31,7 +31,7 @@ tidings_core::events! {
 
     /// A terminal was opened.
     OPENED = "shell.opened": durable Opened,
-        r#"{"terminalId":"t1","projectId":"p1","title":"bash","cols":80,"rows":24,"hosted":true}"#;
+        r#"{"terminalId":"t1","projectId":"p1","title":"bash","cols":80,"rows":24}"#;
     /// The program wrote to its terminal.
     OUTPUT = "shell.output": durable Output,
         r#"{"terminalId":"t1","data":"\u001b[32m$\u001b[m ls\r\n","offset":0}"#;
@@ -107,7 +107,8 @@ pub struct Opened {
     /// The session whose program runs in it; none for one that a person opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<SessionId>,
-    /// Whether this server runs the program itself, and so tells its end when the server died.
+    /// Whether this server runs the program itself, and so tells its end when the server died. Only the server says
+    /// so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hosted: bool,
     /// For the board.

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     programs::Programs,
-    project::{Place, ProjectId, ProjectState},
+    project::{Place, ProjectId, Roots},
     session::surroundings::Ended,
     telling::{Telling, Told, end_abandoned},
 };
@@ -41,6 +41,8 @@ pub struct ShellPorts {
     pub bus: Arc<dyn EventBus>,
     /// Where states are read back.
     pub states: Arc<dyn States>,
+    /// Where projects may be.
+    pub roots: Arc<Roots>,
     /// Who watches.
     pub audience: Arc<dyn Audience>,
     /// Time.
@@ -187,8 +189,6 @@ impl Shells {
     }
 
     async fn root(&self, project: &ProjectId) -> Result<PathBuf> {
-        let view = self.ports.states.get("project", project.as_str()).await?;
-        let state = view.as_ref().and_then(|view| view.state::<ProjectState>());
-        state.filter(|state| state.is_open()).map(|state| state.root.clone().into()).ok_or_else(Error::not_found)
+        self.ports.roots.of(&*self.ports.states, project).await
     }
 }

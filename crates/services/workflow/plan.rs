@@ -10,9 +10,10 @@ use serde_json::{Map, Value, json};
 
 use super::{
     contract::Shape,
-    definition::{Definition, Instance, Step, Work},
+    definition::{Definition, Instance, Step, Work, expression::Template},
     state::{RunState, StepStatus},
 };
+use crate::programs::line;
 
 /// A definition and its steps in a run.
 #[derive(Debug, Clone)]
@@ -131,7 +132,7 @@ impl Plan {
         let step = self.step(place);
         Ok(match &step.work {
             Work::Command(parts) => Prepared::Command {
-                argv: parts.iter().map(|part| part.render(&context)).collect::<Result<_, _>>()?,
+                argv: argv(parts, &context)?,
                 env: self
                     .definition
                     .env
@@ -146,6 +147,28 @@ impl Plan {
             Work::Approval { message } => Prepared::Approval { message: message.render(&context)? },
         })
     }
+}
+
+/// A command line with the values of its expressions. No value that the definition's author did not write becomes an
+/// option: after a `--` there are none.
+fn argv(parts: &[Template], context: &Value) -> Result<Vec<String>, String> {
+    let mut argv: Vec<String> = Vec::with_capacity(parts.len());
+    for part in parts {
+        let word = part.render(context)?;
+        if argv.is_empty() && !line::is_program(&word) {
+            return Err("the command names no program: it is empty, or begins with '-'".to_owned());
+        }
+        let no_more_options = argv.iter().any(|word| word == "--");
+        if !no_more_options && part.lets_others_begin_an_option(&word, context) {
+            let place = argv.len();
+            return Err(format!(
+                "the value of an expression begins with '-', and part {place} of the command would be an option: \
+                 write '--' before it, or a text, as in --name=${{{{ … }}}}"
+            ));
+        }
+        argv.push(word);
+    }
+    Ok(argv)
 }
 
 /// How the instances of a matrix are together.

@@ -33,7 +33,7 @@ use super::{
 use crate::{
     listing::OUTPUTS_AT_ONCE,
     programs::Programs,
-    project::{ProjectId, ProjectState},
+    project::{ProjectId, Roots},
     telling::tell_by_id,
 };
 
@@ -58,6 +58,8 @@ pub struct RunPorts {
     pub bus: Arc<dyn EventBus>,
     /// Where states are read back.
     pub states: Arc<dyn States>,
+    /// Where projects may be.
+    pub roots: Arc<Roots>,
     /// Where sessions are started and cancelled.
     pub calls: Arc<dyn Calls>,
     /// In whose name.
@@ -155,7 +157,7 @@ impl Runs {
             Some(user) => known(self.ports.users.principal(user).await)?,
             None => None,
         };
-        let root = known(self.root(&project_id).await)?;
+        let root = folder(self.root(&project_id).await)?;
         let seat = self.registry.enter(id, whose, true)?;
         // What was let in once is let in again, also where less is allowed by now.
         let definition = read(&state.definition, super::definition::Bounds { bytes: 0, steps: 0 });
@@ -165,12 +167,14 @@ impl Runs {
         let (runs, folder) = (self.clone(), root.clone().unwrap_or_default());
         let mut run = Run { runs, seat, plan, state, untold: Vec::new(), root: folder, principal };
         let going = async move {
-            let broken = match root {
-                _ if !fits => ("definition_unreadable", "this version of the server cannot read the definition"),
-                None => ("project_removed", "the project is not there any more"),
-                Some(_) => return run.go().await,
+            let (code, why) = match root {
+                _ if !fits => {
+                    ("definition_unreadable", "this version of the server cannot read the definition".to_owned())
+                }
+                Err(broken) => broken,
+                Ok(_) => return run.go().await,
             };
-            if let Err(error) = run.break_off(broken.0, broken.1.to_owned()).await {
+            if let Err(error) = run.break_off(code, why).await {
                 tracing::error!(%error, "the end of a run could not be told; the next start tells it");
             }
         };
@@ -335,9 +339,7 @@ impl Runs {
     }
 
     async fn root(&self, project: &ProjectId) -> Result<PathBuf> {
-        let view = self.ports.states.get("project", project.as_str()).await?;
-        let state = view.as_ref().and_then(|view| view.state::<ProjectState>());
-        state.filter(|state| state.is_open()).map(|state| state.root.clone().into()).ok_or_else(Error::not_found)
+        self.ports.roots.of(&*self.ports.states, project).await
     }
 
     async fn text(&self, root: PathBuf, posted: Option<Posted>, path: Option<String>) -> Result<String> {
@@ -368,6 +370,18 @@ fn known<T>(found: Result<T>) -> Result<Option<T>> {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.retryable() => Err(error),
         Err(_) => Ok(None),
+    }
+}
+
+/// The directory of a project, or why a run in it ends; an error only where that cannot be told now.
+fn folder(found: Result<PathBuf>) -> Result<Result<PathBuf, (&'static str, String)>> {
+    match found {
+        Ok(folder) => Ok(Ok(folder)),
+        Err(error) => match error.code() {
+            Code::NotFound => Ok(Err(("project_removed", "the project is not there any more".to_owned()))),
+            Code::Conflict => Ok(Err(("root_refused", error.message().to_owned()))),
+            _ => Err(error),
+        },
     }
 }
 
@@ -424,6 +438,18 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_ends_only_where_its_project_is_gone_or_is_where_none_may_be() {
+        assert_eq!(folder(Ok("/a".into())), Ok(Ok("/a".into())));
+        let refused = folder(Err(Error::new(Code::Conflict, "lies in /etc"))).expect("an answer").expect_err("an end");
+        assert_eq!(refused, ("root_refused", "lies in /etc".to_owned()));
+        assert_eq!(folder(Err(Error::not_found())).expect("an answer").expect_err("an end").0, "project_removed");
+        for unknown in [Error::unavailable("the disk is full"), Error::internal()] {
+            let code = unknown.code();
+            assert_eq!(folder(Err(unknown)).expect_err("is none").code(), code);
+        }
+    }
 
     #[test]
     fn what_cannot_be_told_now_is_not_taken_for_what_is_not_there() {

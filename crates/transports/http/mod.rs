@@ -111,7 +111,6 @@ pub enum SetupError {
 pub fn router(state: HttpState) -> Result<Router, SetupError> {
     let cors = cors(&state.config.cors_origins)?;
     let domains = rows::mount(state.gate.commands(), &document::own_paths())?;
-    observe::describe();
     let limits = Arc::new(Limits::new(&state.config));
     let state: Shared = Arc::new(state);
     let router = own_routes()

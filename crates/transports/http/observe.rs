@@ -11,7 +11,7 @@ use axum::{
     response::Response,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use metrics::{counter, describe_counter};
+use metrics::counter;
 use tracing::Instrument;
 
 use super::{Shared, problem::Refused};
@@ -20,12 +20,6 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID_BYTES: usize = 64;
 const REQUESTS: &str = "tidings_http_requests_total";
 const REFUSALS: &str = "tidings_refusals_total";
-
-/// Says what the counters count.
-pub(super) fn describe() {
-    describe_counter!(REQUESTS, "HTTP requests, by matched route and status");
-    describe_counter!(REFUSALS, "Refused requests, by error code");
-}
 
 pub(super) async fn observe(State(state): State<Shared>, request: Request, next: Next) -> Response {
     let id = request_id(request.headers());

@@ -6,6 +6,7 @@
 mod boundaries;
 mod documents;
 mod events;
+mod figures;
 mod files;
 mod handlers;
 mod json;

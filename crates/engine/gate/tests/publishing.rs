@@ -65,6 +65,23 @@ async fn a_member_or_owner_may_not_forge_what_the_service_says() {
 }
 
 #[tokio::test]
+async fn what_is_published_opens_a_channel_in_no_project_that_its_producer_may_not_say_it_in() {
+    // Nobody owns projects here: there is none in which somebody may.
+    let house = House::new(Things::default());
+    let data = |project: &str| format!(r#"{{"id":"1","n":1{project}}}"#);
+    for who in [somebody("u", &["thing:*=ingest"]), of_role("a", Role::Admin)] {
+        let inside = new("thing.made", &data(r#","project":"p""#));
+        let batch = vec![new("thing.said", FINE), inside];
+        let refused = house.gate.publish(&who, batch).await.expect_err("refused");
+        assert_eq!((refused.code(), refused.fields().contains_key("data.projectId")), (Code::Forbidden, true));
+    }
+    assert_eq!(house.messages("thing:1").await.len(), 0, "all or nothing");
+    let producer = somebody("u", &["thing:*=ingest"]);
+    house.gate.publish(&producer, vec![new("thing.made", &data(""))]).await.expect("published");
+    house.stop().await;
+}
+
+#[tokio::test]
 async fn every_bad_event_is_refused_with_its_code_and_nothing_is_published() {
     let house = House::new(Things::default());
     let admin = of_role("a", Role::Admin);

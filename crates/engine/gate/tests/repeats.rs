@@ -104,6 +104,16 @@ async fn the_order_of_the_fields_and_white_space_do_not_make_another_command() {
     for input in same {
         assert_eq!(run(&house, &admin, "thing.say", input, Some("c1")).await, Ok(json!("x")), "{input}");
     }
+    for input in [SAY, r#"{"id":"1","text":"x","more":null}"#] {
+        assert_eq!(run(&house, &admin, "thing.say", input, Some("c2")).await, Ok(json!({"nth": 1})), "{input}");
+    }
+    for (input, expected) in [
+        (r#"{"id":"1","text":"x","more":{"a":null}}"#, Ok(json!("x"))),
+        (r#"{"id":"1","text":"x","more":{}}"#, Err(Code::Conflict)),
+    ] {
+        let answer = run(&house, &admin, "thing.say", input, Some("c3")).await;
+        assert_eq!(answer.map_err(|error| error.code()), expected, "what is free JSON keeps its nulls: {input}");
+    }
     let other = r#"{"id":"1","text":"x","more":{"a":1,"b":[2,1]}}"#;
     assert_eq!(code(run(&house, &admin, "thing.say", other, Some("c1")).await), Some(Code::Conflict));
     house.stop().await;

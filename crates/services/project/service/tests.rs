@@ -11,7 +11,7 @@ use tidings_core::{
 };
 
 use super::*;
-use crate::project::ProjectReducer;
+use crate::project::{ProjectReducer, RootsConfig};
 
 #[derive(Default)]
 struct House {
@@ -112,7 +112,8 @@ fn case() -> Case {
 }
 
 fn restarted(house: &Arc<House>, dir: &tempfile::TempDir) -> Arc<Projects> {
-    Projects::new(Arc::new(Ports(house.clone())), Arc::new(Ports(house.clone())), dir.path().join("data"))
+    let roots = Roots::new(RootsConfig { data_dir: Some(dir.path().join("data")), ..RootsConfig::default() });
+    Projects::new(Arc::new(Ports(house.clone())), Arc::new(Ports(house.clone())), roots)
 }
 
 impl Case {

@@ -20,6 +20,7 @@ mod tests;
 
 use std::path::PathBuf;
 
+pub(super) use self::claude_code::{has_option, talks};
 use super::config::AdapterKind;
 use super::contract::{
     SessionId, StreamOutput,

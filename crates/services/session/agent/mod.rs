@@ -173,6 +173,8 @@ impl Agent {
                 }
                 Step::TextDelta(delta) => self.delta(&mut events, delta, false).await,
                 Step::ThinkingDelta(delta) => self.delta(&mut events, delta, true).await,
+                // By nobody: that tells it from what a producer outside says of this session.
+                step @ Step::AgentStarted(_) => events.extend(self.event(step)),
                 step => events.extend(self.event(step).map(|event| event.by(by.cloned()))),
             }
         }

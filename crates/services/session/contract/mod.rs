@@ -26,7 +26,7 @@ tidings_core::events! {
 
     /// A session started.
     STARTED = "session.started": durable Started,
-        r#"{"sessionId":"s1","projectId":"p1","title":"Fix the login","agent":"claude","prompt":"Fix the login","hosted":true}"#;
+        r#"{"sessionId":"s1","projectId":"p1","title":"Fix the login","agent":"claude","prompt":"Fix the login"}"#;
     /// The program printed, or the server says something of it.
     STREAM_OUTPUT = "session.stream_output": durable StreamOutput,
         r#"{"sessionId":"s1","type":"stdout","content":"Hello\n","offset":0}"#;
@@ -120,7 +120,8 @@ pub struct Started {
     /// The working tree of the project that it runs in, `.worktrees/{worktree}`; none for its root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worktree: Option<String>,
-    /// Whether this server runs the program itself, and so tells its end when the server died.
+    /// Whether this server runs the program itself, and so tells its end when the server died. Only the server says
+    /// so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hosted: bool,
     /// A digest of what was asked for, where an idempotency key was given: a repeat must be the same.

@@ -24,7 +24,7 @@ use crate::{
     project::{ProjectReducer, ProjectState},
     redaction::{Redaction, RedactionConfig},
     session::{
-        AgentConfig, SessionConfig, SessionId, SessionPorts, SessionReducer, Sessions,
+        AgentConfig, SessionConfig, SessionId, SessionPorts, SessionReducer, Sessions, Starter,
         contract::{EVENTS, Stream},
         input::{SendMessage, StartSession},
     },
@@ -281,7 +281,8 @@ impl House {
 
     pub(super) async fn try_start(&self, who: &str, request: Value) -> Result<SessionId> {
         let request: StartSession = serde_json::from_value(request).expect("parses");
-        self.sessions.clone().start(user(who), request).await
+        let who = Starter { user: user(who), roles: Vec::new(), membership: None };
+        self.sessions.clone().start(who, request).await
     }
 
     pub(super) async fn start(&self, request: Value) -> SessionId {
@@ -376,6 +377,7 @@ fn ports(memory: &Arc<Memory>, clock: &Arc<TestClock>, tasks: &Arc<TestTasks>) -
     SessionPorts {
         bus: Arc::new(Bus(memory.clone())),
         states: memory.clone(),
+        roots: Arc::default(),
         clock: clock.clone(),
         tasks: tasks.clone(),
         surroundings: None,
@@ -389,5 +391,7 @@ pub(super) fn agent(command: &[&str]) -> AgentConfig {
         stdin: crate::session::Stdin::Open,
         resume: None,
         terminal: None,
+        projects: None,
+        roles: None,
     }
 }

@@ -237,6 +237,7 @@ impl House {
         let ports = ShellPorts {
             bus: Arc::new(Bus(memory.clone())),
             states: memory.clone(),
+            roots: Arc::default(),
             audience: memory.clone(),
             clock: memory.clock.clone(),
             tasks: tasks.clone(),

@@ -31,8 +31,8 @@ tidings_core::events! {
     /// What the service tells of a run and its steps.
     pub const EVENTS;
 
-    /// A run started: its graph.
-    STARTED = "workflow.run.started": durable RunStarted,
+    /// A run started: its graph. A start of the server goes on with what is open: only the server says so.
+    STARTED = "workflow.run.started": durable RunStarted, from server,
         r#"{"runId":"r1","projectId":"p1","title":"Release","definition":"steps: {build: {command: [make]}}","steps":[{"stepId":"build","name":"build","kind":"command"}]}"#;
     /// The status of a run changed, or how much of it is done.
     UPDATED = "workflow.run.updated": durable RunUpdated,

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use minijinja::{Environment, UndefinedBehavior, Value as Computed};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::yaml::Flaw;
 
@@ -79,6 +79,35 @@ impl Expression {
         compiled.undeclared_variables(true).into_iter().map(of).collect()
     }
 
+    /// The values in it that the definition's author did not write: inputs, and outputs of steps.
+    fn values_of_others<'a>(&self, context: &'a Value) -> Vec<&'a Value> {
+        let of = |name: Name| match (name.root.as_str(), name.member) {
+            ("inputs", Some(member)) => vec![&context["inputs"][member]],
+            ("inputs", None) => context["inputs"].as_object().into_iter().flat_map(Map::values).collect(),
+            ("steps", Some(member)) => outputs(&context["steps"][member]),
+            ("steps", None) => {
+                context["steps"].as_object().into_iter().flat_map(Map::values).flat_map(outputs).collect()
+            }
+            _ => Vec::new(),
+        };
+        self.names().into_iter().flat_map(of).collect()
+    }
+
+    fn is_of_others(&self, context: &Value) -> bool {
+        !self.values_of_others(context).is_empty()
+    }
+
+    /// Whether a text begins as one of the literals in this expression does, and as none of the values of others.
+    fn is_written_so(&self, text: &str, context: &Value) -> bool {
+        let begins = |value: &&Value| match value {
+            Value::String(value) => value.starts_with('-') && text.starts_with(value.as_str()),
+            Value::Number(number) => number.to_string().starts_with('-'),
+            _ => false,
+        };
+        let is_others = self.values_of_others(context).iter().any(begins);
+        !is_others && literals(&self.0).iter().any(|literal| literal.starts_with('-') && text.starts_with(literal))
+    }
+
     fn compute(&self, context: &Value) -> Result<Computed, String> {
         let engine = engine();
         let compiled = engine.compile_expression(&self.0).expect("it was compiled before");
@@ -106,6 +135,30 @@ impl Expression {
         }
         Ok(value.to_string())
     }
+}
+
+/// The outputs in what an expression sees of a step.
+fn outputs(step: &Value) -> Vec<&Value> {
+    step["outputs"].as_object().into_iter().flat_map(Map::values).collect()
+}
+
+/// The texts in quotes, as they are written.
+fn literals(expression: &str) -> Vec<&str> {
+    let (mut found, mut rest) = (Vec::new(), expression);
+    while let Some(open) = rest.find(['\'', '"']) {
+        let quote = rest.as_bytes()[open];
+        let inside = &rest[open + 1..];
+        let mut escaped = false;
+        let close = inside.bytes().position(|byte| {
+            let closes = byte == quote && !escaped;
+            escaped = byte == b'\\' && !escaped;
+            closes
+        });
+        let Some(close) = close else { break };
+        found.push(&inside[..close]);
+        rest = &inside[close + 1..];
+    }
+    found
 }
 
 /// What the library could do and a definition may not, if there is some of it outside quotes.
@@ -175,6 +228,24 @@ impl Template {
             Piece::Text(_) => None,
         });
         expressions.flatten().collect()
+    }
+
+    /// Whether a text that was made of this one begins with a `-` that its author did not write: one that came with an
+    /// input, or with an output of another step.
+    #[must_use]
+    pub fn lets_others_begin_an_option(&self, rendered: &str, context: &Value) -> bool {
+        if !rendered.starts_with('-') {
+            return false;
+        }
+        for piece in &self.0 {
+            let Piece::Expression(expression) = piece else { return false };
+            match expression.text(context) {
+                Ok(text) if text.is_empty() => {}
+                Ok(text) => return expression.is_of_others(context) && !expression.is_written_so(&text, context),
+                Err(_) => return true,
+            }
+        }
+        false
     }
 
     /// The text with its values.
@@ -262,6 +333,43 @@ mod tests {
         assert!(text("${{ steps.b.outputs.w }}").is_err());
         assert!(text("${{ 'x' * 70000 }}").expect_err("long").contains("64 KiB"));
         assert!(Template::parse("a ${{ b", 3).is_err());
+    }
+
+    #[test]
+    fn an_option_is_begun_by_who_wrote_the_definition_and_by_nobody_else() {
+        let context = json!({
+            "inputs": {"safe": "x", "odd": "-x", "dash": "-", "n": -5, "yes": true, "no": false, "empty": ""},
+            "matrix": {"flag": "-O2"},
+            "steps": {"a": {"status": "completed", "outputs": {"v": "--force"}}, "b": {"outputs": {}}},
+        });
+        let table = [
+            ("${{ inputs.odd }}", true),
+            ("${{ steps.a.outputs.v }}", true),
+            ("${{ steps['a']['outputs']['v'] }}", true),
+            ("${{ inputs.n }}", true),
+            ("${{ inputs.empty ~ inputs.odd }}", true),
+            ("${{ inputs.dash ~ inputs.safe }}", true),
+            ("${{ inputs.odd if inputs.yes else '-x' }}", true),
+            ("${{ '-v' ~ inputs.safe if inputs.no else inputs.odd }}", true),
+            ("${{ 0 - 5 if inputs.yes else 0 }}", true),
+            ("${{ inputs.odd }}${{ inputs.safe }}", true),
+            ("${{ '' }}${{ inputs.empty }}${{ inputs.odd }}", true),
+            ("${{ matrix.flag }}${{ inputs.odd }}", false),
+            ("${{ inputs.safe }}", false),
+            ("${{ matrix.flag }}", false),
+            ("${{ '-v' if inputs.yes else '' }}", false),
+            ("${{ \"--level=\" ~ inputs.safe }}", false),
+            ("${{ '-' ~ inputs.safe }}", false),
+            ("--name=${{ inputs.odd }}", false),
+            ("-${{ inputs.odd }}", false),
+            ("x${{ inputs.odd }}", false),
+            ("-v", false),
+        ];
+        for (text, expected) in table {
+            let template = Template::parse(text, 1).unwrap_or_else(|flaw| panic!("{text}: {flaw}"));
+            let rendered = template.render(&context).unwrap_or_else(|why| panic!("{text}: {why}"));
+            assert_eq!(template.lets_others_begin_an_option(&rendered, &context), expected, "{text}: {rendered}");
+        }
     }
 
     #[test]

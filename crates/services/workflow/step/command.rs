@@ -63,7 +63,11 @@ impl Attempt {
     /// Runs a program to its end.
     pub(super) async fn command(&self, argv: Vec<String>, env: Vec<(String, String)>) -> Outcome {
         let programs = &self.runs.programs;
-        let mut program = programs.program(argv, self.root.clone());
+        let root = match self.runs.ports.roots.still(self.root.clone()).await {
+            Ok(root) => root,
+            Err(error) => return Outcome::failed("root_refused", error.message()),
+        };
+        let mut program = programs.program(argv, root);
         for (name, value) in env {
             program.environment.set(&name, &value);
         }

@@ -83,6 +83,7 @@ async fn a_run_is_not_ended_because_its_user_or_its_project_cannot_be_read_at_th
         let ports = RunPorts {
             bus: Arc::new(Nowhere),
             states: unread.clone(),
+            roots: Arc::default(),
             calls: unread.clone(),
             users: unread.clone(),
             clock: Arc::new(Nowhere),

@@ -54,13 +54,22 @@ pub(super) struct ClaudeCode {
     requests: u64,
 }
 
+/// Whether a Claude Code that is started so takes JSON on its standard input.
+pub(in crate::session) fn talks(argv: &[String]) -> bool {
+    has_option(argv, "--input-format", "stream-json")
+}
+
+/// Whether a command line has an option with this value, in one word or in two.
+pub(in crate::session) fn has_option(argv: &[String], option: &str, value: &str) -> bool {
+    let in_one = |word: &String| word.strip_prefix(option).and_then(|rest| rest.strip_prefix('=')) == Some(value);
+    argv.windows(2).any(|pair| pair[0] == option && pair[1] == value) || argv.iter().any(in_one)
+}
+
 impl ClaudeCode {
     pub(super) fn new(context: Context) -> Self {
         let Context { session_id, argv, .. } = context;
-        let talks = argv.windows(2).any(|pair| pair[0] == "--input-format" && pair[1] == "stream-json")
-            || argv.iter().any(|argument| argument == "--input-format=stream-json");
         Self {
-            talks,
+            talks: talks(&argv),
             told: None,
             speech: Speech::new(session_id.clone()),
             open: Open::new(session_id.clone()),

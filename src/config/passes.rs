@@ -1,0 +1,58 @@
+//! What a text of the configuration may be, for the schema.
+//!
+//! Guarantees: what passes is taken by whoever reads it later.
+//! It is not the list of keys, nor the words that tell people what is allowed: those are the schema's.
+
+use std::path::Path;
+
+use tidings_core::id;
+use tidings_services::{
+    redaction::{Redaction, RedactionConfig},
+    session::AgentRole,
+};
+use tidings_transports::http::{Network, cors};
+
+pub(super) fn is_any(_: &str) -> bool {
+    true
+}
+
+pub(super) fn is_absolute(text: &str) -> bool {
+    Path::new(text).is_absolute()
+}
+
+pub(super) fn is_segment(text: &str) -> bool {
+    id::is_segment(text)
+}
+
+pub(super) fn is_role(text: &str) -> bool {
+    AgentRole::named(text).is_some()
+}
+
+pub(super) fn is_network(text: &str) -> bool {
+    text.parse::<Network>().is_ok()
+}
+
+pub(super) fn is_origin(text: &str) -> bool {
+    cors(&[text.to_owned()]).is_ok()
+}
+
+pub(super) fn is_pattern(text: &str) -> bool {
+    Redaction::new(&RedactionConfig { enabled: true, patterns: vec![text.to_owned()] }).is_ok()
+}
+
+pub(super) fn is_variable(text: &str) -> bool {
+    !text.is_empty() && !text.contains(['=', '\0']) && !text.to_ascii_uppercase().starts_with("TIDINGS_")
+}
+
+pub(super) fn is_filter(text: &str) -> bool {
+    text.parse::<tracing_subscriber::filter::Targets>().is_ok() || tracing_subscriber::EnvFilter::try_new(text).is_ok()
+}
+
+pub(super) fn is_protocol(text: &str) -> bool {
+    ["https", "http", "ssh", "git", "file"].contains(&text)
+}
+
+/// A secret that signs tokens: HMAC-SHA-256 is no stronger than its key.
+pub(super) fn is_long(text: &str) -> bool {
+    text.len() >= 32
+}
