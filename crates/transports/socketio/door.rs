@@ -116,4 +116,3 @@ impl FromConnectParts<LocalAdapter> for AtDoor {
         Ok(Self(socket.clone(), presented))
     }
 }
-

@@ -220,8 +220,8 @@ impl Engine {
         self.stage.lock().over.is_some_and(|since| millis(now).saturating_sub(since) >= millis(time))
     }
 
-    /// Ends the session: nothing of its client is left. A WebSocket stays until it is closed; a waiting poll is
-    /// answered with this. Idempotent.
+    /// Ends the session: nothing of its client is left. A WebSocket stays until it is closed; the poll that waits, or
+    /// one that comes in the next moment, is answered with this. Idempotent.
     pub(super) fn end(&self, answer: &'static str) {
         let Some(transport) = self.transport.upgrade() else { return };
         let session = {
@@ -240,7 +240,6 @@ impl Engine {
             polls.end(answer);
         }
         if self.line().is_none() {
-            transport.engines.remove(&self.sid);
             let sid = self.sid.clone();
             let closing = transport.clone();
             let close = async move { polling::close(&closing, &sid).await };
@@ -250,14 +249,15 @@ impl Engine {
 
     /// Ends the session and what it runs on at once, whatever anybody waits for.
     pub(super) fn kill(&self) {
+        self.end("1");
         if let Some(line) = self.line() {
             line.kill();
+            self.gone();
         }
-        self.end("1");
-        self.gone();
     }
 
-    fn gone(&self) {
+    /// Nobody needs to know any longer that it was there.
+    pub(super) fn gone(&self) {
         if let Some(transport) = self.transport.upgrade() {
             transport.engines.remove(&self.sid);
         }

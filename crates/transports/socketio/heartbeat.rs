@@ -41,7 +41,8 @@ mod tests {
     #[test]
     fn an_open_packet_tells_the_configured_times() {
         let advertised = Advertised { interval: Duration::from_secs(15), timeout: Duration::from_secs(10) };
-        let packet = r#"0{"sid":"x","upgrades":[],"pingInterval":315360000123,"pingTimeout":315360000456,"maxPayload":100}"#;
+        let packet =
+            r#"0{"sid":"x","upgrades":[],"pingInterval":315360000123,"pingTimeout":315360000456,"maxPayload":100}"#;
         let told = r#"0{"sid":"x","upgrades":[],"pingInterval":15000,"pingTimeout":10000,"maxPayload":100}"#;
         assert_eq!(advertised.corrected(packet.as_bytes()), told);
     }

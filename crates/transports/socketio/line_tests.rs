@@ -225,7 +225,8 @@ async fn a_message_that_has_to_wait_is_kept_and_comes_when_it_may() {
     let expected = asked(b"late");
     let mut read = vec![0; expected.len()];
     let resuming = async { line.pause(false) };
-    let (read_all, ()) = timeout(PATIENCE, async { tokio::join!(tap.read_exact(&mut read), resuming) }).await.expect("bytes");
+    let (read_all, ()) =
+        timeout(PATIENCE, async { tokio::join!(tap.read_exact(&mut read), resuming) }).await.expect("bytes");
     read_all.unwrap();
     assert_eq!(read, expected);
 }

@@ -65,11 +65,7 @@ impl SocketIoTransport {
     /// The transport, ready to be mounted with [`SocketIoTransport::router`].
     #[must_use]
     pub fn new(connections: Arc<Connections>) -> Arc<Self> {
-        let transport = Arc::new(Self {
-            connections,
-            service: OnceLock::new(),
-            engines: Engines::default(),
-        });
+        let transport = Arc::new(Self { connections, service: OnceLock::new(), engines: Engines::default() });
         let config = &transport.connections.parts.config;
         let mut builder = SocketIo::builder().with_config(SocketIoConfig::default());
         builder = builder

@@ -72,7 +72,9 @@ fn message(kind: u8, rest: &str, limit: usize) -> Option<Packet<'_>> {
     match kind {
         b'0' => Some(Packet::Connect { is_root }),
         b'1' => body.is_empty().then_some(Packet::Disconnect { is_root }),
-        b'2' | b'5' => is_event(body, attachments, limit).then_some(Packet::Event(Event { is_root, attachments, ack, body })),
+        b'2' | b'5' => {
+            is_event(body, attachments, limit).then_some(Packet::Event(Event { is_root, attachments, ack, body }))
+        }
         b'3' | b'6' => {
             (ack.is_some() && is_array(body, attachments)).then_some(Packet::Acknowledgement { is_root, attachments })
         }
@@ -151,10 +153,45 @@ mod tests {
     #[test]
     fn what_is_no_packet_is_none() {
         let none = [
-            "", "2", "abc", "9", "7x", "31", "4", "4abc", "47", "49[]", "4-1", "44{}", "42", "425", "42{}", "42\"x\"", "42[]",
-            "42[null]", "42[{}]", "42[[]]", r#"42["x""#, r#"42["x"]]"#, "42['x']", "42[x]", r#"42["x",NaN]"#,
-            r#"42abc["x"]"#, r#"42-1["x"]"#, r#"421.5["x"]"#, "43[]", "431", "431{}", r#"431"x""#, r#"41{"x":1}"#,
-            r#"45x-["x"]"#, r#"45["x"]"#, r#"45-1-["x"]"#, r#"451.5-["x"]"#, r#"450-["x"]"#, r#"4599999-["x"]"#,
+            "",
+            "2",
+            "abc",
+            "9",
+            "7x",
+            "31",
+            "4",
+            "4abc",
+            "47",
+            "49[]",
+            "4-1",
+            "44{}",
+            "42",
+            "425",
+            "42{}",
+            "42\"x\"",
+            "42[]",
+            "42[null]",
+            "42[{}]",
+            "42[[]]",
+            r#"42["x""#,
+            r#"42["x"]]"#,
+            "42['x']",
+            "42[x]",
+            r#"42["x",NaN]"#,
+            r#"42abc["x"]"#,
+            r#"42-1["x"]"#,
+            r#"421.5["x"]"#,
+            "43[]",
+            "431",
+            "431{}",
+            r#"431"x""#,
+            r#"41{"x":1}"#,
+            r#"45x-["x"]"#,
+            r#"45["x"]"#,
+            r#"45-1-["x"]"#,
+            r#"451.5-["x"]"#,
+            r#"450-["x"]"#,
+            r#"4599999-["x"]"#,
             r#"451-["x",{"_placeholder":true,"num":5}]"#,
         ];
         for text in none {

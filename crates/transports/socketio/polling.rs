@@ -90,6 +90,7 @@ pub(super) async fn poll(transport: &SocketIoTransport, engine: &Engine) -> Resp
             Either::Right((Interrupt::Probe, _)) => return payload(NOTHING),
             Either::Right((Interrupt::Ping, _)) => return payload(PING),
             Either::Right((Interrupt::End(answer), _)) => return payload(answer),
+            Either::Right((Interrupt::Gone, _)) => return Refusal::Session.answer(),
         };
         match told {
             Some(body) if body.is_empty() => {}
@@ -97,13 +98,14 @@ pub(super) async fn poll(transport: &SocketIoTransport, engine: &Engine) -> Resp
                 engine.heard(transport.connections.parts.clock.monotonic());
                 return payload(body);
             }
-            None => match turn.interrupted().now_or_never() {
-                Some(Interrupt::End(answer)) => return payload(answer),
-                _ => {
-                    engine.end("1");
-                    return Refusal::Request.answer();
-                }
-            },
+            // The engine has ended it.
+            None => {
+                engine.end("1");
+                return match turn.interrupted().now_or_never() {
+                    Some(Interrupt::End(answer)) => payload(answer),
+                    _ => Refusal::Session.answer(),
+                };
+            }
         }
     }
 }

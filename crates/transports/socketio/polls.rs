@@ -22,8 +22,10 @@ struct State {
     probes: bool,
     /// A ping waits for a poll.
     ping: bool,
-    /// The session is over: with what a poll is answered that still waits.
+    /// The session is over: with what one poll is answered.
     end: Option<&'static str>,
+    /// A poll was.
+    told: bool,
 }
 
 /// Why a poll is answered before there is something to tell.
@@ -34,6 +36,8 @@ pub(super) enum Interrupt {
     Ping,
     /// The session is over.
     End(&'static str),
+    /// It is over, and a poll was told.
+    Gone,
 }
 
 /// What polls and probes of one session at this moment.
@@ -119,7 +123,11 @@ impl Turn<'_> {
         let interrupt = || {
             let mut state = self.polls.state.lock();
             match (state.end, state.probes) {
-                (Some(answer), _) => Some(Interrupt::End(answer)),
+                (Some(_), _) if state.told => Some(Interrupt::Gone),
+                (Some(answer), _) => {
+                    state.told = true;
+                    Some(Interrupt::End(answer))
+                }
                 (None, true) => Some(Interrupt::Probe),
                 (None, false) => std::mem::take(&mut state.ping).then_some(Interrupt::Ping),
             }
@@ -167,7 +175,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_ping_goes_with_one_poll_and_the_end_with_all_that_come() {
+    async fn a_ping_and_the_end_go_with_one_poll_each() {
         let polls = Polls::default();
         polls.ping();
         let poll = polls.poll().expect("a poll");
@@ -175,6 +183,7 @@ mod tests {
         polls.end("6");
         polls.end("1");
         assert_eq!(poll.interrupted().await, Interrupt::End("6"));
+        assert_eq!(poll.interrupted().await, Interrupt::Gone);
         polls.over().await;
     }
 }

@@ -61,7 +61,10 @@ fn judge(transport: &SocketIoTransport, request: &Request<Body>) -> Result<Optio
         }
         return transport.connections.admission.refuses().map_or(Ok(None), |_| Err(Refusal::Busy));
     };
-    let engine = transport.engines.get(&sid).filter(|engine| !engine.is_over()).ok_or(Refusal::Session)?;
+    // One that has just ended is known to a poll, which is told so.
+    let may_be_over = query.transport == Transport::Polling && request.method() == Method::GET;
+    let engine =
+        transport.engines.get(&sid).filter(|engine| may_be_over || !engine.is_over()).ok_or(Refusal::Session)?;
     if !query.known_engine {
         return Err(Refusal::Version);
     }

@@ -62,9 +62,10 @@ async fn sweep(transport: Weak<SocketIoTransport>, mut stopping: BoxFuture<'stat
 fn look_at(transport: &SocketIoTransport, engine: &Engine, now: Duration) {
     let config = &transport.connections.parts.config;
     if engine.is_over() {
-        // What is left is its stream, on which the close is on its way.
+        // What is left is its stream, on which the close is on its way, or the word of its end for a poll.
         if engine.ended_before(now, FAREWELL) {
             engine.kill();
+            engine.gone();
         }
         return;
     }
@@ -81,7 +82,9 @@ fn look_at(transport: &SocketIoTransport, engine: &Engine, now: Duration) {
     let silence = engine.silence(now);
     let is_silent = match &session {
         Some(session) => session.client.fell_silent(silence),
-        None => silence > config.ping_interval + config.ping_timeout || engine.is_unconnected(now, config.connect_timeout),
+        None => {
+            silence > config.ping_interval + config.ping_timeout || engine.is_unconnected(now, config.connect_timeout)
+        }
     };
     if is_silent {
         return engine.kill();

@@ -135,11 +135,7 @@ async fn probed(stream: &mut Stream) -> io::Result<usize> {
 }
 
 /// Probes for a session that polls. None if its client does not change, or if the session is over.
-async fn probe<'a>(
-    transport: &SocketIoTransport,
-    stream: &mut Stream,
-    polls: &'a Polls,
-) -> Option<(Turn<'a>, usize)> {
+async fn probe<'a>(transport: &SocketIoTransport, stream: &mut Stream, polls: &'a Polls) -> Option<(Turn<'a>, usize)> {
     let turn = polls.probe()?;
     let patience = transport.connections.parts.config.connect_timeout;
     tokio::select! {
