@@ -73,7 +73,8 @@ impl Polls {
     fn enter(&self, what: fn(&mut State) -> &mut bool) -> Option<Turn<'_>> {
         let begun = !std::mem::replace(what(&mut self.state.lock()), true);
         self.moved.notify_waiters();
-        begun.then_some(Turn { polls: self, what })
+        // Not `then_some`: a turn that is made and dropped would end the other one.
+        begun.then(|| Turn { polls: self, what })
     }
 
     /// A ping is due: it goes with the poll that waits, or the next one.
