@@ -194,6 +194,7 @@ async fn take_all(
             Taken::Done => {}
             Taken::Passed => pass(transport, engine, packet).await?,
             Taken::Closed => {
+                polls.left(NOTHING).await;
                 engine.end(NOTHING);
                 return Ok(());
             }

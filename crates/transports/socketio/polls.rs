@@ -15,6 +15,8 @@ use tokio::{
 
 /// How long a poll of a session that probes is held, so that it does not come again at once.
 const HELD: Duration = Duration::from_millis(100);
+/// How far a client's close may overtake its poll.
+const OVERTAKEN: Duration = Duration::from_millis(25);
 
 #[derive(Default)]
 struct State {
@@ -83,9 +85,22 @@ impl Polls {
         self.moved.notify_waiters();
     }
 
-    /// The session is over.
+    /// The session is over, which the server tells one poll.
     pub(super) fn end(&self, answer: &'static str) {
         self.state.lock().end.get_or_insert(answer);
+        self.moved.notify_waiters();
+    }
+
+    /// The client ends the session: the poll that waits is answered with this. One that was sent before it may still be
+    /// on its way, on another connection.
+    pub(super) async fn left(&self, answer: &'static str) {
+        let polls = self.until(|| self.state.lock().polls.then_some(()));
+        let waits = timeout(OVERTAKEN, polls).await.is_ok();
+        let mut state = self.state.lock();
+        if state.end.is_none() {
+            (state.end, state.told) = (Some(answer), !waits);
+        }
+        drop(state);
         self.moved.notify_waiters();
     }
 
@@ -181,7 +196,7 @@ mod tests {
         polls.ping();
         let poll = polls.poll().expect("a poll");
         assert_eq!(poll.interrupted().await, Interrupt::Ping);
-        polls.end("6");
+        polls.left("6").await;
         polls.end("1");
         assert_eq!(poll.interrupted().await, Interrupt::End("6"));
         assert_eq!(poll.interrupted().await, Interrupt::Gone);
