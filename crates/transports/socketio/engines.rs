@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use smol_str::SmolStr;
 
 use super::{SocketIoTransport, polling, polls::Polls, session::Session};
-use crate::connection::{Handshake, Line, LineEars};
+use crate::connection::{ConnectionConfig, Handshake, Line, LineEars};
 
 /// The table.
 #[derive(Default)]
@@ -123,6 +123,11 @@ impl Engine {
         self.line.get()
     }
 
+    /// Whether it has a WebSocket, or one probes for it.
+    pub(super) fn is_taken(&self) -> bool {
+        self.line().is_some() || self.polls.as_ref().is_none_or(|polls| polls.is_probed())
+    }
+
     /// From now on it runs on this WebSocket.
     pub(super) fn set_line(self: &Arc<Self>, line: Arc<Line>) {
         self.stage.lock().handshake = None;
@@ -201,6 +206,20 @@ impl Engine {
         }
     }
 
+    /// Ends a session of which there was no sign for too long, or whose client was not let in within its time. Whether
+    /// that was done.
+    pub(super) fn end_if_silent(&self, now: Duration, config: &ConnectionConfig) -> bool {
+        let (silence, limit) = (self.silence(now), config.ping_interval + config.ping_timeout);
+        let is_silent = match self.session() {
+            Some(session) => session.client.fell_silent(silence),
+            None => silence >= limit || self.is_unconnected(now, config.connect_timeout),
+        };
+        if is_silent {
+            self.kill();
+        }
+        is_silent
+    }
+
     /// Whether a ping is due; the next one is after the interval.
     pub(super) fn ping_is_due(&self, now: Duration, interval: Duration) -> bool {
         let due = millis(now) >= self.ping_ms.load(Ordering::Relaxed);
@@ -211,7 +230,7 @@ impl Engine {
     }
 
     /// Whether nobody was let in within this time.
-    pub(super) fn is_unconnected(&self, now: Duration, patience: Duration) -> bool {
+    fn is_unconnected(&self, now: Duration, patience: Duration) -> bool {
         millis(now).saturating_sub(self.opened_ms) >= millis(patience) && !self.stage.lock().was_accepted
     }
 
@@ -220,8 +239,8 @@ impl Engine {
         self.stage.lock().over.is_some_and(|since| millis(now).saturating_sub(since) >= millis(time))
     }
 
-    /// Ends the session: nothing of its client is left. A WebSocket stays until it is closed; the poll that waits, or
-    /// one that comes in the next moment, is answered with this. Idempotent.
+    /// Ends the session: nothing of its client is left. A WebSocket stays until it is closed; a waiting poll is
+    /// answered with this. Idempotent.
     pub(super) fn end(&self, answer: &'static str) {
         let Some(transport) = self.transport.upgrade() else { return };
         let session = {
@@ -240,6 +259,7 @@ impl Engine {
             polls.end(answer);
         }
         if self.line().is_none() {
+            transport.engines.remove(&self.sid);
             let sid = self.sid.clone();
             let closing = transport.clone();
             let close = async move { polling::close(&closing, &sid).await };
@@ -256,8 +276,7 @@ impl Engine {
         }
     }
 
-    /// Nobody needs to know any longer that it was there.
-    pub(super) fn gone(&self) {
+    fn gone(&self) {
         if let Some(transport) = self.transport.upgrade() {
             transport.engines.remove(&self.sid);
         }

@@ -69,8 +69,27 @@ fn inside(sid: &str, method: Method, body: Bytes) -> Option<Request<Full<Bytes>>
     Some(request)
 }
 
-/// A poll: what the last one answered has arrived.
+/// Ends a session whose client gives a poll up, as the reference does: what the poll would have told is not told again.
+struct Waiting<'a>(Option<&'a Engine>);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(engine) = self.0 {
+            engine.end("1");
+        }
+    }
+}
+
+/// A poll.
 pub(super) async fn poll(transport: &SocketIoTransport, engine: &Engine) -> Response<Body> {
+    let mut waiting = Waiting(Some(engine));
+    let answer = answer_poll(transport, engine).await;
+    waiting.0 = None;
+    answer
+}
+
+/// What a poll is answered. What the last one answered has arrived.
+async fn answer_poll(transport: &SocketIoTransport, engine: &Engine) -> Response<Body> {
     let Some(polls) = &engine.polls else { return Refusal::Request.answer() };
     let Some(turn) = polls.poll() else {
         engine.end("1");
@@ -90,7 +109,6 @@ pub(super) async fn poll(transport: &SocketIoTransport, engine: &Engine) -> Resp
             Either::Right((Interrupt::Probe, _)) => return payload(NOTHING),
             Either::Right((Interrupt::Ping, _)) => return payload(PING),
             Either::Right((Interrupt::End(answer), _)) => return payload(answer),
-            Either::Right((Interrupt::Gone, _)) => return Refusal::Session.answer(),
         };
         match told {
             Some(body) if body.is_empty() => {}
@@ -194,7 +212,7 @@ async fn take_all(
             Taken::Done => {}
             Taken::Passed => pass(transport, engine, packet).await?,
             Taken::Closed => {
-                polls.left(NOTHING).await;
+                polls.overtaken().await;
                 engine.end(NOTHING);
                 return Ok(());
             }

@@ -24,10 +24,8 @@ struct State {
     probes: bool,
     /// A ping waits for a poll.
     ping: bool,
-    /// The session is over: with what one poll is answered.
+    /// The session is over: with what a poll is answered that still waits.
     end: Option<&'static str>,
-    /// A poll was.
-    told: bool,
 }
 
 /// Why a poll is answered before there is something to tell.
@@ -38,8 +36,6 @@ pub(super) enum Interrupt {
     Ping,
     /// The session is over.
     End(&'static str),
-    /// It is over, and a poll was told.
-    Gone,
 }
 
 /// What polls and probes of one session at this moment.
@@ -85,23 +81,19 @@ impl Polls {
         self.moved.notify_waiters();
     }
 
-    /// The session is over, which the server tells one poll.
+    /// The session is over.
     pub(super) fn end(&self, answer: &'static str) {
         self.state.lock().end.get_or_insert(answer);
         self.moved.notify_waiters();
     }
 
-    /// The client ends the session: the poll that waits is answered with this. One that was sent before it may still be
-    /// on its way, on another connection.
-    pub(super) async fn left(&self, answer: &'static str) {
-        let polls = self.until(|| self.state.lock().polls.then_some(()));
-        let waits = timeout(OVERTAKEN, polls).await.is_ok();
-        let mut state = self.state.lock();
-        if state.end.is_none() {
-            (state.end, state.told) = (Some(answer), !waits);
+    /// Resolves when a poll waits, or when none was on its way: a client's close may overtake its poll, on another
+    /// connection.
+    pub(super) async fn overtaken(&self) {
+        let waits = self.until(|| self.state.lock().polls.then_some(()));
+        if timeout(OVERTAKEN, waits).await.is_err() {
+            tracing::trace!("a client closes and does not poll");
         }
-        drop(state);
-        self.moved.notify_waiters();
     }
 
     /// Something that is awaited with [`Polls::until`] may have come.
@@ -139,11 +131,7 @@ impl Turn<'_> {
         let interrupt = || {
             let mut state = self.polls.state.lock();
             match (state.end, state.probes) {
-                (Some(_), _) if state.told => Some(Interrupt::Gone),
-                (Some(answer), _) => {
-                    state.told = true;
-                    Some(Interrupt::End(answer))
-                }
+                (Some(answer), _) => Some(Interrupt::End(answer)),
                 (None, true) => Some(Interrupt::Probe),
                 (None, false) => std::mem::take(&mut state.ping).then_some(Interrupt::Ping),
             }
@@ -191,15 +179,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_ping_and_the_end_go_with_one_poll_each() {
+    async fn a_ping_goes_with_one_poll_and_the_first_word_of_the_end_stays() {
         let polls = Polls::default();
         polls.ping();
         let poll = polls.poll().expect("a poll");
         assert_eq!(poll.interrupted().await, Interrupt::Ping);
-        polls.left("6").await;
+        polls.overtaken().await;
+        polls.end("6");
         polls.end("1");
         assert_eq!(poll.interrupted().await, Interrupt::End("6"));
-        assert_eq!(poll.interrupted().await, Interrupt::Gone);
         polls.over().await;
     }
 }

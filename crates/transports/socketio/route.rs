@@ -61,16 +61,18 @@ fn judge(transport: &SocketIoTransport, request: &Request<Body>) -> Result<Optio
         }
         return transport.connections.admission.refuses().map_or(Ok(None), |_| Err(Refusal::Busy));
     };
-    // One that has just ended is known to a poll, which is told so.
-    let may_be_over = query.transport == Transport::Polling && request.method() == Method::GET;
-    let engine =
-        transport.engines.get(&sid).filter(|engine| may_be_over || !engine.is_over()).ok_or(Refusal::Session)?;
+    let engine = transport.engines.get(&sid).filter(|engine| !engine.is_over()).ok_or(Refusal::Session)?;
     if !query.known_engine {
         return Err(Refusal::Version);
     }
-    // One that is on a WebSocket takes no requests, and no other WebSocket.
-    if engine.line().is_some() || wants_websocket != is_websocket {
+    // One that is on a WebSocket takes no requests; another WebSocket is turned away.
+    if wants_websocket != is_websocket || (engine.line().is_some() && !is_websocket) {
         return Err(Refusal::Request);
+    }
+    let parts = &transport.connections.parts;
+    // The sweep may not have looked yet.
+    if engine.line().is_none() && engine.end_if_silent(parts.clock.monotonic(), &parts.config) {
+        return Err(Refusal::Session);
     }
     Ok(Some(engine))
 }

@@ -62,10 +62,9 @@ async fn sweep(transport: Weak<SocketIoTransport>, mut stopping: BoxFuture<'stat
 fn look_at(transport: &SocketIoTransport, engine: &Engine, now: Duration) {
     let config = &transport.connections.parts.config;
     if engine.is_over() {
-        // What is left is its stream, on which the close is on its way, or the word of its end for a poll.
+        // What is left is its stream, on which the close is on its way.
         if engine.ended_before(now, FAREWELL) {
             engine.kill();
-            engine.gone();
         }
         return;
     }
@@ -79,15 +78,8 @@ fn look_at(transport: &SocketIoTransport, engine: &Engine, now: Duration) {
             return;
         }
     }
-    let silence = engine.silence(now);
-    let is_silent = match &session {
-        Some(session) => session.client.fell_silent(silence),
-        None => {
-            silence > config.ping_interval + config.ping_timeout || engine.is_unconnected(now, config.connect_timeout)
-        }
-    };
-    if is_silent {
-        return engine.kill();
+    if engine.end_if_silent(now, config) {
+        return;
     }
     if ping {
         send_ping(engine);
@@ -96,7 +88,7 @@ fn look_at(transport: &SocketIoTransport, engine: &Engine, now: Duration) {
         if let Some(line) = engine.line() {
             line.nudge(frames::PING, now, config.ping_interval / NUDGES);
         }
-        session.client.attend(now, silence);
+        session.client.attend(now, engine.silence(now));
     }
 }
 

@@ -12,6 +12,7 @@ use axum::{
     http::{HeaderValue, Request, Response, Uri, header},
 };
 use bytes::Bytes;
+use hyper::upgrade::OnUpgrade;
 use tokio::{net::TcpStream, time::timeout};
 use tower::Service;
 
@@ -25,8 +26,8 @@ use super::{
     request::Refusal,
 };
 use crate::connection::{
-    Handshake, Line, Tap,
-    frames::text,
+    Handshake, Line, Tap, close_code,
+    frames::{close, text},
     websocket::{self, Stream},
 };
 
@@ -44,11 +45,11 @@ pub(super) fn switch(
     if let Some(protocol) = subprotocol(&request) {
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
     }
-    // One WebSocket probes at a time.
-    if engine.as_ref().is_some_and(|engine| engine.polls.as_ref().is_none_or(|polls| polls.is_probed())) {
-        return Refusal::Request.answer();
-    }
     let upgraded = hyper::upgrade::on(&mut request);
+    if engine.as_ref().is_some_and(|engine| engine.is_taken()) {
+        transport.connections.parts.tasks.spawn("socketio.upgrade", Box::pin(turn_away(upgraded)));
+        return response;
+    }
     let holder = transport.clone();
     let handshake = transport.connections.admission.begin();
     transport.connections.parts.tasks.spawn(
@@ -70,6 +71,18 @@ pub(super) fn switch(
         }),
     );
     response
+}
+
+/// Closes a WebSocket for a session that is on one, or for which one probes. A refusal of the upgrade would be an error
+/// without a reason for its client.
+async fn turn_away(upgraded: OnUpgrade) {
+    metrics::counter!("tidings_upgrades_failed_total").increment(1);
+    let stream = upgraded.await.ok().and_then(Stream::of);
+    let Some(stream) = stream else { return };
+    let close = close(close_code::POLICY, "the session has a WebSocket already");
+    if let Err(error) = stream.socket.try_write(&close) {
+        tracing::trace!(%error, "a client is gone already");
+    }
 }
 
 /// The first subprotocol that is asked for: it is answered, as the reference does, and means nothing.
