@@ -21,8 +21,8 @@ use super::{
     walker::{Frame, Step, Walker, code},
 };
 
-/// The most bytes of one read.
-const READ: usize = 16 * 1024;
+/// The most bytes of one read: of a large message as much as there is, as a few large reads cost less than many.
+const READ: usize = 256 * 1024;
 
 thread_local! {
     /// Where reads go: what is left over is kept by its stream.
