@@ -58,11 +58,10 @@ pub(super) fn said<'p>(engine: &Engine, heartbeat: Advertised, packet: &'p [u8])
         // The engine's own ping, and what ends a poll there: both are this transport's.
         b"2" | b"6" => None,
         [b'0', b'{', ..] => Some(heartbeat.corrected(packet).into_bytes().into()),
-        [b'4', b'0', b'{', ..] => match engine.session() {
-            Some(session) => Some(format!(r#"40{{"sid":"{}"}}"#, session.id).into_bytes().into()),
-            // It was refused or left meanwhile: there is nobody to let in.
-            None => None,
-        },
+        // Who was refused or left meanwhile is not let in.
+        [b'4', b'0', b'{', ..] => {
+            engine.session().map(|session| format!(r#"40{{"sid":"{}"}}"#, session.id).into_bytes().into())
+        }
         [b'4', b'4', b'{', ..] => Some(refusal(packet)),
         [b'4', b'3', ..] => Some(answer(engine, packet)),
         _ => Some(packet.into()),
