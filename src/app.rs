@@ -305,6 +305,7 @@ fn connection_config(config: &Config) -> ConnectionConfig {
     ConnectionConfig {
         ping_interval: Duration::from_millis(socket.ping_interval_ms),
         ping_timeout: Duration::from_millis(socket.ping_timeout_ms),
+        connect_timeout: Duration::from_millis(socket.connect_timeout_ms),
         max_message_bytes: socket.max_message_bytes.as_usize(),
         rate_burst: socket.rate_burst,
         rate_per_second: socket.rate_per_second,

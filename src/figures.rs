@@ -64,14 +64,33 @@ fn endings() -> Vec<&'static str> {
 }
 
 fn refusals_at_the_door() -> Vec<&'static str> {
-    [Code::Unauthenticated, Code::BadRequest, Code::Overloaded].iter().map(|code| code.as_str()).collect()
+    [Code::Unauthenticated, Code::TokenExpired, Code::TokenRevoked, Code::BadRequest, Code::Overloaded]
+        .iter()
+        .map(|code| code.as_str())
+        .collect()
 }
+
+/// What is refused for its number.
+const LIMITS: &[&str] = &[
+    "requests",
+    "requests_at_once",
+    "commands",
+    "git_reads",
+    "login_address",
+    "login_name",
+    "login_name_share",
+    "login_known_address",
+    "own_password",
+];
 
 /// Whatever may panic and is caught.
 const TASKS: &[&str] = &[
     "auth.follow",
     "bus.hear",
     "bus.listener",
+    "connection.answer",
+    "connection.command",
+    "connection.commands",
     "fs.watch",
     "gate.command",
     "gate.once",
@@ -79,6 +98,7 @@ const TASKS: &[&str] = &[
     "git.operation",
     "git.refresh",
     "http.accept",
+    "http.arrivals",
     "http.connection",
     "http.request",
     "hub.drain",
@@ -98,10 +118,7 @@ const TASKS: &[&str] = &[
     "sink.bus",
     "sink.hub",
     "sink.states",
-    "socketio.answer",
     "socketio.close",
-    "socketio.command",
-    "socketio.commands",
     "socketio.session",
     "socketio.sweep",
     "socketio.upgrade",
@@ -210,8 +227,20 @@ const FIGURES: &[Figure] = &[
     ),
     by(
         "tidings_limited_total",
-        &[("limit", || vec!["requests", "requests_at_once", "commands", "git_reads"])],
-        "Requests that were refused for their number",
+        &[("limit", || LIMITS.to_vec())],
+        "Requests and tries to log in that were refused for their number",
+    ),
+    by("tidings_logins_total", &[("result", || vec!["ok", "wrong"])], "Tries to log in, by what became of them"),
+    by("tidings_logins_ended_total", &[("why", || vec!["too_many", "reused"])], "Logins that the server ended"),
+    by(
+        "tidings_engine_refusals_total",
+        &[("code", || vec!["0", "1", "2", "3", "4", "5"])],
+        "Requests under /socket.io/ that Engine.IO refuses, by its code",
+    ),
+    by(
+        "tidings_websockets_failed_total",
+        &[("code", || vec!["1002", "1003", "1007", "1008", "1009"])],
+        "WebSockets that broke the protocol, by the code of their close frame",
     ),
     gauge("tidings_channels_in_memory", "Channels that are kept in memory"),
     counter("tidings_state_folds_total", "States that were folded from messages"),

@@ -216,4 +216,3 @@ fn renamed(schema: &Value, names: &BTreeMap<String, String>) -> Value {
         other => other.clone(),
     }
 }
-

@@ -263,6 +263,8 @@ pub(crate) struct Socket {
     pub ping_interval_ms: u64,
     /// For the answer to one.
     pub ping_timeout_ms: u64,
+    /// For a client to present its token, and to finish an upgrade.
+    pub connect_timeout_ms: u64,
     /// The largest message, to and from clients.
     pub max_message_bytes: Size,
     /// Subscriptions of one connection.
@@ -292,6 +294,7 @@ impl Default for Socket {
         Self {
             ping_interval_ms: 15_000,
             ping_timeout_ms: 10_000,
+            connect_timeout_ms: 10_000,
             max_message_bytes: Size(256 << 10),
             max_subscriptions: 1000,
             rate_burst: 2000,

@@ -84,10 +84,18 @@ pub(crate) fn need_git() -> Outcome {
 
 /// Installs a program of a Debian package if it is missing.
 pub(crate) fn need(program: &str, package: &str) -> Outcome {
-    if works(program, &["--version"]) {
+    need_if(!works(program, &["--version"]), program, &[package])
+}
+
+/// Installs Debian packages if what they bring is missing.
+pub(crate) fn need_if(missing: bool, what: &str, packages: &[&str]) -> Outcome {
+    if !missing {
         return Ok(());
     }
-    println!("{program} is missing: installing it");
-    run(Command::new("apt-get").args(["install", "--yes", "--no-install-recommends", package]))
-        .map_err(|failure| format!("{failure}: install {program}"))
+    println!("{what} is missing: installing it");
+    let install = || run(Command::new("apt-get").args(["install", "--yes", "--no-install-recommends"]).args(packages));
+    // A machine may not know its packages yet, or no longer the newest of them.
+    install()
+        .or_else(|_| run(Command::new("apt-get").arg("update")).and_then(|()| install()))
+        .map_err(|failure| format!("{failure}: install {what}"))
 }

@@ -15,30 +15,48 @@ use crate::{
 /// Which steps to run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Only these steps, in their own order; all of them by default.
+    /// Only these steps, in their own order; all that are not slow by default.
     #[arg(value_parser = STEPS.map(|step| step.name))]
     steps: Vec<String>,
+    /// The slow steps, too: they install a browser, proxies and the tools of other languages.
+    #[arg(long)]
+    all: bool,
 }
 
 struct Step {
     name: &'static str,
     doc: &'static str,
     run: fn() -> Outcome,
+    /// It runs only with `--all`, or when it is named.
+    slow: bool,
 }
 
-const STEPS: [Step; 12] = [
-    Step { name: "fmt", doc: "the code is formatted", run: fmt },
-    Step { name: "clippy", doc: "no lint warns", run: clippy },
-    Step { name: "doc", doc: "the documentation builds without a warning", run: doc },
-    Step { name: "build", doc: "the server builds as it is shipped", run: build },
-    Step { name: "rust", doc: "the Rust tests pass, those of the documents included", run: rust },
-    Step { name: "bench", doc: "the load generator, and every kind of work in small", run: bench::test },
-    Step { name: "chaos", doc: "everything that may break, broken in small", run: chaos::test },
-    Step { name: "documents", doc: "parsers, a linter and a compiler take what is generated", run: clients::documents },
-    Step { name: "openapi", doc: "the server does what its OpenAPI document says", run: clients::openapi },
-    Step { name: "js", doc: "socket.io-client, new and old, against the server", run: clients::js },
-    Step { name: "python", doc: "python-socketio against the server", run: clients::python },
-    Step { name: "dist", doc: "the tarball for others has what it should", run: dist::test },
+impl Step {
+    const fn new(name: &'static str, doc: &'static str, run: fn() -> Outcome) -> Self {
+        Self { name, doc, run, slow: false }
+    }
+
+    const fn slow(name: &'static str, doc: &'static str, run: fn() -> Outcome) -> Self {
+        Self { name, doc, run, slow: true }
+    }
+}
+
+const STEPS: [Step; 15] = [
+    Step::new("fmt", "the code is formatted", fmt),
+    Step::new("clippy", "no lint warns", clippy),
+    Step::new("doc", "the documentation builds without a warning", doc),
+    Step::new("build", "the server builds as it is shipped", build),
+    Step::new("rust", "the Rust tests pass, those of the documents included", rust),
+    Step::new("bench", "the load generator, and every kind of work in small", bench::test),
+    Step::new("chaos", "everything that may break, broken in small", chaos::test),
+    Step::new("documents", "parsers, a linter and a compiler take what is generated", clients::documents),
+    Step::new("openapi", "the server does what its OpenAPI document says", clients::openapi),
+    Step::new("js", "socket.io-client, new and old, against the server", clients::js),
+    Step::new("python", "python-socketio against the server", clients::python),
+    Step::new("matrix", "clients of Node and Python, one walk for each over each transport", clients::matrix),
+    Step::slow("foreign", "the same walk in Java, Go, Rust and a browser, and through proxies", clients::foreign),
+    Step::slow("control", "the tests of the protocol hold for Node's own server, too", clients::control),
+    Step::new("dist", "the tarball for others has what it should", dist::test),
 ];
 
 /// Runs the steps.
@@ -59,7 +77,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 }
 
 fn chosen(arguments: &Arguments, step: &Step) -> bool {
-    arguments.steps.is_empty() || arguments.steps.iter().any(|name| name == step.name)
+    let is_named = arguments.steps.iter().any(|name| name == step.name);
+    is_named || (arguments.steps.is_empty() && (arguments.all || !step.slow))
 }
 
 #[expect(clippy::disallowed_methods, reason = "this tool has no Clock port, and measures its steps for people")]

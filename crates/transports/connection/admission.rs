@@ -34,16 +34,17 @@ pub(crate) struct Presented {
 /// Why a connection is refused. The texts are part of the wire.
 #[derive(Debug)]
 pub(crate) enum Refused {
-    Authentication,
+    /// What is wrong with the token.
+    Authentication(Code),
     Protocol,
     Full,
 }
 
 impl Refused {
-    /// How it is counted. On the wire there is only the text.
-    fn code(&self) -> Code {
+    /// Why, for programs.
+    pub(crate) fn code(&self) -> Code {
         match self {
-            Self::Authentication => Code::Unauthenticated,
+            Self::Authentication(code) => *code,
             Self::Protocol => Code::BadRequest,
             Self::Full => Code::Overloaded,
         }
@@ -53,7 +54,7 @@ impl Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Authentication => "Authentication error",
+            Self::Authentication(_) => "Authentication error",
             Self::Protocol => "Unsupported protocol: this server speaks 1",
             Self::Full => "Too many connections: try again later",
         })
@@ -128,7 +129,7 @@ impl Admission {
     /// # Errors
     /// Why it may not.
     pub(crate) fn judge(&self, presented: Option<Presented>) -> Result<Principal, Refused> {
-        let presented = presented.ok_or(Refused::Authentication);
+        let presented = presented.ok_or(Refused::Authentication(Code::Unauthenticated));
         presented.and_then(|presented| self.principal(&presented)).inspect_err(|why| {
             metrics::counter!("tidings_connections_refused_total", "code" => why.code().as_str()).increment(1);
             tracing::debug!(code = %why.code(), %why, "a connection was refused");
@@ -136,8 +137,8 @@ impl Admission {
     }
 
     fn principal(&self, presented: &Presented) -> Result<Principal, Refused> {
-        let token = presented.token.as_ref().ok_or(Refused::Authentication)?;
-        let principal = self.identity.verify(&token.0).map_err(|_| Refused::Authentication)?;
+        let token = presented.token.as_ref().ok_or(Refused::Authentication(Code::Unauthenticated))?;
+        let principal = self.identity.verify(&token.0).map_err(|error| Refused::Authentication(error.code()))?;
         if presented.protocol.is_some_and(|protocol| protocol != PROTOCOL) {
             return Err(Refused::Protocol);
         }

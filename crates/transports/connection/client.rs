@@ -146,7 +146,7 @@ impl Client {
     /// Lets everything of it go if there has been no sign of it for too long. Whether that was done: then what it
     /// runs on is to be ended.
     pub(crate) fn fell_silent(&self, silence: Duration) -> bool {
-        let is_silent = silence > self.limit();
+        let is_silent = silence >= self.limit();
         if is_silent {
             self.connection.release_silent();
         }

@@ -46,18 +46,55 @@ pub(crate) fn frame(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     }
 }
 
-/// The payloads of the whole frames of a server in `bytes`. What comes after the last whole one is left out.
-pub(crate) fn payloads(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// The whole frames of a server in `bytes`, each as it is and its payload. What comes after the last whole one is left
+/// out.
+pub(crate) fn whole(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     std::iter::from_fn(move || {
         let (start, length): (usize, usize) = match *bytes.get(1)? & !MASKED {
             126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
             127 => (10, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?),
             short => (2, usize::from(short)),
         };
-        let payload = bytes.get(start..start.checked_add(length)?)?;
-        bytes = &bytes[start + length..];
-        Some(payload)
+        let end = start.checked_add(length)?;
+        let (frame, payload) = (bytes.get(..end)?, bytes.get(start..end)?);
+        bytes = &bytes[end..];
+        Some((frame, payload))
     })
+}
+
+/// The payloads of the whole frames of a server in `bytes`.
+#[cfg(test)]
+pub(crate) fn payloads(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    whole(bytes).map(|(_, payload)| payload)
+}
+
+/// A close frame with a code and a reason of at most 123 bytes.
+pub(crate) fn close(code: u16, reason: &str) -> Vec<u8> {
+    let reason = &reason.as_bytes()[..reason.len().min(123)];
+    let mut out = vec![0x88, 2 + reason.len() as u8];
+    out.extend_from_slice(&code.to_be_bytes());
+    out.extend_from_slice(reason);
+    out
+}
+
+/// A pong frame with the payload of a ping, which has at most 125 bytes.
+pub(crate) fn pong(payload: &[u8]) -> Vec<u8> {
+    [&[0x8a, payload.len() as u8][..], payload].concat()
+}
+
+/// Puts a client's text frame to the end of `out`: masked with nothing.
+pub(crate) fn put_as_client(out: &mut Vec<u8>, payload: &[u8]) {
+    let start = out.len();
+    frame(out, |out| {
+        out.extend_from_slice(payload);
+    });
+    let head = match payload.len() {
+        0..126 => 2,
+        126..65_536 => 4,
+        _ => 10,
+    };
+    out[start + 1] |= MASKED;
+    out.splice(start + head..start + head, [0; 4]);
 }
 
 #[cfg(test)]

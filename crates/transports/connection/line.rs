@@ -144,14 +144,14 @@ impl Line {
         }
     }
 
+    /// The client is out again: nothing is offered to it until it is told anew that it is connected.
+    pub(crate) fn shut_out(&self) {
+        self.sink.lock().open = false;
+    }
+
     /// Whether the outlet may write.
     pub(crate) fn is_open(&self) -> bool {
         self.sink.lock().open
-    }
-
-    /// Whether its stream has ended.
-    pub(crate) fn is_over(&self) -> bool {
-        self.sink.lock().over
     }
 
     /// Stops reading, or reads again. A killed line stays killed.
@@ -195,7 +195,8 @@ impl Line {
         self.wake_reader();
     }
 
-    fn wake_reader(&self) {
+    /// Whoever reads the stream looks again whether it may.
+    pub(crate) fn wake_reader(&self) {
         let reader = self.sink.lock().reader.clone();
         if let Some(reader) = reader {
             reader.wake();

@@ -15,6 +15,7 @@ mod line;
 mod mailbox;
 mod publishing;
 mod tap;
+mod walker;
 pub(crate) mod websocket;
 
 use std::{
@@ -41,7 +42,8 @@ pub(crate) use self::{
     farewell::Closing,
     line::{Line, LineEars},
     mailbox::{Incoming, Packet},
-    tap::{Tap, Watch},
+    tap::{Heard, Message, Tap, Watch},
+    walker::code as close_code,
 };
 
 /// The version of the wire.

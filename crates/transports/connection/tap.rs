@@ -1,10 +1,12 @@
 //! The tap: the byte stream that the protocol of a WebSocket gets, in place of the TCP stream.
 //!
-//! Guarantees: what the protocol writes is taken whole and at once (see [`Line`]), so its tasks are never stuck
-//! behind a client that does not read; reading can be paused.
-//! It is not a parser of the protocol: what passes is shown to the transport's [`Watch`].
+//! Guarantees: frames are read here before anybody else has them, and what is none closes the stream with its code;
+//! what the protocol writes is taken whole and at once (see [`Line`]), so its tasks are never stuck behind a client
+//! that does not read; reading can be paused. Of a client nothing is kept but a message that has not come whole.
+//! It is not a parser of what runs on the WebSocket: its messages are shown to the transport's [`Watch`].
 
 use std::{
+    cell::RefCell,
     io,
     pin::Pin,
     sync::Arc,
@@ -14,12 +16,51 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Line, OpenStream};
+use super::{
+    Line, OpenStream, frames,
+    walker::{Frame, Step, Walker, code},
+};
 
-/// What a transport sees of a stream's bytes.
+/// The most bytes of one read: of a large message as much as there is, as a few large reads cost less than many.
+const READ: usize = 256 * 1024;
+
+thread_local! {
+    /// Where reads go: what is left over is kept by its stream.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
+}
+
+/// A message that came whole.
+pub(crate) enum Message<'a> {
+    Text(&'a str),
+    Binary,
+}
+
+/// What becomes of a message.
+pub(crate) enum Heard {
+    /// It was taken.
+    Taken,
+    /// The protocol behind the tap is to have it.
+    Passed,
+    /// The stream ends with this code and these words.
+    Ends(u16, &'static str),
+}
+
+/// What a transport sees of a stream.
 pub(crate) trait Watch: Send + Unpin + 'static {
     /// So many bytes came. Whether the client may be read on: else its stream ends.
     fn came(&mut self, line: &Line, bytes: usize) -> bool;
+
+    /// The most bytes that a message may have now.
+    fn limit(&self, line: &Line) -> usize;
+
+    /// Whether the next message has to wait for something. Whoever ends that wakes the line's reader.
+    fn waits(&self) -> bool;
+
+    /// A message came.
+    fn hears(&mut self, line: &Line, message: Message<'_>) -> Heard;
+
+    /// The stream ends: nothing of it is heard any more, and it may take a moment to close.
+    fn ends(&mut self);
 
     /// The protocol writes whole frames: passes them on to the line, as they are or as they should be.
     ///
@@ -31,16 +72,120 @@ pub(crate) trait Watch: Send + Unpin + 'static {
 /// The stream.
 pub(crate) struct Tap<W> {
     line: Arc<Line>,
-    /// What the client sent before the stream was handed over.
-    early: Bytes,
+    walker: Walker,
+    /// What came and is not a whole frame yet, or could not be taken yet.
+    kept: Vec<u8>,
+    /// What the protocol is to read.
+    passed: Bytes,
+    /// It was closed: what still comes is read, so that the close arrives, and dropped.
+    closed: bool,
     watch: W,
     _open: OpenStream,
 }
 
 impl<W: Watch> Tap<W> {
-    /// The stream of a line. `early` is read first; `open` counts it until it ends.
-    pub(crate) fn new(line: Arc<Line>, early: Bytes, watch: W, open: OpenStream) -> Self {
-        Self { line, early, watch, _open: open }
+    /// The stream of a line. The protocol reads `first`, as it is, and then what comes of `early`, which was read
+    /// already; `open` counts the stream until it ends.
+    pub(crate) fn new(line: Arc<Line>, first: Bytes, early: &[u8], watch: W, open: OpenStream) -> Self {
+        let (walker, kept) = (Walker::default(), early.to_vec());
+        Self { line, walker, kept, passed: first, closed: false, watch, _open: open }
+    }
+
+    fn reads(&self) -> bool {
+        !self.closed && !self.line.is_paused() && !self.watch.waits()
+    }
+
+    /// Takes the whole frames of these bytes, as far as they may be taken now. How many bytes those are.
+    fn digest(&mut self, bytes: &mut [u8]) -> usize {
+        let mut used = 0;
+        let mut passed = Vec::new();
+        while used < bytes.len() && self.reads() {
+            let limit = self.watch.limit(&self.line);
+            match self.walker.next(&mut bytes[used..], limit) {
+                Step::More => break,
+                Step::Wrong(code, why) => self.close(code, why),
+                Step::Frame(length, frame) => {
+                    used += length;
+                    self.take(frame, &mut passed);
+                }
+            }
+        }
+        if !passed.is_empty() {
+            self.passed = passed.into();
+        }
+        if self.closed { bytes.len() } else { used }
+    }
+
+    fn take(&mut self, frame: Frame<'_>, passed: &mut Vec<u8>) {
+        let heard = match frame {
+            Frame::Text(payload) => match std::str::from_utf8(payload.bytes()) {
+                Ok(text) => {
+                    let heard = self.watch.hears(&self.line, Message::Text(text));
+                    if matches!(heard, Heard::Passed) {
+                        frames::put_as_client(passed, text.as_bytes());
+                    }
+                    heard
+                }
+                Err(_) => Heard::Ends(code::NOT_TEXT, "a text is not UTF-8"),
+            },
+            Frame::Binary => self.watch.hears(&self.line, Message::Binary),
+            Frame::Ping(payload) => match self.line.put(&frames::pong(payload)) {
+                Ok(()) => Heard::Taken,
+                Err(_) => Heard::Ends(code::POLICY, "pings are not read"),
+            },
+            Frame::Close(code) => Heard::Ends(code, ""),
+            Frame::Part | Frame::Pong => Heard::Taken,
+        };
+        if let Heard::Ends(code, why) = heard {
+            self.close(code, why);
+        }
+    }
+
+    fn close(&mut self, code: u16, why: &'static str) {
+        if self.closed {
+            return;
+        }
+        self.closed = true;
+        if !why.is_empty() {
+            metrics::counter!("tidings_websockets_failed_total", "code" => code.to_string()).increment(1);
+            tracing::debug!(code, why, "a WebSocket is closed for what its client sent");
+        }
+        self.line.leave(&frames::close(code, why));
+        self.watch.ends();
+    }
+
+    /// Reads what the socket has. None at its end.
+    fn read(&mut self) -> io::Result<Option<()>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let read = self.line.socket().try_read(scratch)?;
+            if read == 0 {
+                return Ok(None);
+            }
+            if !self.closed && !self.watch.came(&self.line, read) {
+                self.close(code::TOO_LARGE, "more than a token takes came before a token");
+            }
+            self.line.alive();
+            if self.closed {
+                return Ok(Some(()));
+            }
+            if self.kept.is_empty() {
+                let used = self.digest(&mut scratch[..read]);
+                self.kept.extend_from_slice(&scratch[used..read]);
+            } else {
+                self.kept.extend_from_slice(&scratch[..read]);
+                self.digest_kept();
+            }
+            Ok(Some(()))
+        })
+    }
+
+    fn digest_kept(&mut self) {
+        let mut kept = std::mem::take(&mut self.kept);
+        let used = self.digest(&mut kept);
+        if used < kept.len() {
+            kept.drain(..used);
+            self.kept = kept;
+        }
     }
 }
 
@@ -54,33 +199,31 @@ impl<W: Watch> AsyncRead for Tap<W> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.line.pump(cx);
-        if this.line.is_killed() {
-            this.line.end();
-            return Poll::Ready(Ok(()));
-        }
-        if !this.early.is_empty() {
-            let some = this.early.len().min(buf.remaining());
-            buf.put_slice(&this.early[..some]);
-            this.early.advance(some);
-            return Poll::Ready(Ok(()));
-        }
-        if this.line.is_paused() {
-            return Poll::Pending;
-        }
         loop {
-            ready!(this.line.socket().poll_read_ready(cx))?;
-            match this.line.socket().try_read(buf.initialize_unfilled()) {
-                Ok(0) => {
-                    this.line.end();
-                    return Poll::Ready(Ok(()));
+            if this.line.is_killed() {
+                this.line.end();
+                return Poll::Ready(Ok(()));
+            }
+            if !this.passed.is_empty() && !this.closed {
+                let some = this.passed.len().min(buf.remaining());
+                buf.put_slice(&this.passed[..some]);
+                this.passed.advance(some);
+                return Poll::Ready(Ok(()));
+            }
+            if !this.closed && !this.reads() {
+                return Poll::Pending;
+            }
+            if !this.kept.is_empty() && !this.closed {
+                this.digest_kept();
+                if !this.passed.is_empty() || this.closed || !this.reads() {
+                    continue;
                 }
-                Ok(read) => {
-                    if !this.watch.came(&this.line, read) {
-                        this.line.end();
-                        return Poll::Ready(Ok(()));
-                    }
-                    buf.advance(read);
-                    this.line.alive();
+            }
+            ready!(this.line.socket().poll_read_ready(cx))?;
+            match this.read() {
+                Ok(Some(())) => {}
+                Ok(None) => {
+                    this.line.end();
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

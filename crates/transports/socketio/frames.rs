@@ -5,6 +5,7 @@
 
 use tidings_core::{Epoch, Message, outlet::Said, parcel::WireForm};
 
+use super::numbers::Numbers;
 use crate::connection::frames::{MASKED, TEXT, frame, put};
 
 /// The heartbeat's ping.
@@ -27,10 +28,21 @@ impl WireForm for FrameForm {
     }
 }
 
+/// Whether a frame of the server's is a text.
+pub(super) fn is_text(frame: &[u8]) -> bool {
+    frame.first() == Some(&TEXT)
+}
+
+/// The id of the session that was opened, in the packet that says so.
+pub(super) fn opened(packet: &[u8]) -> Option<&str> {
+    let (_, rest) = std::str::from_utf8(packet).ok()?.strip_prefix('0')?.split_once("\"sid\":\"")?;
+    Some(rest.split_once('"')?.0)
+}
+
 /// Writes the frame of an answer or a notice to the end of `out`.
-pub(super) fn said(said: &Said, out: &mut Vec<u8>) {
+pub(super) fn said(said: &Said, numbers: &Numbers, out: &mut Vec<u8>) {
     match said.answer_to {
-        Some(id) => put(out, &[b"43", id.to_string().as_bytes(), b"[", &said.json, b"]"]),
+        Some(id) => put(out, &[b"43", numbers.digits(id).as_bytes(), b"[", &said.json, b"]"]),
         None => put(out, &[br#"42["message","#, &said.json, b"]"]),
     }
 }
@@ -85,7 +97,7 @@ mod tests {
     fn answers_and_notices_are_packets_around_their_json() {
         let framed = |one: &Said| {
             let mut out = b"before".to_vec();
-            said(one, &mut out);
+            said(one, &Numbers::default(), &mut out);
             payloads(&out[6..]).next().map(<[u8]>::to_vec)
         };
         let notice = Said::notice(&br#"{"type":"server.hello"}"#[..]);

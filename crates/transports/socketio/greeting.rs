@@ -1,68 +1,126 @@
-//! The greeting: what the transport looks for in the frames with which a WebSocket begins.
+//! The greeting: what a WebSocket's client and socketioxide say to each other, seen and put right on its way.
 //!
 //! Guarantees: the outlet opens when the client has been told that it is connected, not before, and until then no more
-//! is read than a token takes; afterwards what passes is not looked at.
-//! It is not a parser of the protocol: it looks at the frames of the handshake and passes on the rest.
+//! is read than a token takes; events go to their mailbox and not to socketioxide.
+//! It is not the judgement of a packet: see `intake`; nor what is said in place of the engine's: see `said`.
 
-use std::io;
-
-use super::{MAX_UNACCEPTED, frames, heartbeat::Advertised};
-use crate::connection::{
-    Line, Watch,
-    frames::{payloads, text},
+use std::{
+    io,
+    sync::{Arc, Weak},
 };
 
-/// How far a WebSocket has begun.
+use super::{
+    MAX_UNACCEPTED, SocketIoTransport,
+    engines::Engine,
+    frames,
+    heartbeat::Advertised,
+    intake::{self, Taken},
+    said::said,
+};
+use crate::connection::{
+    Heard, Line, Message, Watch, close_code,
+    frames::{text, whole},
+};
+
+/// What is watched of a WebSocket.
 pub(super) struct Greeting {
-    /// The probe of an upgrade was answered already.
-    probed: bool,
-    /// The frames of the handshake are still to come.
-    watching: bool,
-    /// How many bytes came by then.
+    transport: Weak<SocketIoTransport>,
+    line: Weak<Line>,
+    /// Known from the handshake on.
+    engine: Option<Arc<Engine>>,
+    /// How many bytes came before anybody was let in.
     unaccepted: usize,
+    max_message: usize,
     heartbeat: Advertised,
 }
 
 impl Greeting {
-    /// One that begins anew.
-    pub(super) fn new(heartbeat: Advertised) -> Self {
-        Self { probed: false, watching: true, unaccepted: 0, heartbeat }
+    /// Of a session that begins anew, or of one that polled.
+    pub(super) fn new(transport: &Arc<SocketIoTransport>, line: &Arc<Line>, engine: Option<Arc<Engine>>) -> Self {
+        let config = &transport.connections.parts.config;
+        Self {
+            transport: Arc::downgrade(transport),
+            line: Arc::downgrade(line),
+            engine,
+            unaccepted: 0,
+            max_message: super::most_of_websocket(config),
+            heartbeat: Advertised::of(config),
+        }
     }
 
-    /// One of a session that polled: the answer to the client's probe was given already, and is not given again.
-    pub(super) fn probed(heartbeat: Advertised) -> Self {
-        Self { probed: true, ..Self::new(heartbeat) }
+    /// The open packet: the session is known from here on.
+    fn opens(&mut self, packet: &[u8]) {
+        if let (None, Some(transport), Some(line)) = (&self.engine, self.transport.upgrade(), self.line.upgrade())
+            && let Some(sid) = frames::opened(packet)
+        {
+            self.engine = Some(Engine::on_line(&transport, sid, line));
+        }
+    }
+
+    /// One frame of socketioxide's.
+    fn pass_one(&mut self, line: &Line, frame: &[u8], payload: &[u8]) -> io::Result<()> {
+        if !frames::is_text(frame) {
+            return line.put(frame);
+        }
+        if payload.starts_with(b"0{") {
+            self.opens(payload);
+        }
+        let Some(engine) = &self.engine else { return Ok(()) };
+        // The client's probe was answered already.
+        let Some(told) = said(engine, self.heartbeat, payload).filter(|_| payload != b"3probe") else { return Ok(()) };
+        if payload.starts_with(b"40{") {
+            // The first word of the server leaves with it.
+            line.hold(&text(&[&told]))?;
+            self.unaccepted = 0;
+            line.open();
+            return line.put(&[]);
+        }
+        line.put(&text(&[&told]))?;
+        if payload.starts_with(b"44{") {
+            engine.judged();
+        }
+        Ok(())
     }
 }
 
 impl Watch for Greeting {
     fn came(&mut self, line: &Line, bytes: usize) -> bool {
-        if !self.watching || line.is_open() {
+        if line.is_open() {
             return true;
         }
         self.unaccepted += bytes;
         self.unaccepted <= MAX_UNACCEPTED
     }
 
-    fn pass(&mut self, line: &Line, bytes: &[u8]) -> io::Result<()> {
-        if !self.watching {
-            return line.put(bytes);
-        }
-        if self.probed && bytes == frames::PROBE_ANSWER {
-            self.probed = false;
-            self.watching = !line.is_open();
-            return Ok(());
-        }
-        let Some(opening) = payloads(bytes).find(|payload| payload.starts_with(b"0{")) else {
-            if !payloads(bytes).any(|payload| payload.starts_with(b"40")) {
-                return line.put(bytes);
-            }
-            // The first word of the server leaves with it.
-            line.hold(bytes)?;
-            self.watching = false;
-            line.open();
-            return line.put(&[]);
+    fn limit(&self, line: &Line) -> usize {
+        if line.is_open() { self.max_message } else { MAX_UNACCEPTED }
+    }
+
+    fn waits(&self) -> bool {
+        self.engine.as_ref().is_none_or(|engine| engine.is_judging())
+    }
+
+    fn hears(&mut self, _: &Line, message: Message<'_>) -> Heard {
+        let Some(engine) = &self.engine else { return Heard::Passed };
+        let taken = match message {
+            Message::Text(text) => intake::text(engine, text),
+            Message::Binary => intake::binary(engine),
         };
-        line.put(&text(&[self.heartbeat.corrected(opening).as_bytes()]))
+        match taken {
+            Taken::Done => Heard::Taken,
+            Taken::Passed => Heard::Passed,
+            Taken::Closed => Heard::Ends(close_code::NORMAL, ""),
+            Taken::Refused(code, why) => Heard::Ends(code, why),
+        }
+    }
+
+    fn ends(&mut self) {
+        if let Some(engine) = &self.engine {
+            engine.end("1");
+        }
+    }
+
+    fn pass(&mut self, line: &Line, bytes: &[u8]) -> io::Result<()> {
+        whole(bytes).try_for_each(|(frame, payload)| self.pass_one(line, frame, payload))
     }
 }

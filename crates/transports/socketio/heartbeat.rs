@@ -1,30 +1,36 @@
-//! The heartbeat: socketioxide pings, and this transport judges who is alive.
+//! The heartbeat: this transport pings, and judges who is alive.
 //!
-//! Guarantees: a client learns the configured interval and time limit; it is taken for dead when
-//! there was no sign of it for both together, however it is connected.
-//! It is not a timer: the sweep looks.
+//! Guarantees: a client learns the configured interval and time limit; it is pinged after each interval, and taken for
+//! dead when there was no sign of it for both together, however it is connected and whether it was let in or not.
+//! It is not a timer: the sweep looks. Nor is it socketioxide's, whose one ping, at the start, is held back.
 
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
-/// The time limit that socketioxide is told. Its own would count a ping that still waits behind what
-/// a slow client has to read; a client that reads is alive.
-pub(super) const ENGINE_TIMEOUT: Duration = Duration::from_millis(86_400_123);
+use crate::connection::ConnectionConfig;
 
-/// The time limit that clients are told.
+/// The interval and the time limit that socketioxide is told: never. Its own ping would come at the handshake, and its
+/// limit count one that still waits behind what a slow client has to read.
+pub(super) const ENGINE_INTERVAL: Duration = Duration::from_millis(315_360_000_123);
+pub(super) const ENGINE_TIMEOUT: Duration = Duration::from_millis(315_360_000_456);
+
+/// The interval and the time limit that clients are told.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Advertised(pub(super) Duration);
+pub(super) struct Advertised {
+    interval: Duration,
+    timeout: Duration,
+}
 
 impl Advertised {
-    /// An open packet with the client's time limit in place of socketioxide's.
-    pub(super) fn corrected(self, packet: &[u8]) -> String {
-        let text = String::from_utf8_lossy(packet);
-        let field = |limit: Duration| format!(r#""pingTimeout":{}"#, limit.as_millis());
-        text.replace(&field(ENGINE_TIMEOUT), &field(self.0))
+    pub(super) fn of(config: &ConnectionConfig) -> Self {
+        Self { interval: config.ping_interval, timeout: config.ping_timeout }
     }
 
-    /// The same for the body of a response.
-    pub(super) fn corrected_body(self, body: &[u8]) -> Cow<'_, [u8]> {
-        if body.starts_with(b"0{") { self.corrected(body).into_bytes().into() } else { body.into() }
+    /// An open packet with the client's times in place of socketioxide's.
+    pub(super) fn corrected(self, packet: &[u8]) -> String {
+        let text = String::from_utf8_lossy(packet);
+        let field = |name: &str, time: Duration| format!(r#""{name}":{}"#, time.as_millis());
+        text.replace(&field("pingInterval", ENGINE_INTERVAL), &field("pingInterval", self.interval))
+            .replace(&field("pingTimeout", ENGINE_TIMEOUT), &field("pingTimeout", self.timeout))
     }
 }
 
@@ -33,12 +39,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_open_packet_tells_the_configured_time_limit() {
-        let advertised = Advertised(Duration::from_secs(10));
-        let packet = r#"0{"sid":"x","upgrades":[],"pingInterval":15000,"pingTimeout":86400123,"maxPayload":100}"#;
+    fn an_open_packet_tells_the_configured_times() {
+        let advertised = Advertised { interval: Duration::from_secs(15), timeout: Duration::from_secs(10) };
+        let packet =
+            r#"0{"sid":"x","upgrades":[],"pingInterval":315360000123,"pingTimeout":315360000456,"maxPayload":100}"#;
         let told = r#"0{"sid":"x","upgrades":[],"pingInterval":15000,"pingTimeout":10000,"maxPayload":100}"#;
         assert_eq!(advertised.corrected(packet.as_bytes()), told);
-        assert_eq!(&*advertised.corrected_body(packet.as_bytes()), told.as_bytes());
-        assert_eq!(&*advertised.corrected_body(b"ok"), b"ok");
     }
 }

@@ -4,6 +4,7 @@
 //! They are not tests of the protocol: those are with the server and real clients.
 
 use std::{
+    io,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -20,14 +21,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::{
-    frames::{self, PING},
-    greeting::Greeting,
-    heartbeat::Advertised,
-};
+use super::frames::PING;
 use crate::connection::{
-    Handshake, Line, LineEars, OpenStream, Tap,
-    frames::{payloads, text},
+    Handshake, Heard, Line, LineEars, Message, OpenStream, Tap, Watch,
+    frames::{close, payloads, put_as_client, text},
 };
 
 struct Place {
@@ -46,11 +43,47 @@ async fn place() -> Place {
     Place { line, client, clock, handshakes }
 }
 
-const HEARTBEAT: Advertised = Advertised(Duration::from_secs(10));
+/// A watch that hears everything, and passes on what is said.
+struct Passing;
 
-fn tap(line: &Arc<Line>, early: &'static [u8], greeting: Greeting) -> Tap<Greeting> {
+impl Watch for Passing {
+    fn came(&mut self, _: &Line, _: usize) -> bool {
+        true
+    }
+
+    fn limit(&self, _: &Line) -> usize {
+        1000
+    }
+
+    fn waits(&self) -> bool {
+        false
+    }
+
+    fn hears(&mut self, _: &Line, message: Message<'_>) -> Heard {
+        match message {
+            Message::Text("taken") => Heard::Taken,
+            Message::Text(_) => Heard::Passed,
+            Message::Binary => Heard::Ends(1003, "no bytes"),
+        }
+    }
+
+    fn ends(&mut self) {}
+
+    fn pass(&mut self, line: &Line, frames: &[u8]) -> io::Result<()> {
+        line.put(frames)
+    }
+}
+
+fn tap(line: &Arc<Line>, first: &'static [u8], early: &[u8]) -> Tap<Passing> {
     let open = OpenStream::of(&Arc::new(AtomicUsize::new(0)));
-    Tap::new(line.clone(), Bytes::from_static(early), greeting, open)
+    Tap::new(line.clone(), Bytes::from_static(first), early, Passing, open)
+}
+
+/// A client's frame of a text.
+fn asked(payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_as_client(&mut out, payload);
+    out
 }
 
 /// The `number`th message, of a size that differs from its neighbours'.
@@ -129,42 +162,73 @@ async fn messages_and_the_protocols_own_frames_leave_whole_and_in_their_orders_w
 }
 
 #[tokio::test]
-async fn nothing_is_said_before_the_client_knows_that_it_is_connected() {
+async fn nothing_is_said_before_the_client_knows_that_it_is_connected_nor_once_it_is_out() {
     let Place { line, mut client, handshakes, .. } = place().await;
-    let mut tap = tap(&line, b"", Greeting::new(HEARTBEAT));
     let hello = text(&[b"hello "]);
-    let open = br#"0{"sid":"x","upgrades":[],"pingInterval":15000,"pingTimeout":86400123,"maxPayload":1}"#;
-    tap.write_all(&text(&[open])).await.unwrap();
+    line.put(&text(&[b"0 "])).unwrap();
     assert_eq!(line.offer(&wire(std::slice::from_ref(&hello))), Offered::Full(0));
     assert_eq!(handshakes.load(Ordering::SeqCst), 1);
     let waiting = async {
         line.room().await;
         line.offer(&wire(std::slice::from_ref(&hello)))
     };
-    let connected = text(&[br#"40{"sid":"x"}"#]);
-    let connecting = tap.write_all(&connected);
+    let connecting = async {
+        line.hold(&text(&[b"40 "])).unwrap();
+        line.open();
+        line.put(&[])
+    };
     let (offered, connected) = tokio::join!(timeout(PATIENCE, waiting), connecting);
     connected.unwrap();
     assert_eq!(offered.expect("room once it is connected"), Offered::All);
     assert_eq!(handshakes.load(Ordering::SeqCst), 0, "the handshake is over");
-    drop(tap);
-    let words = words(&mut client).await;
-    assert!(words[0].starts_with("0{") && words[0].contains(r#""pingTimeout":10000"#), "{words:?}");
-    assert_eq!(words[1..], [r#"40{"sid":"x"}"#.to_owned(), "hello".to_owned()]);
+    line.shut_out();
+    assert_eq!(line.offer(&wire(std::slice::from_ref(&hello))), Offered::Full(0));
+    line.open();
+    assert_eq!(line.offer(&wire(std::slice::from_ref(&hello))), Offered::All);
+    line.end();
+    assert_eq!(words(&mut client).await, ["0", "40", "hello", "hello"]);
 }
 
 #[tokio::test]
-async fn an_answered_probe_is_not_answered_again_and_what_came_early_is_read_first() {
+async fn the_protocol_reads_what_came_early_and_then_only_what_is_passed_on() {
     let Place { line, mut client, .. } = place().await;
-    let mut tap = tap(&line, b"early", Greeting::probed(HEARTBEAT));
-    client.write_all(b"late").await.unwrap();
-    let mut read = [0; 9];
+    let (first, early) = (asked(b"first"), asked(b"early"));
+    let mut tap = tap(&line, Box::leak(first.clone().into()), &early[..3]);
+    let sent = [&early[3..], &asked(b"taken"), &asked(b"late")].concat();
+    client.write_all(&sent).await.unwrap();
+    let expected = [first, early, asked(b"late")].concat();
+    let mut read = vec![0; expected.len()];
     timeout(PATIENCE, tap.read_exact(&mut read)).await.expect("bytes").unwrap();
-    assert_eq!(&read, b"earlylate");
-    tap.write_all(frames::PROBE_ANSWER).await.unwrap();
-    tap.write_all(&text(&[b"40"])).await.unwrap();
-    drop(tap);
-    assert_eq!(words(&mut client).await, ["40"]);
+    assert_eq!(read, expected);
+}
+
+#[tokio::test]
+async fn what_is_against_the_protocol_closes_with_its_code_and_the_rest_is_read_and_dropped() {
+    let Place { line, mut client, .. } = place().await;
+    let mut tap = tap(&line, b"", b"");
+    client.write_all(&[0x82, 0x81, 0, 0, 0, 0, 7]).await.unwrap();
+    client.write_all(&vec![0; 1 << 20]).await.unwrap();
+    client.shutdown().await.unwrap();
+    let (mut byte, mut told) = ([0], Vec::new());
+    let reading = async { tokio::join!(tap.read(&mut byte), client.read_to_end(&mut told)) };
+    let (read, all) = timeout(PATIENCE, reading).await.expect("the end");
+    assert_eq!((read.expect("the end"), all.is_ok()), (0, true), "it is closed in order");
+    assert_eq!(told, close(1003, "no bytes"));
+}
+
+#[tokio::test]
+async fn a_message_that_has_to_wait_is_kept_and_comes_when_it_may() {
+    let Place { line, mut client, .. } = place().await;
+    let mut tap = tap(&line, b"", b"");
+    line.pause(true);
+    client.write_all(&asked(b"late")).await.unwrap();
+    let expected = asked(b"late");
+    let mut read = vec![0; expected.len()];
+    let resuming = async { line.pause(false) };
+    let (read_all, ()) =
+        timeout(PATIENCE, async { tokio::join!(tap.read_exact(&mut read), resuming) }).await.expect("bytes");
+    read_all.unwrap();
+    assert_eq!(read, expected);
 }
 
 struct Ears(AtomicUsize);
@@ -182,7 +246,7 @@ async fn a_killed_line_ends_everybody_who_waits_although_the_client_reads_nothin
     let ears = Arc::new(Ears(AtomicUsize::new(0)));
     line.listen(ears.clone());
     line.open();
-    let mut tap = tap(&line, b"", Greeting::new(HEARTBEAT));
+    let mut tap = tap(&line, b"", b"");
     let large = text(&[&vec![b'x'; 8 << 20]]);
     assert!(matches!(line.offer(&wire(std::slice::from_ref(&large))), Offered::Full(1)), "its end waits");
     tap.write_all(PING).await.expect("the protocol is never stuck");
@@ -192,7 +256,6 @@ async fn a_killed_line_ends_everybody_who_waits_although_the_client_reads_nothin
     assert_eq!(read.expect("the end"), 0);
     assert_eq!(line.offer(&wire(std::slice::from_ref(&large))), Offered::Closed);
     assert!(tap.write_all(PING).await.is_err());
-    assert!(line.is_over());
     assert_eq!(ears.0.load(Ordering::SeqCst), 1, "told once");
     let late = Arc::new(Ears(AtomicUsize::new(0)));
     line.listen(late.clone());

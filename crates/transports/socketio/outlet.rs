@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 
 use super::{
     frames::{self, FrameForm},
+    numbers::Numbers,
     polled::{JsonForm, Polled},
 };
 use crate::connection::{Carrier, Closing, Line, frames::GOING_AWAY};
@@ -36,6 +37,8 @@ pub(super) struct SocketOutlet {
     /// None for a connection that began on a WebSocket.
     polled: Mutex<Option<Box<Polled>>>,
     closing: Closing,
+    /// Under which numbers its client's events are answered.
+    pub(super) numbers: Numbers,
     /// There may be room, or it is over.
     changed: Notify,
 }
@@ -55,13 +58,9 @@ impl SocketOutlet {
             line: line.map_or_else(OnceLock::new, OnceLock::from),
             polled: Mutex::new(polled),
             closing: Closing::default(),
+            numbers: Numbers::default(),
             changed: Notify::new(),
         })
-    }
-
-    /// The WebSocket that the connection runs on now.
-    pub(super) fn line(&self) -> Option<&Arc<Line>> {
-        self.line.get()
     }
 
     /// Changes something of the feeding of polls, and says so to whoever waits.
@@ -78,10 +77,14 @@ impl SocketOutlet {
         self.changed.notify_waiters();
     }
 
-    /// The transport is gone.
+    /// The client is gone.
     pub(super) fn gone(&self) {
         self.closing.begin(self.clock.monotonic(), true);
         self.changed.notify_waiters();
+    }
+
+    fn is_gone(&self) -> bool {
+        self.closing.has_begun()
     }
 
     /// Whether it is closing and its transport is to be ended now: all has left, or it took too long.
@@ -118,13 +121,24 @@ impl Outlet for SocketOutlet {
         let Some(line) = self.line.get() else {
             return self.feed(said.len(), |index| (said[index].answer_to, &said[index].json));
         };
+        if self.is_gone() {
+            return Offered::Closed;
+        }
         let room = said.iter().map(|said| said.json.len() + AROUND).sum();
-        line.offer(&Wire::of(said.iter(), room, frames::said))
+        let offered = line.offer(&Wire::of(said.iter(), room, |said, out| frames::said(said, &self.numbers, out)));
+        let taken = match offered {
+            Offered::All => said.len(),
+            Offered::Full(taken) => taken,
+            Offered::Closed => 0,
+        };
+        said[..taken].iter().filter_map(|said| said.answer_to).for_each(|number| self.numbers.answered(number));
+        offered
     }
 
     fn deliver(&self, parcel: &Parcel) -> Offered {
         if let Some(line) = self.line.get() {
-            return line.offer(parcel.wire::<FrameForm>());
+            // A client that is out may come in again on the same line: nothing of before goes there.
+            return if self.is_gone() { Offered::Closed } else { line.offer(parcel.wire::<FrameForm>()) };
         }
         let wire = parcel.wire::<JsonForm>();
         self.feed(wire.count(), |index| (None, wire.part(index)))

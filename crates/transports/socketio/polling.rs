@@ -1,16 +1,16 @@
-//! HTTP long-polling: requests pass through to socketioxide, watched on their way.
+//! HTTP long-polling: what a poll is answered, and what a post says.
 //!
-//! Guarantees: what a poll answered counts as written once the next poll comes; a POST with many
-//! packets is fed in portions, so that a flooding client waits instead of losing anything; of a client one POST at a
-//! time is read, and its bytes are held for its user; before a client is accepted, it has room for its token only, and
-//! counts as a handshake.
-//! It is not the protocol: socketioxide answers.
+//! Guarantees: what a poll answered counts as written once the next poll comes; a second poll at the same time ends the
+//! session, as in the reference; of a client one POST at a time is read, in the order in which they came, its bytes are
+//! held for its user, and its packets go in as there is room for them; before a client is accepted, it has room for its
+//! token only, and counts as a handshake.
+//! It is not the queue of what waits for polls: that is socketioxide's.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
-    http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header},
+    http::{HeaderValue, Method, Request, Response, Uri, header},
 };
 use bytes::Bytes;
 use futures_util::{
@@ -18,57 +18,37 @@ use futures_util::{
     future::{Either, select},
 };
 use http_body_util::{BodyExt, Full, Limited};
-use tokio::task::unconstrained;
+use tokio::{task::unconstrained, time::timeout};
 use tower::Service;
 
 use super::{
-    MAX_PAYLOAD, MAX_UNACCEPTED, SocketIoTransport, heartbeat::Advertised, polled::Polled, request::plain,
-    session::Session,
+    MAX_PAYLOAD, MAX_UNACCEPTED, SocketIoTransport,
+    engines::Engine,
+    frames,
+    heartbeat::Advertised,
+    intake::{self, Taken},
+    polled::Polled,
+    polls::{Interrupt, Polls},
+    request::{Refusal, payload},
+    said::said,
 };
 
 /// Separates the packets of a polling payload (Engine.IO 4).
 const SEPARATOR: u8 = 0x1e;
-/// Packets that are fed at once.
-const PORTION: usize = 64;
+/// What a poll is answered that is to end without a packet.
+const NOTHING: &str = "6";
+const PING: &str = "2";
 
-/// A request that opens a session, or that is refused.
-pub(super) async fn open(transport: &SocketIoTransport, request: Request<Body>) -> Response<Body> {
-    let (mut parts, body) = pass(transport, request).await.into_parts();
-    let Ok(body) = body.collect().await else { return bad_request() };
+/// A request that opens a session.
+pub(super) async fn open(transport: &Arc<SocketIoTransport>, request: Request<Body>) -> Response<Body> {
+    let request = request.map(|_| Full::new(Bytes::new()));
+    let Ok(body) = forward(transport, request).await.into_body().collect().await else {
+        return Refusal::Request.answer();
+    };
     let body = body.to_bytes();
-    if let Some(sid) = opened(&body) {
-        let handshake = transport.connections.admission.begin();
-        transport.opening.lock().insert(sid.to_owned(), (transport.connections.parts.clock.monotonic(), handshake));
-    }
-    let advertised = Advertised(transport.connections.parts.config.ping_timeout);
-    let body = advertised.corrected_body(&body).into_owned();
-    parts.headers.remove(header::CONTENT_LENGTH);
-    Response::from_parts(parts, Body::from(body))
-}
-
-/// The id of the session that was opened, in the packet that says so.
-fn opened(body: &[u8]) -> Option<&str> {
-    let (_, rest) = std::str::from_utf8(body).ok()?.strip_prefix('0')?.split_once("\"sid\":\"")?;
-    Some(rest.split_once('"')?.0)
-}
-
-fn bad_request() -> Response<Body> {
-    plain(StatusCode::BAD_REQUEST, r#"{"code":3,"message":"Bad request"}"#)
-}
-
-/// The answer to a poll that is to end without a packet: one that says nothing.
-fn nothing() -> Response<Body> {
-    let mut response = Response::new(Body::from("6"));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
-    response
-}
-
-pub(super) async fn pass(transport: &SocketIoTransport, request: Request<Body>) -> Response<Body> {
-    let (parts, body) = request.into_parts();
-    match Limited::new(body, MAX_UNACCEPTED).collect().await {
-        Ok(body) => forward(transport, Request::from_parts(parts, Full::new(body.to_bytes()))).await,
-        Err(_) => plain(StatusCode::PAYLOAD_TOO_LARGE, r#"{"code":3,"message":"Payload too large"}"#),
-    }
+    let Some(sid) = frames::opened(&body) else { return Refusal::Request.answer() };
+    Engine::polling(transport, sid, transport.connections.admission.begin());
+    payload(Advertised::of(&transport.connections.parts.config).corrected(&body))
 }
 
 async fn forward(transport: &SocketIoTransport, request: Request<Full<Bytes>>) -> Response<Body> {
@@ -79,29 +59,94 @@ async fn forward(transport: &SocketIoTransport, request: Request<Full<Bytes>>) -
     }
 }
 
-/// A poll: what the last one answered has arrived.
-pub(super) async fn poll(transport: &SocketIoTransport, sid: &str, request: Request<Body>) -> Response<Body> {
-    let turn = transport.changes.poll(sid);
-    if turn.held().await {
-        return nothing();
+/// A request of this transport's own to the engine.
+fn inside(sid: &str, method: Method, body: Bytes) -> Option<Request<Full<Bytes>>> {
+    let uri: Uri = format!("/socket.io/?EIO=4&transport=polling&sid={sid}").parse().ok()?;
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain;charset=UTF-8"));
+    Some(request)
+}
+
+/// Ends a session whose client gives a poll up, as the reference does: what the poll would have told is not told again.
+struct Waiting<'a>(Option<&'a Engine>);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(engine) = self.0 {
+            engine.end("1");
+        }
     }
-    if let Some(session) = transport.session(sid) {
+}
+
+/// A poll.
+pub(super) async fn poll(transport: &SocketIoTransport, engine: &Engine) -> Response<Body> {
+    let mut waiting = Waiting(Some(engine));
+    let answer = answer_poll(transport, engine).await;
+    waiting.0 = None;
+    answer
+}
+
+/// What a poll is answered. What the last one answered has arrived.
+async fn answer_poll(transport: &SocketIoTransport, engine: &Engine) -> Response<Body> {
+    let Some(polls) = &engine.polls else { return Refusal::Request.answer() };
+    let Some(turn) = polls.poll() else {
+        engine.end("1");
+        return Refusal::Request.answer();
+    };
+    if turn.held().await {
+        return payload(NOTHING);
+    }
+    if let Some(session) = engine.session() {
         session.outlet.with_polled(Polled::arrived);
     }
-    let (passing, probing) = (std::pin::pin!(pass(transport, request)), std::pin::pin!(turn.probes()));
-    let response = match select(passing, probing).await {
-        Either::Left((response, _)) => response,
+    loop {
+        let (passing, interrupted) = (std::pin::pin!(waiting(transport, engine)), std::pin::pin!(turn.interrupted()));
         // A poll that waits has taken nothing out of the queue: it may be let go.
-        Either::Right(((), _)) => return nothing(),
-    };
-    let (parts, body) = response.into_parts();
-    let Ok(body) = body.collect().await else { return bad_request() };
-    let body = body.to_bytes();
-    if let Some(session) = transport.session(sid) {
-        session.heard(transport.connections.parts.clock.monotonic());
+        let told = match select(passing, interrupted).await {
+            Either::Left((told, _)) => told,
+            Either::Right((Interrupt::Probe, _)) => return payload(NOTHING),
+            Either::Right((Interrupt::Ping, _)) => return payload(PING),
+            Either::Right((Interrupt::End(answer), _)) => return payload(answer),
+        };
+        match told {
+            Some(body) if body.is_empty() => {}
+            Some(body) => {
+                engine.heard(transport.connections.parts.clock.monotonic());
+                return payload(body);
+            }
+            // The engine has ended it.
+            None => {
+                engine.end("1");
+                return match turn.interrupted().now_or_never() {
+                    Some(Interrupt::End(answer)) => payload(answer),
+                    _ => Refusal::Session.answer(),
+                };
+            }
+        }
+    }
+}
+
+/// What waits for the client, or will; empty if it was only for the engine, none if the engine has no such session.
+async fn waiting(transport: &SocketIoTransport, engine: &Engine) -> Option<Bytes> {
+    let response = forward(transport, inside(&engine.sid, Method::GET, Bytes::new())?).await;
+    if !response.status().is_success() {
+        return None;
+    }
+    let body = response.into_body().collect().await.ok()?.to_bytes();
+    if let Some(session) = engine.session() {
         session.outlet.with_polled(|polled| polled.answered(packets(&body)));
     }
-    Response::from_parts(parts, Body::from(body))
+    let mut told = Vec::with_capacity(body.len());
+    let heartbeat = Advertised::of(&transport.connections.parts.config);
+    for packet in packets(&body).filter_map(|packet| said(engine, heartbeat, packet)) {
+        if !told.is_empty() {
+            told.push(SEPARATOR);
+        }
+        told.extend_from_slice(&packet);
+    }
+    Some(told.into())
 }
 
 /// The packets of a payload.
@@ -109,68 +154,96 @@ pub(super) fn packets(body: &[u8]) -> impl Iterator<Item = &[u8]> {
     body.split(|byte| *byte == SEPARATOR).filter(|packet| !packet.is_empty())
 }
 
-/// What waits for a session's next poll, as that poll would be answered; none when nothing does. No
-/// poll of the session may be under way.
-pub(super) fn take_waiting(transport: &SocketIoTransport, sid: &str) -> Option<Bytes> {
-    let mut request = Request::new(Full::new(Bytes::new()));
-    *request.uri_mut() = address(sid)?;
+/// What waits for a session's next poll, as that poll would be answered; none when nothing does. No poll of the session
+/// may be under way.
+pub(super) fn take_waiting(transport: &SocketIoTransport, engine: &Engine) -> Option<Bytes> {
     // Without a budget: a task that has used its own up would be told that nothing waits.
-    let response = unconstrained(forward(transport, request)).now_or_never()?;
-    if !response.status().is_success() {
-        return None;
-    }
-    response.into_body().collect().now_or_never()?.ok().map(http_body_util::Collected::to_bytes)
-}
-
-fn address(sid: &str) -> Option<Uri> {
-    format!("/socket.io/?EIO=4&transport=polling&sid={sid}").parse().ok()
+    unconstrained(waiting(transport, engine)).now_or_never()?
 }
 
 /// A post: its packets go in as the mailbox has room for them.
-pub(super) async fn post(transport: &SocketIoTransport, session: &Session, request: Request<Body>) -> Response<Body> {
-    let (parts, body) = request.into_parts();
+pub(super) async fn post(
+    transport: &SocketIoTransport,
+    engine: &Arc<Engine>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let Some(polls) = &engine.polls else { return Refusal::Request.answer() };
     // Others wait unread. The semaphore is never closed.
-    let Ok(_turn) = session.posting.acquire().await else { return bad_request() };
-    let Ok(body) = Limited::new(body, MAX_PAYLOAD).collect().await else {
-        return plain(StatusCode::PAYLOAD_TOO_LARGE, r#"{"code":3,"message":"Payload too large"}"#);
+    let Ok(_turn) = polls.posting.acquire().await else { return Refusal::Request.answer() };
+    let session = engine.session();
+    let most = if session.is_some() { MAX_PAYLOAD } else { MAX_UNACCEPTED };
+    let Ok(body) = Limited::new(request.into_body(), most).collect().await else {
+        return Refusal::TooLarge.answer();
     };
     let body = body.to_bytes();
-    let _held = match session.client.connection.share().hold(body.len()) {
+    let _held = match session.map(|session| session.client.connection.share().hold(body.len())).transpose() {
         Ok(held) => held,
         Err(bound) => {
             bound.count("bodies");
-            return plain(StatusCode::SERVICE_UNAVAILABLE, r#"{"code":4,"message":"Try again later"}"#);
+            return Refusal::Busy.answer();
         }
     };
-    let packets: Vec<&[u8]> = body.split(|byte| *byte == SEPARATOR).collect();
-    let mut answer = None;
-    for portion in packets.chunks(PORTION) {
-        while session.client.mailbox.is_crowded() && !session.client.connection.is_closed() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        let portion = Bytes::from(portion.join(&SEPARATOR));
-        let mut part = Request::new(Full::new(portion));
-        *part.method_mut() = Method::POST;
-        *part.uri_mut() = parts.uri.clone();
-        *part.headers_mut() = parts.headers.clone();
-        part.headers_mut().remove(header::CONTENT_LENGTH);
-        let response = forward(transport, part).await;
-        let failed = !response.status().is_success();
-        answer = Some(response);
-        if failed {
-            break;
+    match take_all(transport, engine, polls, &body).await {
+        Ok(()) => payload("ok"),
+        Err(refusal) => {
+            engine.end("1");
+            refusal.answer()
         }
     }
-    answer.unwrap_or_else(bad_request)
 }
 
-/// Ends a polling session as its client would: with a close packet, which frees everything of it.
+async fn take_all(
+    transport: &SocketIoTransport,
+    engine: &Arc<Engine>,
+    polls: &Polls,
+    body: &[u8],
+) -> Result<(), Refusal> {
+    let body = std::str::from_utf8(body).map_err(|_| Refusal::Packet("a payload is UTF-8"))?;
+    for packet in body.split(char::from(SEPARATOR)) {
+        has_room(transport, engine, polls).await;
+        if engine.is_over() || engine.line().is_some() {
+            return Err(Refusal::Session);
+        }
+        let taken = match packet.strip_prefix('b') {
+            Some(_) => intake::binary(engine),
+            None => intake::text(engine, packet),
+        };
+        match taken {
+            Taken::Done => {}
+            Taken::Passed => pass(transport, engine, packet).await?,
+            Taken::Closed => {
+                polls.overtaken().await;
+                engine.end(NOTHING);
+                return Ok(());
+            }
+            Taken::Refused(_, why) => return Err(Refusal::Packet(why)),
+        }
+    }
+    Ok(())
+}
+
+/// Waits until the next packet may be taken: a CONNECT before it is judged, and what waits of the client's is less.
+async fn has_room(transport: &SocketIoTransport, engine: &Engine, polls: &Polls) {
+    let judged = polls.until(|| (!engine.is_judging()).then_some(()));
+    if timeout(transport.connections.parts.config.connect_timeout, judged).await.is_err() {
+        engine.end("1");
+    }
+    let Some(session) = engine.session() else { return };
+    while session.client.mailbox.is_crowded() && !session.client.connection.is_closed() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Gives a packet to socketioxide.
+async fn pass(transport: &SocketIoTransport, engine: &Engine, packet: &str) -> Result<(), Refusal> {
+    let request = inside(&engine.sid, Method::POST, Bytes::copy_from_slice(packet.as_bytes()));
+    let answer = forward(transport, request.ok_or(Refusal::Request)?).await;
+    if answer.status().is_success() { Ok(()) } else { Err(Refusal::Request) }
+}
+
+/// Ends a session in the engine as its client would: with a close packet, which frees everything of it.
 pub(super) async fn close(transport: &SocketIoTransport, sid: &str) {
-    let Some(uri) = address(sid) else { return };
-    let mut request = Request::new(Full::new(Bytes::from_static(b"1")));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = uri;
-    request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain;charset=UTF-8"));
+    let Some(request) = inside(sid, Method::POST, Bytes::from_static(b"1")) else { return };
     let answer = forward(transport, request).await;
     tracing::debug!(status = %answer.status(), "a polling session was closed");
 }

@@ -1,18 +1,27 @@
-//! Requests to the engine's path: what their query says, and the small answers of its own form.
+//! Requests to the engine's path: what their query says, and the answers of the engine's own form.
 //!
-//! Guarantees: a query that says nothing known asks for nothing.
-//! It is not the judgement of a request: socketioxide refuses what is wrong.
+//! Guarantees: a refusal has the number and the words that the reference has for it; no answer is kept by a cache.
+//! It is not the judgement of a request: see `route`.
 
 use axum::{
     body::Body,
     http::{HeaderValue, Response, StatusCode, Uri, header},
 };
 
+/// How a request wants to be served.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Transport {
+    Polling,
+    WebSocket,
+    #[default]
+    Unknown,
+}
+
 /// What a request says of itself.
 #[derive(Debug, Default)]
 pub(super) struct Query {
     pub(super) sid: Option<String>,
-    pub(super) websocket: bool,
+    pub(super) transport: Transport,
     pub(super) known_engine: bool,
 }
 
@@ -22,7 +31,9 @@ impl Query {
         for pair in uri.query().unwrap_or_default().split('&') {
             match pair.split_once('=') {
                 Some(("sid", sid)) => query.sid = Some(sid.to_owned()),
-                Some(("transport", transport)) => query.websocket = transport == "websocket",
+                Some(("transport", "polling")) => query.transport = Transport::Polling,
+                Some(("transport", "websocket")) => query.transport = Transport::WebSocket,
+                Some(("transport", _)) => query.transport = Transport::Unknown,
                 Some(("EIO", version)) => query.known_engine = version == "4",
                 _ => {}
             }
@@ -31,10 +42,59 @@ impl Query {
     }
 }
 
-/// A small answer of the engine's own form.
-pub(super) fn plain(status: StatusCode, body: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+/// Why a request is refused, with the engine's number for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Refusal {
+    Transport,
+    Session,
+    Method,
+    Request,
+    /// A packet that is refused, and why.
+    Packet(&'static str),
+    Version,
+    Busy,
+    TooLarge,
+}
+
+impl Refusal {
+    fn parts(self) -> (StatusCode, u8, &'static str) {
+        match self {
+            Self::Transport => (StatusCode::BAD_REQUEST, 0, "Transport unknown"),
+            Self::Session => (StatusCode::BAD_REQUEST, 1, "Session ID unknown"),
+            Self::Method => (StatusCode::BAD_REQUEST, 2, "Bad handshake method"),
+            Self::Request => (StatusCode::BAD_REQUEST, 3, "Bad request"),
+            Self::Packet(why) => (StatusCode::BAD_REQUEST, 3, why),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, 3, "Payload too large"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, 4, "Try again later"),
+            Self::Version => (
+                StatusCode::BAD_REQUEST,
+                5,
+                "Unsupported protocol version: this server speaks EIO=4, which socket.io-client 3 and 4 do",
+            ),
+        }
+    }
+
+    /// The answer. A refusal is counted.
+    pub(super) fn answer(self) -> Response<Body> {
+        let (status, code, message) = self.parts();
+        metrics::counter!("tidings_engine_refusals_total", "code" => code.to_string()).increment(1);
+        let body = match self {
+            Self::Packet(_) => format!(r#"{{"code":{code},"message":"Bad request: {message}"}}"#),
+            _ => format!(r#"{{"code":{code},"message":"{message}"}}"#),
+        };
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if matches!(self, Self::Busy) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+/// The answer to a poll or a post that is in order.
+pub(super) fn payload(body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
     response
 }

@@ -1,8 +1,8 @@
 //! The routes under `/socket.io/`: which request is what.
 //!
-//! Guarantees: a handshake beyond the bounds is asked to come back, before anything of it exists.
-//! It is not the answer to any: polls and posts are in `polling`, WebSockets in `upgrade`, and the
-//! protocol is socketioxide's.
+//! Guarantees: a handshake beyond the bounds is asked to come back, before anything of it exists; a request that is
+//! none is refused as the reference refuses it; a session is only found by the engine's id.
+//! It is not the answer to any: polls and posts are in `polling`, WebSockets in `upgrade`.
 
 use std::sync::Arc;
 
@@ -15,8 +15,10 @@ use axum::{
 };
 
 use super::{
-    SocketIoTransport, polling,
-    request::{Query, plain},
+    SocketIoTransport,
+    engines::Engine,
+    polling,
+    request::{Query, Refusal, Transport},
     upgrade,
 };
 use crate::connection::websocket;
@@ -29,23 +31,65 @@ impl SocketIoTransport {
 }
 
 async fn handle(State(transport): State<Arc<SocketIoTransport>>, request: Request<Body>) -> Response<Body> {
+    let mut response = match judge(&transport, &request) {
+        Ok(engine) => answer(&transport, engine, request).await,
+        Err(refusal) => refusal.answer(),
+    };
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
+}
+
+/// Whose session a request is about, if it is about one. The order of the questions is the reference's.
+fn judge(transport: &SocketIoTransport, request: &Request<Body>) -> Result<Option<Arc<Engine>>, Refusal> {
     let query = Query::of(request.uri());
-    if query.sid.is_none() && transport.connections.admission.refuses().is_some() {
-        let mut refusal = plain(StatusCode::SERVICE_UNAVAILABLE, r#"{"code":4,"message":"Try again later"}"#);
-        refusal.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        return refusal;
+    let wants_websocket = query.transport == Transport::WebSocket;
+    let is_websocket = wants_websocket && request.method() == Method::GET && websocket::is_asked(request);
+    if query.transport == Transport::Unknown {
+        return Err(Refusal::Transport);
     }
-    if query.websocket && query.known_engine && request.method() == Method::GET && websocket::is_asked(&request) {
-        return upgrade::switch(&transport, request, &query);
+    let Some(sid) = query.sid else {
+        if request.method() != Method::GET {
+            return Err(Refusal::Method);
+        }
+        if wants_websocket && !is_websocket {
+            return Err(Refusal::Request);
+        }
+        if !query.known_engine {
+            return Err(Refusal::Version);
+        }
+        return transport.connections.admission.refuses().map_or(Ok(None), |_| Err(Refusal::Busy));
+    };
+    let engine = transport.engines.get(&sid).filter(|engine| !engine.is_over()).ok_or(Refusal::Session)?;
+    if !query.known_engine {
+        return Err(Refusal::Version);
     }
-    let Some(sid) = query.sid.filter(|_| !query.websocket) else { return polling::open(&transport, request).await };
-    let session = transport.session(&sid);
-    if let Some(session) = &session {
-        session.heard(transport.connections.parts.clock.monotonic());
+    // One that is on a WebSocket takes no requests; another WebSocket is turned away.
+    if wants_websocket != is_websocket || (engine.line().is_some() && !is_websocket) {
+        return Err(Refusal::Request);
     }
-    match (session, request.method()) {
-        (_, &Method::GET) => polling::poll(&transport, &sid, request).await,
-        (Some(session), &Method::POST) => polling::post(&transport, &session, request).await,
-        _ => polling::pass(&transport, request).await,
+    let parts = &transport.connections.parts;
+    // The sweep may not have looked yet.
+    if engine.line().is_none() && engine.end_if_silent(parts.clock.monotonic(), &parts.config) {
+        return Err(Refusal::Session);
+    }
+    Ok(Some(engine))
+}
+
+async fn answer(
+    transport: &Arc<SocketIoTransport>,
+    engine: Option<Arc<Engine>>,
+    request: Request<Body>,
+) -> Response<Body> {
+    if websocket::is_asked(&request) && Query::of(request.uri()).transport == Transport::WebSocket {
+        return upgrade::switch(transport, request, engine);
+    }
+    let Some(engine) = engine else { return polling::open(transport, request).await };
+    engine.heard(transport.connections.parts.clock.monotonic());
+    match *request.method() {
+        Method::GET => polling::poll(transport, &engine).await,
+        Method::POST => polling::post(transport, &engine, request).await,
+        _ => Refusal::Request.answer(),
     }
 }

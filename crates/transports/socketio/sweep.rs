@@ -1,10 +1,11 @@
 //! The sweep: once in a while, whatever of a session is due by time.
 //!
-//! Guarantees: a silent client is let go within its ping interval, timeout and one turn of the
-//! sweep, whatever socketioxide's tasks are stuck in; a token's end is told before and kept. A session
-//! for which nothing can be due for some turns is passed over: a look at one is a dozen places in memory,
-//! and there are tens of thousands. One whose look panics is ended, and the others are looked at.
-//! It is not what pings: socketioxide does. Nor is it what is due whatever a client runs on: see `connection/client`.
+//! Guarantees: a client is pinged after each interval since its handshake, so that pings are spread as handshakes were;
+//! a silent one is let go within its ping interval, timeout and one turn of the sweep, and one that is not let in
+//! within its time, whatever socketioxide's tasks are stuck in; a token's end is told before and kept. A session for
+//! which nothing can be due for some turns is passed over: a look at one is a dozen places in memory, and there are
+//! tens of thousands. One whose look panics is ended, and the others are looked at.
+//! It is not what is due whatever a client runs on: see `connection/client`.
 
 use std::{
     sync::{Arc, Weak},
@@ -13,13 +14,17 @@ use std::{
 
 use tidings_core::{BoxFuture, fault, panics};
 
-use super::{SocketIoTransport, frames, polling, session::Session};
+use super::{SocketIoTransport, engines::Engine, frames};
 
 const TASK: &str = "socketio.sweep";
 /// How often it looks at every session.
 const TURN: Duration = Duration::from_millis(500);
 /// How many times in a ping interval a client is pinged that reads slowly.
 const NUDGES: u32 = 3;
+/// After how many sessions others have a turn.
+const PORTION: usize = 256;
+/// How long a close may take to arrive.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Starts the sweep; it ends with the server.
 pub(super) fn start(transport: &Arc<SocketIoTransport>) {
@@ -36,58 +41,65 @@ async fn sweep(transport: Weak<SocketIoTransport>, mut stopping: BoxFuture<'stat
         }
         let Some(transport) = transport.upgrade() else { return };
         fault::here(TASK);
-        let sessions: Vec<Arc<Session>> = transport.sessions.lock().values().cloned().collect();
-        transport.lines.lock().retain(|_, line| !line.is_over());
-        let parts = &transport.connections.parts;
-        let (now, patience) = (parts.clock.monotonic(), parts.config.connect_timeout);
-        transport.opening.lock().retain(|_, (since, _)| now.saturating_sub(*since) < patience);
-        for session in sessions {
+        let engines = transport.engines.all();
+        let now = transport.connections.parts.clock.monotonic();
+        for (number, engine) in engines.iter().enumerate() {
             let looked = panics::caught("socketio.session", || {
                 fault::here("socketio.session");
-                look_at(&transport, &session, now);
+                look_at(&transport, engine, now);
             });
             if looked.is_err() {
                 // It would panic again, and those after it would never be looked at.
-                end_transport(&transport, &session);
+                engine.kill();
+            }
+            if number % PORTION == PORTION - 1 {
+                tokio::task::yield_now().await;
             }
         }
     }
 }
 
-fn look_at(transport: &Arc<SocketIoTransport>, session: &Arc<Session>, now: Duration) {
-    let client = &session.client;
-    if session.outlet.is_due(now) {
-        end_transport(transport, session);
+fn look_at(transport: &SocketIoTransport, engine: &Engine, now: Duration) {
+    let config = &transport.connections.parts.config;
+    if engine.is_over() {
+        // What is left is its stream, on which the close is on its way.
+        if engine.ended_before(now, FAREWELL) {
+            engine.kill();
+        }
         return;
     }
-    if client.is_resting(now) {
+    let ping = engine.ping_is_due(now, config.ping_interval);
+    let session = engine.session();
+    if let Some(session) = &session {
+        if session.outlet.is_due(now) {
+            return engine.kill();
+        }
+        if !ping && session.client.is_resting(now) {
+            return;
+        }
+    }
+    if engine.end_if_silent(now, config) {
         return;
     }
-    let silence = session.silence(now);
-    if client.fell_silent(silence) {
-        end_transport(transport, session);
-        return;
+    if ping {
+        send_ping(engine);
     }
-    if let Some(line) = session.outlet.line() {
-        line.nudge(frames::PING, now, transport.connections.parts.config.ping_interval / NUDGES);
+    if let Some(session) = session {
+        if let Some(line) = engine.line() {
+            line.nudge(frames::PING, now, config.ping_interval / NUDGES);
+        }
+        session.client.attend(now, engine.silence(now));
     }
-    client.attend(now, silence);
 }
 
-/// Ends what the connection runs on, and everything of it, whatever anybody waits for.
-fn end_transport(transport: &Arc<SocketIoTransport>, session: &Arc<Session>) {
-    if let Some(line) = session.outlet.line() {
-        line.kill();
-        session.over();
-        return;
+fn send_ping(engine: &Engine) {
+    match (engine.line(), &engine.polls) {
+        (Some(line), _) => {
+            if let Err(error) = line.put(frames::PING) {
+                tracing::trace!(%error, "a client is gone already");
+            }
+        }
+        (None, Some(polls)) => polls.ping(),
+        (None, None) => {}
     }
-    session.over();
-    let (transport, session) = (transport.clone(), session.clone());
-    let tasks = transport.connections.parts.tasks.clone();
-    tasks.spawn(
-        "socketio.close",
-        Box::pin(async move {
-            polling::close(&transport, &session.sid).await;
-        }),
-    );
 }

@@ -9,35 +9,48 @@ use std::{io, sync::Arc};
 
 use axum::{
     body::Body,
-    http::{Request, Response, StatusCode, Uri},
+    http::{HeaderValue, Request, Response, Uri, header},
 };
-use tokio::time::timeout;
+use bytes::Bytes;
+use hyper::upgrade::OnUpgrade;
+use tokio::{net::TcpStream, time::timeout};
 use tower::Service;
 
 use super::{
     SocketIoTransport,
+    engines::Engine,
     frames::{self, Begins},
     greeting::Greeting,
-    heartbeat::Advertised,
     polling,
-    request::{Query, plain},
-    session::SessionEars,
+    polls::{Polls, Turn},
+    request::Refusal,
 };
 use crate::connection::{
-    Handshake, Line, Tap,
-    frames::text,
+    Handshake, Line, Tap, close_code,
+    frames::{close, text},
     websocket::{self, Stream},
 };
 
-/// Answers the upgrade and hands the stream over when it comes.
-pub(super) fn switch(transport: &Arc<SocketIoTransport>, mut request: Request<Body>, query: &Query) -> Response<Body> {
+/// Answers the upgrade, of a session that polls or to a new one, and hands the stream over when it comes.
+pub(super) fn switch(
+    transport: &Arc<SocketIoTransport>,
+    mut request: Request<Body>,
+    engine: Option<Arc<Engine>>,
+) -> Response<Body> {
     // A copy: the address itself would keep the whole buffer that the request was read into.
     let uri = request.uri().path_and_query().and_then(|address| address.as_str().to_owned().parse::<Uri>().ok());
-    let (Some(response), Some(uri)) = (websocket::answer(&request), uri) else {
-        return plain(StatusCode::BAD_REQUEST, r#"{"code":3,"message":"Bad request"}"#);
+    let (Some(mut response), Some(uri)) = (websocket::answer(&request), uri) else {
+        return Refusal::Request.answer();
     };
+    if let Some(protocol) = subprotocol(&request) {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
     let upgraded = hyper::upgrade::on(&mut request);
-    let (holder, sid) = (transport.clone(), query.sid.clone());
+    if engine.as_ref().is_some_and(|engine| engine.is_taken()) {
+        transport.connections.parts.tasks.spawn("socketio.upgrade", Box::pin(turn_away(upgraded)));
+        return response;
+    }
+    let holder = transport.clone();
     let handshake = transport.connections.admission.begin();
     transport.connections.parts.tasks.spawn(
         "socketio.upgrade",
@@ -46,12 +59,13 @@ pub(super) fn switch(transport: &Arc<SocketIoTransport>, mut request: Request<Bo
                 Ok(upgraded) => Stream::of(upgraded),
                 Err(error) => return tracing::debug!(%error, "an upgrade was not completed"),
             };
-            match (stream, sid) {
+            match (stream, engine) {
                 (Some(stream), None) => {
-                    let (line, tap) = line_of(stream, &holder, handshake, Greeting::new);
-                    hand_over(&holder, tap, uri, line);
+                    let early = stream.early.freeze();
+                    let (_, tap) = line_of(stream.socket, &holder, handshake, None, (Bytes::new(), &early));
+                    hand_over(&holder, tap, uri);
                 }
-                (Some(stream), Some(sid)) => change(&holder, stream, uri, &sid, handshake).await,
+                (Some(stream), Some(engine)) => change(&holder, stream, uri, &engine, handshake).await,
                 (None, _) => tracing::error!("a WebSocket over something else than TCP cannot be served"),
             }
         }),
@@ -59,17 +73,37 @@ pub(super) fn switch(transport: &Arc<SocketIoTransport>, mut request: Request<Bo
     response
 }
 
-/// The line of a stream, and what socketioxide sees of it.
+/// Closes a WebSocket for a session that is on one, or for which one probes. A refusal of the upgrade would be an error
+/// without a reason for its client.
+async fn turn_away(upgraded: OnUpgrade) {
+    metrics::counter!("tidings_upgrades_failed_total").increment(1);
+    let stream = upgraded.await.ok().and_then(Stream::of);
+    let Some(stream) = stream else { return };
+    let close = close(close_code::POLICY, "the session has a WebSocket already");
+    if let Err(error) = stream.socket.try_write(&close) {
+        tracing::trace!(%error, "a client is gone already");
+    }
+}
+
+/// The first subprotocol that is asked for: it is answered, as the reference does, and means nothing.
+fn subprotocol(request: &Request<Body>) -> Option<HeaderValue> {
+    let asked = request.headers().get(header::SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
+    let first = asked.split(',').next()?.trim();
+    HeaderValue::from_str(first).ok().filter(|first| !first.is_empty())
+}
+
+/// The line of a stream, and what socketioxide sees of it: `begun` is what it reads first, and what comes after that
+/// was read already.
 fn line_of(
-    stream: Stream,
-    transport: &SocketIoTransport,
+    socket: TcpStream,
+    transport: &Arc<SocketIoTransport>,
     handshake: Handshake,
-    greeting: fn(Advertised) -> Greeting,
+    engine: Option<Arc<Engine>>,
+    begun: (Bytes, &[u8]),
 ) -> (Arc<Line>, Tap<Greeting>) {
-    let (parts, admission) = (&transport.connections.parts, &transport.connections.admission);
-    let greeting = greeting(Advertised(parts.config.ping_timeout));
-    let line = Line::new(stream.socket, parts.clock.clone(), handshake);
-    let tap = Tap::new(line.clone(), stream.early.freeze(), greeting, admission.stream());
+    let line = Line::new(socket, transport.connections.parts.clock.clone(), handshake);
+    let greeting = Greeting::new(transport, &line, engine);
+    let tap = Tap::new(line.clone(), begun.0, begun.1, greeting, transport.connections.admission.stream());
     (line, tap)
 }
 
@@ -102,28 +136,52 @@ async fn write(stream: &Stream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Changes a session that polls to a WebSocket, if its client goes through with it.
-async fn change(transport: &Arc<SocketIoTransport>, mut stream: Stream, uri: Uri, sid: &str, handshake: Handshake) {
-    let probe = transport.changes.probe(sid);
-    let probed = async {
-        let (text, end) = next_text(&mut stream, 0).await?;
-        if text != b"2probe" {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        write(&stream, frames::PROBE_ANSWER).await?;
-        let (text, _) = next_text(&mut stream, end).await?;
-        if text == b"5" { Ok(()) } else { Err(io::Error::from(io::ErrorKind::InvalidData)) }
-    };
-    if !matches!(timeout(transport.connections.parts.config.connect_timeout, probed).await, Ok(Ok(()))) {
-        metrics::counter!("tidings_upgrades_failed_total").increment(1);
-        tracing::debug!("a change to a WebSocket was not finished; the client polls on");
-        return tracing::debug!("a probe for an upgrade died; the session polls on");
+/// Answers the probe, and waits until the client changes. Where what it says after that begins.
+async fn probed(stream: &mut Stream) -> io::Result<usize> {
+    let (text, end) = next_text(stream, 0).await?;
+    if text != b"2probe" {
+        return Err(io::ErrorKind::InvalidData.into());
     }
-    probe.polls_over().await;
-    let (line, tap) = line_of(stream, transport, handshake, Greeting::probed);
+    write(stream, frames::PROBE_ANSWER).await?;
+    let (text, end) = next_text(stream, end).await?;
+    if text == b"5" { Ok(end) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
+/// Probes for a session that polls. None if its client does not change, or if the session is over.
+async fn probe<'a>(transport: &SocketIoTransport, stream: &mut Stream, polls: &'a Polls) -> Option<(Turn<'a>, usize)> {
+    let turn = polls.probe()?;
+    let patience = transport.connections.parts.config.connect_timeout;
+    tokio::select! {
+        probed = timeout(patience, probed(stream)) => match probed {
+            Ok(Ok(end)) => {
+                turn.polls_over().await;
+                Some((turn, end))
+            }
+            _ => None,
+        },
+        () = polls.over() => None,
+    }
+}
+
+/// Changes a session that polls to a WebSocket, if its client goes through with it.
+async fn change(
+    transport: &Arc<SocketIoTransport>,
+    mut stream: Stream,
+    uri: Uri,
+    engine: &Arc<Engine>,
+    handshake: Handshake,
+) {
+    let Some(polls) = &engine.polls else { return };
+    let Some((_turn, end)) = probe(transport, &mut stream, polls).await else {
+        metrics::counter!("tidings_upgrades_failed_total").increment(1);
+        return tracing::debug!("a change to a WebSocket was not finished; the client polls on");
+    };
+    let early = stream.early.freeze();
+    let begun = (early.slice(..end), &early[end..]);
+    let (line, tap) = line_of(stream.socket, transport, handshake, Some(engine.clone()), begun);
     // Whoever is accepted from here on finds the line. Whoever was before is held, and gets it below.
-    transport.lines.lock().insert(sid.to_owned(), line.clone());
-    let session = transport.session(sid);
+    engine.set_line(line.clone());
+    let session = engine.session();
     let mut told = session
         .as_ref()
         .and_then(|session| {
@@ -133,28 +191,26 @@ async fn change(transport: &Arc<SocketIoTransport>, mut stream: Stream, uri: Uri
             })
         })
         .unwrap_or_default();
-    while let Some(body) = polling::take_waiting(transport, sid) {
-        for packet in polling::packets(&body).filter(|packet| *packet != b"6") {
-            told |= packet.starts_with(b"40");
+    while let Some(body) = polling::take_waiting(transport, engine) {
+        for packet in polling::packets(&body) {
+            told |= packet.starts_with(b"40{");
             if line.begin(&text(&[packet])).is_err() {
                 return tracing::debug!("a client left while it changed to a WebSocket");
             }
         }
     }
     if let Some(session) = session {
-        line.listen(Arc::new(SessionEars(Arc::downgrade(&session))));
         session.outlet.set_line(line.clone());
     }
     if told {
         line.open();
     }
-    hand_over(transport, tap, uri, line);
+    hand_over(transport, tap, uri);
 }
 
-fn hand_over(transport: &SocketIoTransport, tap: Tap<Greeting>, uri: Uri, line: Arc<Line>) {
+fn hand_over(transport: &SocketIoTransport, tap: Tap<Greeting>, uri: Uri) {
     let mut request = Request::new(());
     *request.uri_mut() = uri;
-    request.extensions_mut().insert(line);
     if let Err(error) = Service::<(_, Request<()>)>::call(&mut transport.service(), (tap, request)).into_inner() {
         tracing::debug!(%error, "a stream was not taken");
     }

@@ -15,6 +15,7 @@ const OFF: &[(&str, &str)] = &[
     ("crates/services/blocking.rs", "the services' one way"),
     ("crates/services/programs/starter.rs", "starts of programs, one after the other"),
     ("src/faults.rs", "for tests"),
+    ("src/listen/arrivals.rs", "connections as the system has them"),
     ("src/serve.rs", "the start, so that signals are heard meanwhile"),
 ];
 

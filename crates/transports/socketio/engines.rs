@@ -1,0 +1,306 @@
+//! The sessions of the engine: one table of them, made at the handshake.
+//!
+//! Guarantees: whoever asks for a session by its id, to poll, to change it or to end it, asks here; the id that a
+//! client shows to others is another one; who ends a session ends everything of it, whatever it runs on.
+//! It is not the client that was let in: that is a [`Session`], and one may follow another here.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use smol_str::SmolStr;
+
+use super::{SocketIoTransport, polling, polls::Polls, session::Session};
+use crate::connection::{ConnectionConfig, Handshake, Line, LineEars};
+
+/// The table.
+#[derive(Default)]
+pub(super) struct Engines(Mutex<HashMap<SmolStr, Arc<Engine>>>);
+
+impl Engines {
+    pub(super) fn get(&self, sid: &str) -> Option<Arc<Engine>> {
+        self.0.lock().get(sid).cloned()
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Engine>> {
+        self.0.lock().values().cloned().collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+
+    fn insert(&self, engine: &Arc<Engine>) {
+        self.0.lock().insert(engine.sid.clone(), engine.clone());
+    }
+
+    fn remove(&self, sid: &str) {
+        self.0.lock().remove(sid);
+    }
+}
+
+/// How far a session has come.
+#[derive(Default)]
+struct Stage {
+    /// The client that was let in.
+    session: Option<Arc<Session>>,
+    /// A CONNECT is being judged.
+    judging: bool,
+    /// A client was let in, now or before.
+    was_accepted: bool,
+    /// Over, and since when; in milliseconds.
+    over: Option<u64>,
+    /// Counts it while nobody was let in and it polls.
+    handshake: Option<Handshake>,
+    /// The event whose attachments are still to come.
+    attached: Option<Box<Attached>>,
+}
+
+/// What waits for its attachments.
+pub(super) struct Attached {
+    pub(super) left: usize,
+    /// What to answer then; none for an acknowledgement.
+    pub(super) is_event: bool,
+    pub(super) ack: Option<u64>,
+}
+
+/// One session of the engine.
+pub(super) struct Engine {
+    /// The engine's id, which only its client knows.
+    pub(super) sid: SmolStr,
+    pub(super) transport: Weak<SocketIoTransport>,
+    /// None for one that began on a WebSocket.
+    pub(super) polls: Option<Box<Polls>>,
+    /// The WebSocket that it runs on. It never goes back.
+    line: OnceLock<Arc<Line>>,
+    opened_ms: u64,
+    /// When the last request came, while it polls.
+    heard_ms: AtomicU64,
+    /// When it is to be pinged.
+    ping_ms: AtomicU64,
+    stage: Mutex<Stage>,
+}
+
+impl Engine {
+    /// A session that was opened by polling.
+    pub(super) fn polling(transport: &Arc<SocketIoTransport>, sid: &str, handshake: Handshake) -> Arc<Self> {
+        let stage = Stage { handshake: Some(handshake), ..Stage::default() };
+        Self::new(transport, sid, Some(Box::default()), stage)
+    }
+
+    /// A session that was opened on a WebSocket.
+    pub(super) fn on_line(transport: &Arc<SocketIoTransport>, sid: &str, line: Arc<Line>) -> Arc<Self> {
+        let engine = Self::new(transport, sid, None, Stage::default());
+        engine.set_line(line);
+        engine
+    }
+
+    fn new(transport: &Arc<SocketIoTransport>, sid: &str, polls: Option<Box<Polls>>, stage: Stage) -> Arc<Self> {
+        let parts = &transport.connections.parts;
+        let now = parts.clock.monotonic();
+        let engine = Arc::new(Self {
+            sid: sid.into(),
+            transport: Arc::downgrade(transport),
+            polls,
+            line: OnceLock::new(),
+            opened_ms: millis(now),
+            heard_ms: AtomicU64::new(millis(now)),
+            ping_ms: AtomicU64::new(millis(now + parts.config.ping_interval)),
+            stage: Mutex::new(stage),
+        });
+        transport.engines.insert(&engine);
+        engine
+    }
+
+    /// The WebSocket that it runs on.
+    pub(super) fn line(&self) -> Option<&Arc<Line>> {
+        self.line.get()
+    }
+
+    /// Whether it has a WebSocket, or one probes for it.
+    pub(super) fn is_taken(&self) -> bool {
+        self.line().is_some() || self.polls.as_ref().is_none_or(|polls| polls.is_probed())
+    }
+
+    /// From now on it runs on this WebSocket.
+    pub(super) fn set_line(self: &Arc<Self>, line: Arc<Line>) {
+        self.stage.lock().handshake = None;
+        self.line.get_or_init(|| line).listen(Arc::new(EngineEars(Arc::downgrade(self))));
+    }
+
+    /// The client that is in.
+    pub(super) fn session(&self) -> Option<Arc<Session>> {
+        self.stage.lock().session.clone()
+    }
+
+    /// A CONNECT goes to be judged: what follows it waits.
+    pub(super) fn judge(&self) {
+        self.stage.lock().judging = true;
+    }
+
+    /// The CONNECT was judged.
+    pub(super) fn judged(&self) {
+        self.stage.lock().judging = false;
+        if let Some(line) = self.line() {
+            line.wake_reader();
+        }
+        if let Some(polls) = &self.polls {
+            polls.changed();
+        }
+    }
+
+    /// Whether a CONNECT is being judged.
+    pub(super) fn is_judging(&self) -> bool {
+        self.stage.lock().judging
+    }
+
+    /// A client was let in.
+    pub(super) fn enter(&self, session: &Arc<Session>) {
+        let mut stage = self.stage.lock();
+        if stage.over.is_some() {
+            drop(stage);
+            return session.over();
+        }
+        stage.was_accepted = true;
+        stage.handshake = None;
+        stage.session = Some(session.clone());
+    }
+
+    /// The client goes, and its transport stays.
+    pub(super) fn leave(&self) {
+        let session = self.stage.lock().session.take();
+        if let Some(line) = self.line() {
+            line.shut_out();
+        }
+        if let Some(session) = session {
+            session.over();
+        }
+    }
+
+    /// Changes what waits for attachments.
+    pub(super) fn with_attached<T>(&self, change: impl FnOnce(&mut Option<Box<Attached>>) -> T) -> T {
+        change(&mut self.stage.lock().attached)
+    }
+
+    /// Whether it has ended, though its stream may take a moment more.
+    pub(super) fn is_over(&self) -> bool {
+        self.stage.lock().over.is_some()
+    }
+
+    /// A request of the client came.
+    pub(super) fn heard(&self, now: Duration) {
+        self.heard_ms.store(millis(now), Ordering::Relaxed);
+    }
+
+    /// How long there has been no sign of the client.
+    pub(super) fn silence(&self, now: Duration) -> Duration {
+        match self.line() {
+            Some(line) => line.silence(now),
+            None => now.saturating_sub(Duration::from_millis(self.heard_ms.load(Ordering::Relaxed))),
+        }
+    }
+
+    /// Ends a session of which there was no sign for too long, or whose client was not let in within its time. Whether
+    /// that was done.
+    pub(super) fn end_if_silent(&self, now: Duration, config: &ConnectionConfig) -> bool {
+        let (silence, limit) = (self.silence(now), config.ping_interval + config.ping_timeout);
+        let is_silent = match self.session() {
+            Some(session) => session.client.fell_silent(silence),
+            None => silence >= limit || self.is_unconnected(now, config.connect_timeout),
+        };
+        if is_silent {
+            self.kill();
+        }
+        is_silent
+    }
+
+    /// Whether a ping is due; the next one is after the interval.
+    pub(super) fn ping_is_due(&self, now: Duration, interval: Duration) -> bool {
+        let due = millis(now) >= self.ping_ms.load(Ordering::Relaxed);
+        if due {
+            self.ping_ms.store(millis(now + interval), Ordering::Relaxed);
+        }
+        due
+    }
+
+    /// Whether nobody was let in within this time.
+    fn is_unconnected(&self, now: Duration, patience: Duration) -> bool {
+        millis(now).saturating_sub(self.opened_ms) >= millis(patience) && !self.stage.lock().was_accepted
+    }
+
+    /// Whether it ended so long ago.
+    pub(super) fn ended_before(&self, now: Duration, time: Duration) -> bool {
+        self.stage.lock().over.is_some_and(|since| millis(now).saturating_sub(since) >= millis(time))
+    }
+
+    /// Ends the session: nothing of its client is left. A WebSocket stays until it is closed; a waiting poll is
+    /// answered with this. Idempotent.
+    pub(super) fn end(&self, answer: &'static str) {
+        let Some(transport) = self.transport.upgrade() else { return };
+        let session = {
+            let mut stage = self.stage.lock();
+            if stage.over.is_some() {
+                return;
+            }
+            stage.over = Some(millis(transport.connections.parts.clock.monotonic()));
+            (stage.judging, stage.handshake, stage.attached) = (false, None, None);
+            stage.session.take()
+        };
+        if let Some(session) = session {
+            session.over();
+        }
+        if let Some(polls) = &self.polls {
+            polls.end(answer);
+        }
+        if self.line().is_none() {
+            transport.engines.remove(&self.sid);
+            let sid = self.sid.clone();
+            let closing = transport.clone();
+            let close = async move { polling::close(&closing, &sid).await };
+            transport.connections.parts.tasks.spawn("socketio.close", Box::pin(close));
+        }
+    }
+
+    /// Ends the session and what it runs on at once, whatever anybody waits for.
+    pub(super) fn kill(&self) {
+        self.end("1");
+        if let Some(line) = self.line() {
+            line.kill();
+            self.gone();
+        }
+    }
+
+    fn gone(&self) {
+        if let Some(transport) = self.transport.upgrade() {
+            transport.engines.remove(&self.sid);
+        }
+    }
+}
+
+/// What a line tells its session.
+struct EngineEars(Weak<Engine>);
+
+impl LineEars for EngineEars {
+    fn opened(&self) {
+        if let Some(session) = self.0.upgrade().and_then(|engine| engine.session()) {
+            session.client.opened();
+        }
+    }
+
+    fn ended(&self) {
+        if let Some(engine) = self.0.upgrade() {
+            engine.end("1");
+            engine.gone();
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    time.as_millis() as u64
+}

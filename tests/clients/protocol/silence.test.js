@@ -1,0 +1,47 @@
+// Socket.IO 5: who opens a session and says nothing is let go after a time that can be configured.
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+
+import { start } from "./target.js";
+import { Session, TRANSPORTS } from "./wire.js";
+
+const CONNECT_TIMEOUT_MS = 1000;
+
+let target;
+before(async () => {
+  target = await start({ connectTimeout: CONNECT_TIMEOUT_MS });
+});
+after(() => target?.stop());
+
+/** Asserts that a session ends when the time for a CONNECT is over. */
+async function endsInTime(session, begun) {
+  await session.ended(CONNECT_TIMEOUT_MS * 3);
+  const lived = performance.now() - begun;
+  assert.ok(lived > CONNECT_TIMEOUT_MS - 100, `it ended after ${lived} ms`);
+  assert.ok(lived < CONNECT_TIMEOUT_MS + 1000, `it ended after ${lived} ms`);
+}
+
+describe("a session without a CONNECT", { concurrency: 3 }, () => {
+  for (const transport of TRANSPORTS) {
+    test(`ends when the time for it is over (${transport})`, { timeout: 20_000 }, async (t) => {
+      const begun = performance.now();
+      await endsInTime(await Session.open(t, target, transport), begun);
+    });
+
+    test(`ends when the time is over though it was refused meanwhile (${transport})`, { timeout: 20_000 }, async (t) => {
+      const begun = performance.now();
+      const session = await Session.open(t, target, transport);
+      await session.send("40{}");
+      assert.match(await session.next((packet) => packet.startsWith("44")), /Authentication error/);
+      await session.send("40/random,");
+      await endsInTime(session, begun);
+    });
+
+    test(`stays with one, however long it is silent after it (${transport})`, { timeout: 20_000 }, async (t) => {
+      const session = await Session.open(t, target, transport);
+      await session.connect({ token: target.good });
+      await new Promise((resolve) => setTimeout(resolve, CONNECT_TIMEOUT_MS * 2));
+      await session.goesOn();
+    });
+  }
+});
