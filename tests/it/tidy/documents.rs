@@ -106,8 +106,9 @@ fn tests() -> BTreeSet<String> {
             } else if ends_in(&path, &[".py"]) {
                 line.trim_start_matches("async ").strip_prefix("def ").and_then(|rest| rest.split('(').next())
             } else if ends_in(&path, &[".test.js"]) {
-                let titled = line.strip_prefix("test(\"").or_else(|| line.strip_prefix("matrix(\""));
-                titled.and_then(|rest| rest.split('"').next())
+                let quoted = ["test(\"", "matrix(\"", "each(test, \""].into_iter().find_map(|it| line.strip_prefix(it));
+                let each = line.strip_prefix("test(`").and_then(|rest| rest.split_once(" (${"));
+                quoted.and_then(|rest| rest.split('"').next()).or(each.map(|(title, _)| title))
             } else {
                 None
             };

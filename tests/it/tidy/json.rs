@@ -18,7 +18,9 @@ const OWN: &[(&str, &str)] = &[
     ("crates/services/programs/survivors.rs", "what the server remembered of its programs"),
     ("crates/services/workflow/definition/yaml.rs", "the spelling of a number"),
     ("crates/services/workflow/step/session.rs", "the answer of a command of the house"),
+    ("crates/transports/socketio/packet.rs", "the grammar alone: what is said is read in its turn"),
     ("crates/transports/socketio/polled.rs", "what the server is about to send"),
+    ("crates/transports/socketio/said.rs", "the library's refusal of a CONNECT"),
 ];
 /// What reads.
 const READERS: &[&str] = &["serde_json::from_", "serde_json::Deserializer"];
