@@ -4,7 +4,7 @@
 //! It is not where values live: see the sections.
 
 use tidings_services::redaction::{Redaction, RedactionConfig};
-use tidings_transports::http::{Network, cors};
+use tidings_transports::http::{HttpConfig, Network};
 
 use super::kind::Kind;
 
@@ -51,7 +51,7 @@ fn is_network(text: &str) -> bool {
 }
 
 fn is_origin(text: &str) -> bool {
-    cors(&[text.to_owned()]).is_ok()
+    HttpConfig::is_origin(text)
 }
 
 fn is_pattern(text: &str) -> bool {
@@ -220,7 +220,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "http.cors_origins",
         list(0, "an origin such as https://app.example.com, or *", is_origin),
-        "Origins whose pages may use the server. None: pages of its own origin only. `*`: any.",
+        "Origins whose pages may use the server. None: pages of its own origin only, and where it listens to this machine alone those of this machine (`localhost`, any port). `*`: any, without credentials.",
     ),
     key(
         "http.accept_per_second",

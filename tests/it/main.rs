@@ -20,6 +20,7 @@ mod http;
 mod json;
 mod limits;
 mod operations;
+mod origins;
 mod polling;
 mod recovery;
 mod repositories;
