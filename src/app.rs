@@ -206,10 +206,12 @@ impl App {
 
 /// All routes: those of HTTP, and those of Socket.IO beside them.
 fn routes(state: HttpState, socketio: &Arc<SocketIoTransport>) -> Result<Router, SetupError> {
-    let cors = http::cors(&state.config.cors_origins)?;
+    let origins = http::Origins::new(&state.config)?;
+    let cors = http::cors(&origins);
+    let live = socketio.router(origins);
     let live = match cors {
-        Some(cors) => socketio.router().layer(cors),
-        None => socketio.router(),
+        Some(cors) => live.layer(cors),
+        None => live,
     };
     Ok(http::router(state)?.merge(live))
 }

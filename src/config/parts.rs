@@ -281,6 +281,7 @@ impl Config {
             })?;
         Ok(HttpConfig {
             cors_origins: http.cors_origins.clone(),
+            loopback_origins: self.listen.ip().is_loopback(),
             body_limit: http.body_limit_bytes.as_usize(),
             trusted_proxies,
             metrics_public: http.metrics_public,

@@ -10,7 +10,7 @@ use tidings_services::{
     redaction::{Redaction, RedactionConfig},
     session::AgentRole,
 };
-use tidings_transports::http::{Network, cors};
+use tidings_transports::http::{HttpConfig, Network};
 
 pub(super) fn is_any(_: &str) -> bool {
     true
@@ -33,7 +33,7 @@ pub(super) fn is_network(text: &str) -> bool {
 }
 
 pub(super) fn is_origin(text: &str) -> bool {
-    cors(&[text.to_owned()]).is_ok()
+    HttpConfig::is_origin(text)
 }
 
 pub(super) fn is_pattern(text: &str) -> bool {

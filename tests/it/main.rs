@@ -23,6 +23,7 @@ mod json;
 mod limits;
 mod logins;
 mod operations;
+mod origins;
 mod outsiders;
 mod polling;
 mod recovery;

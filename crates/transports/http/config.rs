@@ -1,7 +1,8 @@
 //! What of the HTTP transport can be configured, and the CORS layer that follows from it.
 //!
 //! Guarantees: the defaults are safe: no foreign origin, no trusted proxy, bounded bodies.
-//! Cookies and other credentials of a browser are never allowed: a token stands in a header.
+//! A browser may send credentials where its page's origin is named, never where `*` lets it in; the server reads none
+//! of them: a token stands in a header.
 //! It is not the reading of a configuration: that is the root's.
 
 use std::time::Duration;
@@ -9,9 +10,9 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method, Uri, header};
 use tidings_core::rate::Rate;
 use tidings_engine::seats::SeatsConfig;
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::cors::{AllowCredentials, AllowHeaders, AllowOrigin, CorsLayer};
 
-use super::address::Network;
+use super::{address::Network, origin::Origins};
 
 /// Limits and policies of the HTTP transport.
 #[derive(Debug, Clone)]
@@ -19,6 +20,9 @@ pub struct HttpConfig {
     /// Origins whose pages may use the API, such as `https://app.example.com`; `*` for every
     /// origin. Empty, the default, allows none.
     pub cors_origins: Vec<String>,
+    /// Whether pages of this machine (localhost, 127.0.0.0/8, [::1], any port) may, too: where the server listens to
+    /// this machine only. False by default.
+    pub loopback_origins: bool,
     /// The most bytes of a request's body; 1 MiB by default. Zero refuses every body.
     pub body_limit: usize,
     /// How long a body may take to arrive; 30 s by default. Zero lets only bodies pass that are there already.
@@ -35,10 +39,19 @@ pub struct HttpConfig {
     pub requests: SeatsConfig,
 }
 
+impl HttpConfig {
+    /// Whether this text can be one of [`HttpConfig::cors_origins`].
+    #[must_use]
+    pub fn is_origin(text: &str) -> bool {
+        parse_origin(text).is_ok()
+    }
+}
+
 impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             cors_origins: Vec::new(),
+            loopback_origins: false,
             body_limit: 1024 * 1024,
             body_timeout: Duration::from_secs(30),
             trusted_proxies: Vec::new(),
@@ -54,28 +67,31 @@ impl Default for HttpConfig {
 #[error("'{0}' is no origin: an origin is *, or scheme://host[:port] without a path, such as https://app.example.com")]
 pub struct InvalidOrigin(String);
 
-/// The CORS layer for these origins; none for an empty list. For other routes of the same server, too.
-///
-/// # Errors
-/// [`InvalidOrigin`] names the first text that is no origin.
-pub fn cors(origins: &[String]) -> Result<Option<CorsLayer>, InvalidOrigin> {
+/// The CORS layer for these origins; none where no foreign page may use the server. For other routes of the same
+/// server, too.
+#[must_use]
+pub fn cors(origins: &Origins) -> Option<CorsLayer> {
     if origins.is_empty() {
-        return Ok(None);
+        return None;
     }
-    let list = origins.iter().map(|origin| parse_origin(origin)).collect::<Result<Vec<_>, _>>()?;
-    let allowed = if origins.iter().any(|origin| origin == "*") { AllowOrigin::any() } else { AllowOrigin::list(list) };
-    let idempotency_key = HeaderName::from_static("idempotency-key");
     let request_id = HeaderName::from_static("x-request-id");
     let layer = CorsLayer::new()
-        .allow_origin(allowed)
         .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, idempotency_key, request_id.clone()])
+        // Which headers a program sets is its own affair: none of them gives a right but the token's.
+        .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([request_id, header::RETRY_AFTER, header::WWW_AUTHENTICATE])
         .max_age(Duration::from_secs(600));
-    Ok(Some(layer))
+    if origins.is_all() {
+        return Some(layer.allow_origin(AllowOrigin::any()));
+    }
+    let (readable, trusted) = (origins.clone(), origins.clone());
+    let layer = layer
+        .allow_origin(AllowOrigin::predicate(move |origin, _| readable.names(origin)))
+        .allow_credentials(AllowCredentials::predicate(move |origin, _| trusted.names(origin)));
+    Some(layer)
 }
 
-fn parse_origin(text: &str) -> Result<HeaderValue, InvalidOrigin> {
+pub(super) fn parse_origin(text: &str) -> Result<HeaderValue, InvalidOrigin> {
     let refused = || InvalidOrigin(text.to_owned());
     let value = HeaderValue::from_str(text).map_err(|_| refused())?;
     if text == "*" {
@@ -95,11 +111,11 @@ mod tests {
     #[test]
     fn only_texts_that_a_browser_sends_are_origins() {
         for good in ["https://app.example.com", "http://localhost:3000", "http://[::1]:80", "*"] {
-            assert!(cors(&[good.to_owned()]).is_ok_and(|layer| layer.is_some()), "{good}");
+            assert!(parse_origin(good).is_ok(), "{good}");
         }
         for bad in ["", "example.com", "https://a.example/", "https://a.example/x", "https://A.example", "null"] {
-            assert_eq!(cors(&[bad.to_owned()]).expect_err(bad), InvalidOrigin(bad.to_owned()));
+            assert_eq!(parse_origin(bad).expect_err(bad), InvalidOrigin(bad.to_owned()));
         }
-        assert!(cors(&[]).expect("no origin is fine").is_none());
+        assert!(cors(&Origins::new(&HttpConfig::default()).expect("no origin is fine")).is_none());
     }
 }

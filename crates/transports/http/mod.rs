@@ -22,6 +22,7 @@ mod front;
 mod health;
 mod limits;
 mod observe;
+mod origin;
 mod params;
 mod problem;
 mod readiness;
@@ -48,6 +49,7 @@ use self::limits::Limits;
 pub use address::{InvalidNetwork, Network, client_address};
 pub use config::{HttpConfig, InvalidOrigin, cors};
 pub use document::{Document, ROUTES};
+pub use origin::Origins;
 pub use problem::{Problem, problem_shape};
 pub use readiness::Readiness;
 pub use rows::RowConflict;
@@ -109,7 +111,7 @@ pub enum SetupError {
 /// # Errors
 /// [`SetupError`] when the configuration or the rows of the domains contradict themselves.
 pub fn router(state: HttpState) -> Result<Router, SetupError> {
-    let cors = cors(&state.config.cors_origins)?;
+    let cors = cors(&Origins::new(&state.config)?);
     let domains = rows::mount(state.gate.commands(), &document::own_paths())?;
     let limits = Arc::new(Limits::new(&state.config));
     let state: Shared = Arc::new(state);

@@ -52,6 +52,8 @@ pub(super) enum Refusal {
     /// A packet that is refused, and why.
     Packet(&'static str),
     Version,
+    /// A page of an origin that may not use the server.
+    Origin,
     Busy,
     TooLarge,
 }
@@ -65,6 +67,11 @@ impl Refusal {
             Self::Request => (StatusCode::BAD_REQUEST, 3, "Bad request"),
             Self::Packet(why) => (StatusCode::BAD_REQUEST, 3, why),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, 3, "Payload too large"),
+            Self::Origin => (
+                StatusCode::FORBIDDEN,
+                4,
+                "Forbidden: pages of this origin may not use the server, http.cors_origins lists those that may",
+            ),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, 4, "Try again later"),
             Self::Version => (
                 StatusCode::BAD_REQUEST,

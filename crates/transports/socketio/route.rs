@@ -1,7 +1,8 @@
 //! The routes under `/socket.io/`: which request is what.
 //!
-//! Guarantees: a handshake beyond the bounds is asked to come back, before anything of it exists; a request that is
-//! none is refused as the reference refuses it; a session is only found by the engine's id.
+//! Guarantees: a page of a foreign origin is refused first; a handshake beyond the bounds is asked to come back, before
+//! anything of it exists; a request that is none is refused as the reference refuses it; a session is only found by the
+//! engine's id.
 //! It is not the answer to any: polls and posts are in `polling`, WebSockets in `upgrade`.
 
 use std::sync::Arc;
@@ -11,22 +12,27 @@ use axum::{
     body::Body,
     extract::State,
     http::{HeaderValue, Method, Request, Response, StatusCode, header},
+    middleware,
     routing::any,
 };
 
 use super::{
     SocketIoTransport,
     engines::Engine,
-    polling,
+    origin, polling,
     request::{Query, Refusal, Transport},
     upgrade,
 };
-use crate::connection::websocket;
+use crate::{connection::websocket, http::Origins};
 
 impl SocketIoTransport {
-    /// The routes under `/socket.io/`.
-    pub fn router(self: &Arc<Self>) -> Router {
-        Router::new().route("/socket.io/", any(handle)).route("/socket.io", any(handle)).with_state(self.clone())
+    /// The routes under `/socket.io/`, for programs and for pages of these origins.
+    pub fn router(self: &Arc<Self>, origins: Origins) -> Router {
+        Router::new()
+            .route("/socket.io/", any(handle))
+            .route("/socket.io", any(handle))
+            .layer(middleware::from_fn_with_state(Arc::new(origins), origin::judge))
+            .with_state(self.clone())
     }
 }
 
