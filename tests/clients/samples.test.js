@@ -150,7 +150,7 @@ test("the origin of the sample may use the server, and another may not", async (
     const answer = await fetch(`${server.url}/api/events`, { method: "OPTIONS", headers });
     return answer.headers.get("access-control-allow-origin");
   };
-  assert.deepEqual([await asked(origin), await asked("http://localhost:9999")], [origin, null]);
+  assert.deepEqual([await asked(origin), await asked("https://pages.example")], [origin, null]);
 });
 
 /** The lines of a block that run this program. */
@@ -165,11 +165,12 @@ test("the lines of the README and of ACCESS.md do on the command line what they 
   const { projectId, token } = await project(t, server);
   const { body } = await server.http("POST", "/api/sessions", { token, body: { projectId, command: ["echo", "hello"] } });
   const commands = [...lines(await page("README.md"), "## From the command line"), ...lines(await page("docs/ACCESS.md"), "## Grants")];
-  assert.equal(commands.length, 7);
+  assert.equal(commands.length, 10);
+  let listed = "";
   const path = `${fileURLToPath(new URL(".", `file://${process.env.SERVER_BINARY}`))}:${process.env.PATH}`;
   for (const command of commands) {
-    // A session that there is, and a password.
-    const line = command.replace("session:ID", body.channel);
+    // A session and a token that there are, and a password.
+    const line = command.replace("session:ID", body.channel).replace(/revoke ID$/, `revoke ${listed}`);
     const child = spawn("sh", ["-c", `exec ${line}`], { cwd: server.home, env: { PATH: path }, stdio: ["pipe", "pipe", "pipe"] });
     child.stdin.end(`${PASSWORD}\n`);
     let said = "";
@@ -183,5 +184,6 @@ test("the lines of the README and of ACCESS.md do on the command line what they 
     }
     const [code] = await exit;
     assert.equal(code, 0, `${line}: ${said}`);
+    if (line === "tidings token list") listed = said.split(" ", 1)[0];
   }
 });

@@ -20,7 +20,7 @@ pub struct HttpConfig {
     /// Origins whose pages may use the API, such as `https://app.example.com`; `*` for every
     /// origin. Empty, the default, allows none.
     pub cors_origins: Vec<String>,
-    /// Whether pages of this machine (localhost, 127.0.0.0/8, [::1], any port) may, too: where the server listens to
+    /// Whether pages of this machine (localhost, 127.0.0.0/8, `[::1]`, any port) may, too: where the server listens to
     /// this machine only. False by default.
     pub loopback_origins: bool,
     /// The most bytes of a request's body; 1 MiB by default. Zero refuses every body.
