@@ -76,7 +76,8 @@ public final class Walk {
             if (message.getString("type").equals("server.hello")) {
                 say("hello", new JSONObject().put("data", data));
             }
-            if (!WALK.getString("channel").equals(message.optString("channel"))) {
+            // Not a notice, such as that the client is behind for a moment.
+            if (!WALK.getString("channel").equals(message.optString("channel")) || !message.has("seq")) {
                 return;
             }
             seq = message.getLong("seq");

@@ -42,7 +42,8 @@ class Place:
         """Says what came; gives the number of a note."""
         if message["type"] == "server.hello":
             say("hello", data=message["data"])
-        if message.get("channel") != WALK["channel"]:
+        # Not a notice, such as that the client is behind for a moment.
+        if message.get("channel") != WALK["channel"] or "seq" not in message:
             return None
         self.position = {**self.position, "seq": message["seq"]}
         say("note", n=message["data"]["n"], seq=message["seq"])

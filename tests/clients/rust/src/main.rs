@@ -81,7 +81,8 @@ fn follow(walk: &Value) {
             if message["type"] == "server.hello" {
                 say("hello", json!({ "data": message["data"] }));
             }
-            if message["channel"] != publisher["channel"] {
+            // Not a notice, such as that the client is behind for a moment.
+            if message["channel"] != publisher["channel"] || message["seq"].is_null() {
                 return;
             }
             let n = &message["data"]["n"];
