@@ -106,7 +106,8 @@ func (w *walk) follow() {
 		if message["type"] == "server.hello" {
 			say("hello", fields{"data": data})
 		}
-		if message["channel"] != w.Channel {
+		// A notice about the channel has no number.
+		if message["channel"] != w.Channel || message["seq"] == nil {
 			return
 		}
 		position = fields{"epoch": position["epoch"], "seq": message["seq"]}

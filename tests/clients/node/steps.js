@@ -41,7 +41,8 @@ function follow(socket, walk, say, done) {
   });
   socket.on("message", (message) => {
     if (message.type === "server.hello") say("hello", { data: message.data });
-    if (message.channel !== walk.channel) return;
+    // A notice about the channel has no number.
+    if (message.channel !== walk.channel || message.seq === undefined) return;
     const { n } = message.data;
     say("note", { n, seq: message.seq });
     position = { epoch: position.epoch, seq: message.seq };

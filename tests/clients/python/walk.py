@@ -42,11 +42,31 @@ class Place:
         """Says what came; gives the number of a note."""
         if message["type"] == "server.hello":
             say("hello", data=message["data"])
-        if message.get("channel") != WALK["channel"]:
+        # A notice about the channel has no number.
+        if message.get("channel") != WALK["channel"] or "seq" not in message:
             return None
         self.position = {**self.position, "seq": message["seq"]}
         say("note", n=message["data"]["n"], seq=message["seq"])
         return message["data"]["n"]
+
+
+class Threads:
+    """Takes each message in its turn: the synchronous library calls a handler in a thread of its own for each."""
+
+    def __init__(self, place):
+        self.place, self.waiting, self.lock = place, {}, threading.Lock()
+
+    def take(self, message):
+        """Gives the numbers of the notes whose turn it was."""
+        with self.lock:
+            if message.get("channel") != WALK["channel"] or "seq" not in message:
+                self.place.take(message)
+                return []
+            self.waiting[message["seq"]] = message
+            taken = []
+            while (after := self.place.position["seq"] + 1) in self.waiting:
+                taken.append(self.place.take(self.waiting.pop(after)))
+            return taken
 
 
 class Refusals:
@@ -78,6 +98,7 @@ def walk_sync():
     refusals.tell()
 
     client, place, done = socketio.Client(**OPTIONS), Place(), threading.Event()
+    threads = Threads(place)
 
     @client.event
     def connect():
@@ -85,10 +106,10 @@ def walk_sync():
 
     @client.event
     def message(message):
-        n = place.take(message)
-        if n == WALK["live"]:
+        taken = threads.take(message)
+        if WALK["live"] in taken:
             client.emit("publish", WALK["publication"], callback=lambda answer: say("published", answer=answer))
-        if n == WALK["last"]:
+        if WALK["last"] in taken:
             done.set()
 
     client.connect(WALK["url"], auth={"token": WALK["token"]}, transports=TRANSPORTS, wait_timeout=15)

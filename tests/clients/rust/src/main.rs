@@ -81,7 +81,8 @@ fn follow(walk: &Value) {
             if message["type"] == "server.hello" {
                 say("hello", json!({ "data": message["data"] }));
             }
-            if message["channel"] != publisher["channel"] {
+            // A notice about the channel has no number.
+            if message["channel"] != publisher["channel"] || message["seq"].is_null() {
                 return;
             }
             let n = &message["data"]["n"];
@@ -92,7 +93,7 @@ fn follow(walk: &Value) {
                 drop(client.emit_with_ack("publish", publisher["publication"].clone(), Duration::from_secs(10), answered));
             }
             if *n == publisher["last"] {
-                drop(finish.send(()));
+                finish.send(()).expect("is waited for");
             }
         })
         .connect()
