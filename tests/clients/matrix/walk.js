@@ -26,7 +26,7 @@ const BEFORE = 250;
 const LIVE = 500;
 const PUBLISHED = LIVE + 1;
 const LAST = 750;
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 30_000;
 
 /** The names of the transports that a client may be walked over. */
 export const KINDS = Object.keys(TRANSPORTS);
