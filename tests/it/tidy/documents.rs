@@ -105,8 +105,9 @@ fn tests() -> BTreeSet<String> {
                 line.trim_start_matches("async ").strip_prefix("fn ").and_then(|rest| rest.split('(').next())
             } else if ends_in(&path, &[".py"]) {
                 line.trim_start_matches("async ").strip_prefix("def ").and_then(|rest| rest.split('(').next())
-            } else if ends_in(&path, &[".test.js"]) {
-                let titled = line.strip_prefix("test(\"").or_else(|| line.strip_prefix("matrix(\""));
+            } else if ends_in(&path, &[".js"]) {
+                let starts = ["test(\"", "matrix(\"", "each(test, \"", "row(\""];
+                let titled = starts.iter().find_map(|start| line.strip_prefix(start));
                 titled.and_then(|rest| rest.split('"').next())
             } else {
                 None

@@ -52,7 +52,8 @@ fn refused(walk: &Value) {
         .expect("connects");
     let error = told.recv().expect("is told");
     let text = error.as_str().unwrap_or_default();
-    let parsed: Value = serde_json::from_str(text.strip_prefix(REFUSAL).unwrap_or(text)).unwrap_or_else(|_| json!({ "message": text }));
+    let parsed: Value =
+        serde_json::from_str(text.strip_prefix(REFUSAL).unwrap_or(text)).unwrap_or_else(|_| json!({ "message": text }));
     let after = began.elapsed().as_millis() as u64;
     say("refused", json!({ "message": parsed["message"], "data": parsed["data"], "afterMs": after }));
     drop(client.disconnect());
@@ -90,7 +91,12 @@ fn follow(walk: &Value) {
             say("note", json!({ "n": n, "seq": message["seq"] }));
             if *n == publisher["live"] {
                 let answered = |payload: Payload, _: RawClient| say("published", json!({ "answer": first(&payload) }));
-                drop(client.emit_with_ack("publish", publisher["publication"].clone(), Duration::from_secs(10), answered));
+                drop(client.emit_with_ack(
+                    "publish",
+                    publisher["publication"].clone(),
+                    Duration::from_secs(10),
+                    answered,
+                ));
             }
             if *n == publisher["last"] {
                 finish.send(()).expect("is waited for");
