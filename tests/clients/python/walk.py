@@ -17,8 +17,9 @@ WALK = json.loads(os.environ["WALK"])
 # With both, the library upgrades only where it is asked for neither.
 TRANSPORTS = None if WALK["transport"] == "upgrade" else WALK["transports"]
 OPTIONS = {"reconnection_delay": 0.05, "reconnection_delay_max": 0.5, "randomization_factor": 0}
-# A refusal that hangs does so now and then.
+# A refusal that hangs does so now and then; one that did is enough.
 REFUSALS = 8
+TOO_LONG_S = 2
 
 
 def say(name, **rest):
@@ -75,6 +76,9 @@ class Refusals:
     def __init__(self):
         self.errors, self.slowest = [], 0
 
+    def wanted(self):
+        return len(self.errors) < REFUSALS and self.slowest < TOO_LONG_S
+
     def add(self, began):
         self.slowest = max(self.slowest, time.monotonic() - began)
 
@@ -85,7 +89,7 @@ class Refusals:
 
 def walk_sync():
     refusals = Refusals()
-    for _ in range(REFUSALS):
+    while refusals.wanted():
         client, began = socketio.Client(reconnection=False), time.monotonic()
         client.on("connect_error", refusals.errors.append)
         try:
@@ -119,7 +123,7 @@ def walk_sync():
 
 async def walk_async():
     refusals = Refusals()
-    for _ in range(REFUSALS):
+    while refusals.wanted():
         client, began = socketio.AsyncClient(reconnection=False), time.monotonic()
         client.on("connect_error", refusals.errors.append)
         try:
