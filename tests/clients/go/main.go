@@ -106,7 +106,7 @@ func (w *walk) follow() {
 		if message["type"] == "server.hello" {
 			say("hello", fields{"data": data})
 		}
-		// Not a notice, such as that the client is behind for a moment.
+		// A notice about the channel has no number.
 		if message["channel"] != w.Channel || message["seq"] == nil {
 			return
 		}

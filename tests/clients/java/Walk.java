@@ -1,10 +1,12 @@
 import io.socket.client.Ack;
 import io.socket.client.IO;
 import io.socket.client.Socket;
+import io.socket.emitter.Emitter;
 import java.net.URI;
 import java.util.Collections;
 import java.util.concurrent.CountDownLatch;
 import org.json.JSONArray;
+import org.json.JSONException;
 import org.json.JSONObject;
 
 /**
@@ -14,33 +16,58 @@ import org.json.JSONObject;
  * It is not a test: the driver judges.
  */
 public final class Walk {
-    private static final JSONObject WALK = new JSONObject(System.getenv("WALK"));
+    /** What a listener does; the library's JSON throws. */
+    private interface Step {
+        void take(Object[] arguments) throws JSONException;
+    }
 
+    private final JSONObject walk;
     private volatile Object epoch;
     private volatile long seq;
 
-    private static synchronized void say(String name, JSONObject rest) {
+    private Walk(JSONObject walk) {
+        this.walk = walk;
+    }
+
+    private static Emitter.Listener on(Step step) {
+        return arguments -> {
+            try {
+                step.take(arguments);
+            } catch (JSONException error) {
+                throw new IllegalStateException(error);
+            }
+        };
+    }
+
+    private static Ack answer(Step step) {
+        return arguments -> on(step).call(arguments);
+    }
+
+    private static synchronized void say(String name, JSONObject rest) throws JSONException {
         System.out.println(rest.put("say", name));
     }
 
-    private static Socket open(String token, boolean reconnects) {
+    private Socket open(String token, boolean reconnects) throws JSONException {
         IO.Options options = new IO.Options();
         options.forceNew = true;
         options.reconnection = reconnects;
         options.reconnectionDelay = 50;
         options.reconnectionDelayMax = 500;
         options.auth = Collections.singletonMap("token", token);
-        JSONArray transports = WALK.getJSONArray("transports");
-        options.transports = transports.toList().toArray(new String[0]);
-        return IO.socket(URI.create(WALK.getString("url")), options);
+        JSONArray transports = walk.getJSONArray("transports");
+        options.transports = new String[transports.length()];
+        for (int n = 0; n < transports.length(); n += 1) {
+            options.transports[n] = transports.getString(n);
+        }
+        return IO.socket(URI.create(walk.getString("url")), options);
     }
 
     /** Waits for the refusal of a wrong token, and says it. */
-    private static void refused() throws InterruptedException {
+    private void refused() throws JSONException, InterruptedException {
         long began = System.nanoTime();
         CountDownLatch told = new CountDownLatch(1);
-        Socket socket = open(WALK.getString("wrong"), false);
-        socket.once(Socket.EVENT_CONNECT_ERROR, arguments -> {
+        Socket socket = open(walk.getString("wrong"), false);
+        socket.once(Socket.EVENT_CONNECT_ERROR, on(arguments -> {
             JSONObject said = new JSONObject().put("afterMs", (System.nanoTime() - began) / 1_000_000);
             if (arguments[0] instanceof JSONObject) {
                 JSONObject error = (JSONObject) arguments[0];
@@ -50,55 +77,59 @@ public final class Walk {
             }
             say("refused", said);
             told.countDown();
-        });
-        socket.on(Socket.EVENT_CONNECT, arguments -> say("failed", new JSONObject().put("message", "a wrong token was let in")));
+        }));
+        socket.on(Socket.EVENT_CONNECT, on(arguments -> say("failed", new JSONObject().put("message", "a wrong token was let in"))));
         socket.connect();
         told.await();
         socket.disconnect();
     }
 
     /** Follows the channel from the beginning, from where it was after each reconnect, up to the last note. */
-    private void follow() throws InterruptedException {
+    private void follow() throws JSONException, InterruptedException {
         CountDownLatch done = new CountDownLatch(1);
-        Socket socket = open(WALK.getString("token"), true);
-        socket.on(Socket.EVENT_CONNECT, arguments -> {
-            JSONObject since = new JSONObject().put("seq", seq).putOpt("epoch", epoch);
-            JSONObject request = new JSONObject().put("channel", WALK.get("channel")).put("since", since);
-            socket.emit("subscribe", new Object[] {request}, (Ack) answers -> {
-                JSONObject answer = (JSONObject) answers[0];
-                say("subscribed", new JSONObject().put("answer", answer));
-                epoch = answer.get("epoch");
-            });
-        });
-        socket.on("message", arguments -> {
-            JSONObject message = (JSONObject) arguments[0];
-            JSONObject data = message.getJSONObject("data");
-            if (message.getString("type").equals("server.hello")) {
-                say("hello", new JSONObject().put("data", data));
-            }
-            // Not a notice, such as that the client is behind for a moment.
-            if (!WALK.getString("channel").equals(message.optString("channel")) || !message.has("seq")) {
-                return;
-            }
-            seq = message.getLong("seq");
-            int n = data.getInt("n");
-            say("note", new JSONObject().put("n", n).put("seq", seq));
-            if (n == WALK.getInt("live")) {
-                Object[] publication = {WALK.getJSONObject("publication")};
-                socket.emit("publish", publication, (Ack) answers -> say("published", new JSONObject().put("answer", answers[0])));
-            }
-            if (n == WALK.getInt("last")) {
-                done.countDown();
-            }
-        });
+        Socket socket = open(walk.getString("token"), true);
+        socket.on(Socket.EVENT_CONNECT, on(arguments -> subscribe(socket)));
+        socket.on("message", on(arguments -> take(socket, (JSONObject) arguments[0], done)));
         socket.connect();
         done.await();
         socket.disconnect();
     }
 
-    public static void main(String[] arguments) throws InterruptedException {
-        refused();
-        new Walk().follow();
+    private void subscribe(Socket socket) throws JSONException {
+        JSONObject since = new JSONObject().put("seq", seq).putOpt("epoch", epoch);
+        JSONObject request = new JSONObject().put("channel", walk.get("channel")).put("since", since);
+        socket.emit("subscribe", new Object[] {request}, answer(arguments -> {
+            JSONObject said = (JSONObject) arguments[0];
+            say("subscribed", new JSONObject().put("answer", said));
+            epoch = said.get("epoch");
+        }));
+    }
+
+    private void take(Socket socket, JSONObject message, CountDownLatch done) throws JSONException {
+        JSONObject data = message.getJSONObject("data");
+        if (message.getString("type").equals("server.hello")) {
+            say("hello", new JSONObject().put("data", data));
+        }
+        // A notice about the channel has no number.
+        if (!walk.getString("channel").equals(message.optString("channel")) || !message.has("seq")) {
+            return;
+        }
+        seq = message.getLong("seq");
+        int n = data.getInt("n");
+        say("note", new JSONObject().put("n", n).put("seq", seq));
+        if (n == walk.getInt("live")) {
+            Object[] publication = {walk.getJSONObject("publication")};
+            socket.emit("publish", publication, answer(arguments -> say("published", new JSONObject().put("answer", arguments[0]))));
+        }
+        if (n == walk.getInt("last")) {
+            done.countDown();
+        }
+    }
+
+    public static void main(String[] arguments) throws JSONException, InterruptedException {
+        Walk walk = new Walk(new JSONObject(System.getenv("WALK")));
+        walk.refused();
+        walk.follow();
         say("done", new JSONObject());
         System.exit(0);
     }

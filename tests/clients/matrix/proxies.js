@@ -49,10 +49,13 @@ async function started(t, home, port, command, args) {
   });
   const isThere = () => new Promise((resolve) => {
     const probe = net.connect(port, "127.0.0.1");
-    probe.on("connect", () => resolve(probe.destroy()));
     probe.on("error", () => resolve(false));
+    probe.on("connect", () => {
+      probe.destroy();
+      resolve(true);
+    });
   });
-  await until(async () => (await isThere()) !== false || child.exitCode !== null, `${command} to listen`);
+  await until(async () => (await isThere()) || child.exitCode !== null, `${command} to listen`);
   assert.equal(child.exitCode, null, Buffer.concat(said).toString());
   return `http://127.0.0.1:${port}`;
 }

@@ -41,7 +41,7 @@ function follow(socket, walk, say, done) {
   });
   socket.on("message", (message) => {
     if (message.type === "server.hello") say("hello", { data: message.data });
-    // Not a notice, such as that the client is behind for a moment.
+    // A notice about the channel has no number.
     if (message.channel !== walk.channel || message.seq === undefined) return;
     const { n } = message.data;
     say("note", { n, seq: message.seq });

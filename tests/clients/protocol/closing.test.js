@@ -37,6 +37,28 @@ describe("over polling", () => {
     assert.deepEqual(packets((await waiting).text).filter(isNoPing), ["6"]);
     await poller.isOver();
   });
+
+  for (const refused of [false, true]) {
+    const name = `a poll at the moment of a close packet is answered, whichever comes first (${refused ? "after a refusal" : "before the CONNECT"})`;
+    test(name, { timeout: 60_000 }, async () => {
+      for (let n = 0; n < 100; n += 1) {
+        const poller = await Poller.open(target);
+        if (refused) {
+          await poller.post("40{}");
+          let told = "";
+          while (!told.includes("44{")) told += (await poller.poll()).text;
+        }
+        const begun = performance.now();
+        const both = n % 2 ? [poller.poll(), poller.post("1")] : [poller.post("1"), poller.poll()];
+        const answers = await Promise.all(both);
+        const poll = answers[n % 2 ? 0 : 1];
+        assert.ok(poll.status === 400 || ["6", "2\x1e6", "2"].includes(poll.text), `${n}: ${poll.status} ${poll.text}`);
+        await poller.isOver();
+        const took = performance.now() - begun;
+        assert.ok(took < 2000, `${n}: a poll was held for ${took} ms`);
+      }
+    });
+  }
 });
 
 describe("over a WebSocket", () => {

@@ -21,7 +21,8 @@ async function connected(t, transport) {
 each(test, "who disconnects keeps the transport, is pinged on it, and may connect again", async (t, transport) => {
   const { session, id } = await connected(t, transport);
   await session.send("41");
-  await new Promise((resolve) => setTimeout(resolve, 3 * (SHORT.pingInterval + SHORT.pingTimeout)));
+  const before = session.pings;
+  await until(() => session.pings > before + 3 || session.isOver, "pings after it left");
   assert.equal(session.isOver, false);
   const again = await session.connect({ token: target.good });
   assert.notEqual(again, id);
@@ -47,13 +48,10 @@ async function comesBack(t, transport, leaves) {
   await session.next((packet) => packet.includes('"session.note"'), "a message of the new subscription");
 }
 
-/** Time for a packet to be read alone. */
-const aMoment = () => new Promise((resolve) => setTimeout(resolve, 50));
-
 each(test, "who disconnects and connects is known and greeted again, with nothing of before", (t, transport) =>
   comesBack(t, transport, async (session, connecting) => {
     await session.send("41");
-    await aMoment();
+    await session.isRead();
     await session.send(connecting);
   }));
 
@@ -64,7 +62,7 @@ each(test, "who disconnected is not connected: an event ends the connection, and
   const { session } = await connected(t, transport);
   const about = thing();
   await session.send("41");
-  await aMoment();
+  await session.isRead();
   await session.send(`42${JSON.stringify(["publish", { channel: about.channel, ...about.note(1) }])}`).catch(() => {});
   await session.ended(2000);
   const other = await connected(t, transport);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
-import { start } from "./target.js";
+import { notOfTheReference, start } from "./target.js";
 import { Line, Poller, address, request } from "./wire.js";
 
 const LISTED = "https://app.example.com";
@@ -68,6 +68,14 @@ describe("pages of other origins", () => {
         assert.notEqual(answer.headers.get("access-control-allow-origin"), "*");
       }
     }
+  });
+
+  test("where every origin may, none may with credentials", notOfTheReference("an application has to say so itself"), async (t) => {
+    const open = await start({ origins: ["*"] });
+    t.after(() => open.stop());
+    const answer = await request(open, "GET", {}, { headers: { origin: LISTED } });
+    assert.equal(answer.status, 200);
+    assert.deepEqual(allowed(answer), ["*", null]);
   });
 
   test("a WebSocket of a listed origin opens", async (t) => {

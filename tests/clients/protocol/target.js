@@ -20,18 +20,20 @@ export function notOfTheReference(why) {
 
 /**
  * Starts a server. `connectTimeout` is how long a client may be silent before its CONNECT, and `origins` are those of
- * pages that may use it. Gives `{url, heartbeat, good, wrong, expired, revoked, stop}` with four tokens.
+ * pages that may use it; `socket` are further keys of Tidings' own section. Gives `{url, heartbeat, good, wrong, expired, revoked, stop}` with four tokens.
  */
-export function start({ heartbeat = LONG, connectTimeout, origins = [] } = {}) {
-  return IS_REFERENCE ? startReference({ heartbeat, connectTimeout, origins }) : startTidings({ heartbeat, connectTimeout, origins });
+export function start({ heartbeat = LONG, connectTimeout, origins = [], socket = {} } = {}) {
+  if (IS_REFERENCE) return startReference({ heartbeat, connectTimeout, origins });
+  return startTidings({ heartbeat, connectTimeout, origins, socket });
 }
 
-async function startTidings({ heartbeat, connectTimeout, origins }) {
+async function startTidings({ heartbeat, connectTimeout, origins, socket }) {
   const lines = [
     "[socket]",
     `ping_interval_ms = ${heartbeat.pingInterval}`,
     `ping_timeout_ms = ${heartbeat.pingTimeout}`,
     ...(connectTimeout ? [`connect_timeout_ms = ${connectTimeout}`] : []),
+    ...Object.entries(socket).map(([key, value]) => `${key} = ${value}`),
     "[http]",
     `cors_origins = ${JSON.stringify(origins)}`,
   ];

@@ -4,6 +4,7 @@
 // closed at the end of its test.
 // It is not a client library: it can be wrong on purpose.
 import assert from "node:assert/strict";
+import { once } from "node:events";
 
 import { WebSocket } from "ws";
 
@@ -149,6 +150,8 @@ export class Line {
 export class Session {
   seen = [];
   isOver = false;
+  /** How often the server pinged. */
+  pings = 0;
   #acknowledged = 1000;
 
   static async open(t, target, transport) {
@@ -188,9 +191,24 @@ export class Session {
   }
 
   #take(packet) {
-    if (packet === "2") this.send("3");
+    if (packet === "2") this.#pong();
     else if (packet === "1") this.isOver = true;
     else this.seen.push(packet);
+  }
+
+  #pong() {
+    this.pings += 1;
+    // A session may be over by now; that is for the test to see.
+    this.send("3").catch(() => {});
+  }
+
+  /** Waits until the server has read what was sent. */
+  async isRead() {
+    // A post is answered once it was read, a frame of ping once all before it were.
+    if (!this.line) return;
+    const pong = once(this.line.socket, "pong");
+    this.line.socket.ping();
+    await pong;
   }
 
   /** Sends packets of the engine; over polling in one payload. Bytes are sent as such. */

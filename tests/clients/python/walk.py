@@ -17,8 +17,9 @@ WALK = json.loads(os.environ["WALK"])
 # With both, the library upgrades only where it is asked for neither.
 TRANSPORTS = None if WALK["transport"] == "upgrade" else WALK["transports"]
 OPTIONS = {"reconnection_delay": 0.05, "reconnection_delay_max": 0.5, "randomization_factor": 0}
-# A refusal that hangs does so now and then.
+# A refusal that hangs does so now and then; one that did is enough.
 REFUSALS = 8
+TOO_LONG_S = 2
 
 
 def say(name, **rest):
@@ -42,7 +43,7 @@ class Place:
         """Says what came; gives the number of a note."""
         if message["type"] == "server.hello":
             say("hello", data=message["data"])
-        # Not a notice, such as that the client is behind for a moment.
+        # A notice about the channel has no number.
         if message.get("channel") != WALK["channel"] or "seq" not in message:
             return None
         self.position = {**self.position, "seq": message["seq"]}
@@ -50,11 +51,33 @@ class Place:
         return message["data"]["n"]
 
 
+class Threads:
+    """Takes each message in its turn: the synchronous library calls a handler in a thread of its own for each."""
+
+    def __init__(self, place):
+        self.place, self.waiting, self.lock = place, {}, threading.Lock()
+
+    def take(self, message):
+        """Gives the numbers of the notes whose turn it was."""
+        with self.lock:
+            if message.get("channel") != WALK["channel"] or "seq" not in message:
+                self.place.take(message)
+                return []
+            self.waiting[message["seq"]] = message
+            taken = []
+            while (after := self.place.position["seq"] + 1) in self.waiting:
+                taken.append(self.place.take(self.waiting.pop(after)))
+            return taken
+
+
 class Refusals:
     """What refusals said, and how long the slowest took."""
 
     def __init__(self):
         self.errors, self.slowest = [], 0
+
+    def wanted(self):
+        return len(self.errors) < REFUSALS and self.slowest < TOO_LONG_S
 
     def add(self, began):
         self.slowest = max(self.slowest, time.monotonic() - began)
@@ -66,7 +89,7 @@ class Refusals:
 
 def walk_sync():
     refusals = Refusals()
-    for _ in range(REFUSALS):
+    while refusals.wanted():
         client, began = socketio.Client(reconnection=False), time.monotonic()
         client.on("connect_error", refusals.errors.append)
         try:
@@ -79,6 +102,7 @@ def walk_sync():
     refusals.tell()
 
     client, place, done = socketio.Client(**OPTIONS), Place(), threading.Event()
+    threads = Threads(place)
 
     @client.event
     def connect():
@@ -86,10 +110,10 @@ def walk_sync():
 
     @client.event
     def message(message):
-        n = place.take(message)
-        if n == WALK["live"]:
+        taken = threads.take(message)
+        if WALK["live"] in taken:
             client.emit("publish", WALK["publication"], callback=lambda answer: say("published", answer=answer))
-        if n == WALK["last"]:
+        if WALK["last"] in taken:
             done.set()
 
     client.connect(WALK["url"], auth={"token": WALK["token"]}, transports=TRANSPORTS, wait_timeout=15)
@@ -99,7 +123,7 @@ def walk_sync():
 
 async def walk_async():
     refusals = Refusals()
-    for _ in range(REFUSALS):
+    while refusals.wanted():
         client, began = socketio.AsyncClient(reconnection=False), time.monotonic()
         client.on("connect_error", refusals.errors.append)
         try:

@@ -105,8 +105,9 @@ fn tests() -> BTreeSet<String> {
                 line.trim_start_matches("async ").strip_prefix("fn ").and_then(|rest| rest.split('(').next())
             } else if ends_in(&path, &[".py"]) {
                 line.trim_start_matches("async ").strip_prefix("def ").and_then(|rest| rest.split('(').next())
-            } else if ends_in(&path, &[".test.js"]) {
-                let quoted = ["test(\"", "matrix(\"", "each(test, \""].into_iter().find_map(|it| line.strip_prefix(it));
+            } else if ends_in(&path, &[".js"]) {
+                let starts = ["test(\"", "matrix(\"", "each(test, \"", "row(\""];
+                let quoted = starts.iter().find_map(|start| line.strip_prefix(start));
                 let each = line.strip_prefix("test(`").and_then(|rest| rest.split_once(" (${"));
                 quoted.and_then(|rest| rest.split('"').next()).or(each.map(|(title, _)| title))
             } else {

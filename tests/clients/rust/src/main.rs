@@ -52,7 +52,8 @@ fn refused(walk: &Value) {
         .expect("connects");
     let error = told.recv().expect("is told");
     let text = error.as_str().unwrap_or_default();
-    let parsed: Value = serde_json::from_str(text.strip_prefix(REFUSAL).unwrap_or(text)).unwrap_or_else(|_| json!({ "message": text }));
+    let parsed: Value =
+        serde_json::from_str(text.strip_prefix(REFUSAL).unwrap_or(text)).unwrap_or_else(|_| json!({ "message": text }));
     let after = began.elapsed().as_millis() as u64;
     say("refused", json!({ "message": parsed["message"], "data": parsed["data"], "afterMs": after }));
     drop(client.disconnect());
@@ -81,7 +82,7 @@ fn follow(walk: &Value) {
             if message["type"] == "server.hello" {
                 say("hello", json!({ "data": message["data"] }));
             }
-            // Not a notice, such as that the client is behind for a moment.
+            // A notice about the channel has no number.
             if message["channel"] != publisher["channel"] || message["seq"].is_null() {
                 return;
             }
@@ -90,10 +91,15 @@ fn follow(walk: &Value) {
             say("note", json!({ "n": n, "seq": message["seq"] }));
             if *n == publisher["live"] {
                 let answered = |payload: Payload, _: RawClient| say("published", json!({ "answer": first(&payload) }));
-                drop(client.emit_with_ack("publish", publisher["publication"].clone(), Duration::from_secs(10), answered));
+                drop(client.emit_with_ack(
+                    "publish",
+                    publisher["publication"].clone(),
+                    Duration::from_secs(10),
+                    answered,
+                ));
             }
             if *n == publisher["last"] {
-                drop(finish.send(()));
+                finish.send(()).expect("is waited for");
             }
         })
         .connect()
