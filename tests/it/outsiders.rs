@@ -257,7 +257,7 @@ async fn whoever_ingests_puts_a_session_only_into_a_project_in_which_it_may_inge
         let before = json!({"type": "session.note", "data": {"sessionId": "s1"}});
         let answer = server.post("/api/events", &producer, json!([before, event])).await;
         assert_eq!((answer.status, &answer.json()["code"]), (403, &json!("forbidden")), "{}", answer.text());
-        assert!(answer.json()["fields"]["data.projectId"].is_string(), "{}", answer.text());
+        assert!(answer.json()["fields"]["[1].data.projectId"].is_string(), "{}", answer.text());
     }
     assert_eq!(server.get("/api/channels/session:s1/events", &room.token).await.json()["head"], 0, "all or nothing");
     server.publish(&producer, json!([starts(Value::Null)[0]])).await;

@@ -36,6 +36,7 @@ CONFORMANCE = [
 # What no schema can say: the fields that the server may refuse though they are of the schema, since it depends on
 # what there is. `*` is any field.
 DEPENDS = {
+    "getApiTokens": {"cursor"},
     "postApiEvents": {"channel", "data", ""},
     "project.register": {"root"},
     "fs.read": {"path"},
@@ -48,6 +49,9 @@ DEPENDS = {
     "workflow.validate": {"file"},
     "workflow.run.rerun": {"from"},
 }
+
+# What is asked with a token of a login.
+OF_A_LOGIN = {"postApiAuthLogout", "postApiAuthPassword", "getApiAuthLogins", "deleteApiAuthLoginsId"}
 
 # The longest branch, in bytes: the shortest of the bounds that count them.
 BRANCH_BYTES = 200
@@ -113,6 +117,7 @@ class OpenApi(unittest.TestCase):
             "git.cancel": world.cloning,
             "workflow.run.approve": lambda: {"runId": world.new_run(WAITING, "waiting"), "stepId": "ask"},
             "workflow.run.cancel": lambda: {"runId": world.new_run(WAITING, "waiting")},
+            "deleteApiAuthLoginsId": lambda: {"id": world.own_login()},
             "deleteApiUsersId": lambda: {"id": world.new_user()},
             "deleteApiChannelsChannel": lambda: {"channel": f"session:{world.new_session()}"},
         }
@@ -151,6 +156,8 @@ class OpenApi(unittest.TestCase):
         }
         if name == "postApiAuthLogin":
             body.update(username=world.username, password=PASSWORD)
+        if name == "postApiAuthPassword":
+            body.update(current=PASSWORD, password=PASSWORD)
         for field in body.keys() & there.keys():
             if body[field] is not None:
                 body[field] = there[field]()
@@ -158,8 +165,8 @@ class OpenApi(unittest.TestCase):
             query["path"] = "a.txt"
 
     def ask(self, name, case):
-        """The answer to a request. Whoever logs out does so with a token of its own."""
-        token = self.world.login()["token"] if name == "postApiAuthLogout" else self.world.token
+        """The answer to a request. What concerns a login is asked with a token of a fresh one."""
+        token = self.world.login()["token"] if name in OF_A_LOGIN else self.world.token
         return case.call(base_url=self.world.server.url, headers={"authorization": f"Bearer {token}"})
 
     def allow(self, name, operation, done):

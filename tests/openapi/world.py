@@ -81,12 +81,12 @@ class World:
         self.make("/api/users", username=self.username, password=PASSWORD)
         self.user = self.new_user()
 
-    def call(self, method, path, body=None):
+    def call(self, method, path, body=None, token=None):
         """A request of this world's own: the status and the answer."""
         request = urllib.request.Request(
             self.server.url + path,
             None if body is None else json.dumps(body).encode(),
-            {"authorization": f"Bearer {self.token}", "content-type": "application/json"},
+            {"authorization": f"Bearer {token or self.token}", "content-type": "application/json"},
             method=method,
         )
         try:
@@ -141,6 +141,11 @@ class World:
     def login(self):
         """A fresh login."""
         return self.make("/api/auth/login", username=self.username, password=PASSWORD)
+
+    def own_login(self):
+        """A login of the user whose tokens ask, by its id."""
+        logins = self.call("GET", "/api/auth/logins", token=self.login()["token"])[1]["logins"]
+        return next(login["id"] for login in logins if login["current"])
 
     def member(self):
         """A member of the project."""

@@ -97,7 +97,8 @@ pub const ROUTES: &[RouteRow] = &[
         "/api/auth/logins/{id}",
         Reply::Nothing,
         "Ends one of the own logins and its live connections.",
-    ),
+    )
+    .with_segment(String::json_schema),
     RouteRow::new(
         Get,
         "/api/tokens",
@@ -114,7 +115,8 @@ pub const ROUTES: &[RouteRow] = &[
         "/api/tokens/{id}",
         Reply::Nothing,
         "Revokes one of them, or for an administrator any token by its `jti`.",
-    ),
+    )
+    .with_segment(String::json_schema),
     RouteRow::new(Get, "/api/users", Reply::Json(200, Users::json_schema), "Lists the users, by name.")
         .with_query(&[LIMIT, field("cursor", CURSOR, String::json_schema)]),
     RouteRow::new(Post, "/api/users", Reply::Json(201, User::json_schema), "Makes a user.")
