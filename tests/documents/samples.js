@@ -26,7 +26,7 @@ export const SAMPLES = {
   ],
   "docs/ACCESS.md": [read("tests/clients/samples.test.js")],
   "docs/ADDING_A_DOMAIN.md": [config, read("handlers/lib.rs")],
-  "docs/AGENTS.md": [config, config, config, config, config, config],
+  "docs/AGENTS.md": Array(7).fill(config),
   "docs/ARCHITECTURE.md": [DRAWING, DRAWING],
   "docs/BENCHMARKS.md": [
     read("xtask/src/main.rs"),
@@ -36,7 +36,9 @@ export const SAMPLES = {
   "docs/OPERATIONS.md": [
     config,
     ...Array(4).fill(read("tests/it/operations.rs")),
-    because("it is nginx's own, which is not on every machine; upgrades, a proxy's headers and long waits have tests"),
+    // They take the blocks from the page and walk clients through both proxies.
+    read("tests/clients/matrix/proxies.js"),
+    read("tests/clients/matrix/proxies.js"),
   ],
   "docs/PROTOCOL.md": [
     json("Message"),

@@ -44,7 +44,7 @@ const complaint = (code) => {
   const { publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048, publicKeyEncoding: { type: "spki", format: "pem" }, privateKeyEncoding: { type: "pkcs8", format: "pem" } });
   writeFileSync(join(home, "app.pem"), publicKey);
   // Places that only an operator's machine has.
-  const config = code.replace("/etc/tidings/app.pem", join(home, "app.pem")).replace("/var/lib/tidings", join(home, "data"));
+  const config = code.replace("/etc/tidings/app.pem", join(home, "app.pem")).replace("/var/lib/tidings", join(home, "data")).replace('user = "agent"', 'user = "nobody"');
   writeFileSync(join(home, "tidings.toml"), config);
   try {
     execFileSync(process.env.SERVER_BINARY, ["check"], { cwd: home, env: { PATH: process.env.PATH }, stdio: "pipe" });
