@@ -8,10 +8,11 @@ import { Session, each } from "./wire.js";
 const ownLimits = notOfTheReference("it has no such limits");
 
 let target;
+let roomy;
 before(async () => {
-  target = await start({ socket: { max_connections: 1 } });
+  [target, roomy] = [await start({ socket: { max_connections: 1 } }), await start()];
 });
-after(() => target?.stop());
+after(() => Promise.all([target?.stop(), roomy?.stop()]));
 
 /** Sends a CONNECT that is refused, and gives what the refusal says. */
 async function refusal(session, auth) {
@@ -22,8 +23,8 @@ async function refusal(session, auth) {
 }
 
 each(test, "a version of the wire that is not spoken is refused for good", ownLimits, async (t, transport) => {
-  const session = await Session.open(t, target, transport);
-  const { message, data } = await refusal(session, { token: target.good, protocol: 99 });
+  const session = await Session.open(t, roomy, transport);
+  const { message, data } = await refusal(session, { token: roomy.good, protocol: 99 });
   assert.match(message, /protocol/);
   assert.deepEqual([data?.code, data?.retryable], ["bad_request", false]);
 });
