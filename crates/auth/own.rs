@@ -22,6 +22,11 @@ use crate::{
     users::{self, Account},
 };
 
+/// A password to be checked. What is too long to be one is not hashed as one.
+fn bounded(password: Secret) -> Secret {
+    if users::check_password(&password).is_ok() { password } else { Secret(String::new()) }
+}
+
 impl Auth {
     pub(crate) async fn log_in(&self, username: String, password: Secret, from: Origin) -> Result<Login> {
         let known_form = users::check_name(&username).is_ok();
@@ -62,10 +67,8 @@ impl Auth {
         is_known: bool,
     ) -> Result<Account> {
         let hash = account.as_ref().map(|account| account.password.clone());
-        // What is too long to be a password is not hashed as one.
-        let password = if users::check_password(&password).is_ok() { password } else { Secret(String::new()) };
         let who = if is_known { For::Known } else { For::Stranger };
-        let checked = self.passwords.check(who, password, hash).await;
+        let checked = self.passwords.check(who, bounded(password), hash).await;
         let right = checked.inspect_err(|_| self.tries.undo(took))?;
         account.filter(|account| right && !account.user.disabled).ok_or_else(|| {
             metrics::counter!("tidings_logins_total", "result" => "wrong").increment(1);
@@ -103,9 +106,7 @@ impl Auth {
         let of = user.clone();
         let account = self.store.run(move |_, transaction| Ok(users::by_id(transaction, &of)?)).await?;
         let account = account.filter(|account| !account.user.disabled).ok_or_else(logins::revoked)?;
-        let current =
-            if users::check_password(&change.current).is_ok() { change.current } else { Secret(String::new()) };
-        let checked = self.passwords.check(For::Known, current, Some(account.password.clone())).await;
+        let checked = self.passwords.check(For::Known, bounded(change.current), Some(account.password.clone())).await;
         if !checked.inspect_err(|_| self.tries.undo_own(&own))? {
             return Err(Error::invalid_field("current", "is not the password"));
         }

@@ -58,15 +58,19 @@ impl fmt::Display for Network {
     }
 }
 
+/// Whether an address is of one of the trusted networks.
+pub(super) fn is_trusted(trusted: &[Network], address: IpAddr) -> bool {
+    trusted.iter().any(|network| network.contains(address))
+}
+
 /// The client's address: the peer's, or, where the peer is a trusted proxy, what it and the trusted
 /// proxies before it forwarded. What cannot be read ends the search at the last address that could.
 #[must_use]
 pub fn client_address(trusted: &[Network], peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut client = peer.to_canonical();
     for value in headers.get_all("x-forwarded-for").iter().rev() {
         for hop in value.to_str().unwrap_or_default().rsplit(',') {
-            if !is_trusted(client) {
+            if !is_trusted(trusted, client) {
                 return client;
             }
             let Some(address) = parse_hop(hop.trim()) else { return client };

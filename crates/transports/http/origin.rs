@@ -11,7 +11,7 @@ use axum::extract::ConnectInfo;
 use http::{HeaderMap, HeaderValue, Request, Uri, header, uri::Authority};
 
 use super::{
-    address::Network,
+    address::{Network, is_trusted},
     config::{HttpConfig, InvalidOrigin, parse_origin},
 };
 
@@ -66,8 +66,8 @@ impl Origins {
 
     /// Whether an origin is the host that the request was sent to. None where one of them cannot be read.
     fn is_own(&self, origin: &HeaderValue, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<bool> {
-        let is_trusted = peer.is_some_and(|peer| self.trusted.iter().any(|network| network.contains(peer)));
-        let forwarded = headers.get("x-forwarded-host").filter(|_| is_trusted);
+        let by_proxy = peer.is_some_and(|peer| is_trusted(&self.trusted, peer));
+        let forwarded = headers.get("x-forwarded-host").filter(|_| by_proxy);
         let host = forwarded.or_else(|| headers.get(header::HOST))?.to_str().ok()?;
         // Each proxy adds the host that it was asked for: the first is what the browser asked for.
         let host: Authority = host.split(',').next()?.trim().parse().ok()?;

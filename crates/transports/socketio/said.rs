@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+use tidings_core::{Code, Error};
 
 use super::{engines::Engine, heartbeat::Advertised};
 use crate::connection::Refused;
@@ -16,15 +17,7 @@ use crate::connection::Refused;
 #[derive(Serialize)]
 struct Refusal {
     message: String,
-    data: RefusalData,
-}
-
-#[derive(Serialize)]
-struct RefusalData {
-    code: &'static str,
-    message: &'static str,
-    /// Whether the same CONNECT may be accepted later.
-    retryable: bool,
+    data: Error,
 }
 
 /// A refusal, with its reason in its text: see [`said`].
@@ -33,22 +26,18 @@ pub(super) struct Reason(pub(super) Refused);
 
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (code, retryable, message) = match &self.0 {
-            Refused::Authentication(code) => (*code, false, about(*code)),
-            refused @ Refused::Protocol => (refused.code(), false, "this server speaks protocol 1"),
-            refused @ Refused::Full => (refused.code(), true, "there are as many connections as there may be"),
+        let message = match &self.0 {
+            Refused::Authentication(Code::TokenExpired) => "the token has ended",
+            Refused::Authentication(Code::TokenRevoked) => "the token was revoked",
+            Refused::Authentication(_) => "there is no token that verifies",
+            Refused::Protocol => "this server speaks protocol 1",
+            Refused::Full => "there are as many connections as there may be",
         };
-        let data = RefusalData { code: code.as_str(), message, retryable };
+        let error = Error::new(self.0.code(), message);
+        // The same CONNECT, with the same token, is not accepted later.
+        let data = if matches!(self.0, Refused::Authentication(_)) { error.not_retryable() } else { error };
         let refusal = Refusal { message: self.0.to_string(), data };
         f.write_str(&serde_json::to_string(&refusal).map_err(|_| std::fmt::Error)?)
-    }
-}
-
-fn about(code: tidings_core::Code) -> &'static str {
-    match code {
-        tidings_core::Code::TokenExpired => "the token has ended",
-        tidings_core::Code::TokenRevoked => "the token was revoked",
-        _ => "there is no token that verifies",
     }
 }
 
@@ -101,8 +90,6 @@ fn answer<'p>(engine: &Engine, packet: &'p [u8]) -> Cow<'p, [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use tidings_core::Code;
-
     use super::*;
 
     #[test]
