@@ -15,6 +15,7 @@ use crate::{
     config::{AuthConfig, BelievedClaims, KeyAlgorithm, KeyUsers, PublicKeyConfig},
     error::AuthError,
     key_file::{KeyFile, StoredKey},
+    signatures::PROVIDER,
 };
 
 /// The `kid` of a configured secret.
@@ -126,7 +127,7 @@ enum Own {
 impl KeySource {
     /// Checks the configured keys.
     pub(crate) fn new(config: &AuthConfig) -> Result<Self, AuthError> {
-        if crypto::aws_lc::DEFAULT_PROVIDER.install_default().is_err() {
+        if PROVIDER.install_default().is_err() {
             tracing::debug!("the crypto provider for tokens was installed before");
         }
         let own = match &config.secret {

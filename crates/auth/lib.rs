@@ -29,6 +29,7 @@ mod random;
 mod refresh;
 mod revocations;
 mod schema;
+mod signatures;
 mod store;
 mod users;
 
@@ -36,3 +37,4 @@ pub use auth::{Auth, FirstAdmin};
 pub use config::{AuthConfig, BelievedClaims, KeyAlgorithm, KeyUsers, LoginLimits, PublicKeyConfig};
 pub use error::AuthError;
 pub use issued::{NewToken, Whose};
+pub use signatures::PROVIDER;

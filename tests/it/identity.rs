@@ -39,7 +39,7 @@ fn server_with_keys() -> Server {
 /// A token of one of those applications, for an hour, with these claims beside.
 fn minted(kid: &str, claims: &Value) -> String {
     // Whoever was first has installed the same.
-    jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default().unwrap_or_default();
+    tidings_auth::PROVIDER.install_default().unwrap_or_default();
     let secret = SECRETS[usize::from(kid == "local")];
     let mut header = Header::new(Algorithm::HS256);
     header.kid = Some(kid.to_owned());

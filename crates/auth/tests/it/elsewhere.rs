@@ -7,8 +7,11 @@ use aws_lc_rs::{
     rsa,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair},
 };
-use base64::{Engine, engine::general_purpose::STANDARD};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, crypto::aws_lc::DEFAULT_PROVIDER, jwk::Jwk};
 use serde_json::{Value, json};
 use tidings_auth::{Auth, AuthConfig, BelievedClaims, KeyAlgorithm, KeyUsers, PublicKeyConfig};
 use tidings_core::{
@@ -119,6 +122,16 @@ impl Door {
     }
 }
 
+/// Signed by another crypto library than the one that checks.
+fn encode(header: &Header, claims: &Value, key: &EncodingKey) -> String {
+    let part = |json: Vec<u8>| URL_SAFE_NO_PAD.encode(json);
+    let message =
+        format!("{}.{}", part(serde_json::to_vec(header).unwrap()), part(serde_json::to_vec(claims).unwrap()));
+    let signer = (DEFAULT_PROVIDER.signer_factory)(&header.alg, key).unwrap();
+    let signature = signer.try_sign(message.as_bytes()).unwrap();
+    format!("{message}.{}", part(signature))
+}
+
 impl Minter {
     fn mint(&self, claims: &Value) -> String {
         self.mint_as(self.config.kid.as_deref(), claims)
@@ -127,7 +140,7 @@ impl Minter {
     fn mint_as(&self, kid: Option<&str>, claims: &Value) -> String {
         let mut header = Header::new(self.algorithm);
         header.kid = kid.map(str::to_owned);
-        jsonwebtoken::encode(&header, claims, &self.key).unwrap()
+        encode(&header, claims, &self.key)
     }
 }
 
@@ -159,7 +172,7 @@ async fn a_public_key_is_never_taken_for_a_secret() {
             let mut header = Header::new(Algorithm::HS256);
             for kid in [minter.config.kid.clone(), None] {
                 header.kid = kid;
-                let token = jsonwebtoken::encode(&header, &door.claims(), &EncodingKey::from_secret(secret)).unwrap();
+                let token = encode(&header, &door.claims(), &EncodingKey::from_secret(secret));
                 refused(door.auth.verify(&token), Code::Unauthenticated);
             }
         }
@@ -174,8 +187,10 @@ async fn a_key_in_the_tokens_own_header_is_not_used() {
     let key = EncodingKey::from_ed_pem(private.as_bytes()).unwrap();
     let mut header = Header::new(Algorithm::EdDSA);
     header.kid = Some("ed".to_owned());
-    header.jwk = Some(jsonwebtoken::jwk::Jwk::from_encoding_key(&key, Algorithm::EdDSA).unwrap());
-    let token = jsonwebtoken::encode(&header, &door.claims(), &key).unwrap();
+    let x = URL_SAFE_NO_PAD.encode(attacker.public_key());
+    let jwk: Jwk = serde_json::from_value(json!({"kty": "OKP", "crv": "Ed25519", "x": x})).unwrap();
+    header.jwk = Some(jwk);
+    let token = encode(&header, &door.claims(), &key);
     refused(door.auth.verify(&token), Code::Unauthenticated);
 }
 
@@ -185,7 +200,7 @@ async fn a_critical_header_that_nobody_knows_refuses_the_token() {
     let mut header = Header::new(Algorithm::EdDSA);
     header.kid = Some("ed".to_owned());
     header.crit = Some(vec!["b64".to_owned()]);
-    let token = jsonwebtoken::encode(&header, &door.claims(), &MINTERS[2].key).unwrap();
+    let token = encode(&header, &door.claims(), &MINTERS[2].key);
     refused(door.auth.verify(&token), Code::Unauthenticated);
 }
 
