@@ -208,6 +208,10 @@ impl<W: Watch> AsyncRead for Tap<W> {
                 let some = this.passed.len().min(buf.remaining());
                 buf.put_slice(&this.passed[..some]);
                 this.passed.advance(some);
+                if this.passed.is_empty() {
+                    // Its memory held a token, for as long as the client stays.
+                    this.passed = Bytes::new();
+                }
                 return Poll::Ready(Ok(()));
             }
             if !this.closed && !this.reads() {
