@@ -1,0 +1,96 @@
+//! A client's TCP stream while it speaks HTTP: one that does not read what it is sent is given up.
+//!
+//! Guarantees: the time counts only while the system takes no more of what is to be written, so a client that nothing
+//! is written to may wait as long as it likes; whoever is given up is reset, so that nothing of the answer stays in
+//! the system, and counted; bytes pass unchanged.
+//! It is not the rule for WebSockets, whose subscriptions have their own: they take the bare stream out of it.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use crate::patience::{Patience, Wait};
+
+/// The stream.
+#[derive(Debug)]
+pub struct ClientStream {
+    socket: TcpStream,
+    reader: Wait,
+}
+
+impl ClientStream {
+    /// The stream of a client that has so much patience to read.
+    #[must_use]
+    pub fn new(socket: TcpStream, patience: Patience) -> Self {
+        Self { socket, reader: Wait::new(patience) }
+    }
+
+    /// The bare stream.
+    #[must_use]
+    pub fn into_socket(self) -> TcpStream {
+        self.socket
+    }
+
+    /// What came of a write, or the end of a client that does not read.
+    fn judge(&mut self, written: Poll<io::Result<usize>>, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Ok(bytes)) => self.reader.passed(bytes),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => {
+                ready!(self.reader.poll(context));
+                metrics::counter!("tidings_answers_timed_out_total").increment(1);
+                // What the system has of the answer would wait there for the client, without anybody who bounds it.
+                if let Err(error) = self.socket.set_zero_linger() {
+                    tracing::debug!(%error, "a client that does not read is not reset");
+                }
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        }
+        written
+    }
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write(context, bytes);
+        self.judge(written, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write_vectored(context, parts);
+        self.judge(written, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}
