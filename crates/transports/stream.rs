@@ -94,3 +94,55 @@ impl AsyncWrite for ClientStream {
         Pin::new(&mut self.socket).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        time::{Instant, advance, timeout},
+    };
+
+    use super::*;
+
+    const PATIENCE: Patience = Patience { time: Duration::from_secs(30), bytes_per_second: 4096 };
+    /// More than lies between the two ends.
+    const MUCH: usize = 64 << 20;
+
+    async fn ends() -> (ClientStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
+        let client = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("connects");
+        let (socket, _) = listener.accept().await.expect("comes");
+        (ClientStream::new(socket, PATIENCE), client)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_read_is_reset_after_its_time_and_not_before() {
+        let (mut stream, mut client) = ends().await;
+        let begin = Instant::now();
+        let failed = stream.write_all(&vec![0; MUCH]).await.expect_err("nobody reads");
+        assert_eq!(failed.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(begin.elapsed().as_secs(), 30);
+        drop(stream);
+        let mut rest = Vec::new();
+        let reset = client.read_to_end(&mut rest).await.expect_err("it was not whole");
+        assert_eq!(reset.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_in_which_nothing_is_written_does_not_count_and_the_bare_stream_has_no_deadline() {
+        let (mut stream, mut client) = ends().await;
+        for _ in 0..10 {
+            advance(PATIENCE.time * 2).await;
+            stream.write_all(b"x").await.expect("there is room");
+        }
+        let mut read = [0; 10];
+        client.read_exact(&mut read).await.expect("reads");
+        assert_eq!(&read, b"xxxxxxxxxx");
+        let mut socket = stream.into_socket();
+        let much = vec![0; MUCH];
+        assert!(timeout(PATIENCE.time * 10, socket.write_all(&much)).await.is_err(), "it waits on");
+    }
+}
