@@ -489,20 +489,3 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("log_output.format", Kind::Word(&["text", "json"]), "Lines for people, or one JSON object a line."),
 ];
-
-/// The table of all keys for docs/OPERATIONS.md: a row for each.
-///
-/// # Panics
-/// Never: the defaults are plain values.
-#[must_use]
-pub(crate) fn markdown() -> Vec<String> {
-    let defaults = toml::Value::try_from(super::Sections::default()).expect("defaults are plain values");
-    let default = |path: &str| path.split('.').try_fold(&defaults, |value, part| value.get(part)).cloned();
-    let row = |key: &Key| {
-        let default = default(key.path).filter(|value| value.as_table().is_none());
-        let default = default.map_or_else(|| "–".to_owned(), |value| format!("`{value}`"));
-        let path = key.path.replace('*', "NAME");
-        format!("| `{path}` | {default} | {} | {} |", key.kind.allowed().replace('|', "\\|"), key.doc)
-    };
-    KEYS.iter().map(row).collect()
-}
