@@ -288,7 +288,6 @@ impl Config {
             metrics_public: http.metrics_public,
             rate: Rate::per_second(http.rate_per_second, http.rate_burst),
             requests: SeatsConfig { user: http.max_requests_per_user, total: http.max_requests },
-            ..HttpConfig::default()
         })
     }
 

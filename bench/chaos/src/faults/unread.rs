@@ -8,7 +8,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -29,6 +29,7 @@ use crate::{
     fleet::{Following, until},
     ledger::Leave,
     outcome::Outcome,
+    tally::Tally,
 };
 
 /// What a body is said to have, and what comes of it, in bytes.
@@ -63,7 +64,7 @@ struct Found {
     /// Refused at once.
     refused: AtomicU64,
     /// There for longer, or without an answer where there has to be one.
-    wrong: AtomicU64,
+    wrong: Mutex<Tally>,
 }
 
 /// Bodies that are not finished.
@@ -72,7 +73,7 @@ struct Found {
 /// If it could not be done.
 pub fn bodies(run: &Run) -> Result<Outcome, String> {
     let deeds = [Deed::Events, Deed::Login, Deed::Polling];
-    broken(run, ("unfinished-bodies", "tidings_bodies_timed_out_total"), &deeds)
+    broken(run, ("unfinished-bodies", "tidings_bodies_timed_out_total"), (&deeds, 10))
 }
 
 /// Answers that are not read.
@@ -80,10 +81,16 @@ pub fn bodies(run: &Run) -> Result<Outcome, String> {
 /// # Errors
 /// If it could not be done.
 pub fn answers(run: &Run) -> Result<Outcome, String> {
-    broken(run, ("unread-answers", "tidings_answers_timed_out_total"), &[Deed::Answer])
+    // An answer of megabytes is made before it is known whether it may be held.
+    broken(run, ("unread-answers", "tidings_answers_timed_out_total"), (&[Deed::Answer], 60))
 }
 
-fn broken(run: &Run, (name, counter): (&'static str, &str), deeds: &[Deed]) -> Result<Outcome, String> {
+/// One of so many does it, beside all the others.
+fn broken(
+    run: &Run,
+    (name, counter): (&'static str, &str),
+    (deeds, each): (&[Deed], usize),
+) -> Result<Outcome, String> {
     let seconds = if run.quick { 1 } else { 3 };
     let config = format!("[http]\nbody_timeout = \"{seconds}s\"\nanswer_timeout = \"{seconds}s\"\n");
     let mut scene = Scene::new(run, name, &config)?;
@@ -96,9 +103,9 @@ fn broken(run: &Run, (name, counter): (&'static str, &str), deeds: &[Deed]) -> R
     process.forget_peak()?;
     let usual = process.resident()?;
     let found = Arc::<Found>::default();
-    let (lasting, token) = (run.lasting / 2, scene.server.token_for("idler", "operator")?);
+    let (lasting, token) = (run.lasting / 2, Arc::<str>::from(scene.server.token_for("idler", "operator")?));
     let mut idlers = JoinSet::new();
-    for index in 0..(run.clients / 10).clamp(12, 400) {
+    for index in 0..(run.clients / each).clamp(12, 400) {
         let idler = Idler {
             host: scene.server.host(),
             token: token.clone(),
@@ -118,8 +125,8 @@ fn broken(run: &Run, (name, counter): (&'static str, &str), deeds: &[Deed]) -> R
     let given_back = until(run.patience(), || scene.server.metric("tidings_held_bytes").is_ok_and(|held| held == 0.0));
     let more = most(process, usual)?;
     let mut outcome = scene.end(run, Leave::default()).without_told();
-    let [given_up, refused, wrong] =
-        [&found.given_up, &found.refused, &found.wrong].map(|count| count.load(Ordering::Relaxed));
+    let [given_up, refused] = [&found.given_up, &found.refused].map(|count| count.load(Ordering::Relaxed));
+    outcome.tally += &std::mem::take(&mut *found.wrong.lock().unwrap_or_else(PoisonError::into_inner));
     outcome.fact(format!(
         "{given_up} were given up after {seconds} s, {refused} refused at once; the most memory beside the usual was \
          {:.0} MB",
@@ -127,7 +134,6 @@ fn broken(run: &Run, (name, counter): (&'static str, &str), deeds: &[Deed]) -> R
     ));
     for (broken, what) in [
         (!over, "some of them are still there".to_owned()),
-        (wrong > 0, format!("{wrong} were there for longer than their deadline, or had no answer")),
         (given_up == 0, "nobody was given up: the harness shows nothing".to_owned()),
         (counted < given_up as f64, format!("{given_up} were given up, and {counted} counted")),
         (!given_back, "what was held for them is held on".to_owned()),
@@ -160,7 +166,7 @@ fn fill(scene: &Scene) -> Result<(), String> {
 /// Somebody who does it.
 struct Idler {
     host: SocketAddr,
-    token: String,
+    token: Arc<str>,
     deed: Deed,
     /// Sends a byte now and then.
     trickles: bool,
@@ -172,14 +178,19 @@ impl Idler {
     /// Does it again and again, until this time.
     async fn run(self, over: Instant, found: Arc<Found>) {
         while Instant::now() < over {
-            let count = match timeout(self.limit, self.once()).await {
+            let came = timeout(self.limit, self.once()).await;
+            let count = match came {
                 Ok(Ok(Some(408) | None)) => &found.given_up,
                 // What it may hold is held already.
                 Ok(Ok(Some(429 | 503))) => {
                     sleep(TRICKLE).await;
                     &found.refused
                 }
-                Ok(Ok(Some(_)) | Err(_)) | Err(_) => &found.wrong,
+                Ok(Ok(Some(_)) | Err(_)) | Err(_) => {
+                    let mut wrong = found.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+                    wrong.is_broken(|| format!("{:?}, trickling: {}, came to {came:?}", self.deed, self.trickles));
+                    continue;
+                }
             };
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -227,6 +238,8 @@ impl Idler {
         let connect = format!(r#"40{{"token":"{}"}}"#, self.token);
         let head = self.head(&format!("POST {path}&sid={sid}"), connect.len());
         self.asked(&format!("{head}{connect}")).await?;
+        // Before it is told that it is let in, it has room for its token only.
+        while !self.asked(&self.head(&format!("GET {path}&sid={sid}"), 0)).await?.contains("40{") {}
         Ok(sid)
     }
 
