@@ -140,7 +140,7 @@ impl<'a> Entrance<'a> {
         let address = listener.local_addr().map_err(failed)?;
         // HTTP requests of clients with many connections need room beside the sockets'.
         let most = config.socket.max_connections.saturating_mul(2).max(1024);
-        let bounds = Bounds { most, per_second: config.http.accept_per_second };
+        let bounds = Bounds { most, per_second: config.http.accept_per_second, patience: config.patiences() };
         let acceptor =
             Acceptor::open(listener, self.routes.clone(), self.surroundings.clone(), &bounds).map_err(failed)?;
         let data = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());

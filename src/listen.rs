@@ -3,13 +3,14 @@
 //! Guarantees: connections are taken in in a bounded number, and a few in each round of the runtime, so that
 //! a crowd that comes back leaves the others their share; while those suffer all the same, at a rate (see
 //! [`pace`]). Further ones wait here and in the system's backlog; a connection
-//! that sends no request within the time limit is dropped; a failed accept is waited out, never a
+//! that sends no request within the time limit is dropped, and so is one whose client does not finish a body (see
+//! [`bodies`]) or read an answer; a failed accept is waited out, never a
 //! reason to stop.
 //! It is not a transport: it knows no route.
 
 mod arrivals;
+mod bodies;
 mod pace;
-mod unread;
 
 use std::{
     convert::Infallible,
@@ -26,6 +27,7 @@ use tidings_core::{
     BoxFuture, fault,
     runtime::{Clock, Tasks},
 };
+use tidings_transports::{patience::Patience, stream::ClientStream};
 use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc::Receiver, watch},
@@ -87,6 +89,17 @@ pub(crate) struct Bounds {
     pub(crate) most: usize,
     /// Connections a second while others suffer for them; 0 means that nobody is held back.
     pub(crate) per_second: u32,
+    /// What a client has of time.
+    pub(crate) patience: Patiences,
+}
+
+/// What a client has of time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patiences {
+    /// To send the body of a request.
+    pub(crate) body: Patience,
+    /// To read an answer.
+    pub(crate) answer: Patience,
 }
 
 /// Where connections come in. It stays while the task that serves them is made again.
@@ -99,6 +112,7 @@ pub(crate) struct Acceptor {
     clock: Arc<dyn Clock>,
     room: Arc<Semaphore>,
     per_second: u32,
+    patience: Patiences,
     closed: watch::Sender<bool>,
 }
 
@@ -116,8 +130,8 @@ impl Acceptor {
         let (arrivals, arrived) = Arrivals::begin(listener)?;
         let arrived = tokio::sync::Mutex::new(arrived);
         let room = Arc::new(Semaphore::new(bounds.most.min(Semaphore::MAX_PERMITS)));
-        let (per_second, closed) = (bounds.per_second, watch::Sender::new(false));
-        let acceptor = Arc::new(Self { arrivals, arrived, routes, tasks, clock, room, per_second, closed });
+        let (per_second, patience, closed) = (bounds.per_second, bounds.patience, watch::Sender::new(false));
+        let acceptor = Arc::new(Self { arrivals, arrived, routes, tasks, clock, room, per_second, patience, closed });
         let own = acceptor.clone();
         let make = move |_| -> BoxFuture<'static, ()> { Box::pin(own.clone().accept()) };
         acceptor.tasks.supervise("http.accept", Box::new(make));
@@ -145,7 +159,8 @@ impl Acceptor {
             match TcpStream::from_std(stream) {
                 Ok(stream) => {
                     let (routes, stopping) = (self.routes.clone(), self.tasks.stopping());
-                    self.tasks.spawn("http.connection", Box::pin(serve(stream, peer, routes, permit, stopping)));
+                    let serving = serve((stream, peer), routes, self.patience, permit, stopping);
+                    self.tasks.spawn("http.connection", Box::pin(serving));
                 }
                 Err(error) => arrivals::failed(&error),
             }
@@ -197,30 +212,28 @@ impl Door {
 }
 
 async fn serve(
-    stream: TcpStream,
-    peer: SocketAddr,
+    (stream, peer): (TcpStream, SocketAddr),
     routes: Routes,
+    patience: Patiences,
     permit: OwnedSemaphorePermit,
     stopping: BoxFuture<'static, ()>,
 ) {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        // Who asks first whether its body is wanted does not send it after a refusal.
         let asks = request.headers().contains_key(header::EXPECT);
         let (parts, body) = request.into_parts();
-        let (body, unread) = unread::watch(body);
+        let (body, unread) = bodies::watch(body, patience.body);
         let answer = routes.now().oneshot(Request::from_parts(parts, body));
         async move {
             let mut answer = answer.await?;
-            if !asks {
-                unread::discard(unread, &mut answer).await;
-            }
+            unread.discard(asks, &mut answer).await;
             Ok::<_, Infallible>(answer)
         }
     });
     let mut builder = Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD);
-    let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let stream = TokioIo::new(ClientStream::new(stream, patience.answer));
+    let connection = builder.serve_connection(stream, service).with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

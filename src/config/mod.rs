@@ -43,7 +43,7 @@ use toml::Value;
 pub(crate) use environment::variables;
 pub(crate) use problem::{ConfigError, Origin, Problem};
 pub(crate) use quantity::Span;
-pub(crate) use schema::markdown;
+pub(crate) use report::markdown;
 pub(crate) use sections::{Durability, Format, Key as AuthKey, LogOutput, Retention, Sections};
 pub(crate) use work::Agent;
 

@@ -23,9 +23,10 @@ use tidings_services::{
     shell::ShellConfig,
     workflow::{self, WorkflowConfig},
 };
-use tidings_transports::http::HttpConfig;
+use tidings_transports::{http::HttpConfig, patience::Patience};
 
 use super::{Agent, AuthKey, Config, ConfigError, Problem, Retention};
+use crate::listen::Patiences;
 
 impl Config {
     /// The same configuration for parts that are made and never run, in another directory.
@@ -287,8 +288,17 @@ impl Config {
             metrics_public: http.metrics_public,
             rate: Rate::per_second(http.rate_per_second, http.rate_burst),
             requests: SeatsConfig { user: http.max_requests_per_user, total: http.max_requests },
-            ..HttpConfig::default()
         })
+    }
+
+    /// What a client has of time to send a body and to read an answer.
+    #[must_use]
+    pub(crate) fn patiences(&self) -> Patiences {
+        let http = &self.sections.http;
+        Patiences {
+            body: Patience { time: http.body_timeout.0, bytes_per_second: http.body_bytes_per_second.0 },
+            answer: Patience { time: http.answer_timeout.0, bytes_per_second: http.answer_bytes_per_second.0 },
+        }
     }
 
     /// What is held for clients. One of them may always send what is said to be the largest, whatever the bounds are.

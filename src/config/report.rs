@@ -1,4 +1,4 @@
-//! The effective configuration as text, and what an operator should know about it.
+//! The effective configuration as text, what an operator should know about it, and the table of all keys.
 //!
 //! Guarantees: the text is TOML that loads as the same configuration, but for secrets, which are hidden, also those
 //! that stand in command lines; every line says who said it.
@@ -13,8 +13,9 @@ use super::{
     Config,
     find::{Found, find},
     problem::Origin,
-    schema::{KEYS, Shown},
+    schema::{KEYS, Key, Shown},
     secrets::Secrets,
+    sections::Sections,
 };
 
 /// One line: where it stands, and the key's value, if it has one.
@@ -149,4 +150,21 @@ fn order(line: &Line) -> (usize, &[String], usize, &str) {
 
 fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     text.write_fmt(arguments).expect("a String takes every text");
+}
+
+/// The table of all keys for docs/OPERATIONS.md: a row for each.
+///
+/// # Panics
+/// Never: the defaults are plain values.
+#[must_use]
+pub(crate) fn markdown() -> Vec<String> {
+    let defaults = toml::Value::try_from(Sections::default()).expect("defaults are plain values");
+    let default = |path: &str| path.split('.').try_fold(&defaults, |value, part| value.get(part)).cloned();
+    let row = |key: &Key| {
+        let default = default(key.path).filter(|value| value.as_table().is_none());
+        let default = default.map_or_else(|| "–".to_owned(), |value| format!("`{value}`"));
+        let path = key.path.replace('*', "NAME");
+        format!("| `{path}` | {default} | {} | {} |", key.kind.allowed().replace('|', "\\|"), key.doc)
+    };
+    KEYS.iter().map(row).collect()
 }

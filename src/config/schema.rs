@@ -231,6 +231,22 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("http.body_limit_bytes", Kind::Size(KIB, 256 * MIB), "The largest body of a request."),
     key(
+        "http.body_timeout",
+        Kind::Time(0, DAY),
+        "How long the server waits for a body of which no byte comes, on every route; then it answers 408, and the connection ends. `0s`: for ever.",
+    ),
+    key(
+        "http.body_bytes_per_second",
+        Kind::Size(0, GIB),
+        "The least rate of a body: all its pauses together may take `http.body_timeout`, and a second more for so many bytes that have come. So a body of 1 MiB has ended after 15 s + 256 s. 0: without.",
+    ),
+    key(
+        "http.answer_timeout",
+        Kind::Time(0, DAY),
+        "How long an answer may wait for a client that reads nothing of it; then the connection ends. It counts only while the system takes no more of the answer, so never for a poll that waits, and not for WebSockets. `0s`: for ever.",
+    ),
+    key("http.answer_bytes_per_second", Kind::Size(0, GIB), "The same least rate for the reading of answers."),
+    key(
         "http.rate_burst",
         Kind::Whole(1, 1_000_000),
         "How many requests a user may send at once, or an address without a good token (of IPv6, a /64). `POST /api/events` does not count: its events wait for room in the log's queue.",
@@ -473,20 +489,3 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("log_output.format", Kind::Word(&["text", "json"]), "Lines for people, or one JSON object a line."),
 ];
-
-/// The table of all keys for docs/OPERATIONS.md: a row for each.
-///
-/// # Panics
-/// Never: the defaults are plain values.
-#[must_use]
-pub(crate) fn markdown() -> Vec<String> {
-    let defaults = toml::Value::try_from(super::Sections::default()).expect("defaults are plain values");
-    let default = |path: &str| path.split('.').try_fold(&defaults, |value, part| value.get(part)).cloned();
-    let row = |key: &Key| {
-        let default = default(key.path).filter(|value| value.as_table().is_none());
-        let default = default.map_or_else(|| "–".to_owned(), |value| format!("`{value}`"));
-        let path = key.path.replace('*', "NAME");
-        format!("| `{path}` | {default} | {} | {} |", key.kind.allowed().replace('|', "\\|"), key.doc)
-    };
-    KEYS.iter().map(row).collect()
-}

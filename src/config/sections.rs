@@ -320,6 +320,14 @@ pub(crate) struct Http {
     pub accept_per_second: u32,
     /// The largest body.
     pub body_limit_bytes: Size,
+    /// How long a body is waited for without a byte.
+    pub body_timeout: Span,
+    /// Bytes of a body that give back a second of it.
+    pub body_bytes_per_second: Size,
+    /// How long it is waited for a client that reads nothing of an answer.
+    pub answer_timeout: Span,
+    /// Bytes of an answer that give back a second of it.
+    pub answer_bytes_per_second: Size,
     /// Requests that one user may send at once.
     pub rate_burst: u32,
     /// Requests a second after that.
@@ -340,6 +348,10 @@ impl Default for Http {
             cors_origins: Vec::new(),
             accept_per_second: 2500,
             body_limit_bytes: Size(1 << 20),
+            body_timeout: Span::seconds(15),
+            body_bytes_per_second: Size(4 << 10),
+            answer_timeout: Span::seconds(30),
+            answer_bytes_per_second: Size(4 << 10),
             rate_burst: 5000,
             rate_per_second: 500,
             max_requests_per_user: 512,

@@ -9,6 +9,7 @@ mod cable;
 mod cli;
 mod commands;
 mod connections;
+mod deadlines;
 mod directory;
 mod documented;
 mod endings;

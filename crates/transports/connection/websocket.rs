@@ -14,6 +14,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::stream::ClientStream;
+
 /// Whether a request asks for a WebSocket.
 pub(crate) fn is_asked(request: &Request<Body>) -> bool {
     request
@@ -45,9 +47,9 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// None if it runs over something else than TCP.
+    /// None if it runs over something else than a client's TCP stream.
     pub(crate) fn of(upgraded: Upgraded) -> Option<Self> {
-        let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
-        Some(Self { socket: parts.io.into_inner(), early: BytesMut::from(&parts.read_buf[..]) })
+        let parts = upgraded.downcast::<TokioIo<ClientStream>>().ok()?;
+        Some(Self { socket: parts.io.into_inner().into_socket(), early: BytesMut::from(&parts.read_buf[..]) })
     }
 }

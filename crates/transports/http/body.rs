@@ -1,8 +1,9 @@
-//! Bodies: JSON texts, bounded in size and in time, and what is said of bad ones.
+//! Bodies: JSON texts, bounded in size, and what is said of bad ones.
 //!
 //! Guarantees: a body over the limit is refused before it is read where its length is declared, and
 //! while it is read where not; what is said of bad JSON names the field and the place, not the value.
-//! It is not the judgement of a domain's input: rows parse their own.
+//! It is not the judgement of a domain's input: rows parse their own. Nor is it the deadline of a body: who serves the
+//! router sets that (see [`crate::body`]).
 
 use axum::{
     body::Body,
@@ -11,11 +12,11 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use tidings_core::{Code, Error, Result, json};
 
-use super::{HttpConfig, Shared, limits::BodyRoom, problem::Problem};
+use super::{Shared, limits::BodyRoom, problem::Problem};
+use crate::body::{Unread, declared, read};
 
 /// The most characters of a client's text that an error shows.
 const SHOWN: usize = 64;
@@ -31,7 +32,7 @@ impl FromRequest<Shared> for Text {
     async fn from_request(request: Request, state: &Shared) -> Result<Self, Self::Rejection> {
         let (parts, body) = request.into_parts();
         let room = parts.extensions.get::<BodyRoom>();
-        let bytes = collect(&parts.headers, body, (&state.config, room)).await.map_err(|problem| {
+        let bytes = collect(&parts.headers, body, (state.config.body_limit, room)).await.map_err(|problem| {
             let mut response = problem.into_response();
             // What is left of the body would be taken for the next request.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -50,35 +51,27 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Json<T> {
 }
 
 /// Reads a body. Its bytes are held before they are read: the declared ones, else as many as there may be.
-async fn collect(
-    headers: &HeaderMap,
-    body: Body,
-    (config, room): (&HttpConfig, Option<&BodyRoom>),
-) -> Result<Bytes, Problem> {
-    let too_large = || Error::new(Code::TooLarge, format!("a body has at most {} bytes", config.body_limit));
-    let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if declared.is_some_and(|length: u64| length > config.body_limit as u64) {
-        return Err(too_large().into());
-    }
+async fn collect(headers: &HeaderMap, body: Body, (limit, room): (usize, Option<&BodyRoom>)) -> Result<Bytes, Problem> {
+    let too_large = || Error::new(Code::TooLarge, format!("a body has at most {limit} bytes"));
+    let bytes = match declared(headers) {
+        Some(length) => usize::try_from(length).ok().filter(|length| *length <= limit).ok_or_else(too_large)?,
+        None => limit,
+    };
     if let Some(room) = room {
-        room.hold(declared.and_then(|length| usize::try_from(length).ok()).unwrap_or(config.body_limit))?;
+        room.hold(bytes)?;
     }
-    let reading = Limited::new(body, config.body_limit).collect();
-    match tokio::time::timeout(config.body_timeout, reading).await {
-        Ok(Ok(collected)) => {
-            let bytes = collected.to_bytes();
-            if let Some(room) = room {
-                room.is(bytes.len());
-            }
-            Ok(bytes)
-        }
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large().into()),
-        Ok(Err(_)) => Err(Error::bad_request("the body could not be read to its end").into()),
-        Err(_) => {
+    let read = read(body, limit).await.map_err(|why| match why {
+        Unread::TooLarge => Problem::from(too_large()),
+        Unread::Broken => Error::bad_request("the body could not be read to its end").into(),
+        Unread::TooSlow => {
             let error = Error::bad_request("the body took too long to arrive");
-            Err(Problem::with_status(StatusCode::REQUEST_TIMEOUT, error))
+            Problem::with_status(StatusCode::REQUEST_TIMEOUT, error)
         }
+    })?;
+    if let Some(room) = room {
+        room.is(read.len());
     }
+    Ok(read)
 }
 
 fn text(headers: &HeaderMap, bytes: Bytes) -> Result<String, Problem> {

@@ -25,8 +25,6 @@ pub struct HttpConfig {
     pub loopback_origins: bool,
     /// The most bytes of a request's body; 1 MiB by default. Zero refuses every body.
     pub body_limit: usize,
-    /// How long a body may take to arrive; 30 s by default. Zero lets only bodies pass that are there already.
-    pub body_timeout: Duration,
     /// The proxies whose `X-Forwarded-For` counts. Empty, the default, trusts nobody's.
     pub trusted_proxies: Vec<Network>,
     /// Whether `/metrics` answers without a token; true by default, for a scraper on the same
@@ -53,7 +51,6 @@ impl Default for HttpConfig {
             cors_origins: Vec::new(),
             loopback_origins: false,
             body_limit: 1024 * 1024,
-            body_timeout: Duration::from_secs(30),
             trusted_proxies: Vec::new(),
             metrics_public: true,
             rate: Rate::per_second(500, 5000),

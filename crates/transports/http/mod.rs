@@ -4,10 +4,11 @@
 //! metrics. Domain routes are mounted from the gate's rows; none is named here.
 //!
 //! Guarantees: every error leaves as `application/problem+json` with a stable code; a token counts
-//! in the `Authorization` header only; bodies are bounded in size and in time; how often and how much at once
+//! in the `Authorization` header only; bodies are bounded in size; how often and how much at once
 //! somebody asks is bounded; nothing of a query, a header or a body is logged.
 //! It is not a listener: whoever serves the router accepts the connections, gives each request its
-//! peer as axum's `ConnectInfo<SocketAddr>`, and bounds the time of the header.
+//! peer as axum's `ConnectInfo<SocketAddr>`, and bounds the time of the header, of the body ([`crate::body::TooSlow`])
+//! and of the reading of the answer.
 
 mod access;
 mod account;

@@ -2,8 +2,8 @@
 //!
 //! Guarantees: what a poll answered counts as written once the next poll comes; a second poll at the same time ends the
 //! session, as in the reference; of a client one POST at a time is read, in the order in which they came, its bytes are
-//! held for its user, and its packets go in as there is room for them; before a client is accepted, it has room for its
-//! token only, and counts as a handshake.
+//! held for its user before they are read, and its packets go in as there is room for them; before a client is accepted,
+//! it has room for its token only, and counts as a handshake; a session that ends lets go of what it reads.
 //! It is not the queue of what waits for polls: that is socketioxide's.
 
 use std::{sync::Arc, time::Duration};
@@ -17,7 +17,8 @@ use futures_util::{
     FutureExt,
     future::{Either, select},
 };
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
+use tidings_engine::budget::Held;
 use tokio::{task::unconstrained, time::timeout};
 use tower::Service;
 
@@ -32,6 +33,7 @@ use super::{
     request::{Refusal, payload},
     said::said,
 };
+use crate::body::{Unread, declared, read};
 
 /// Separates the packets of a polling payload (Engine.IO 4).
 const SEPARATOR: u8 = 0x1e;
@@ -169,18 +171,17 @@ pub(super) async fn post(
 ) -> Response<Body> {
     let Some(polls) = &engine.polls else { return Refusal::Request.answer() };
     // Others wait unread. The semaphore is never closed.
-    let Ok(_turn) = polls.posting.acquire().await else { return Refusal::Request.answer() };
-    let session = engine.session();
-    let most = if session.is_some() { MAX_PAYLOAD } else { MAX_UNACCEPTED };
-    let Ok(body) = Limited::new(request.into_body(), most).collect().await else {
-        return Refusal::TooLarge.answer();
+    let Some(Ok(_turn)) = before_its_end(polls, polls.posting.acquire()).await else {
+        return Refusal::Session.answer();
     };
-    let body = body.to_bytes();
-    let _held = match session.map(|session| session.client.connection.share().hold(body.len())).transpose() {
-        Ok(held) => held,
-        Err(bound) => {
-            bound.count("bodies");
-            return Refusal::Busy.answer();
+    let (body, _held) = match heard(engine, polls, request).await {
+        Ok(heard) => heard,
+        Err(refusal) => {
+            // As in the reference: a post without an end is the end of its session.
+            if matches!(refusal, Refusal::TooSlow) {
+                engine.end("1");
+            }
+            return refusal.answer();
         }
     };
     match take_all(transport, engine, polls, &body).await {
@@ -190,6 +191,40 @@ pub(super) async fn post(
             refusal.answer()
         }
     }
+}
+
+/// What comes before the session is over; none if that is first.
+async fn before_its_end<T>(polls: &Polls, what: impl Future<Output = T>) -> Option<T> {
+    match select(std::pin::pin!(what), std::pin::pin!(polls.over())).await {
+        Either::Left((done, _)) => Some(done),
+        Either::Right(_) => None,
+    }
+}
+
+/// The body of a post, with what counts it for its user. As much is held before it is read: what it is said to have,
+/// else as much as there may be.
+async fn heard(engine: &Engine, polls: &Polls, request: Request<Body>) -> Result<(Bytes, Option<Held>), Refusal> {
+    let session = engine.session();
+    let most = if session.is_some() { MAX_PAYLOAD } else { MAX_UNACCEPTED };
+    let bytes = match declared(request.headers()) {
+        Some(bytes) => usize::try_from(bytes).ok().filter(|bytes| *bytes <= most).ok_or(Refusal::TooLarge)?,
+        None => most,
+    };
+    let held = session.map(|session| session.client.connection.share().hold(bytes)).transpose();
+    let mut held = held.map_err(|bound| {
+        bound.count("bodies");
+        Refusal::Busy
+    })?;
+    let read = before_its_end(polls, read(request.into_body(), most)).await.ok_or(Refusal::Session)?;
+    let body = read.map_err(|why| match why {
+        Unread::TooLarge => Refusal::TooLarge,
+        Unread::TooSlow => Refusal::TooSlow,
+        Unread::Broken => Refusal::Request,
+    })?;
+    if let Some(held) = &mut held {
+        held.set(body.len());
+    }
+    Ok((body, held))
 }
 
 async fn take_all(

@@ -56,6 +56,8 @@ pub(super) enum Refusal {
     Origin,
     Busy,
     TooLarge,
+    /// A body that took too long to arrive.
+    TooSlow,
 }
 
 impl Refusal {
@@ -67,6 +69,7 @@ impl Refusal {
             Self::Request => (StatusCode::BAD_REQUEST, 3, "Bad request"),
             Self::Packet(why) => (StatusCode::BAD_REQUEST, 3, why),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, 3, "Payload too large"),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, 3, "Bad request: the body took too long to arrive"),
             Self::Origin => (
                 StatusCode::FORBIDDEN,
                 4,

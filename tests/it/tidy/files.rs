@@ -15,6 +15,7 @@ const LONGER: &[(&str, &str)] = &[];
 const PAUSES: &[(&str, &str)] = &[
     ("tests/it/server.rs", "asks again until a condition holds"),
     ("tests/it/slow.rs", "the pace of a slow client is what is tested"),
+    ("tests/it/deadlines.rs", "the pace of a client that reads slowly is what is tested"),
 ];
 const SOURCES: &[&str] = &[".rs", ".js", ".py", ".sh"];
 

@@ -15,6 +15,7 @@ pub mod program;
 pub mod redeploy;
 pub mod rubbish;
 pub mod stalls;
+pub mod unread;
 pub mod vandal;
 pub mod viewer;
 
@@ -29,7 +30,7 @@ pub struct Fault {
 }
 
 /// All of them, in the order in which they run.
-pub const FAULTS: [Fault; 14] = [
+pub const FAULTS: [Fault; 16] = [
     Fault { part: "jitter", name: "jitter", run: jitter::run },
     Fault { part: "redeploy", name: "stop", run: redeploy::stop },
     Fault { part: "redeploy", name: "kill", run: redeploy::kill },
@@ -43,6 +44,8 @@ pub const FAULTS: [Fault; 14] = [
     Fault { part: "disk", name: "damaged-log", run: damage::damage },
     Fault { part: "rubbish", name: "rubbish", run: rubbish::run },
     Fault { part: "rubbish", name: "viewer", run: viewer::run },
+    Fault { part: "unread", name: "unfinished-bodies", run: unread::bodies },
+    Fault { part: "unread", name: "unread-answers", run: unread::answers },
     Fault { part: "panics", name: "panics", run: panics::run },
 ];
 

@@ -1,13 +1,13 @@
 //! Every bad request has its code, in the one form.
 
-use std::{convert::Infallible, time::Duration};
+use std::convert::Infallible;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http::header;
 
 use super::{ADMIN, Server, request};
-use crate::http::HttpConfig;
+use crate::{body::TooSlow, http::HttpConfig};
 
 #[tokio::test]
 async fn each_bad_request_has_its_code() {
@@ -99,11 +99,16 @@ async fn a_body_has_a_limit_whether_its_length_is_told_or_not() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_not_waited_for() {
-    let server = Server::with(HttpConfig { body_timeout: Duration::from_millis(5), ..HttpConfig::default() });
-    let stalled = Body::from_stream(futures_util::stream::pending::<Result<Bytes, Infallible>>());
-    let answer = server.send(request("POST", "/api/auth/login", "").body(stalled).expect("a request")).await;
-    assert_eq!((answer.code().as_str(), answer.status.as_u16()), ("bad_request", 408));
+async fn a_body_that_took_too_long_and_one_that_broke_off_have_answers_of_their_own() {
+    let server = Server::start();
+    let broken: Box<dyn std::error::Error + Send + Sync> = "gone".into();
+    for (failure, status) in [(TooSlow.into(), 408), (broken, 400)] {
+        let parts = [Ok(Bytes::from_static(b"{")), Err(failure)];
+        let body = Body::from_stream(futures_util::stream::iter(parts));
+        let answer = server.send(request("POST", "/api/auth/login", "").body(body).expect("a request")).await;
+        assert_eq!((answer.code().as_str(), answer.status.as_u16()), ("bad_request", status));
+        assert_eq!(answer.header("connection"), "close");
+    }
     server.stop().await;
 }
 
