@@ -65,18 +65,21 @@ impl<T> Places<T> {
     /// # Errors
     /// None is free, and none may be taken from others. Nothing was changed.
     pub fn take(&mut self, address: IpAddr, now: Duration, what: T) -> Result<(Place, Option<T>), AllTaken> {
-        let replaced = if self.taken.len() < self.most {
-            None
-        } else {
-            let replaced = self.replaceable(address, now).ok_or(AllTaken)?;
-            self.give_up(&replaced)
-        };
+        let replaced =
+            if self.taken.len() < self.most { None } else { Some(self.make_room(address, now).ok_or(AllTaken)?) };
         let place = Place { address, number: self.next };
         self.next += 1;
         self.change(address, |taken| {
             taken.insert(place, Holder { since: now, what });
         });
         Ok((place, replaced))
+    }
+
+    /// Takes a place from its holder for a newcomer of this address, as if all were taken: what has to be ended. None if
+    /// nobody may be sent away.
+    pub fn make_room(&mut self, address: IpAddr, now: Duration) -> Option<T> {
+        let replaced = self.replaceable(address, now)?;
+        self.give_up(&replaced)
     }
 
     /// Gives a place up: what held it, unless it was replaced.

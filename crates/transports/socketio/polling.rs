@@ -41,13 +41,14 @@ const PING: &str = "2";
 
 /// A request that opens a session.
 pub(super) async fn open(transport: &Arc<SocketIoTransport>, request: Request<Body>) -> Response<Body> {
+    let Some(handshake) = transport.connections.admission.begin(&request) else { return Refusal::Busy.answer() };
     let request = request.map(|_| Full::new(Bytes::new()));
     let Ok(body) = forward(transport, request).await.into_body().collect().await else {
         return Refusal::Request.answer();
     };
     let body = body.to_bytes();
     let Some(sid) = frames::opened(&body) else { return Refusal::Request.answer() };
-    Engine::polling(transport, sid, transport.connections.admission.begin());
+    Engine::polling(transport, sid, handshake);
     payload(Advertised::of(&transport.connections.parts.config).corrected(&body))
 }
 

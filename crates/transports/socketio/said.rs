@@ -32,6 +32,7 @@ impl std::fmt::Display for Reason {
             Refused::Authentication(_) => "there is no token that verifies",
             Refused::Protocol => "this server speaks protocol 1",
             Refused::Full => "there are as many connections as there may be",
+            Refused::FullForUser => "the user has as many connections as one may have",
         };
         let error = Error::new(self.0.code(), message);
         // The same CONNECT, with the same token, is not accepted later.
