@@ -8,6 +8,7 @@ use crate::{fault::Run, outcome::Outcome, server::timed};
 pub mod damage;
 pub mod disk;
 pub mod full;
+pub mod handshakes;
 pub mod jitter;
 pub mod long;
 pub mod panics;
@@ -29,7 +30,7 @@ pub struct Fault {
 }
 
 /// All of them, in the order in which they run.
-pub const FAULTS: [Fault; 14] = [
+pub const FAULTS: [Fault; 15] = [
     Fault { part: "jitter", name: "jitter", run: jitter::run },
     Fault { part: "redeploy", name: "stop", run: redeploy::stop },
     Fault { part: "redeploy", name: "kill", run: redeploy::kill },
@@ -43,6 +44,7 @@ pub const FAULTS: [Fault; 14] = [
     Fault { part: "disk", name: "damaged-log", run: damage::damage },
     Fault { part: "rubbish", name: "rubbish", run: rubbish::run },
     Fault { part: "rubbish", name: "viewer", run: viewer::run },
+    Fault { part: "rubbish", name: "handshakes", run: handshakes::run },
     Fault { part: "panics", name: "panics", run: panics::run },
 ];
 
