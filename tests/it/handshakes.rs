@@ -297,6 +297,34 @@ async fn of_many_that_come_at_once_no_more_of_a_user_get_in_than_may() {
     refused.into_iter().for_each(|told| is_too_many(&told.map(drop).expect_err("refused")));
 }
 
+/// So many that come by each way in, and go without having been let in: silent, refused, or by polling.
+async fn come_and_go(server: &Arc<Server>, count: usize) {
+    let mut all = JoinSet::new();
+    for _ in 0..10 {
+        let server = server.clone();
+        all.spawn(async move {
+            for _ in 0..count / 10 {
+                drop(silent(&server, OTHER, 1).await);
+                by_websocket(&server, "no token").await.map(drop).expect_err("refused");
+                let polling = Polling::open(&server.endpoint()).await.expect("opens");
+                assert_eq!(polling.send(&["1"]).await.expect("ends").status, 200);
+            }
+        });
+    }
+    all.join_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_kept_of_whoever_was_never_let_in() {
+    let config = "[log]\ndurability = \"process\"\n[socket]\nconnect_timeout_ms = 120000\n";
+    let server = Arc::new(Server::start(config));
+    come_and_go(&server, 300).await;
+    let before = server.memory();
+    come_and_go(&server, 1500).await;
+    // 4,500 of them: each was kept with 10 KiB or more.
+    eventually("that nothing is kept", async || server.memory() < before + 12 * MIB).await;
+}
+
 /// Whether the server answers to somebody who is honest, in time.
 async fn is_served(server: &Server) {
     let (status, _) = timeout(PATIENCE, async {

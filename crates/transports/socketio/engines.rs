@@ -221,6 +221,11 @@ impl Engine {
         change(&mut self.stage.lock().attached)
     }
 
+    /// Whether a client was let in, now or before.
+    pub(super) fn was_accepted(&self) -> bool {
+        self.stage.lock().was_accepted
+    }
+
     /// Whether it has ended, though its stream may take a moment more.
     pub(super) fn is_over(&self) -> bool {
         self.stage.lock().over.is_some()
@@ -264,7 +269,7 @@ impl Engine {
 
     /// Whether nobody was let in within this time.
     fn is_unconnected(&self, now: Duration, patience: Duration) -> bool {
-        millis(now).saturating_sub(self.opened_ms) >= millis(patience) && !self.stage.lock().was_accepted
+        millis(now).saturating_sub(self.opened_ms) >= millis(patience) && !self.was_accepted()
     }
 
     /// Whether it ended so long ago.
@@ -293,9 +298,9 @@ impl Engine {
         }
         if self.line().is_none() {
             transport.engines.remove(&self.sid);
-            let sid = self.sid.clone();
+            let (sid, was_accepted) = (self.sid.clone(), self.was_accepted());
             let closing = transport.clone();
-            let close = async move { polling::close(&closing, &sid).await };
+            let close = async move { polling::close(&closing, &sid, was_accepted).await };
             transport.connections.parts.tasks.spawn("socketio.close", Box::pin(close));
         }
     }

@@ -68,6 +68,10 @@ impl Watch for Passing {
         }
     }
 
+    fn parting(&mut self) -> Option<Bytes> {
+        None
+    }
+
     fn ends(&mut self) {}
 
     fn pass(&mut self, line: &Line, frames: &[u8]) -> io::Result<()> {

@@ -47,6 +47,8 @@ pub(super) fn said<'p>(engine: &Engine, heartbeat: Advertised, packet: &'p [u8])
     match packet {
         // The engine's own ping, and what ends a poll there: both are this transport's.
         b"2" | b"6" => None,
+        // The one other namespace that lets anybody in is for the end of a session: see `parting`.
+        [b'4', b'0', b'/', ..] => None,
         [b'0', b'{', ..] => Some(heartbeat.corrected(packet).into_bytes().into()),
         // Who was refused or left meanwhile is not let in.
         [b'4', b'0', b'{', ..] => {

@@ -23,7 +23,7 @@ use super::{
     greeting::Greeting,
     polling,
     polls::{Polls, Turn},
-    request::Refusal,
+    request::{Refusal, Transport, address},
 };
 use crate::connection::{
     Handshake, Line, Tap, close_code,
@@ -37,8 +37,7 @@ pub(super) fn switch(
     mut request: Request<Body>,
     engine: Option<Arc<Engine>>,
 ) -> Response<Body> {
-    // A copy: the address itself would keep the whole buffer that the request was read into.
-    let uri = request.uri().path_and_query().and_then(|address| address.as_str().to_owned().parse::<Uri>().ok());
+    let uri = address(Transport::WebSocket, engine.as_ref().map(|engine| engine.sid.as_str()));
     let (Some(mut response), Some(uri)) = (websocket::answer(&request), uri) else {
         return Refusal::Request.answer();
     };
