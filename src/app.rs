@@ -179,13 +179,14 @@ impl App {
         let rights = RIGHTS.iter().filter_map(|pattern| pattern.parse().ok());
         let listening = rights.map(|pattern| bus.on(pattern, rejudge.clone())).collect();
 
+        let http = config.http()?;
         let connections = Connections::new(ConnectionParts {
             gate: gate.clone(),
             hub: hub.clone(),
             identity: auth.clone(),
             clock: clock.clone(),
             tasks,
-            config: connection_config(config),
+            config: connection_config(config, http.trusted_proxies.clone()),
         });
         let socketio = SocketIoTransport::new(connections.clone());
         let readiness = Arc::new(Readiness::new());
@@ -197,7 +198,7 @@ impl App {
             metrics_render: with_gauges(render, log.clone(), hub.clone(), gate.clone()),
             readiness: readiness.clone(),
             documents,
-            config: config.http()?,
+            config: http,
         };
         let router = routes(state, &socketio)?;
         Ok(Self { router, gate, hub, connections, readiness, services, programs, log, auth, _listening: listening })
@@ -302,7 +303,7 @@ fn end_revoked(auth: &Arc<Auth>, hub: &Arc<Hub>) {
     }));
 }
 
-fn connection_config(config: &Config) -> ConnectionConfig {
+fn connection_config(config: &Config, trusted_proxies: Vec<http::Network>) -> ConnectionConfig {
     let socket = &config.socket;
     ConnectionConfig {
         ping_interval: Duration::from_millis(socket.ping_interval_ms),
@@ -314,7 +315,9 @@ fn connection_config(config: &Config) -> ConnectionConfig {
         mailbox: socket.mailbox,
         mailbox_bytes: socket.mailbox_bytes.as_usize(),
         max_connections: socket.max_connections,
+        max_connections_per_user: socket.max_connections_per_user,
         max_handshakes: socket.max_handshakes,
+        trusted_proxies,
         max_subscriptions: socket.max_subscriptions,
         ..ConnectionConfig::default()
     }

@@ -205,7 +205,15 @@ const FIGURES: &[Figure] = &[
         &[("reason", || vec!["draining", "connections", "handshakes"])],
         "Connections that were not heard at all",
     ),
+    counter(
+        "tidings_handshakes_replaced_total",
+        "Connections that were ended before their client had logged in, to make room for one of another address",
+    ),
     counter("tidings_handshakes_unfinished_total", "Connections that ended before their client had logged in"),
+    counter(
+        "tidings_waiting_connections_ended_total",
+        "Connections without a request that were ended to make room for another one",
+    ),
     counter("tidings_upgrades_failed_total", "Changes from polling to a WebSocket that came to nothing"),
     counter("tidings_accept_paused_total", "How often a crowd was held back"),
     counter("tidings_bodies_timed_out_total", "Bodies of requests that did not arrive in their time"),

@@ -2,19 +2,21 @@
 //!
 //! Guarantees: connections are taken in in a bounded number, and a few in each round of the runtime, so that
 //! a crowd that comes back leaves the others their share; while those suffer all the same, at a rate (see
-//! [`pace`]). Further ones wait here and in the system's backlog; a connection
-//! that sends no request within the time limit is dropped, and so is one whose client does not finish a body (see
-//! [`bodies`]) or read an answer; a failed accept is waited out, never a
+//! [`pace`]). Where there is no room for a further one, a connection that waits for a request makes it (see
+//! [`waiting`]), else it waits here and in the system's backlog; a connection that sends no request within the time
+//! limit is dropped, and so is one whose client does not finish a body (see [`bodies`]) or read an answer; a failed
+//! accept is waited out, never a
 //! reason to stop.
 //! It is not a transport: it knows no route.
 
 mod arrivals;
 mod bodies;
 mod pace;
+mod waiting;
 
 use std::{
     convert::Infallible,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -37,12 +39,17 @@ use tower::ServiceExt;
 use self::{
     arrivals::{Arrivals, Arrived},
     pace::{GRAIN, Pace},
+    waiting::{Answered, Waiting},
 };
 
 /// How long a connection may take for the head of a request.
 const HEAD: Duration = Duration::from_secs(15);
+/// The most bytes of a head, and of what is read or written ahead for a connection: a token has 16 KiB.
+const BUFFER: usize = 64 * 1024;
 /// How long a connection has for what it is at once the server stops and everything else has ended.
 const LAST: Duration = Duration::from_millis(500);
+/// How often it is looked for a connection that makes room for one that came.
+const LOOK: Duration = Duration::from_millis(50);
 /// How many connections wait in the system's backlog; it may allow fewer.
 const BACKLOG: i32 = 4096;
 /// How much may lie unsent in a socket before it takes no more, in bytes. Without it a slow client
@@ -111,6 +118,7 @@ pub(crate) struct Acceptor {
     tasks: Arc<dyn Tasks>,
     clock: Arc<dyn Clock>,
     room: Arc<Semaphore>,
+    waiting: Arc<Waiting>,
     per_second: u32,
     patience: Patiences,
     closed: watch::Sender<bool>,
@@ -127,11 +135,14 @@ impl Acceptor {
         (tasks, clock): (Arc<dyn Tasks>, Arc<dyn Clock>),
         bounds: &Bounds,
     ) -> std::io::Result<Arc<Self>> {
-        let (arrivals, arrived) = Arrivals::begin(listener)?;
+        let waiting = Waiting::new(clock.clone());
+        let to_make_room = waiting.clone();
+        let (arrivals, arrived) = Arrivals::begin(listener, move || to_make_room.make_room_for_anybody())?;
         let arrived = tokio::sync::Mutex::new(arrived);
         let room = Arc::new(Semaphore::new(bounds.most.min(Semaphore::MAX_PERMITS)));
         let (per_second, patience, closed) = (bounds.per_second, bounds.patience, watch::Sender::new(false));
-        let acceptor = Arc::new(Self { arrivals, arrived, routes, tasks, clock, room, per_second, patience, closed });
+        let acceptor =
+            Arc::new(Self { arrivals, arrived, routes, tasks, clock, room, waiting, per_second, patience, closed });
         let own = acceptor.clone();
         let make = move |_| -> BoxFuture<'static, ()> { Box::pin(own.clone().accept()) };
         acceptor.tasks.supervise("http.accept", Box::new(make));
@@ -146,7 +157,7 @@ impl Acceptor {
 
     async fn accept(self: Arc<Self>) {
         let (mut closed, mut arrived) = (self.closed.subscribe(), self.arrived.lock().await);
-        let mut door = Door::new(self.room.clone(), self.per_second, self.clock.clone());
+        let mut door = Door::new((self.room.clone(), self.waiting.clone()), self.per_second, self.clock.clone());
         loop {
             let admitted = tokio::select! {
                 admitted = door.next(&mut arrived) => admitted,
@@ -159,7 +170,8 @@ impl Acceptor {
             match TcpStream::from_std(stream) {
                 Ok(stream) => {
                     let (routes, stopping) = (self.routes.clone(), self.tasks.stopping());
-                    let serving = serve((stream, peer), routes, self.patience, permit, stopping);
+                    let client = Client { stream, peer, waiting: self.waiting.clone(), patience: self.patience };
+                    let serving = serve(client, routes, permit, stopping);
                     self.tasks.spawn("http.connection", Box::pin(serving));
                 }
                 Err(error) => arrivals::failed(&error),
@@ -173,6 +185,7 @@ type Admitted = (std::net::TcpStream, SocketAddr, OwnedSemaphorePermit);
 /// Lets connections in: no more than there is room for, and no faster than is fair.
 struct Door {
     room: Arc<Semaphore>,
+    waiting: Arc<Waiting>,
     clock: Arc<dyn Clock>,
     pace: Pace,
     /// How many may go in before the next round.
@@ -180,20 +193,32 @@ struct Door {
 }
 
 impl Door {
-    fn new(room: Arc<Semaphore>, per_second: u32, clock: Arc<dyn Clock>) -> Self {
-        Self { room, clock, pace: Pace::new(per_second), admitted: 0 }
+    fn new((room, waiting): (Arc<Semaphore>, Arc<Waiting>), per_second: u32, clock: Arc<dyn Clock>) -> Self {
+        Self { room, waiting, clock, pace: Pace::new(per_second), admitted: 0 }
     }
 
     /// The next that goes in; none if nobody comes any longer.
     async fn next(&mut self, arrived: &mut Receiver<Arrived>) -> Option<Admitted> {
         let (stream, peer) = arrived.recv().await?;
-        // The semaphore is never closed.
-        let permit = self.room.clone().acquire_owned().await.ok()?;
+        let permit = self.permit(peer.ip()).await?;
         while self.admitted == 0 {
             self.round().await;
         }
         self.admitted -= 1;
         Some((stream, peer, permit))
+    }
+
+    /// Room for a newcomer of this address: what is free, else what a connection without a request leaves.
+    async fn permit(&self, address: IpAddr) -> Option<OwnedSemaphorePermit> {
+        let mut permit = self.room.clone().try_acquire_owned();
+        while permit.is_err() {
+            self.waiting.make_room(address);
+            // One that was ended is gone in a moment; where there was none, one may wait by then.
+            let freed = tokio::time::timeout(LOOK, self.room.clone().acquire_owned()).await;
+            let Ok(freed) = freed else { continue };
+            permit = Ok(freed.ok()?);
+        }
+        permit.ok()
     }
 
     /// Lets everybody else have a turn, and judges by how long that takes who may come in.
@@ -211,14 +236,20 @@ impl Door {
     }
 }
 
-async fn serve(
-    (stream, peer): (TcpStream, SocketAddr),
-    routes: Routes,
+/// Who is served.
+struct Client {
+    stream: TcpStream,
+    peer: SocketAddr,
+    waiting: Arc<Waiting>,
     patience: Patiences,
-    permit: OwnedSemaphorePermit,
-    stopping: BoxFuture<'static, ()>,
-) {
+}
+
+async fn serve(client: Client, routes: Routes, permit: OwnedSemaphorePermit, stopping: BoxFuture<'static, ()>) {
+    let Client { stream, peer, waiting, patience } = client;
+    let caller = waiting.enter(peer.ip());
+    let own = caller.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
+        let asking = own.asks();
         request.extensions_mut().insert(ConnectInfo(peer));
         let asks = request.headers().contains_key(header::EXPECT);
         let (parts, body) = request.into_parts();
@@ -227,16 +258,17 @@ async fn serve(
         async move {
             let mut answer = answer.await?;
             unread.discard(asks, &mut answer).await;
-            Ok::<_, Infallible>(answer)
+            Ok::<_, Infallible>(answer.map(|body| Answered { body, _asking: asking }))
         }
     });
     let mut builder = Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD);
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(BUFFER);
     let stream = TokioIo::new(ClientStream::new(stream, patience.answer));
     let connection = builder.serve_connection(stream, service).with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = caller.sent_away() => return drop(permit),
         () = stopping => {
             connection.as_mut().graceful_shutdown();
             // Whoever sends a request by bytes, or does not read an answer, is not waited for.
@@ -271,7 +303,7 @@ mod tests {
     async fn what_is_accepted_takes_little_ahead_of_its_client_and_does_not_wait_to_send() {
         let (listener, address) = listening();
         let client = TcpStream::connect(address).await.unwrap();
-        let (_arrivals, mut arrived) = Arrivals::begin(listener).unwrap();
+        let (_arrivals, mut arrived) = Arrivals::begin(listener, || false).unwrap();
         let (accepted, peer) = arrived.recv().await.unwrap();
         assert_eq!(peer, client.local_addr().unwrap());
         let accepted = TcpStream::from_std(accepted).unwrap();
@@ -283,8 +315,10 @@ mod tests {
     #[tokio::test]
     async fn a_crowd_comes_in_in_its_order_and_no_more_than_there_is_room_for() {
         let (listener, address) = listening();
-        let (_arrivals, mut arrived) = Arrivals::begin(listener).unwrap();
-        let mut door = Door::new(Arc::new(Semaphore::new(30)), 100, TestClock::new());
+        let (_arrivals, mut arrived) = Arrivals::begin(listener, || false).unwrap();
+        let clock = TestClock::new();
+        let room = (Arc::new(Semaphore::new(30)), Waiting::new(clock.clone()));
+        let mut door = Door::new(room, 100, clock);
         let mut crowd = Vec::new();
         for _ in 0..40 {
             crowd.push(TcpStream::connect(address).await.unwrap());
@@ -309,7 +343,7 @@ mod tests {
     #[tokio::test]
     async fn once_it_is_closed_nobody_comes_any_more() {
         let (listener, address) = listening();
-        let (arrivals, mut arrived) = Arrivals::begin(listener).unwrap();
+        let (arrivals, mut arrived) = Arrivals::begin(listener, || false).unwrap();
         drop(TcpStream::connect(address).await.unwrap());
         assert!(arrived.recv().await.is_some());
         arrivals.close();
@@ -337,8 +371,12 @@ mod tests {
     async fn a_crowd_is_held_back_while_rounds_are_long_and_only_then() {
         for (step, held) in [(Duration::from_millis(1), false), (Duration::from_millis(25), true)] {
             let (listener, address) = listening();
-            let (_arrivals, mut arrived) = Arrivals::begin(listener).unwrap();
-            let mut door = Door::new(Arc::new(Semaphore::new(10)), 100, Arc::new(Slow(TestClock::new(), step)));
+            let (_arrivals, mut arrived) = Arrivals::begin(listener, || false).unwrap();
+            let mut door = Door::new(
+                (Arc::new(Semaphore::new(10)), Waiting::new(TestClock::new())),
+                100,
+                Arc::new(Slow(TestClock::new(), step)),
+            );
             let _client = TcpStream::connect(address).await.unwrap();
             drop(door.next(&mut arrived).await.unwrap());
             assert_eq!(door.pace.holds(door.clock.monotonic()), held);

@@ -3,7 +3,7 @@
 //! What everybody may name: names, ids, events, messages, positions, errors, principals and
 //! grants ([`name`], [`id`], [`event`], [`message`], [`error`], [`principal`]), the reading of JSON ([`json`]),
 //! and the traits at the seams of the house ([`bus`], [`log`], [`handler`], [`contract`], [`command`], [`document`], [`projection`], [`identity`],
-//! [`outlet`] with its [`parcel`]s, [`runtime`]); what several of them count with ([`rate`]) or tell of their files ([`damage`]); [`panics`], and [`fault`]s for tests.
+//! [`outlet`] with its [`parcel`]s, [`runtime`]); what several of them count with ([`rate`]), share among addresses ([`places`]) or tell of their files ([`damage`]); [`panics`], and [`fault`]s for tests.
 //!
 //! Guarantees: nothing here does I/O, reads a clock or needs a runtime.
 //! It is not the place of any domain, any transport or any implementation of a port.
@@ -26,6 +26,7 @@ pub mod name;
 pub mod outlet;
 pub mod panics;
 pub mod parcel;
+pub mod places;
 pub mod principal;
 pub mod projection;
 pub mod rate;

@@ -78,6 +78,14 @@ impl Seats {
     }
 }
 
+impl Seat {
+    /// Whether it is one of these.
+    #[must_use]
+    pub fn is_of(&self, who: &Who) -> bool {
+        self.who == *who
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut taken = self.seats.taken.lock();
@@ -107,7 +115,7 @@ mod tests {
         let bob = seats.enter(who("bob")).expect("free");
         assert_eq!(seats.enter(who("eve")).err(), Some(Bound::Total));
         drop(bob);
-        assert!(seats.enter(who("eve")).is_ok());
+        assert!(seats.enter(who("eve")).expect("free").is_of(&who("eve")));
         drop(ada);
         assert_eq!((seats.taken(), seats.taken.lock().users.len()), (0, 0), "nothing is remembered");
     }

@@ -215,9 +215,14 @@ pub(crate) const KEYS: &[Key] = &[
         "How many connections the server takes; more are asked to come back.",
     ),
     key(
+        "socket.max_connections_per_user",
+        Kind::Whole(0, 10_000_000),
+        "How many of them one user may have; more are refused as `overloaded`. 0: a user has no bound of its own, and one may take all.",
+    ),
+    key(
         "socket.max_handshakes",
         Kind::Whole(1, 1_000_000),
-        "How many WebSockets and polling sessions may be open whose client is not connected yet; more are asked to come back.",
+        "How many WebSockets and polling sessions may be open whose client is not connected yet. One more replaces the oldest of the address (of IPv6, a /64) that holds most; where its own holds as many, only one that is older than 2 s, and else it is asked to come back.",
     ),
     key(
         "http.cors_origins",

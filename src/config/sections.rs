@@ -285,7 +285,9 @@ pub(crate) struct Socket {
     pub held_bytes_total: Size,
     /// Connections.
     pub max_connections: usize,
-    /// WebSockets that are not connected yet.
+    /// Connections of one user.
+    pub max_connections_per_user: usize,
+    /// WebSockets and polling sessions that are not connected yet.
     pub max_handshakes: usize,
 }
 
@@ -305,6 +307,7 @@ impl Default for Socket {
             held_bytes_per_user: Size(64 << 20),
             held_bytes_total: Size(512 << 20),
             max_connections: 20_000,
+            max_connections_per_user: 1000,
             max_handshakes: 2000,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Guarantees: a crowd is taken in at once, whatever the runtime is busy with: the system's backlog holds a few
 //! thousand, and whoever comes to a full one has to come again, a second later at the earliest. No more than
-//! [`WAITING`] wait to be served; then the backlog fills. A failed accept is waited out, never a reason to stop.
+//! [`WAITING`] wait to be served; then the backlog fills. A failed accept is waited out, never a reason to stop; where no file is left, a connection that waits for a request is ended for the next.
 //! It is not what lets them in: that is the door's, which sees what they cost.
 
 use std::{
@@ -17,7 +17,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::net::{Shutdown, SocketFlags, acceptfrom_with, shutdown};
+use rustix::{
+    io::Errno,
+    net::{Shutdown, SocketFlags, acceptfrom_with, shutdown},
+};
 use tidings_core::panics;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
@@ -25,6 +28,9 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 const WAITING: usize = 4096;
 /// How long a failed accept is waited out: mostly no file descriptor is left.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long is waited for the file of a connection that was ended for another.
+const MADE: Duration = Duration::from_millis(5);
 
 /// A connection that nobody serves yet, and where it comes from.
 pub(super) type Arrived = (std::net::TcpStream, SocketAddr);
@@ -40,13 +46,19 @@ impl Arrivals {
     ///
     /// # Errors
     /// When the thread cannot be made.
-    pub(super) fn begin(listener: std::net::TcpListener) -> io::Result<(Self, Receiver<Arrived>)> {
+    /// `make_room` is asked to end a connection when no file is left for another one; whether it did.
+    pub(super) fn begin(
+        listener: std::net::TcpListener,
+        make_room: impl Fn() -> bool + Send + 'static,
+    ) -> io::Result<(Self, Receiver<Arrived>)> {
         // The thread has nothing else to do than to wait here.
         listener.set_nonblocking(false)?;
         let (sender, receiver) = channel(WAITING);
         let (listener, closed) = (Arc::new(listener), Arc::new(AtomicBool::new(false)));
         let (own, told) = (listener.clone(), closed.clone());
-        thread::Builder::new().name("tidings-accept".to_owned()).spawn(move || take(&own, &told, &sender))?;
+        thread::Builder::new()
+            .name("tidings-accept".to_owned())
+            .spawn(move || take(&own, &told, &sender, &make_room))?;
         Ok((Self { listener, closed }, receiver))
     }
 
@@ -66,7 +78,12 @@ impl Drop for Arrivals {
     }
 }
 
-fn take(listener: &std::net::TcpListener, closed: &AtomicBool, arrived: &Sender<Arrived>) {
+fn take(
+    listener: &std::net::TcpListener,
+    closed: &AtomicBool,
+    arrived: &Sender<Arrived>,
+    make_room: &impl Fn() -> bool,
+) {
     while !closed.load(Ordering::SeqCst) {
         match panics::caught("http.arrivals", || accept(listener)) {
             Ok(Ok(one)) => {
@@ -78,7 +95,8 @@ fn take(listener: &std::net::TcpListener, closed: &AtomicBool, arrived: &Sender<
             Ok(Err(_)) if closed.load(Ordering::SeqCst) => {}
             Ok(Err(error)) => {
                 failed(&error);
-                thread::sleep(PAUSE);
+                let has_room = no_file_is_left(&error) && panics::caught("http.arrivals", make_room).unwrap_or(false);
+                thread::sleep(if has_room { MADE } else { PAUSE });
             }
             Err(_) => thread::sleep(PAUSE),
         }
@@ -89,6 +107,12 @@ fn accept(listener: &std::net::TcpListener) -> io::Result<Arrived> {
     let (socket, peer) = acceptfrom_with(listener.as_fd(), SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
     let peer = peer.ok_or(io::ErrorKind::NotConnected)?;
     Ok((socket.into(), peer.try_into()?))
+}
+
+/// Whether the process or the system has no file descriptor left.
+fn no_file_is_left(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(code, Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// Counts and tells a connection that could not be accepted.

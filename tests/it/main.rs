@@ -18,6 +18,7 @@ mod examples;
 mod faults;
 mod full_disk;
 mod generated;
+mod handshakes;
 mod http;
 mod identity;
 mod json;

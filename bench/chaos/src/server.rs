@@ -133,6 +133,8 @@ impl Server {
         command.args(["--pdeathsig", "KILL", "--"]).arg(&self.binary);
         command.args(["serve", "--listen", &self.host.to_string(), "--data-dir"]).arg(&self.data);
         command.current_dir(&self.home).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");
+        // All clients are one user here, and more than one may have.
+        command.env("TIDINGS_SOCKET__MAX_CONNECTIONS_PER_USER", "0");
         command.envs(self.faults.then_some(("SERVER_FAULTS", FAULTS)));
         command.stdin(Stdio::null()).stdout(output).stderr(said);
         self.child = Some(command.spawn().map_err(|error| format!("setpriv of util-linux does not start: {error}"))?);

@@ -1,8 +1,8 @@
 //! Admission: who may begin a connection, and who is let in.
 //!
-//! Guarantees: one count over all transports of what is open, of handshakes under way and of connections; a refusal
-//! is counted with its reason; a token is judged before anything of its connection exists, and what is wrong with it
-//! is not told.
+//! Guarantees: one count over all transports of what is open, of handshakes under way and of connections, in all and of
+//! each user; no address keeps the others out by its handshakes; a refusal is counted with its reason; a token is judged
+//! before anything of its connection exists, and what is wrong with it is not told.
 //! It is not the gate: what a client that was let in may do is judged there.
 
 use std::{
@@ -13,14 +13,24 @@ use std::{
     },
 };
 
+use axum::http::Request;
 use serde::Deserialize;
 use tidings_core::{
     Code, Principal,
     identity::{Identity, Secret},
+    runtime::Clock,
 };
-use tidings_engine::hub::Hub;
+use tidings_engine::{
+    budget::Who,
+    hub::Hub,
+    seats::{Seat, Seats, SeatsConfig},
+};
 
-use super::{ConnectionConfig, PROTOCOL};
+use super::{
+    ConnectionParts, PROTOCOL,
+    handshakes::{Handshake, Handshakes},
+};
+use crate::http::{Network, counted_address};
 
 /// What a client presents.
 #[derive(Deserialize)]
@@ -38,6 +48,8 @@ pub(crate) enum Refused {
     Authentication(Code),
     Protocol,
     Full,
+    /// Its user has as many connections as one may have.
+    FullForUser,
 }
 
 impl Refused {
@@ -46,7 +58,7 @@ impl Refused {
         match self {
             Self::Authentication(code) => *code,
             Self::Protocol => Code::BadRequest,
-            Self::Full => Code::Overloaded,
+            Self::Full | Self::FullForUser => Code::Overloaded,
         }
     }
 }
@@ -56,7 +68,7 @@ impl fmt::Display for Refused {
         f.write_str(match self {
             Self::Authentication(_) => "Authentication error",
             Self::Protocol => "Unsupported protocol: this server speaks 1",
-            Self::Full => "Too many connections: try again later",
+            Self::Full | Self::FullForUser => "Too many connections: try again later",
         })
     }
 }
@@ -65,24 +77,30 @@ impl fmt::Display for Refused {
 pub(crate) struct Admission {
     hub: Arc<Hub>,
     identity: Arc<dyn Identity>,
+    clock: Arc<dyn Clock>,
+    trusted_proxies: Vec<Network>,
     max_connections: usize,
-    max_handshakes: usize,
     /// Streams that are open, accepted or not.
     streams: Arc<AtomicUsize>,
     /// Handshakes under way.
-    handshakes: Arc<AtomicUsize>,
+    handshakes: Arc<Handshakes>,
+    /// Connections of each user.
+    users: Arc<Seats>,
     draining: AtomicBool,
 }
 
 impl Admission {
-    pub(super) fn new(hub: Arc<Hub>, identity: Arc<dyn Identity>, config: &ConnectionConfig) -> Self {
+    pub(super) fn new(parts: &ConnectionParts) -> Self {
+        let config = &parts.config;
         Self {
-            hub,
-            identity,
+            hub: parts.hub.clone(),
+            identity: parts.identity.clone(),
+            clock: parts.clock.clone(),
+            trusted_proxies: config.trusted_proxies.clone(),
             max_connections: config.max_connections,
-            max_handshakes: config.max_handshakes,
             streams: Arc::default(),
-            handshakes: Arc::default(),
+            handshakes: Handshakes::new(config.max_handshakes),
+            users: Seats::new(SeatsConfig { user: config.max_connections_per_user, total: 0 }),
             draining: AtomicBool::new(false),
         }
     }
@@ -97,25 +115,22 @@ impl Admission {
         self.draining.load(Ordering::SeqCst) || self.hub.connection_count() >= self.max_connections
     }
 
-    /// Why no further handshake may begin, if so: streams that are not accepted yet count, too. A refusal is counted.
-    pub(crate) fn refuses(&self) -> Option<&'static str> {
-        let why = if self.draining.load(Ordering::SeqCst) {
-            "draining"
+    /// A handshake begins with this request, if it may: streams that are not accepted yet count for the connections,
+    /// too, and another handshake may be ended for it. A refusal is counted.
+    pub(crate) fn begin<B>(&self, request: &Request<B>) -> Option<Handshake> {
+        let begun = if self.draining.load(Ordering::SeqCst) {
+            Err("draining")
         } else if self.is_full() || self.streams.load(Ordering::SeqCst) >= self.max_connections {
-            "connections"
-        } else if self.handshakes.load(Ordering::SeqCst) >= self.max_handshakes {
-            "handshakes"
+            Err("connections")
         } else {
-            return None;
+            let address = counted_address(&self.trusted_proxies, request);
+            self.handshakes.begin(address, self.clock.monotonic()).map_err(|_| "handshakes")
         };
-        metrics::counter!("tidings_handshakes_refused_total", "reason" => why).increment(1);
-        tracing::debug!(why, "a handshake was refused");
-        Some(why)
-    }
-
-    /// A handshake begins.
-    pub(crate) fn begin(&self) -> Handshake {
-        Handshake::of(&self.handshakes)
+        let refused = |why: &&'static str| {
+            metrics::counter!("tidings_handshakes_refused_total", "reason" => *why).increment(1);
+            tracing::debug!(why, "a handshake was refused");
+        };
+        begun.inspect_err(refused).ok()
     }
 
     /// A stream is open.
@@ -123,14 +138,22 @@ impl Admission {
         OpenStream::of(&self.streams)
     }
 
-    /// Who a client is that presents this, if it may come in. None stands for what could not be read. A refusal is
-    /// counted.
+    /// Who a client is that presents this, if it may come in. None stands for what could not be read. `seat` is what
+    /// its connection counts by for its user: whoever was let in before on the same transport has one, and it is
+    /// another once somebody else is. A refusal is counted, and changes no seat.
     ///
     /// # Errors
     /// Why it may not.
-    pub(crate) fn judge(&self, presented: Option<Presented>) -> Result<Principal, Refused> {
+    pub(crate) fn judge(&self, presented: Option<Presented>, seat: &mut Option<Seat>) -> Result<Principal, Refused> {
         let presented = presented.ok_or(Refused::Authentication(Code::Unauthenticated));
-        presented.and_then(|presented| self.principal(&presented)).inspect_err(|why| {
+        let judged = presented.and_then(|presented| self.principal(&presented)).and_then(|principal| {
+            let who = Who::User(principal.user.clone());
+            if !seat.as_ref().is_some_and(|seat| seat.is_of(&who)) {
+                *seat = Some(self.users.enter(who).map_err(|_| Refused::FullForUser)?);
+            }
+            Ok(principal)
+        });
+        judged.inspect_err(|why| {
             metrics::counter!("tidings_connections_refused_total", "code" => why.code().as_str()).increment(1);
             tracing::debug!(code = %why.code(), %why, "a connection was refused");
         })
@@ -146,22 +169,6 @@ impl Admission {
             return Err(Refused::Full);
         }
         Ok(principal)
-    }
-}
-
-/// Counts a handshake that is under way, until dropped.
-pub(crate) struct Handshake(Arc<AtomicUsize>);
-
-impl Handshake {
-    pub(crate) fn of(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::SeqCst);
-        Self(count.clone())
-    }
-}
-
-impl Drop for Handshake {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -10,7 +10,7 @@
 use std::{
     fmt, io,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -23,7 +23,7 @@ use rustix::net::{SendFlags, Shutdown, send, shutdown};
 use tidings_core::{outlet::Offered, parcel::Wire, runtime::Clock};
 use tokio::{net::TcpStream, sync::Notify};
 
-use super::Handshake;
+use super::{Handshake, Replaced, close_code, frames};
 
 /// The most bytes of the protocol's own that may wait: pings and answers to pings. A client that
 /// makes more of them wait than this does not read, and asks all the same.
@@ -88,9 +88,11 @@ impl fmt::Debug for Line {
 }
 
 impl Line {
-    pub(crate) fn new(socket: TcpStream, clock: Arc<dyn Clock>, handshake: Handshake) -> Arc<Self> {
+    /// The line of a stream. `handshake` counts until the client is told that it is connected; none where it is
+    /// counted otherwise.
+    pub(crate) fn new(socket: TcpStream, clock: Arc<dyn Clock>, handshake: Option<Handshake>) -> Arc<Self> {
         let now = clock.monotonic().as_millis() as u64;
-        Arc::new(Self {
+        let line = Arc::new(Self {
             socket,
             reading: AtomicU8::new(OPEN),
             clock,
@@ -106,10 +108,16 @@ impl Line {
                 leaving: false,
                 reader: None,
                 ears: None,
-                handshake: Some(handshake),
+                handshake: None,
             }),
             changed: Notify::new(),
-        })
+        });
+        if let Some(handshake) = handshake {
+            let owner: Weak<Self> = Arc::downgrade(&line);
+            handshake.belongs_to(owner);
+            line.sink.lock().handshake = Some(handshake);
+        }
+        line
     }
 
     /// The stream, to be read by the tap.
@@ -435,6 +443,13 @@ impl Line {
         let rest = written..frames.start(whole + 1);
         sink.rest = if rest.len() <= COPIED { Bytes::copy_from_slice(&bytes[rest]) } else { bytes.slice(rest) };
         Offered::Full(whole + 1)
+    }
+}
+
+impl Replaced for Line {
+    fn replaced(&self) {
+        self.leave(&frames::close(close_code::TRY_AGAIN, "the server has more handshakes than it takes: try again"));
+        self.kill();
     }
 }
 

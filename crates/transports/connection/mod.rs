@@ -10,6 +10,7 @@ mod client;
 mod command;
 mod farewell;
 pub(crate) mod frames;
+mod handshakes;
 mod hello;
 mod line;
 mod mailbox;
@@ -35,16 +36,21 @@ use tidings_core::{
 use tidings_engine::{gate::Gate, hub::Hub};
 
 pub use self::argument::{REQUESTS, refused_shape};
+#[cfg(test)]
+pub(crate) use self::handshakes::Handshakes;
 pub(crate) use self::{
-    admission::{Admission, Handshake, OpenStream, Presented, Refused},
+    admission::{Admission, OpenStream, Presented, Refused},
     client::{Carrier, Client},
     command::{Call, Door, Request},
     farewell::Closing,
+    handshakes::{Handshake, Replaced},
     line::{Line, LineEars},
     mailbox::{Incoming, Packet},
     tap::{Heard, Message, Tap, Watch},
     walker::code as close_code,
 };
+
+use crate::http::Network;
 
 /// The version of the wire.
 pub(crate) const PROTOCOL: u32 = 1;
@@ -73,8 +79,14 @@ pub struct ConnectionConfig {
     pub unread: Duration,
     /// The most connections; further ones get 503.
     pub max_connections: usize,
-    /// The most handshakes under way: what is open and not accepted yet; further ones get 503.
+    /// The most connections of one user; further ones are refused as `overloaded`. Zero means that a user has no bound
+    /// of its own.
+    pub max_connections_per_user: usize,
+    /// The most handshakes under way: what is open and not accepted yet. A further one replaces the oldest of the
+    /// address that holds most, or gets 503.
     pub max_handshakes: usize,
+    /// The proxies whose `X-Forwarded-For` says whose a handshake is. Empty, the default, trusts nobody's.
+    pub trusted_proxies: Vec<Network>,
     /// How long a client has to present its token, and to finish an upgrade.
     pub connect_timeout: Duration,
     /// The most subscriptions of a connection, as told in `server.hello`.
@@ -94,7 +106,9 @@ impl Default for ConnectionConfig {
             concurrent_commands: 64,
             unread: Duration::from_secs(10),
             max_connections: 50_000,
+            max_connections_per_user: 1000,
             max_handshakes: 2000,
+            trusted_proxies: Vec::new(),
             connect_timeout: Duration::from_secs(10),
             max_subscriptions: 1000,
         }
@@ -141,7 +155,7 @@ impl Connections {
     /// None yet. The transports are made over it.
     #[must_use]
     pub fn new(parts: ConnectionParts) -> Arc<Self> {
-        let admission = Admission::new(parts.hub.clone(), parts.identity.clone(), &parts.config);
+        let admission = Admission::new(&parts);
         Arc::new(Self { parts, admission, clients: AtomicUsize::new(0) })
     }
 

@@ -62,11 +62,25 @@ pub(crate) trait Watch: Send + Unpin + 'static {
     /// The stream ends: nothing of it is heard any more, and it may take a moment to close.
     fn ends(&mut self);
 
+    /// What the protocol is to read before it finds the end, if anything. Asked once.
+    fn parting(&mut self) -> Option<Bytes>;
+
     /// The protocol writes whole frames: passes them on to the line, as they are or as they should be.
     ///
     /// # Errors
     /// Those of the line.
     fn pass(&mut self, line: &Line, frames: &[u8]) -> io::Result<()>;
+}
+
+/// How far the end of a stream has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// It goes on.
+    Not,
+    /// The protocol reads what it is to read before.
+    Parting,
+    /// It has had a turn for that.
+    Over,
 }
 
 /// The stream.
@@ -79,6 +93,7 @@ pub(crate) struct Tap<W> {
     passed: Bytes,
     /// It was closed: what still comes is read, so that the close arrives, and dropped.
     closed: bool,
+    ending: Ending,
     watch: W,
     _open: OpenStream,
 }
@@ -88,7 +103,7 @@ impl<W: Watch> Tap<W> {
     /// already; `open` counts the stream until it ends.
     pub(crate) fn new(line: Arc<Line>, first: Bytes, early: &[u8], watch: W, open: OpenStream) -> Self {
         let (walker, kept) = (Walker::default(), early.to_vec());
-        Self { line, walker, kept, passed: first, closed: false, watch, _open: open }
+        Self { line, walker, kept, passed: first, closed: false, ending: Ending::Not, watch, _open: open }
     }
 
     fn reads(&self) -> bool {
@@ -179,6 +194,34 @@ impl<W: Watch> Tap<W> {
         })
     }
 
+    /// The end: the protocol reads what it is to read before, has a turn for what comes of it, and then finds the end.
+    fn end(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.ending == Ending::Not {
+            self.line.end();
+            self.passed = self.watch.parting().unwrap_or_default();
+            self.ending = if self.passed.is_empty() { Ending::Over } else { Ending::Parting };
+        }
+        if !self.passed.is_empty() {
+            self.hand_over(buf);
+        } else if self.ending == Ending::Parting {
+            self.ending = Ending::Over;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Gives the protocol of what it is to read as much as it takes.
+    fn hand_over(&mut self, buf: &mut ReadBuf<'_>) {
+        let some = self.passed.len().min(buf.remaining());
+        buf.put_slice(&self.passed[..some]);
+        self.passed.advance(some);
+        if self.passed.is_empty() {
+            // Its memory held a token, for as long as the client stays.
+            self.passed = Bytes::new();
+        }
+    }
+
     fn digest_kept(&mut self) {
         let mut kept = std::mem::take(&mut self.kept);
         let used = self.digest(&mut kept);
@@ -200,18 +243,11 @@ impl<W: Watch> AsyncRead for Tap<W> {
         let this = self.get_mut();
         this.line.pump(cx);
         loop {
-            if this.line.is_killed() {
-                this.line.end();
-                return Poll::Ready(Ok(()));
+            if this.ending != Ending::Not || this.line.is_killed() {
+                return this.end(cx, buf);
             }
             if !this.passed.is_empty() && !this.closed {
-                let some = this.passed.len().min(buf.remaining());
-                buf.put_slice(&this.passed[..some]);
-                this.passed.advance(some);
-                if this.passed.is_empty() {
-                    // Its memory held a token, for as long as the client stays.
-                    this.passed = Bytes::new();
-                }
+                this.hand_over(buf);
                 return Poll::Ready(Ok(()));
             }
             if !this.closed && !this.reads() {
@@ -226,14 +262,11 @@ impl<W: Watch> AsyncRead for Tap<W> {
             ready!(this.line.socket().poll_read_ready(cx))?;
             match this.read() {
                 Ok(Some(())) => {}
-                Ok(None) => {
-                    this.line.end();
-                    return Poll::Ready(Ok(()));
-                }
+                Ok(None) => return this.end(cx, buf),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
-                    this.line.end();
-                    return Poll::Ready(Err(error));
+                    tracing::trace!(%error, "a stream broke");
+                    return this.end(cx, buf);
                 }
             }
         }

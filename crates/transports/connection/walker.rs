@@ -23,6 +23,8 @@ pub(crate) mod code {
     pub(crate) const POLICY: u16 = 1008;
     /// A message that is too large.
     pub(crate) const TOO_LARGE: u16 = 1009;
+    /// There is no room now (of the registry of RFC 6455's codes).
+    pub(crate) const TRY_AGAIN: u16 = 1013;
 }
 
 /// A payload: where it lies, or put together of several frames.

@@ -4,9 +4,15 @@
 //! the right, and ends at the first address that is not trusted.
 //! It is not an identity: an address serves rate limits and nothing else.
 
-use std::{fmt, net::IpAddr, net::SocketAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    str::FromStr,
+};
 
-use http::HeaderMap;
+use axum::extract::ConnectInfo;
+use http::{HeaderMap, Request};
+use tidings_core::rate::network;
 
 /// A network of addresses, such as `10.0.0.0/8` or `::1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +86,13 @@ pub fn client_address(trusted: &[Network], peer: IpAddr, headers: &HeaderMap) ->
     client
 }
 
+/// Whose a request is, as limits count it: the client's address, of IPv6 its /64.
+pub(crate) fn counted_address<B>(trusted: &[Network], request: &Request<B>) -> IpAddr {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+    let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    network(client_address(trusted, peer, request.headers()))
+}
+
 /// An address as proxies write it: bare, or with a port.
 fn parse_hop(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
@@ -117,6 +130,20 @@ mod tests {
         for (trusted, peer, forwarded, expected) in table {
             assert_eq!(&client(trusted, peer, forwarded), expected, "{trusted:?} {peer} {forwarded:?}");
         }
+    }
+
+    #[test]
+    fn what_counts_as_one_address_is_the_client_behind_a_trusted_proxy_and_of_ipv6_its_network() {
+        let counted = |peer: &str, forwarded: &str| {
+            let mut request = Request::builder().header("x-forwarded-for", forwarded).body(()).expect("a request");
+            let peer: IpAddr = peer.parse().expect("an address");
+            request.extensions_mut().insert(ConnectInfo(SocketAddr::new(peer, 1)));
+            counted_address(&["10.0.0.0/8".parse().expect("a network")], &request).to_string()
+        };
+        assert_eq!(counted("10.0.0.1", "2001:db8:1:2:3::4"), "2001:db8:1:2::");
+        assert_eq!(counted("10.0.0.1", "2001:db8:1:2:5::6"), "2001:db8:1:2::");
+        assert_eq!(counted("1.1.1.1", "9.9.9.9"), "1.1.1.1", "not a proxy of ours");
+        assert_eq!(counted("2001:db8:1:2::1", "9.9.9.9"), "2001:db8:1:2::");
     }
 
     #[test]

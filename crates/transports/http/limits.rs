@@ -6,30 +6,23 @@
 //! It is not the limit of logins, which is identity's, nor that of the events that are published: those wait for
 //! their place in the log's queue.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes, HttpBody},
-    extract::{ConnectInfo, Request, State},
+    extract::{Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use http::Method;
 use parking_lot::Mutex;
-use tidings_core::{
-    Code, Error, Principal, Result,
-    rate::{Buckets, network},
-};
+use tidings_core::{Code, Error, Principal, Result, rate::Buckets};
 use tidings_engine::{
     budget::{Bound, Held, Share, Who},
     seats::{Seat, Seats},
 };
 
-use super::{HttpConfig, HttpState, Shared, access::bearer, address::client_address, problem::Problem};
+use super::{HttpConfig, Shared, access::bearer, address::counted_address, problem::Problem};
 
 /// The most users and addresses whose rate is remembered.
 const MOST: usize = 32_768;
@@ -121,7 +114,7 @@ pub(super) async fn limit(
     let asker = bearer(request.headers()).and_then(|token| state.identity.verify(token));
     let who = match &asker {
         Ok(principal) => Who::User(principal.user.clone()),
-        Err(_) => Who::Address(address(&state, &request)),
+        Err(_) => Who::Address(counted_address(&state.config.trusted_proxies, &request)),
     };
     let is_counted = asker.is_err() || !is_published;
     let seat = match limits.take(&who, state.clock.monotonic(), is_counted) {
@@ -171,10 +164,4 @@ impl AsRef<[u8]> for Answer {
     fn as_ref(&self) -> &[u8] {
         &self.data
     }
-}
-
-fn address(state: &HttpState, request: &Request) -> IpAddr {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-    let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    network(client_address(&state.config.trusted_proxies, peer, request.headers()))
 }

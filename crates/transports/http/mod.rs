@@ -47,6 +47,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use self::limits::Limits;
 
+pub(crate) use address::counted_address;
 pub use address::{InvalidNetwork, Network, client_address};
 pub use config::{HttpConfig, InvalidOrigin, cors};
 pub use document::{Document, ROUTES};

@@ -55,7 +55,10 @@ pub(super) fn open(io: &SocketIo, transport: &Arc<SocketIoTransport>) {
     let check = async move |AtDoor(socket, presented): AtDoor| {
         let transport = at_door.upgrade().ok_or(Reason(Refused::Full))?;
         let engine = transport.engines.get(socket.id.as_str()).ok_or(Reason(Refused::Full))?;
-        match transport.connections.admission.judge(presented) {
+        let mut seat = engine.take_seat();
+        let judged = transport.connections.admission.judge(presented, &mut seat);
+        engine.keep_seat(seat);
+        match judged {
             Ok(principal) => {
                 accept(&transport, &engine, &socket, principal);
                 Ok(())

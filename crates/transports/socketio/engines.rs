@@ -16,8 +16,10 @@ use std::{
 use parking_lot::Mutex;
 use smol_str::SmolStr;
 
+use tidings_engine::seats::Seat;
+
 use super::{SocketIoTransport, polling, polls::Polls, session::Session};
-use crate::connection::{ConnectionConfig, Handshake, Line, LineEars};
+use crate::connection::{ConnectionConfig, Handshake, Line, LineEars, Replaced};
 
 /// The table.
 #[derive(Default)]
@@ -58,6 +60,9 @@ struct Stage {
     over: Option<u64>,
     /// Counts it while nobody was let in and it polls.
     handshake: Option<Handshake>,
+    /// Counts it as a connection of the user who was let in last, also once that client has left and the transport
+    /// stays.
+    seat: Option<Seat>,
     /// The event whose attachments are still to come.
     attached: Option<Box<Attached>>,
 }
@@ -90,18 +95,21 @@ pub(super) struct Engine {
 impl Engine {
     /// A session that was opened by polling.
     pub(super) fn polling(transport: &Arc<SocketIoTransport>, sid: &str, handshake: Handshake) -> Arc<Self> {
-        let stage = Stage { handshake: Some(handshake), ..Stage::default() };
-        Self::new(transport, sid, Some(Box::default()), stage)
+        let engine = Self::new(transport, sid, Some(Box::default()));
+        let owner: Weak<Self> = Arc::downgrade(&engine);
+        handshake.belongs_to(owner);
+        engine.keep(handshake);
+        engine
     }
 
     /// A session that was opened on a WebSocket.
     pub(super) fn on_line(transport: &Arc<SocketIoTransport>, sid: &str, line: Arc<Line>) -> Arc<Self> {
-        let engine = Self::new(transport, sid, None, Stage::default());
+        let engine = Self::new(transport, sid, None);
         engine.set_line(line);
         engine
     }
 
-    fn new(transport: &Arc<SocketIoTransport>, sid: &str, polls: Option<Box<Polls>>, stage: Stage) -> Arc<Self> {
+    fn new(transport: &Arc<SocketIoTransport>, sid: &str, polls: Option<Box<Polls>>) -> Arc<Self> {
         let parts = &transport.connections.parts;
         let now = parts.clock.monotonic();
         let engine = Arc::new(Self {
@@ -112,7 +120,7 @@ impl Engine {
             opened_ms: millis(now),
             heard_ms: AtomicU64::new(millis(now)),
             ping_ms: AtomicU64::new(millis(now + parts.config.ping_interval)),
-            stage: Mutex::new(stage),
+            stage: Mutex::default(),
         });
         transport.engines.insert(&engine);
         engine
@@ -130,8 +138,33 @@ impl Engine {
 
     /// From now on it runs on this WebSocket.
     pub(super) fn set_line(self: &Arc<Self>, line: Arc<Line>) {
-        self.stage.lock().handshake = None;
         self.line.get_or_init(|| line).listen(Arc::new(EngineEars(Arc::downgrade(self))));
+    }
+
+    /// Counts as this handshake until a client is let in, unless it has ended.
+    fn keep(&self, handshake: Handshake) {
+        let mut stage = self.stage.lock();
+        if stage.over.is_none() {
+            stage.handshake = Some(handshake);
+        }
+    }
+
+    /// The handshake that it counts as while it polls: from now on the WebSocket that it changes to does.
+    pub(super) fn take_handshake(&self) -> Option<Handshake> {
+        self.stage.lock().handshake.take()
+    }
+
+    /// Lends what counts it for its user, for a judgement.
+    pub(super) fn take_seat(&self) -> Option<Seat> {
+        self.stage.lock().seat.take()
+    }
+
+    /// Keeps what counts it for its user, unless it has ended.
+    pub(super) fn keep_seat(&self, seat: Option<Seat>) {
+        let mut stage = self.stage.lock();
+        if stage.over.is_none() {
+            stage.seat = seat;
+        }
     }
 
     /// The client that is in.
@@ -188,6 +221,11 @@ impl Engine {
         change(&mut self.stage.lock().attached)
     }
 
+    /// Whether a client was let in, now or before.
+    pub(super) fn was_accepted(&self) -> bool {
+        self.stage.lock().was_accepted
+    }
+
     /// Whether it has ended, though its stream may take a moment more.
     pub(super) fn is_over(&self) -> bool {
         self.stage.lock().over.is_some()
@@ -231,7 +269,7 @@ impl Engine {
 
     /// Whether nobody was let in within this time.
     fn is_unconnected(&self, now: Duration, patience: Duration) -> bool {
-        millis(now).saturating_sub(self.opened_ms) >= millis(patience) && !self.stage.lock().was_accepted
+        millis(now).saturating_sub(self.opened_ms) >= millis(patience) && !self.was_accepted()
     }
 
     /// Whether it ended so long ago.
@@ -249,7 +287,7 @@ impl Engine {
                 return;
             }
             stage.over = Some(millis(transport.connections.parts.clock.monotonic()));
-            (stage.judging, stage.handshake, stage.attached) = (false, None, None);
+            (stage.judging, stage.handshake, stage.seat, stage.attached) = (false, None, None, None);
             stage.session.take()
         };
         if let Some(session) = session {
@@ -260,9 +298,9 @@ impl Engine {
         }
         if self.line().is_none() {
             transport.engines.remove(&self.sid);
-            let sid = self.sid.clone();
+            let (sid, was_accepted) = (self.sid.clone(), self.was_accepted());
             let closing = transport.clone();
-            let close = async move { polling::close(&closing, &sid).await };
+            let close = async move { polling::close(&closing, &sid, was_accepted).await };
             transport.connections.parts.tasks.spawn("socketio.close", Box::pin(close));
         }
     }
@@ -280,6 +318,12 @@ impl Engine {
         if let Some(transport) = self.transport.upgrade() {
             transport.engines.remove(&self.sid);
         }
+    }
+}
+
+impl Replaced for Engine {
+    fn replaced(&self) {
+        self.kill();
     }
 }
 

@@ -9,6 +9,8 @@ use std::{
     sync::{Arc, Weak},
 };
 
+use bytes::Bytes;
+
 use super::{
     MAX_UNACCEPTED, SocketIoTransport,
     engines::Engine,
@@ -19,7 +21,7 @@ use super::{
 };
 use crate::connection::{
     Heard, Line, Message, Watch, close_code,
-    frames::{text, whole},
+    frames::{put_as_client, text, whole},
 };
 
 /// What is watched of a WebSocket.
@@ -64,6 +66,10 @@ impl Greeting {
         }
         if payload.starts_with(b"0{") {
             self.opens(payload);
+            // A client that is gone already is found by who reads: the engine would keep a session that it cannot open.
+            let told = self.heartbeat.corrected(payload).into_bytes();
+            drop(line.put(&text(&[&told])).inspect_err(|error| tracing::trace!(%error, "a client is gone already")));
+            return Ok(());
         }
         let Some(engine) = &self.engine else { return Ok(()) };
         // The client's probe was answered already.
@@ -118,6 +124,13 @@ impl Watch for Greeting {
         if let Some(engine) = &self.engine {
             engine.end("1");
         }
+    }
+
+    fn parting(&mut self) -> Option<Bytes> {
+        let (engine, transport) = (self.engine.as_ref()?, self.transport.upgrade()?);
+        let mut frame = Vec::new();
+        put_as_client(&mut frame, transport.parting.packet().as_bytes());
+        (!engine.was_accepted()).then(|| frame.into())
     }
 
     fn pass(&mut self, line: &Line, bytes: &[u8]) -> io::Result<()> {

@@ -23,7 +23,7 @@ use tokio::{
 
 use super::frames::PING;
 use crate::connection::{
-    Handshake, Heard, Line, LineEars, Message, OpenStream, Tap, Watch,
+    Handshakes, Heard, Line, LineEars, Message, OpenStream, Tap, Watch,
     frames::{close, payloads, put_as_client, text},
 };
 
@@ -31,15 +31,16 @@ struct Place {
     line: Arc<Line>,
     client: TcpStream,
     clock: Arc<TestClock>,
-    handshakes: Arc<AtomicUsize>,
+    handshakes: Arc<Handshakes>,
 }
 
 async fn place() -> Place {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (socket, _) = listener.accept().await.unwrap();
-    let (clock, handshakes) = (TestClock::new(), Arc::new(AtomicUsize::new(0)));
-    let line = Line::new(socket, clock.clone(), Handshake::of(&handshakes));
+    let (clock, handshakes) = (TestClock::new(), Handshakes::new(1));
+    let handshake = handshakes.begin([127, 0, 0, 1].into(), clock.monotonic()).ok();
+    let line = Line::new(socket, clock.clone(), handshake);
     Place { line, client, clock, handshakes }
 }
 
@@ -65,6 +66,10 @@ impl Watch for Passing {
             Message::Text(_) => Heard::Passed,
             Message::Binary => Heard::Ends(1003, "no bytes"),
         }
+    }
+
+    fn parting(&mut self) -> Option<Bytes> {
+        None
     }
 
     fn ends(&mut self) {}
@@ -167,7 +172,7 @@ async fn nothing_is_said_before_the_client_knows_that_it_is_connected_nor_once_i
     let hello = text(&[b"hello "]);
     line.put(&text(&[b"0 "])).unwrap();
     assert_eq!(line.offer(&wire(std::slice::from_ref(&hello))), Offered::Full(0));
-    assert_eq!(handshakes.load(Ordering::SeqCst), 1);
+    assert_eq!(handshakes.len(), 1);
     let waiting = async {
         line.room().await;
         line.offer(&wire(std::slice::from_ref(&hello)))
@@ -180,7 +185,7 @@ async fn nothing_is_said_before_the_client_knows_that_it_is_connected_nor_once_i
     let (offered, connected) = tokio::join!(timeout(PATIENCE, waiting), connecting);
     connected.unwrap();
     assert_eq!(offered.expect("room once it is connected"), Offered::All);
-    assert_eq!(handshakes.load(Ordering::SeqCst), 0, "the handshake is over");
+    assert_eq!(handshakes.len(), 0, "the handshake is over");
     line.shut_out();
     assert_eq!(line.offer(&wire(std::slice::from_ref(&hello))), Offered::Full(0));
     line.open();

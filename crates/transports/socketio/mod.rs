@@ -17,6 +17,7 @@ mod numbers;
 mod origin;
 mod outlet;
 mod packet;
+mod parting;
 mod polled;
 mod polling;
 mod polls;
@@ -32,7 +33,7 @@ use std::sync::{Arc, OnceLock};
 use engineioxide::service::NotFoundService;
 use socketioxide::{SocketIo, SocketIoConfig, TransportType, service::SocketIoService};
 
-use self::engines::Engines;
+use self::{engines::Engines, parting::Parting};
 use crate::connection::{ConnectionConfig, Connections};
 
 /// The transport of a server.
@@ -41,6 +42,7 @@ pub struct SocketIoTransport {
     service: OnceLock<SocketIoService<NotFoundService>>,
     /// The engine's sessions.
     engines: Engines,
+    parting: Parting,
 }
 
 impl std::fmt::Debug for SocketIoTransport {
@@ -66,7 +68,12 @@ impl SocketIoTransport {
     /// The transport, ready to be mounted with [`SocketIoTransport::router`].
     #[must_use]
     pub fn new(connections: Arc<Connections>) -> Arc<Self> {
-        let transport = Arc::new(Self { connections, service: OnceLock::new(), engines: Engines::default() });
+        let transport = Arc::new(Self {
+            connections,
+            service: OnceLock::new(),
+            engines: Engines::default(),
+            parting: Parting::new(),
+        });
         let config = &transport.connections.parts.config;
         let mut builder = SocketIo::builder().with_config(SocketIoConfig::default());
         builder = builder
@@ -74,8 +81,8 @@ impl SocketIoTransport {
             .ping_interval(heartbeat::ENGINE_INTERVAL)
             .ping_timeout(heartbeat::ENGINE_TIMEOUT)
             .upgrade_timeout(config.connect_timeout)
-            // Who is not let in in time is let go by the sweep.
-            .connect_timeout(heartbeat::ENGINE_TIMEOUT)
+            // Who is not let in in time is let go by the sweep; what is over may be kept until then, see `parting`.
+            .connect_timeout(config.connect_timeout + parting::SPARE)
             .max_buffer_size(polled::QUEUE_PACKETS)
             .max_payload(MAX_PAYLOAD as u64)
             .ws_read_buffer_size(512)
@@ -84,6 +91,7 @@ impl SocketIoTransport {
             .transports([TransportType::Polling, TransportType::Websocket]);
         let (service, io) = builder.build_svc();
         door::open(&io, &transport);
+        transport.parting.open(&io);
         transport.service.get_or_init(|| service);
         sweep::start(&transport);
         transport

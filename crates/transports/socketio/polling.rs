@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
-    http::{HeaderValue, Method, Request, Response, Uri, header},
+    http::{HeaderValue, Method, Request, Response, header},
 };
 use bytes::Bytes;
 use futures_util::{
@@ -30,7 +30,7 @@ use super::{
     intake::{self, Taken},
     polled::Polled,
     polls::{Interrupt, Polls},
-    request::{Refusal, payload},
+    request::{Refusal, Transport, address, payload},
     said::said,
 };
 use crate::body::{Unread, declared, read};
@@ -40,17 +40,32 @@ const SEPARATOR: u8 = 0x1e;
 /// What a poll is answered that is to end without a packet.
 const NOTHING: &str = "6";
 const PING: &str = "2";
+/// The most bytes of a program's name that are looked at.
+const LONGEST_AGENT: usize = 256;
 
 /// A request that opens a session.
 pub(super) async fn open(transport: &Arc<SocketIoTransport>, request: Request<Body>) -> Response<Body> {
-    let request = request.map(|_| Full::new(Bytes::new()));
+    let Some(handshake) = transport.connections.admission.begin(&request) else { return Refusal::Busy.answer() };
+    let Some(request) = opening(&request) else { return Refusal::Request.answer() };
     let Ok(body) = forward(transport, request).await.into_body().collect().await else {
         return Refusal::Request.answer();
     };
     let body = body.to_bytes();
     let Some(sid) = frames::opened(&body) else { return Refusal::Request.answer() };
-    Engine::polling(transport, sid, transport.connections.admission.begin());
+    Engine::polling(transport, sid, handshake);
     payload(Advertised::of(&transport.connections.parts.config).corrected(&body))
+}
+
+/// What the engine keeps of the request that opens a session: who says that it is one of Python's is fed otherwise.
+fn opening(request: &Request<Body>) -> Option<Request<Full<Bytes>>> {
+    let mut opening = Request::new(Full::new(Bytes::new()));
+    *opening.uri_mut() = address(Transport::Polling, None)?;
+    // A copy, and a short one: the header itself would keep the whole buffer that the request was read into.
+    let agent = request.headers().get(header::USER_AGENT).filter(|agent| agent.len() <= LONGEST_AGENT);
+    if let Some(agent) = agent.and_then(|agent| HeaderValue::from_bytes(agent.as_bytes()).ok()) {
+        opening.headers_mut().insert(header::USER_AGENT, agent);
+    }
+    Some(opening)
 }
 
 async fn forward(transport: &SocketIoTransport, request: Request<Full<Bytes>>) -> Response<Body> {
@@ -63,10 +78,9 @@ async fn forward(transport: &SocketIoTransport, request: Request<Full<Bytes>>) -
 
 /// A request of this transport's own to the engine.
 fn inside(sid: &str, method: Method, body: Bytes) -> Option<Request<Full<Bytes>>> {
-    let uri: Uri = format!("/socket.io/?EIO=4&transport=polling&sid={sid}").parse().ok()?;
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = method;
-    *request.uri_mut() = uri;
+    *request.uri_mut() = address(Transport::Polling, Some(sid))?;
     request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain;charset=UTF-8"));
     Some(request)
 }
@@ -277,7 +291,12 @@ async fn pass(transport: &SocketIoTransport, engine: &Engine, packet: &str) -> R
 }
 
 /// Ends a session in the engine as its client would: with a close packet, which frees everything of it.
-pub(super) async fn close(transport: &SocketIoTransport, sid: &str) {
+pub(super) async fn close(transport: &SocketIoTransport, sid: &str, was_accepted: bool) {
+    if !was_accepted && let Some(parting) = inside(sid, Method::POST, transport.parting.packet().into()) {
+        forward(transport, parting).await;
+        // It joins in a task of its own.
+        tokio::task::yield_now().await;
+    }
     let Some(request) = inside(sid, Method::POST, Bytes::from_static(b"1")) else { return };
     let answer = forward(transport, request).await;
     tracing::debug!(status = %answer.status(), "a polling session was closed");

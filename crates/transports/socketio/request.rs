@@ -102,6 +102,14 @@ impl Refusal {
     }
 }
 
+/// The address of a session, or of one that is to be opened, as the engine is asked for it. It is the engine's as long
+/// as the session lives: what its client asked for is not kept, with all that may be in there.
+pub(super) fn address(transport: Transport, sid: Option<&str>) -> Option<Uri> {
+    let name = if transport == Transport::WebSocket { "websocket" } else { "polling" };
+    let sid = sid.map(|sid| format!("&sid={sid}")).unwrap_or_default();
+    format!("/socket.io/?EIO=4&transport={name}{sid}").parse().ok()
+}
+
 /// The answer to a poll or a post that is in order.
 pub(super) fn payload(body: impl Into<Body>) -> Response<Body> {
     let mut response = Response::new(body.into());

@@ -65,7 +65,7 @@ fn judge(transport: &SocketIoTransport, request: &Request<Body>) -> Result<Optio
         if !query.known_engine {
             return Err(Refusal::Version);
         }
-        return transport.connections.admission.refuses().map_or(Ok(None), |_| Err(Refusal::Busy));
+        return Ok(None);
     };
     let engine = transport.engines.get(&sid).filter(|engine| !engine.is_over()).ok_or(Refusal::Session)?;
     if !query.known_engine {

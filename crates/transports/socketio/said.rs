@@ -32,6 +32,7 @@ impl std::fmt::Display for Reason {
             Refused::Authentication(_) => "there is no token that verifies",
             Refused::Protocol => "this server speaks protocol 1",
             Refused::Full => "there are as many connections as there may be",
+            Refused::FullForUser => "the user has as many connections as one may have",
         };
         let error = Error::new(self.0.code(), message);
         // The same CONNECT, with the same token, is not accepted later.
@@ -46,6 +47,8 @@ pub(super) fn said<'p>(engine: &Engine, heartbeat: Advertised, packet: &'p [u8])
     match packet {
         // The engine's own ping, and what ends a poll there: both are this transport's.
         b"2" | b"6" => None,
+        // The one other namespace that lets anybody in is for the end of a session: see `parting`.
+        [b'4', b'0', b'/', ..] => None,
         [b'0', b'{', ..] => Some(heartbeat.corrected(packet).into_bytes().into()),
         // Who was refused or left meanwhile is not let in.
         [b'4', b'0', b'{', ..] => {

@@ -23,7 +23,7 @@ use super::{
     greeting::Greeting,
     polling,
     polls::{Polls, Turn},
-    request::Refusal,
+    request::{Refusal, Transport, address},
 };
 use crate::connection::{
     Handshake, Line, Tap, close_code,
@@ -37,21 +37,27 @@ pub(super) fn switch(
     mut request: Request<Body>,
     engine: Option<Arc<Engine>>,
 ) -> Response<Body> {
-    // A copy: the address itself would keep the whole buffer that the request was read into.
-    let uri = request.uri().path_and_query().and_then(|address| address.as_str().to_owned().parse::<Uri>().ok());
+    let uri = address(Transport::WebSocket, engine.as_ref().map(|engine| engine.sid.as_str()));
     let (Some(mut response), Some(uri)) = (websocket::answer(&request), uri) else {
         return Refusal::Request.answer();
     };
     if let Some(protocol) = subprotocol(&request) {
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
     }
+    // One that polls counts already, as a handshake or as a connection.
+    let handshake = match &engine {
+        Some(_) => None,
+        None => match transport.connections.admission.begin(&request) {
+            Some(handshake) => Some(handshake),
+            None => return Refusal::Busy.answer(),
+        },
+    };
     let upgraded = hyper::upgrade::on(&mut request);
     if engine.as_ref().is_some_and(|engine| engine.is_taken()) {
         transport.connections.parts.tasks.spawn("socketio.upgrade", Box::pin(turn_away(upgraded)));
         return response;
     }
     let holder = transport.clone();
-    let handshake = transport.connections.admission.begin();
     transport.connections.parts.tasks.spawn(
         "socketio.upgrade",
         Box::pin(async move {
@@ -65,7 +71,7 @@ pub(super) fn switch(
                     let (_, tap) = line_of(stream.socket, &holder, handshake, None, (Bytes::new(), &early));
                     hand_over(&holder, tap, uri);
                 }
-                (Some(stream), Some(engine)) => change(&holder, stream, uri, &engine, handshake).await,
+                (Some(stream), Some(engine)) => change(&holder, stream, uri, &engine).await,
                 (None, _) => tracing::error!("a WebSocket over something else than TCP cannot be served"),
             }
         }),
@@ -97,7 +103,7 @@ fn subprotocol(request: &Request<Body>) -> Option<HeaderValue> {
 fn line_of(
     socket: TcpStream,
     transport: &Arc<SocketIoTransport>,
-    handshake: Handshake,
+    handshake: Option<Handshake>,
     engine: Option<Arc<Engine>>,
     begun: (Bytes, &[u8]),
 ) -> (Arc<Line>, Tap<Greeting>) {
@@ -164,13 +170,7 @@ async fn probe<'a>(transport: &SocketIoTransport, stream: &mut Stream, polls: &'
 }
 
 /// Changes a session that polls to a WebSocket, if its client goes through with it.
-async fn change(
-    transport: &Arc<SocketIoTransport>,
-    mut stream: Stream,
-    uri: Uri,
-    engine: &Arc<Engine>,
-    handshake: Handshake,
-) {
+async fn change(transport: &Arc<SocketIoTransport>, mut stream: Stream, uri: Uri, engine: &Arc<Engine>) {
     let Some(polls) = &engine.polls else { return };
     let Some((_turn, end)) = probe(transport, &mut stream, polls).await else {
         metrics::counter!("tidings_upgrades_failed_total").increment(1);
@@ -178,6 +178,7 @@ async fn change(
     };
     let early = stream.early.freeze();
     let begun = (early.slice(..end), &early[end..]);
+    let handshake = engine.take_handshake();
     let (line, tap) = line_of(stream.socket, transport, handshake, Some(engine.clone()), begun);
     // Whoever is accepted from here on finds the line. Whoever was before is held, and gets it below.
     engine.set_line(line.clone());

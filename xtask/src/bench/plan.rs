@@ -128,12 +128,13 @@ pub(crate) fn shorter_for_peers(work: Work) -> &'static [&'static str] {
     }
 }
 
-/// The settings of Tidings that a work needs. By default one user may have fewer runs open than this work
-/// starts, so that one user alone cannot fill a server that others share; whoever wants more says so, as here.
+/// The settings of Tidings that a work needs. By default one user may have fewer connections, and fewer runs open,
+/// than there are here, so that one user alone cannot fill a server that others share; whoever wants more says so, as
+/// here.
 pub(crate) fn settings(work: Work) -> &'static [(&'static str, &'static str)] {
     match work {
         Work::Runs => &[("TIDINGS_WORKFLOW__MAX_PER_USER", "200"), ("TIDINGS_WORKFLOW__MAX_PER_PROJECT", "200")],
-        _ => &[],
+        _ => &[("TIDINGS_SOCKET__MAX_CONNECTIONS_PER_USER", "0")],
     }
 }
 

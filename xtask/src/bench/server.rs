@@ -61,7 +61,8 @@ impl Running {
         let (out, err) = said.map_err(|error| format!("no file for the server's output: {error}"))?;
         let mut command = command(kind, programs, machine, port);
         if kind == Kind::Tidings {
-            command.envs(plan::settings(work).iter().copied());
+            let known = |setting: &&(&str, &str)| knows(&programs.tidings, **setting, home.path());
+            command.envs(plan::settings(work).iter().filter(known).copied());
         }
         command.current_dir(home.path()).stdin(Stdio::null()).stdout(out).stderr(err);
         let child = machine.start_server(&mut command)?;
@@ -135,6 +136,13 @@ fn command(kind: Kind, programs: &Programs, machine: &Machine, port: u16) -> Com
             command
         }
     }
+}
+
+/// Whether a program knows a setting. An older one may not, and then has no such bound either.
+fn knows(tidings: &Path, setting: (&str, &str), home: &Path) -> bool {
+    let mut command = Command::new(tidings);
+    command.args(["check", "--data-dir", "data"]).current_dir(home).env_clear().envs([setting]);
+    command.output().is_ok_and(|output| output.status.success())
 }
 
 /// A token as an operator makes one, beside the running server.

@@ -8,6 +8,7 @@ use crate::{fault::Run, outcome::Outcome, server::timed};
 pub mod damage;
 pub mod disk;
 pub mod full;
+pub mod handshakes;
 pub mod jitter;
 pub mod long;
 pub mod panics;
@@ -30,7 +31,7 @@ pub struct Fault {
 }
 
 /// All of them, in the order in which they run.
-pub const FAULTS: [Fault; 16] = [
+pub const FAULTS: [Fault; 17] = [
     Fault { part: "jitter", name: "jitter", run: jitter::run },
     Fault { part: "redeploy", name: "stop", run: redeploy::stop },
     Fault { part: "redeploy", name: "kill", run: redeploy::kill },
@@ -46,6 +47,7 @@ pub const FAULTS: [Fault; 16] = [
     Fault { part: "rubbish", name: "viewer", run: viewer::run },
     Fault { part: "unread", name: "unfinished-bodies", run: unread::bodies },
     Fault { part: "unread", name: "unread-answers", run: unread::answers },
+    Fault { part: "rubbish", name: "handshakes", run: handshakes::run },
     Fault { part: "panics", name: "panics", run: panics::run },
 ];
 
