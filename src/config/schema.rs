@@ -319,7 +319,7 @@ pub(crate) const KEYS: &[Key] = &[
     line(
         "run.wrapper",
         0,
-        "A program and arguments put before every command, such as a sandbox; `{root}` is the project's root.",
+        "A program and arguments put before every command, such as a sandbox; `{root}` is the project's root. The program is an absolute path, or found on the absolute folders of `PATH`, never in a project.",
     ),
     key(
         "run.env",

@@ -40,3 +40,4 @@ mod tidy;
 mod vocabulary;
 mod watcher;
 mod workflows;
+mod wrappers;
