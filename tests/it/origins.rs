@@ -99,7 +99,7 @@ async fn behind_a_trusted_proxy_the_host_that_it_was_asked_for_counts() {
 
 /// Every route that the server's own document names, and one that nobody serves: method, path, and a body that would
 /// have an effect where there is one.
-async fn routes(server: &Server, user: &str) -> Vec<(String, String, Value)> {
+pub(crate) async fn routes(server: &Server, user: &str) -> Vec<(String, String, Value)> {
     let document = server.get("/openapi.json", "").await.json();
     let mut routes = vec![("POST".to_owned(), "/nowhere".to_owned(), json!({}))];
     for (path, operations) in document["paths"].as_object().expect("paths") {
