@@ -207,13 +207,7 @@ impl App {
 
 /// All routes: those of HTTP, and those of Socket.IO beside them.
 fn routes(state: HttpState, socketio: &Arc<SocketIoTransport>) -> Result<Router, SetupError> {
-    let origins = http::Origins::new(&state.config)?;
-    let cors = http::cors(&origins);
-    let live = socketio.router(origins);
-    let live = match cors {
-        Some(cors) => live.layer(cors),
-        None => live,
-    };
+    let live = socketio.router(http::Origins::new(&state.config)?);
     Ok(http::router(state)?.merge(live))
 }
 

@@ -202,8 +202,8 @@ const FIGURES: &[Figure] = &[
     ),
     by(
         "tidings_handshakes_refused_total",
-        &[("reason", || vec!["draining", "connections", "handshakes"])],
-        "Connections that were not heard at all",
+        &[("reason", || vec!["origin", "draining", "connections", "handshakes"])],
+        "Connections that were not heard at all, and with the reason origin every request of a foreign page",
     ),
     counter(
         "tidings_handshakes_replaced_total",

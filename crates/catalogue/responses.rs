@@ -12,7 +12,11 @@ use crate::vocabulary::{Route, reference};
 const REFUSALS: [(u16, &str, &str); 12] = [
     (400, "BadRequest", "It cannot be understood."),
     (401, "Unauthenticated", "It needs a token, or another one."),
-    (403, "Forbidden", "It is not allowed without a grant, or there is nothing there."),
+    (
+        403,
+        "Forbidden",
+        "It is not allowed without a grant, or there is nothing there, or a page of a foreign origin asks.",
+    ),
     (404, "NotFound", "There is no such thing, or none that the caller may see."),
     (408, "RequestTimeout", "The body took too long to arrive."),
     (409, "Conflict", "It contradicts what is there already."),
@@ -48,7 +52,6 @@ impl Brings {
         match status {
             400 => self.fields || self.body,
             401 => self.token || self.credentials,
-            403 => self.token,
             404 => self.names,
             408 | 413 | 415 => self.body,
             409 => self.contradicts,

@@ -227,7 +227,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "http.cors_origins",
         list(0, "an origin such as https://app.example.com, or *", is_origin),
-        "Origins whose pages may use the server. None: pages of its own origin only, and where it listens to this machine alone those of this machine (`localhost`, any port). `*`: any, without credentials.",
+        "Origins whose pages may use the server, over Socket.IO and HTTP. None: pages of its own origin only, and where it listens to this machine alone those of this machine (`localhost`, any port), unless a proxy passes them on. `*`: any, without credentials.",
     ),
     key(
         "http.accept_per_second",
@@ -340,7 +340,7 @@ pub(crate) const KEYS: &[Key] = &[
     line(
         "run.wrapper",
         0,
-        "A program and arguments put before every command, such as a sandbox; `{root}` is the project's root.",
+        "A program and arguments put before every command, such as a sandbox; `{root}` is the project's root. The program is an absolute path, or found on the absolute folders of `PATH`, never in a project.",
     ),
     key(
         "run.env",

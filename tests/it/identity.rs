@@ -319,3 +319,31 @@ async fn users_outlive_a_kill_and_the_loss_of_what_is_beside_their_file_and_are_
         assert_ne!(Server::start_in(home, &[]).password(), password, "whoever wants to begins anew");
     }
 }
+
+#[tokio::test]
+async fn every_route_of_the_document_asks_for_a_token_except_those_that_are_for_everybody() {
+    const FOR_EVERYBODY: [&str; 5] =
+        ["GET /", "GET /health/live", "GET /health/ready", "POST /api/auth/login", "POST /api/auth/refresh"];
+    let server = Server::start("[http]\nmetrics_public = false\n");
+    let ask = async |method: &str, path: &str, token: Option<&str>, body: &Value| {
+        let body = (method != "GET").then(|| ("application/json", body.to_string().into()));
+        let method = method.parse().expect("a method");
+        http::request(method, &server.url(), path, token, body).await.expect("an answer").status
+    };
+    let mut for_everybody = Vec::new();
+    for (method, path, body) in crate::origins::routes(&server, "nobody").await {
+        let route = format!("{method} {path}");
+        let (without, with_none) =
+            (ask(&method, &path, None, &body).await, ask(&method, &path, Some("x"), &body).await);
+        match FOR_EVERYBODY.iter().find(|known| **known == route) {
+            Some(known) => {
+                assert_ne!(without, 401, "{route}");
+                for_everybody.push(*known);
+            }
+            None if path == "/nowhere" => assert_eq!((without, with_none), (404, 404)),
+            None => assert_eq!((without, with_none), (401, 401), "{route}"),
+        }
+    }
+    for_everybody.sort_unstable();
+    assert_eq!(for_everybody, FOR_EVERYBODY);
+}

@@ -42,3 +42,4 @@ mod tidy;
 mod vocabulary;
 mod watcher;
 mod workflows;
+mod wrappers;

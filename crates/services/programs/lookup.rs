@@ -22,6 +22,15 @@ pub(super) fn find(name: &str, path: Option<&str>, dir: &Path) -> Option<PathBuf
         .find(|file| file.is_file() && access(file, Access::EXEC_OK).is_ok())
 }
 
+/// Finds a program whose place is not the project's to say: by its absolute path, or on the absolute folders of a path.
+pub(super) fn find_apart(name: &str, path: Option<&str>) -> Option<PathBuf> {
+    if name.contains('/') {
+        return name.starts_with('/').then(|| name.into());
+    }
+    let folders: Vec<&str> = path.unwrap_or(DEFAULT_PATH).split(':').filter(|folder| folder.starts_with('/')).collect();
+    find(name, Some(folders.join(":").as_str()).filter(|folders| !folders.is_empty()), Path::new("/"))
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
@@ -51,5 +60,12 @@ mod tests {
         assert_eq!(find("nothing", Some(&path), dir.path()), None);
         assert_eq!(find("", Some(&path), dir.path()), None);
         assert!(find("sh", None, dir.path()).is_some());
+        let own = format!("a:.::{}", dir.path().join("d").display());
+        assert_eq!(find_apart("tool", Some(&own)), Some(later));
+        assert_eq!(find_apart("tool", Some(".:a")), None);
+        assert_eq!(find_apart("./tool", Some(&path)), None);
+        assert_eq!(find_apart("c/tool", Some(&path)), None);
+        assert_eq!(find_apart("/bin/sh", None), Some("/bin/sh".into()));
+        assert_eq!(find_apart("", Some(&path)), None);
     }
 }

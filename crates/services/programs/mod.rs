@@ -8,6 +8,7 @@
 
 pub(crate) mod decode;
 mod environment;
+mod handed;
 pub(crate) mod line;
 mod lookup;
 mod mark;
@@ -42,7 +43,7 @@ use tokio::{
 pub use self::environment::Environment;
 use self::{
     mark::{MARK, Mark},
-    process::{Program, Running, SystemUser, wrapped},
+    process::{Program, Running, SystemUser, for_root},
     starter::Starter,
     survivors::Survivors,
 };
@@ -63,7 +64,8 @@ pub struct ProgramsConfig {
     /// The system user that programs run as; the server's own by default. Needs a server that runs as root.
     pub user: Option<String>,
     /// A program and arguments put before every command, such as a sandbox. `{root}` in an argument
-    /// is replaced by the project's root. Empty by default.
+    /// is replaced by the project's root. It gets `env` and what the server adds, and nothing that somebody chose for
+    /// the program inside. Empty by default.
     pub wrapper: Vec<String>,
     /// How far programs step back behind the server where both want the same processor, from 0 for not at all
     /// to 19; 15 by default: a program then gets a thirtieth of what the server gets.
@@ -195,8 +197,8 @@ impl Programs {
             environment.set("USER", &user.name);
             environment.set("LOGNAME", &user.name);
         }
-        let (argv, user, nice) = (wrapped(&self.wrapper, &root, argv), self.user.clone(), self.nice);
-        Program { argv, root, environment, user, nice }
+        let (wrapper, user, nice) = (for_root(&self.wrapper, &root), self.user.clone(), self.nice);
+        Program { wrapper, argv, root, environment, chosen: Environment::default(), user, nice }
     }
 
     /// Starts a program in its turn, with a pipe to report on whose name it finds in `variable`, and remembers

@@ -1,6 +1,7 @@
 //! A program that runs: started in a group of its own, and ended with the whole of it.
 //!
-//! Guarantees: a child sees the environment it is given and nothing else; it never runs before what the server
+//! Guarantees: a child sees the environment it is given and nothing else, and a wrapper nothing of what somebody chose
+//! for the program inside, who does not say either where the wrapper is found; it never runs before what the server
 //! does itself; when a [`Group`] goes out of scope, its processes are killed. Descendants that make a group of
 //! their own escape it until the server stops: a wrapper that separates programs holds them, too.
 //! It is not a judge of what may run.
@@ -12,8 +13,9 @@
 //! doing anything there.
 
 use std::{
+    borrow::Cow,
     io,
-    os::fd::AsRawFd,
+    os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -30,7 +32,7 @@ use tokio::{
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
 };
 
-use super::{environment::Environment, lookup, table::Family};
+use super::{environment::Environment, handed, lookup, table::Family};
 use crate::blocking::blocking;
 
 /// A terminal that is being opened is inherited by whatever starts meanwhile, until it is marked; a pipe that is
@@ -93,13 +95,26 @@ impl SystemUser {
 /// What to run.
 #[derive(Debug, Clone)]
 pub(crate) struct Program {
-    /// The program and its arguments, with the wrapper. Not empty.
-    pub(crate) argv: Vec<String>,
+    /// What stands before it: the server's own; empty for none.
+    pub(super) wrapper: Vec<String>,
+    /// The program and its arguments. Not empty.
+    pub(super) argv: Vec<String>,
     pub(crate) root: PathBuf,
+    /// The variables that the server decides on: the wrapper sees them, too.
     pub(crate) environment: Environment,
+    /// Those that somebody chose, which win: for the program alone.
+    pub(super) chosen: Environment,
     pub(crate) user: Option<SystemUser>,
     /// Its priority, in the system's measure; none is the server's own.
     pub(crate) nice: Option<i32>,
+}
+
+/// What a start comes down to.
+pub(super) struct Line<'a> {
+    argv: Vec<String>,
+    environment: Cow<'a, Environment>,
+    /// What its process inherits beside its input and its output.
+    pub(super) inherits: Vec<OwnedFd>,
 }
 
 /// A running program and the ends of its pipes.
@@ -113,6 +128,17 @@ pub(crate) struct Running {
 }
 
 impl Program {
+    /// Gives it a variable that somebody chose.
+    pub(crate) fn give(&mut self, name: &str, value: &str) {
+        self.chosen.set(name, value);
+    }
+
+    /// Sets a variable of the server's, whatever was chosen.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.chosen.remove(name);
+        self.environment.set(name, value);
+    }
+
     /// Lets it begin in another directory than the project's.
     pub(crate) fn enter(&mut self, dir: PathBuf) {
         self.environment.set("PWD", &dir.to_string_lossy());
@@ -133,8 +159,8 @@ impl Program {
     /// # Errors
     /// The system's.
     pub(crate) fn start_here(&self) -> io::Result<Running> {
-        let _inherits_nothing = STARTING.read();
-        self.spawn()
+        let mut line = self.line()?;
+        inheriting(std::mem::take(&mut line.inherits), || self.spawn(&line))
     }
 
     /// Starts it with a pipe of its own to report on, whose name it finds in `variable`: a file that it appends
@@ -148,20 +174,40 @@ impl Program {
             // Another user opens it by its name, too.
             fchmod(&writer, Mode::from_raw_mode(0o622))?;
         }
-        self.environment.set(variable, &format!("/dev/fd/{}", writer.as_raw_fd()));
+        self.set(variable, &format!("/dev/fd/{}", writer.as_raw_fd()));
         let receiver = Receiver::from_owned_fd(reader.into())?;
-        let _nothing_else_inherits_it = STARTING.write();
-        fcntl_setfd(&writer, FdFlags::empty())?;
-        let running = self.spawn();
-        // Before anything else starts.
-        drop(writer);
-        Ok((running?, receiver))
+        let mut line = self.line()?;
+        let mut inherits = std::mem::take(&mut line.inherits);
+        inherits.push(writer.into());
+        let running = inheriting(inherits, || self.spawn(&line))?;
+        Ok((running, receiver))
+    }
+
+    /// What its start comes down to.
+    ///
+    /// # Errors
+    /// The system's, when it has no file left; a variable with a NUL.
+    pub(super) fn line(&self) -> io::Result<Line<'_>> {
+        let (mut argv, mut inherits) = (self.wrapper.clone(), Vec::new());
+        let mut environment = Cow::Borrowed(&self.environment);
+        if argv.is_empty() {
+            let merged = environment.to_mut();
+            self.chosen.iter().for_each(|(name, value)| merged.set(name, value));
+        } else if !self.chosen.is_empty() {
+            let (inside, file) = handed::hand_over(&self.chosen)?;
+            argv.extend(inside);
+            inherits.push(file);
+        }
+        argv.extend(self.argv.iter().cloned());
+        Ok(Line { argv, environment, inherits })
     }
 
     /// Starts it; what it inherits is the callers' to see to.
-    fn spawn(&self) -> io::Result<Running> {
-        let mut child = match self.piped(&self.argv)?.spawn() {
-            Err(error) if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => self.through_shell()?.spawn(),
+    fn spawn(&self, line: &Line<'_>) -> io::Result<Running> {
+        let mut child = match piped(self.command(line)?).spawn() {
+            Err(error) if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
+                piped(self.through_shell(line)?).spawn()
+            }
             started => started,
         }?;
         let group = Group::of(&child)?;
@@ -182,37 +228,31 @@ impl Program {
     }
 
     /// The command line of a text without an interpreter.
-    fn through_shell(&self) -> io::Result<Command> {
-        let name = self.argv.first().map(String::as_str).unwrap_or_default();
-        let found = self.found(name).map_or_else(|| name.to_owned(), |path| path.to_string_lossy().into_owned());
-        let rest = self.argv.iter().skip(1).cloned();
-        let argv: Vec<String> = [SHELL.to_owned(), found].into_iter().chain(rest).collect();
-        self.piped(&argv)
-    }
-
-    /// The command in a group of its own, with pipes.
-    fn piped(&self, argv: &[String]) -> io::Result<Command> {
-        let mut command = self.command(argv)?;
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-        Ok(command)
+    fn through_shell(&self, line: &Line<'_>) -> io::Result<Command> {
+        let name = line.argv.first().map(String::as_str).unwrap_or_default();
+        let found = self.found(name, line)?.map_or_else(|| name.to_owned(), |path| path.to_string_lossy().into_owned());
+        self.running(SHELL.as_ref(), SHELL, line, [&[found], line.argv.get(1..).unwrap_or_default()].concat())
     }
 
     /// A command line in its directory, with its environment, as its user.
-    pub(super) fn command(&self, argv: &[String]) -> io::Result<Command> {
-        let (program, arguments) = argv.split_first().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    pub(super) fn command(&self, line: &Line<'_>) -> io::Result<Command> {
+        let (name, arguments) = line.argv.split_first().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         if !self.root.is_dir() {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the project's directory is not there"));
         }
-        let mut command = match self.found(program) {
-            Some(path) => Command::new(path),
-            None => Command::new(program),
-        };
+        let file = self.found(name, line)?.unwrap_or_else(|| name.into());
+        self.running(&file, name, line, arguments.to_vec())
+    }
+
+    /// A file with these arguments, under this name.
+    fn running(&self, file: &Path, name: &str, line: &Line<'_>, arguments: Vec<String>) -> io::Result<Command> {
+        let mut command = Command::new(file);
         command
-            .arg0(program)
+            .arg0(name)
             .args(arguments)
             .current_dir(&self.root)
             .env_clear()
-            .envs(self.environment.iter())
+            .envs(line.environment.iter())
             .kill_on_drop(true);
         if let Some((uid, gid)) = self.runs_as() {
             command.uid(uid).gid(gid);
@@ -221,10 +261,18 @@ impl Program {
     }
 
     /// Where a program that is named without a folder is; none where that is the system's to find out.
-    fn found(&self, name: &str) -> Option<PathBuf> {
+    ///
+    /// # Errors
+    /// There is no such wrapper outside of the project.
+    fn found(&self, name: &str, line: &Line<'_>) -> io::Result<Option<PathBuf>> {
+        let path = line.environment.get("PATH");
+        if !self.wrapper.is_empty() {
+            let missing = || io::Error::new(io::ErrorKind::NotFound, "the wrapper (run.wrapper) is not there");
+            return lookup::find_apart(name, path).map(Some).ok_or_else(missing);
+        }
         // Another user may run other files.
         let as_the_server = self.runs_as().is_none() && !name.contains('/');
-        as_the_server.then(|| lookup::find(name, self.environment.get("PATH"), &self.root)).flatten()
+        Ok(as_the_server.then(|| lookup::find(name, path, &self.root)).flatten())
     }
 
     /// The user and the group that it runs as, if they are not the server's own.
@@ -325,10 +373,32 @@ impl Drop for Group {
     }
 }
 
-/// A command line with the wrapper before it.
-pub(crate) fn wrapped(wrapper: &[String], root: &Path, argv: Vec<String>) -> Vec<String> {
+/// A wrapper for a project. Its program is the configuration's to name.
+pub(super) fn for_root(wrapper: &[String], root: &Path) -> Vec<String> {
     let root = root.to_string_lossy();
-    wrapper.iter().map(|part| part.replace("{root}", &root)).chain(argv).collect()
+    wrapper.iter().map(|part| part.replace("{root}", &root)).collect()
+}
+
+/// The command in a group of its own, with pipes.
+fn piped(mut command: Command) -> Command {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    command
+}
+
+/// Starts something that inherits these, and nothing else does.
+pub(super) fn inheriting<T>(inherits: Vec<OwnedFd>, spawn: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    if inherits.is_empty() {
+        let _inherits_nothing = STARTING.read();
+        return spawn();
+    }
+    let _nothing_else_inherits_it = STARTING.write();
+    for file in &inherits {
+        fcntl_setfd(file, FdFlags::empty())?;
+    }
+    let spawned = spawn();
+    // Before anything else starts.
+    drop(inherits);
+    spawned
 }
 
 #[cfg(test)]
@@ -345,9 +415,8 @@ mod tests {
     }
 
     #[test]
-    fn a_wrapper_comes_first_and_knows_the_root() {
+    fn a_wrapper_knows_the_root() {
         let wrapper = ["box", "--bind={root}", "--"].map(str::to_owned);
-        let argv = wrapped(&wrapper, Path::new("/p"), vec!["sh".to_owned()]);
-        assert_eq!(argv, ["box", "--bind=/p", "--", "sh"]);
+        assert_eq!(for_root(&wrapper, Path::new("/p")), ["box", "--bind=/p", "--"]);
     }
 }

@@ -10,7 +10,7 @@ use pty_process::{OwnedReadPty, OwnedWritePty, Size};
 use rustix::fs::{Gid, Mode, Uid, fchmod, fchown};
 use tokio::process::Child;
 
-use super::process::{Group, Program, STARTING};
+use super::process::{Group, Program, STARTING, inheriting};
 use crate::blocking::blocking;
 
 /// A program in its terminal, and the server's end of that.
@@ -35,7 +35,8 @@ impl Program {
 
     /// The same. Blocks until it has started.
     fn open_terminal(&self, cols: u16, rows: u16) -> io::Result<InTerminal> {
-        let command = self.command(&self.argv)?;
+        let mut line = self.line()?;
+        let command = self.command(&line)?;
         let (terminal, inner) = {
             let _nothing_starts = STARTING.write();
             pty_process::open().map_err(io::Error::other)?
@@ -46,10 +47,9 @@ impl Program {
             fchown(&inner, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
             fchmod(&inner, Mode::from_raw_mode(0o620))?;
         }
-        let child = {
-            let _inherits_nothing = STARTING.read();
-            pty_process::Command::from(command).spawn(inner).map_err(io::Error::other)?
-        };
+        let child = inheriting(std::mem::take(&mut line.inherits), || {
+            pty_process::Command::from(command).spawn(inner).map_err(io::Error::other)
+        })?;
         let group = Group::of_session(&child)?;
         self.step_back(&group);
         let (output, input) = terminal.into_split();

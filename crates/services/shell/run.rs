@@ -171,7 +171,7 @@ impl Work<'_> {
         program.environment.set("TERM", "xterm-256color");
         program.environment.set("COLORTERM", "truecolor");
         for (name, value) in &self.plan.env {
-            program.environment.set(name, value);
+            program.give(name, value);
         }
         program.start_in_terminal(self.plan.cols, self.plan.rows).await
     }

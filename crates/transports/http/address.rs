@@ -94,7 +94,7 @@ pub(crate) fn counted_address<B>(trusted: &[Network], request: &Request<B>) -> I
 }
 
 /// An address as proxies write it: bare, or with a port.
-fn parse_hop(text: &str) -> Option<IpAddr> {
+pub(super) fn parse_hop(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }

@@ -1,18 +1,13 @@
-//! What of the HTTP transport can be configured, and the CORS layer that follows from it.
+//! What of the HTTP transport can be configured.
 //!
 //! Guarantees: the defaults are safe: no foreign origin, no trusted proxy, bounded bodies.
-//! A browser may send credentials where its page's origin is named, never where `*` lets it in; the server reads none
-//! of them: a token stands in a header.
 //! It is not the reading of a configuration: that is the root's.
 
-use std::time::Duration;
-
-use http::{HeaderName, HeaderValue, Method, Uri, header};
+use http::{HeaderValue, Uri};
 use tidings_core::rate::Rate;
 use tidings_engine::seats::SeatsConfig;
-use tower_http::cors::{AllowCredentials, AllowHeaders, AllowOrigin, CorsLayer};
 
-use super::{address::Network, origin::Origins};
+use super::address::Network;
 
 /// Limits and policies of the HTTP transport.
 #[derive(Debug, Clone)]
@@ -21,7 +16,7 @@ pub struct HttpConfig {
     /// origin. Empty, the default, allows none.
     pub cors_origins: Vec<String>,
     /// Whether pages of this machine (localhost, 127.0.0.0/8, `[::1]`, any port) may, too: where the server listens to
-    /// this machine only. False by default.
+    /// this machine only. Not what a proxy passes on. False by default.
     pub loopback_origins: bool,
     /// The most bytes of a request's body; 1 MiB by default. Zero refuses every body.
     pub body_limit: usize,
@@ -64,30 +59,6 @@ impl Default for HttpConfig {
 #[error("'{0}' is no origin: an origin is *, or scheme://host[:port] without a path, such as https://app.example.com")]
 pub struct InvalidOrigin(String);
 
-/// The CORS layer for these origins; none where no foreign page may use the server. For other routes of the same
-/// server, too.
-#[must_use]
-pub fn cors(origins: &Origins) -> Option<CorsLayer> {
-    if origins.is_empty() {
-        return None;
-    }
-    let request_id = HeaderName::from_static("x-request-id");
-    let layer = CorsLayer::new()
-        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
-        // Which headers a program sets is its own affair: none of them gives a right but the token's.
-        .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([request_id, header::RETRY_AFTER, header::WWW_AUTHENTICATE])
-        .max_age(Duration::from_secs(600));
-    if origins.is_all() {
-        return Some(layer.allow_origin(AllowOrigin::any()));
-    }
-    let (readable, trusted) = (origins.clone(), origins.clone());
-    let layer = layer
-        .allow_origin(AllowOrigin::predicate(move |origin, _| readable.names(origin)))
-        .allow_credentials(AllowCredentials::predicate(move |origin, _| trusted.names(origin)));
-    Some(layer)
-}
-
 pub(super) fn parse_origin(text: &str) -> Result<HeaderValue, InvalidOrigin> {
     let refused = || InvalidOrigin(text.to_owned());
     let value = HeaderValue::from_str(text).map_err(|_| refused())?;
@@ -113,6 +84,5 @@ mod tests {
         for bad in ["", "example.com", "https://a.example/", "https://a.example/x", "https://A.example", "null"] {
             assert_eq!(parse_origin(bad).expect_err(bad), InvalidOrigin(bad.to_owned()));
         }
-        assert!(cors(&Origins::new(&HttpConfig::default()).expect("no origin is fine")).is_none());
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! Guarantees: every error leaves as `application/problem+json` with a stable code; a token counts
 //! in the `Authorization` header only; bodies are bounded in size; how often and how much at once
-//! somebody asks is bounded; nothing of a query, a header or a body is logged.
+//! somebody asks is bounded; a foreign page is refused at every route; nothing of a query, a header or a body is logged.
 //! It is not a listener: whoever serves the router accepts the connections, gives each request its
 //! peer as axum's `ConnectInfo<SocketAddr>`, and bounds the time of the header, of the body ([`crate::body::TooSlow`])
 //! and of the reading of the answer.
@@ -20,6 +20,7 @@ mod config;
 mod document;
 mod events;
 mod front;
+mod guard;
 mod health;
 mod limits;
 mod observe;
@@ -49,8 +50,9 @@ use self::limits::Limits;
 
 pub(crate) use address::counted_address;
 pub use address::{InvalidNetwork, Network, client_address};
-pub use config::{HttpConfig, InvalidOrigin, cors};
+pub use config::{HttpConfig, InvalidOrigin};
 pub use document::{Document, ROUTES};
+pub(crate) use guard::REFUSAL as FOREIGN_PAGE;
 pub use origin::Origins;
 pub use problem::{Problem, problem_shape};
 pub use readiness::Readiness;
@@ -107,13 +109,13 @@ pub enum SetupError {
     Rows(#[from] RowConflict),
 }
 
-/// All routes, with everything around them: request ids, the access log, counters, CORS, the
+/// All routes, with everything around them: request ids, the access log, counters, CORS, the refusal of foreign pages, the
 /// catching of panics, and the refusal of new work while the server is stopping.
 ///
 /// # Errors
 /// [`SetupError`] when the configuration or the rows of the domains contradict themselves.
 pub fn router(state: HttpState) -> Result<Router, SetupError> {
-    let cors = cors(&Origins::new(&state.config)?);
+    let origins = Origins::new(&state.config)?;
     let domains = rows::mount(state.gate.commands(), &document::own_paths())?;
     let limits = Arc::new(Limits::new(&state.config));
     let state: Shared = Arc::new(state);
@@ -123,8 +125,9 @@ pub fn router(state: HttpState) -> Result<Router, SetupError> {
         .method_not_allowed_fallback(problem::wrong_method)
         .layer(middleware::from_fn_with_state((Arc::clone(&state), limits), limits::limit))
         .layer(middleware::from_fn_with_state(Arc::clone(&state), health::refuse_while_draining))
-        .layer(CatchPanicLayer::custom(problem::of_panic))
-        .layer(tower::util::option_layer(cors))
+        .layer(CatchPanicLayer::custom(problem::of_panic));
+    let router = origins
+        .guard(router, guard::refuse)
         .layer(middleware::from_fn_with_state(Arc::clone(&state), observe::observe));
     Ok(router.with_state(state))
 }

@@ -18,7 +18,7 @@ use smol_str::SmolStr;
 
 use tidings_engine::seats::Seat;
 
-use super::{SocketIoTransport, polling, polls::Polls, session::Session};
+use super::{SocketIoTransport, heartbeat::pace, polling, polls::Polls, session::Session};
 use crate::connection::{ConnectionConfig, Handshake, Line, LineEars, Replaced};
 
 /// The table.
@@ -119,7 +119,7 @@ impl Engine {
             line: OnceLock::new(),
             opened_ms: millis(now),
             heard_ms: AtomicU64::new(millis(now)),
-            ping_ms: AtomicU64::new(millis(now + parts.config.ping_interval)),
+            ping_ms: AtomicU64::new(millis(now + pace(sid, now, parts.config.ping_interval))),
             stage: Mutex::default(),
         });
         transport.engines.insert(&engine);
@@ -258,11 +258,11 @@ impl Engine {
         is_silent
     }
 
-    /// Whether a ping is due; the next one is after the interval.
+    /// Whether a ping is due; the next one is at the session's pace.
     pub(super) fn ping_is_due(&self, now: Duration, interval: Duration) -> bool {
         let due = millis(now) >= self.ping_ms.load(Ordering::Relaxed);
         if due {
-            self.ping_ms.store(millis(now + interval), Ordering::Relaxed);
+            self.ping_ms.store(millis(now + pace(&self.sid, now, interval)), Ordering::Relaxed);
         }
         due
     }

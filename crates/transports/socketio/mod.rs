@@ -14,7 +14,6 @@ mod intake;
 #[cfg(test)]
 mod line_tests;
 mod numbers;
-mod origin;
 mod outlet;
 mod packet;
 mod parting;

@@ -8,6 +8,8 @@ use axum::{
     http::{HeaderValue, Response, StatusCode, Uri, header},
 };
 
+use crate::http::FOREIGN_PAGE;
+
 /// How a request wants to be served.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Transport {
@@ -70,11 +72,7 @@ impl Refusal {
             Self::Packet(why) => (StatusCode::BAD_REQUEST, 3, why),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, 3, "Payload too large"),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, 3, "Bad request: the body took too long to arrive"),
-            Self::Origin => (
-                StatusCode::FORBIDDEN,
-                4,
-                "Forbidden: pages of this origin may not use the server, http.cors_origins lists those that may",
-            ),
+            Self::Origin => (StatusCode::FORBIDDEN, 4, FOREIGN_PAGE),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, 4, "Try again later"),
             Self::Version => (
                 StatusCode::BAD_REQUEST,
@@ -90,6 +88,7 @@ impl Refusal {
         metrics::counter!("tidings_engine_refusals_total", "code" => code.to_string()).increment(1);
         let body = match self {
             Self::Packet(_) => format!(r#"{{"code":{code},"message":"Bad request: {message}"}}"#),
+            Self::Origin => format!(r#"{{"code":{code},"message":"Forbidden: {message}"}}"#),
             _ => format!(r#"{{"code":{code},"message":"{message}"}}"#),
         };
         let mut response = Response::new(Body::from(body));

@@ -12,14 +12,13 @@ use axum::{
     body::Body,
     extract::State,
     http::{HeaderValue, Method, Request, Response, StatusCode, header},
-    middleware,
     routing::any,
 };
 
 use super::{
     SocketIoTransport,
     engines::Engine,
-    origin, polling,
+    polling,
     request::{Query, Refusal, Transport},
     upgrade,
 };
@@ -28,11 +27,8 @@ use crate::{connection::websocket, http::Origins};
 impl SocketIoTransport {
     /// The routes under `/socket.io/`, for programs and for pages of these origins.
     pub fn router(self: &Arc<Self>, origins: Origins) -> Router {
-        Router::new()
-            .route("/socket.io/", any(handle))
-            .route("/socket.io", any(handle))
-            .layer(middleware::from_fn_with_state(Arc::new(origins), origin::judge))
-            .with_state(self.clone())
+        let routes = Router::new().route("/socket.io/", any(handle)).route("/socket.io", any(handle));
+        origins.guard(routes, || Refusal::Origin.answer()).with_state(self.clone())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The sweep: once in a while, whatever of a session is due by time.
 //!
-//! Guarantees: a client is pinged after each interval since its handshake, so that pings are spread as handshakes were;
+//! Guarantees: a client is pinged at its own pace since its handshake, so that the pings of a crowd that came together
+//! are soon spread;
 //! a silent one is let go within its ping interval, timeout and one turn of the sweep, and one that is not let in
 //! within its time, whatever socketioxide's tasks are stuck in; a token's end is told before and kept. A session for
 //! which nothing can be due for some turns is passed over: a look at one is a dozen places in memory, and there are

@@ -69,11 +69,11 @@ impl Attempt {
         };
         let mut program = programs.program(argv, root);
         for (name, value) in env {
-            program.environment.set(&name, &value);
+            program.give(&name, &value);
         }
-        program.environment.set("WORKFLOW_RUN_ID", self.run_id.as_str());
-        program.environment.set("WORKFLOW_STEP_ID", &self.step_id);
-        program.environment.set("WORKFLOW_ATTEMPT", &self.attempt.to_string());
+        program.set("WORKFLOW_RUN_ID", self.run_id.as_str());
+        program.set("WORKFLOW_STEP_ID", &self.step_id);
+        program.set("WORKFLOW_ATTEMPT", &self.attempt.to_string());
         let name = format!("{}-{}", self.run_id, self.place);
         let Begun { running, reports, youth } = match programs.start_reporting(program, "WORKFLOW_REPORT", &name).await
         {
