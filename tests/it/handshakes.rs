@@ -250,7 +250,7 @@ async fn handshakes_count_for_whom_a_trusted_proxy_names_and_for_nobody_that_oth
 /// The refusal of somebody who has as many connections as one may have.
 fn is_too_many(told: &str) {
     let told: Value = serde_json::from_str(told.strip_prefix("44").expect("a refusal")).expect("JSON");
-    assert_eq!(told["message"], "Too many connections: try again later");
+    assert_eq!(told["message"], "Authentication error");
     let expected = json!({
         "code": "overloaded",
         "message": "the user has as many connections as one may have",

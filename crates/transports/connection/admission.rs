@@ -66,9 +66,9 @@ impl Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Authentication(_) => "Authentication error",
+            // Whether a login helps is in the error beside it.
+            Self::Authentication(_) | Self::Full | Self::FullForUser => "Authentication error",
             Self::Protocol => "Unsupported protocol: this server speaks 1",
-            Self::Full | Self::FullForUser => "Too many connections: try again later",
         })
     }
 }
