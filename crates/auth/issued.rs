@@ -97,7 +97,7 @@ impl Auth {
             let user = subject(transaction, whose, listing)?;
             let (ring, issued) = (store.ring(), store.stamp_for(&user, now));
             let until = login::end_of(now.0, i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX));
-            let id = random::text::<16>();
+            let id = random::id::<16>();
             let token = Token { user: &user, roles, grants, issued, until, id: &id, family: None };
             let text = self.terms.sign(&ring, &token);
             if text.len() > MOST_BYTES {

@@ -51,7 +51,7 @@ struct WrittenKey<'a> {
 impl StoredKey {
     pub(crate) fn generate(now: i64) -> Self {
         let secret = Secret(random::text::<32>());
-        Self { kid: random::text::<9>(), secret, created: now, verify_until: None }
+        Self { kid: random::id::<9>(), secret, created: now, verify_until: None }
     }
 
     /// The secret's bytes.

@@ -147,7 +147,7 @@ pub(crate) fn begin(
         return Err(wrong().into());
     }
     let issued = store.stamp_for(&account.user.id, now);
-    let (family, handle) = (random::text::<16>(), refresh::handle());
+    let (family, handle) = (random::id::<16>(), refresh::handle());
     let (user, refresh_token) = (&account.user.id, refresh::first_of(&handle));
     let new = Beginning { user, family: &family, handle: &handle, refresh_token: &refresh_token, from };
     logins::begin(transaction, &new, terms.times(now.0, issued), terms.max_logins)?;

@@ -78,7 +78,7 @@ pub(crate) struct Found {
 
 /// A new handle of a login.
 pub(crate) fn handle() -> String {
-    random::text::<12>()
+    random::id::<12>()
 }
 
 /// The first refresh token of a login.

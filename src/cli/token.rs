@@ -49,6 +49,7 @@ enum Command {
     #[command(after_help = "Example:\n  tidings token revoke Qk3mXw8sTz0V1uYb5cR7dA")]
     Revoke {
         /// Its id, as the list has it; or the `jti` of one that another application made
+        #[arg(allow_hyphen_values = true)]
         id: String,
     },
 }
