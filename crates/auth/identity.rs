@@ -38,12 +38,14 @@ impl Identity for Auth {
     fn refresh(&self, refresh_token: Secret) -> BoxFuture<'_, Result<Login>> {
         Box::pin(async move {
             if refresh_token.0.len() > MOST_BYTES {
-                return Err(logins::not_valid());
+                return Err(login::spent(logins::not_valid()));
             }
             let (terms, now) = (Arc::clone(&self.terms), self.clock.now());
-            self.store
+            let refreshed = self
+                .store
                 .run(move |store, transaction| login::refresh(store, transaction, &terms, &refresh_token.0, now))
-                .await?
+                .await?;
+            refreshed.map_err(login::spent)
         })
     }
 
@@ -60,10 +62,11 @@ impl Identity for Auth {
                 });
                 return ended.await;
             }
-            if let Some(id) = token_id {
-                self.store.run(move |_, transaction| Ok(revocations::token(transaction, &id, until)?)).await?;
-            }
-            Err(Error::bad_request("this token comes from no login here"))
+            // What can be ended is ended, whoever made it: that is what is meant by logging out with it.
+            let Some(id) = token_id else {
+                return Err(Error::bad_request("this token comes from no login here and has no id (`jti`) to revoke"));
+            };
+            self.store.run(move |_, transaction| Ok(revocations::token(transaction, &id, until)?)).await
         })
     }
 

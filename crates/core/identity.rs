@@ -216,13 +216,15 @@ pub trait Identity: Send + Sync + 'static {
     /// The next pair of tokens for a refresh token.
     ///
     /// # Errors
-    /// `unauthenticated`, `token_expired`; `token_revoked` when it was used before (the family ends).
+    /// `unauthenticated`, `token_expired`; `token_revoked` when it was used before (the family ends). None of them is
+    /// retryable: the same refresh token is never accepted again.
     fn refresh(&self, refresh_token: Secret) -> BoxFuture<'_, Result<Login>>;
 
-    /// Ends the login that this principal's token comes from, and its live connections.
+    /// Ends the login that this principal's token comes from, and its live connections. A token that comes from no
+    /// login is revoked by its id.
     ///
     /// # Errors
-    /// `bad_request` for a token that comes from no login here (then the token itself is revoked).
+    /// `bad_request` for a token that comes from no login here and has no id (then nothing changes); `unavailable`.
     fn logout(&self, principal: &Principal) -> BoxFuture<'_, Result<()>>;
 
     /// The logins of this principal's user that go on, the one that was used last first.

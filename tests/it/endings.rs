@@ -133,6 +133,22 @@ async fn whoever_is_revoked_disabled_deleted_or_logged_out_is_disconnected_for_g
 }
 
 #[tokio::test]
+async fn logging_out_with_a_token_of_the_command_line_ends_it_and_its_connection() {
+    let server = Server::start("");
+    let token = server.token("script", &["--role", "viewer"]);
+    let mut connection = raw(&server.endpoint(), &token).await;
+    let answer = server.post("/api/auth/logout", &token, json!({})).await;
+    assert_eq!(answer.status, 204, "{}", answer.text());
+    let mut last = String::new();
+    while let Some(text) = frame(&mut connection).await {
+        last = text;
+    }
+    assert_eq!(last, "41");
+    let told = server.get("/api/auth/me", &token).await;
+    assert_eq!((told.status, &told.json()["code"]), (401, &json!("token_revoked")));
+}
+
+#[tokio::test]
 async fn a_disabled_user_loses_the_connection_also_when_the_command_line_says_so() {
     let server = Server::start("");
     let mut connections = Vec::new();

@@ -105,8 +105,8 @@ fn command_id(raw: &RawValue) -> Result<String> {
     json::from_str(raw.get()).map_err(|_| Error::invalid_field(COMMAND_ID, "is a text"))
 }
 
-/// The header that names a command's id: bare, or quoted as a structured header has it.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
+/// The header that names the id of a command or of a publication: bare, or quoted as a structured header has it.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let text = value.to_str().map_err(|_| Error::bad_request("the header Idempotency-Key is ASCII"))?.trim();
     let text = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);

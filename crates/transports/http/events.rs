@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use axum::{Json as Answer, extract::State};
+use http::HeaderMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -17,11 +18,14 @@ use super::{
     Shared,
     access::Caller,
     body::{self, refusal},
+    commands::idempotency_key,
     problem::Problem,
 };
 
 /// The most events of one request.
 pub(super) const MAX_EVENTS: usize = 1000;
+/// The most bytes of an `Idempotency-Key`: with a place in an array behind it, it is an id still, which has 128.
+const MAX_KEY_BYTES: usize = 124;
 
 /// An event as a producer sends it.
 // Names stay texts here: what is wrong with one has a code of its own.
@@ -73,10 +77,15 @@ struct Outcome {
 pub(super) async fn publish(
     State(state): State<Shared>,
     Caller(principal): Caller,
+    headers: HeaderMap,
     body::Text(text): body::Text,
 ) -> Result<Answer<Results>, Problem> {
-    let events = parse(&text)?;
-    let lone_entry = events.len() == 1 && text.trim_ascii_start().starts_with('[');
+    let is_array = text.trim_ascii_start().starts_with('[');
+    let mut events = parse(&text)?;
+    if let Some(key) = idempotency_key(&headers)? {
+        name_by_key(&mut events, &key, is_array)?;
+    }
+    let lone_entry = events.len() == 1 && is_array;
     let placed = state.gate.publish(&principal, events).await.map_err(|error| match error.code().retryable() {
         false if lone_entry => error.of_entry(0),
         _ => error,
@@ -89,6 +98,18 @@ impl From<Placed> for Outcome {
         let (epoch, seq) = placed.position.map(|position| (position.epoch, position.seq)).unzip();
         Self { channel: placed.channel, epoch, seq }
     }
+}
+
+/// Gives each event that has no id of its own the request's key as one, in an array with its place in that: then a
+/// repeat of the request is what a repeat of an id is.
+fn name_by_key(events: &mut [NewEvent], key: &str, is_array: bool) -> Result<()> {
+    if key.is_empty() || key.len() > MAX_KEY_BYTES {
+        return Err(Error::bad_request(format!("the header Idempotency-Key has 1 to {MAX_KEY_BYTES} bytes here")));
+    }
+    for (index, event) in events.iter_mut().enumerate().filter(|(_, event)| event.id.is_none()) {
+        event.id = Some(if is_array { format!("{key}.{index}").into() } else { key.into() });
+    }
+    Ok(())
 }
 
 /// Parses an event or an array of events.
@@ -153,6 +174,24 @@ mod tests {
         assert_eq!(events[0].data.json(), r#"{ "b":1, "a": 1.0 }"#);
         assert_eq!(events[0].id.as_deref(), Some("x"));
         assert!(events[0].channel.is_none());
+    }
+
+    #[test]
+    fn a_key_names_the_events_that_have_no_id_by_their_place() {
+        let ids = |text: &str, key: &str| {
+            let mut events = parse(text).expect("events");
+            name_by_key(&mut events, key, text.starts_with('['))
+                .map(|()| events.into_iter().map(|event| event.id.expect("an id").to_string()).collect::<Vec<_>>())
+        };
+        let (bare, named) = (r#"{"type":"a.b","data":{}}"#, r#"{"type":"a.b","data":{},"id":"x"}"#);
+        assert_eq!(ids(bare, "k"), Ok(vec!["k".to_owned()]));
+        assert_eq!(ids(named, "k"), Ok(vec!["x".to_owned()]));
+        assert_eq!(ids(&format!("[{named},{bare}]"), "k"), Ok(vec!["x".to_owned(), "k.1".to_owned()]));
+        let long = "k".repeat(MAX_KEY_BYTES);
+        assert!(ids(&format!("[{bare}]"), &long).is_ok_and(|ids| ids[0].len() < 128));
+        for bad in [String::new(), long + "k"] {
+            assert_eq!(ids(bare, &bad).map_err(|error| error.code()), Err(Code::BadRequest), "{bad:?}");
+        }
     }
 
     #[test]
