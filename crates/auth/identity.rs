@@ -9,8 +9,8 @@ use std::sync::Arc;
 use tidings_core::{
     BoxFuture, Error, Principal, Result, UserId,
     identity::{
-        Identity, IssuedTokens, Login, NewUser, Origin, OwnLogin, OwnPassword, RevocationWatcher, Secret, User,
-        UserChange,
+        Identity, IssuedTokens, Login, NewUser, Origin, OwnLogin, OwnPassword, RevocationWatcher, Revoked, Secret,
+        User, UserChange,
     },
 };
 
@@ -160,7 +160,7 @@ impl Identity for Auth {
         })
     }
 
-    fn revoke_token(&self, token_id: &str, of: Option<&UserId>) -> BoxFuture<'_, Result<()>> {
+    fn revoke_token(&self, token_id: &str, of: Option<&UserId>) -> BoxFuture<'_, Result<Revoked>> {
         let (id, of, now) = (token_id.to_owned(), of.cloned(), self.clock.now().0);
         Box::pin(async move {
             if id.is_empty() || id.len() > MOST_BYTES {
@@ -169,13 +169,19 @@ impl Identity for Auth {
             let revoked = self.store.run(move |_, transaction| {
                 let found = issued::find(transaction, &id, now)?;
                 // Of one that is not on the list it is not known when it ends, so its revocation never does.
+                let known = match (&found, revocations::is_token(transaction, &id)?) {
+                    (Some(_), _) => Revoked::Listed,
+                    (None, true) => Revoked::Before,
+                    (None, false) => Revoked::Unlisted,
+                };
                 let until = match (found, &of) {
                     (Some((user, _)), Some(of)) if user != *of => return Err(Error::not_found().into()),
                     (None, Some(_)) => return Err(Error::not_found().into()),
                     (Some((_, until)), _) => until,
                     (None, None) => i64::MAX,
                 };
-                Ok(revocations::token(transaction, &id, until)?)
+                revocations::token(transaction, &id, until)?;
+                Ok(known)
             });
             revoked.await
         })

@@ -135,6 +135,17 @@ pub struct IssuedToken {
     pub expires_at: Timestamp,
 }
 
+/// Which token was revoked by its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revoked {
+    /// One that was listed as valid: it is no more.
+    Listed,
+    /// One that had been revoked before.
+    Before,
+    /// One that is not listed here, such as one that was made elsewhere: its id is refused from now on.
+    Unlisted,
+}
+
 /// A page of issued tokens, the newest first.
 #[derive(Debug, Clone, Default)]
 pub struct IssuedTokens {
@@ -289,11 +300,11 @@ pub trait Identity: Send + Sync + 'static {
     fn revoke_user(&self, id: &UserId) -> BoxFuture<'_, Result<()>>;
 
     /// Revokes one token by its `jti`: any, also one that was made elsewhere, or with `of` one of [`Self::tokens`]
-    /// of that user.
+    /// of that user. Says which kind of token it was.
     ///
     /// # Errors
     /// `not_found` for a token that is not among them; `bad_request` for what is no `jti`; `unavailable`.
-    fn revoke_token(&self, token_id: &str, of: Option<&UserId>) -> BoxFuture<'_, Result<()>>;
+    fn revoke_token(&self, token_id: &str, of: Option<&UserId>) -> BoxFuture<'_, Result<Revoked>>;
 
     /// Says who hears of revocations from now on.
     fn watch_revocations(&self, watcher: RevocationWatcher);

@@ -121,7 +121,7 @@ async fn whoever_is_revoked_disabled_deleted_or_logged_out_is_disconnected_for_g
         assert_eq!(server.get("/api/auth/me", token).await.status, 401, "{way}");
         assert!(matches!(
             tidings_client::Client::connect(&server.url(), tidings_client::token(token)).await.map(drop),
-            Err(ConnectError::Refused { message }) if message == "Authentication error"
+            Err(ConnectError::Refused { message, .. }) if message == "Authentication error"
         ));
         let body = json!({"refreshToken": login["refreshToken"]});
         let again = http::post_json(&server.url(), "/api/auth/refresh", None, &body).await.expect("an answer");
