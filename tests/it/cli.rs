@@ -144,6 +144,17 @@ fn check_refuses_what_the_start_would_refuse() {
     }
 }
 
+#[test]
+fn a_log_that_would_be_silent_by_a_typing_error_is_refused_by_the_start_and_the_check() {
+    let home = directory("[log_output]\nfilter = \"loud\"\n");
+    for command in ["check", "serve"] {
+        let refused = run(&home, &[command, "--listen", "127.0.0.1:0"], &[]);
+        let told = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{command}: {told}");
+        assert!(told.contains("log_output.filter") && told.contains("target=level"), "{command}: {told}");
+    }
+}
+
 #[tokio::test]
 async fn a_server_with_a_configured_secret_takes_the_tokens_of_that_secret_only() {
     let config = "[auth]\nsecret = \"0123456789abcdef0123456789abcdef\"\n";

@@ -128,6 +128,18 @@ fn a_tail_says_why_its_token_is_refused_and_that_nothing_is_in_its_channel() {
 }
 
 #[test]
+fn a_refused_event_says_its_reason_once() {
+    let dir = directory();
+    let dir = dir.path();
+    let (_server, _) = serve(dir, "127.0.0.1:0");
+    let told = failure(dir, &["emit", "build.done", "--data", "{}"], 1);
+    let reason = told.split("refused: ").nth(1).and_then(|rest| rest.split(" (").next()).expect("a reason");
+    assert_eq!(told.matches(reason).count(), 1, "{told}");
+    let fields = failure(dir, &["emit", "user.notice", "--channel", "user:1", "--data", "{\"userId\":5}"], 1);
+    assert!(fields.contains("; data.userId: "), "{fields}");
+}
+
+#[test]
 fn a_revocation_says_what_was_revoked() {
     let dir = directory();
     let dir = dir.path();
