@@ -226,11 +226,7 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key(
         "http.cors_origins",
-        list(
-            0,
-            "an origin such as https://app.example.com, in lower case and with nothing behind its host and port, not even a /; or *",
-            is_origin,
-        ),
+        list(0, "an origin such as https://app.example.com with nothing behind it, not even a /; or *", is_origin),
         "Origins whose pages may use the server, over Socket.IO and HTTP. None: pages of its own origin only, and where it listens to this machine alone those of this machine (`localhost`, any port), unless a proxy passes them on. `*`: any, without credentials.",
     ),
     key(

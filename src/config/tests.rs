@@ -122,7 +122,7 @@ fn a_bad_value_is_named_with_where_it_was_said_and_what_is_allowed() {
         ("[log_output]\nfilter = \"info,tidings\"", "allowed is a filter"),
         ("[log_output]\nfilter = \"info,tidings=\"", "allowed is a filter"),
         ("[log_output]\nfilter = \"\"", "allowed is a filter"),
-        ("[http]\ncors_origins = [\"https://a.example/\"]", "with nothing behind its host and port, not even a /"),
+        ("[http]\ncors_origins = [\"https://a.example/\"]", "with nothing behind it, not even a /"),
         ("[agents.x]\ncommand = []", "agents.x.command = [] (tidings.toml): allowed is a list that is not empty"),
         ("[agents.x]\ncommand = [\"a\"]\nroles = [\"king\"]", "each one of admin, owner, operator, viewer"),
         ("[agents.x]\ncommand = [\"a\"]\nprojects = []", "a list that is not empty, each the id of a project"),

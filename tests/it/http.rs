@@ -248,6 +248,9 @@ async fn what_is_wrong_with_a_request_is_a_problem_with_its_code() {
     is_problem(&server.call(Method::PUT, "/api/events", &admin, None).await, 405, "bad_request");
     is_problem(&anonymous(&server, "/api/events", &json!([])).await, 401, "unauthenticated");
     is_problem(&server.post("/api/events", &admin, json!([])).await, 400, "bad_request");
+    let wrong = server.post("/api/events", &admin, json!([note("1", 1), {"type": 5, "data": {}}])).await;
+    is_problem(&wrong, 422, "invalid_data");
+    assert!(wrong.json()["fields"]["[1].type"].is_string(), "as over Socket.IO: {}", wrong.text());
     let large = json!({"type": "session.note", "data": {"sessionId": "1", "text": "x".repeat(9000)}});
     is_problem(&server.post("/api/events", &admin, large).await, 413, "too_large");
     is_problem(&server.get("/api/sessions/nobody", &admin).await, 404, "not_found");

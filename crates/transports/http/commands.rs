@@ -18,12 +18,10 @@ use tidings_core::{
     Error, Principal, Result,
     command::{Answer, Command, Repeated},
     json,
+    refusal::{self, shown},
 };
 
-use super::{
-    HttpState,
-    body::{refusal, shown},
-};
+use super::HttpState;
 
 /// The field that names a command's id.
 const COMMAND_ID: &str = "commandId";
@@ -79,7 +77,7 @@ fn input(path: &Pairs, body: &str, key: Option<String>) -> Result<(String, Optio
         return Err(Error::bad_request("the body is one JSON object"));
     }
     let body = json::Text::new(body);
-    let mut fields: Fields<'_> = body.read().map_err(|error| refusal(&error))?;
+    let mut fields: Fields<'_> = refusal::read_parts(&body)?;
     let command_id = match (fields.take(COMMAND_ID), key) {
         (None, key) => key,
         (Some(raw), key) => {

@@ -11,16 +11,12 @@ use http::HeaderMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tidings_core::{Channel, Code, Epoch, Error, EventType, Payload, Result, Seq, bus::Placed, json};
+use tidings_core::{
+    Channel, Code, Epoch, Error, EventType, Payload, Result, Seq, bus::Placed, json, refusal::read_parts,
+};
 use tidings_engine::gate::NewEvent;
 
-use super::{
-    Shared,
-    access::Caller,
-    body::{self, refusal},
-    commands::idempotency_key,
-    problem::Problem,
-};
+use super::{Shared, access::Caller, body, commands::idempotency_key, problem::Problem};
 
 /// The most events of one request.
 pub(super) const MAX_EVENTS: usize = 1000;
@@ -117,7 +113,7 @@ fn parse(text: &str) -> Result<Vec<NewEvent>> {
     match text.trim_ascii_start().bytes().next() {
         Some(b'{') => {
             let text = json::Text::new(text);
-            let event: Incoming<'_> = text.read().map_err(|error| refusal(&error))?;
+            let event: Incoming<'_> = read_parts(&text)?;
             Ok(vec![named(&text, event)?])
         }
         Some(b'[') => parse_many(text),
@@ -127,7 +123,7 @@ fn parse(text: &str) -> Result<Vec<NewEvent>> {
 
 fn parse_many(text: &str) -> Result<Vec<NewEvent>> {
     let text = json::Text::new(text);
-    let events: Vec<Incoming<'_>> = text.read().map_err(|error| wrong_entry(&text, &error))?;
+    let events: Vec<Incoming<'_>> = read_parts(&text).map_err(|error| wrong_entry(&text, error))?;
     check_count(events.len())?;
     let named = |(index, event)| named(&text, event).map_err(|error| error.of_entry(index));
     events.into_iter().enumerate().map(named).collect()
@@ -142,20 +138,20 @@ fn check_count(count: usize) -> Result<()> {
 }
 
 /// What is wrong with an array: its entries are taken apart, so that it can be said with a number.
-fn wrong_entry(text: &json::Text<'_>, error: &serde_json::Error) -> Error {
-    let entries: Vec<&RawValue> = match text.read() {
+fn wrong_entry(text: &json::Text<'_>, error: Error) -> Error {
+    let entries: Vec<&RawValue> = match read_parts(text) {
         Ok(entries) => entries,
         // What is no JSON at all is that first, however early something else is wrong.
-        Err(broken) => return refusal(&broken),
+        Err(broken) => return broken,
     };
     if let Err(refused) = check_count(entries.len()) {
         return refused;
     }
     let wrong = entries.iter().enumerate().find_map(|(index, entry)| {
-        let error = json::Text::new(entry.get()).read::<Incoming<'_>>().err()?;
-        Some(refusal(&error).of_entry(index))
+        let error = read_parts::<Incoming<'_>>(&json::Text::new(entry.get())).err()?;
+        Some(error.of_entry(index))
     });
-    wrong.unwrap_or_else(|| refusal(error))
+    wrong.unwrap_or(error)
 }
 
 fn named(text: &json::Text<'_>, event: Incoming<'_>) -> Result<NewEvent> {
