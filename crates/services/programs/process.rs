@@ -213,7 +213,7 @@ impl Program {
             }
             started => started,
         }
-        .map_err(|error| self.not_started(line, error))?;
+        .map_err(|error| self.not_started(line, &error))?;
         let group = Group::of(&child)?;
         self.step_back(&group);
         let missing = || io::Error::other("a pipe is missing");
@@ -225,7 +225,7 @@ impl Program {
 
     /// What the system said of a start, with what it was about: the system names neither. Arguments are left out: they
     /// may hold secrets.
-    pub(super) fn not_started(&self, line: &Line<'_>, error: io::Error) -> io::Error {
+    pub(super) fn not_started(&self, line: &Line<'_>, error: &io::Error) -> io::Error {
         let name: String = line.argv.first().map(|name| name.chars().take(SHOWN).collect()).unwrap_or_default();
         let what = if self.wrapper.is_empty() { "the program" } else { "the wrapper (run.wrapper)" };
         let why = match error.kind() {

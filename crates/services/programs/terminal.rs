@@ -49,7 +49,7 @@ impl Program {
         }
         let child = inheriting(std::mem::take(&mut line.inherits), || {
             pty_process::Command::from(command).spawn(inner).map_err(|error| match error {
-                pty_process::Error::Io(error) => self.not_started(&line, error),
+                pty_process::Error::Io(error) => self.not_started(&line, &error),
                 other => io::Error::other(other),
             })
         })?;
