@@ -9,8 +9,8 @@ use std::sync::Arc;
 use tidings_core::{
     BoxFuture, Error, Principal, Result, UserId,
     identity::{
-        Identity, IssuedTokens, Login, NewUser, Origin, OwnLogin, OwnPassword, RevocationWatcher, Secret, User,
-        UserChange,
+        Identity, IssuedTokens, Login, NewUser, Origin, OwnLogin, OwnPassword, RevocationWatcher, Revoked, Secret,
+        User, UserChange,
     },
 };
 
@@ -38,12 +38,14 @@ impl Identity for Auth {
     fn refresh(&self, refresh_token: Secret) -> BoxFuture<'_, Result<Login>> {
         Box::pin(async move {
             if refresh_token.0.len() > MOST_BYTES {
-                return Err(logins::not_valid());
+                return Err(login::spent(logins::not_valid()));
             }
             let (terms, now) = (Arc::clone(&self.terms), self.clock.now());
-            self.store
+            let refreshed = self
+                .store
                 .run(move |store, transaction| login::refresh(store, transaction, &terms, &refresh_token.0, now))
-                .await?
+                .await?;
+            refreshed.map_err(login::spent)
         })
     }
 
@@ -60,10 +62,11 @@ impl Identity for Auth {
                 });
                 return ended.await;
             }
-            if let Some(id) = token_id {
-                self.store.run(move |_, transaction| Ok(revocations::token(transaction, &id, until)?)).await?;
-            }
-            Err(Error::bad_request("this token comes from no login here"))
+            // What can be ended is ended, whoever made it: that is what is meant by logging out with it.
+            let Some(id) = token_id else {
+                return Err(Error::bad_request("this token comes from no login here and has no id (`jti`) to revoke"));
+            };
+            self.store.run(move |_, transaction| Ok(revocations::token(transaction, &id, until)?)).await
         })
     }
 
@@ -157,7 +160,7 @@ impl Identity for Auth {
         })
     }
 
-    fn revoke_token(&self, token_id: &str, of: Option<&UserId>) -> BoxFuture<'_, Result<()>> {
+    fn revoke_token(&self, token_id: &str, of: Option<&UserId>) -> BoxFuture<'_, Result<Revoked>> {
         let (id, of, now) = (token_id.to_owned(), of.cloned(), self.clock.now().0);
         Box::pin(async move {
             if id.is_empty() || id.len() > MOST_BYTES {
@@ -166,13 +169,19 @@ impl Identity for Auth {
             let revoked = self.store.run(move |_, transaction| {
                 let found = issued::find(transaction, &id, now)?;
                 // Of one that is not on the list it is not known when it ends, so its revocation never does.
+                let known = match (&found, revocations::is_token(transaction, &id)?) {
+                    (Some(_), _) => Revoked::Listed,
+                    (None, true) => Revoked::Before,
+                    (None, false) => Revoked::Unlisted,
+                };
                 let until = match (found, &of) {
                     (Some((user, _)), Some(of)) if user != *of => return Err(Error::not_found().into()),
                     (None, Some(_)) => return Err(Error::not_found().into()),
                     (Some((_, until)), _) => until,
                     (None, None) => i64::MAX,
                 };
-                Ok(revocations::token(transaction, &id, until)?)
+                revocations::token(transaction, &id, until)?;
+                Ok(known)
             });
             revoked.await
         })

@@ -133,6 +133,15 @@ pub(crate) fn wrong() -> Error {
     Error::new(Code::Unauthenticated, "wrong name or password").not_retryable()
 }
 
+/// What is said of a refresh token that is not accepted. The same one never is again, so what is wrong with it is final;
+/// what is wrong with the server is not.
+pub(crate) fn spent(error: Error) -> Error {
+    match error.code() {
+        Code::Unauthenticated | Code::TokenExpired | Code::TokenRevoked => error.not_retryable(),
+        _ => error,
+    }
+}
+
 /// Begins a login of an account whose password was right.
 pub(crate) fn begin(
     store: &Store,

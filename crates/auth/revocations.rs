@@ -93,6 +93,13 @@ pub(crate) fn token(transaction: &Transaction<'_>, id: &str, until: i64) -> rusq
     once(transaction, TOKEN, id, until)
 }
 
+/// Whether a token is refused by its id.
+pub(crate) fn is_token(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<bool> {
+    transaction
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM revocations WHERE kind = ?1 AND id = ?2)")?
+        .query_row(params![TOKEN, id], |row| row.get(0))
+}
+
 /// Refuses the tokens of a login, the last of which ends at `until`, and ends its connections.
 pub(crate) fn family(transaction: &Transaction<'_>, id: &str, until: i64) -> rusqlite::Result<()> {
     once(transaction, FAMILY, id, until)

@@ -22,6 +22,8 @@ const ABOUT: &str = "Logins, users, channels, events and the commands of the dom
     ASCII may be refused though it is shorter.";
 /// What an `Idempotency-Key` may be: bare, or quoted as a structured header has it.
 const KEY: &str = r#"^("[ !#-~]{1,128}"|[!#-~]([ !#-~]{0,126}[!#-~])?)$"#;
+/// The most characters of one where it names events.
+const MAX_EVENTS_KEY: usize = 124;
 
 /// The whole document.
 pub(crate) fn document(catalogue: &Catalogue, vocabulary: &Vocabulary) -> Value {
@@ -161,6 +163,10 @@ fn of_route(route: &Route) -> Value {
         let mut schema = schema.clone();
         schema["description"] = field.doc.into();
         parameters.push(parameter(field.name, "query", &schema, false));
+    }
+    if let Some(doc) = row.key {
+        let key = json!({ "type": "string", "pattern": KEY, "maxLength": MAX_EVENTS_KEY, "description": doc });
+        parameters.push(parameter("Idempotency-Key", "header", &key, false));
     }
     let mut operation = json!({
         "operationId": format!("{}{}", method(row.method), if row.path == "/" { "Page".to_owned() } else { pascal(row.path) }),

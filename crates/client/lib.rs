@@ -21,7 +21,7 @@ mod socket;
 pub use client::{Client, RequestError};
 pub use endpoint::{BadUrl, Endpoint};
 pub use follower::{Ended, Follow, Follower, Item, Message, Position, Start};
-pub use packet::{BadPacket, Packet, decode, encode_event};
+pub use packet::{BadPacket, Packet, Why, decode, encode_event};
 pub use polling::Polling;
 pub use raw::Raw;
 pub use socket::{ConnectError, Lost, Socket};

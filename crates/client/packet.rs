@@ -15,6 +15,8 @@ pub enum Packet {
     ConnectError {
         /// The server's text.
         message: String,
+        /// Why, where the server says more.
+        why: Option<Why>,
     },
     /// The server ended the connection for good.
     Disconnect,
@@ -41,9 +43,20 @@ pub enum Packet {
 #[error("not a Socket.IO packet of the main namespace")]
 pub struct BadPacket;
 
+/// Why a connection was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Why {
+    /// The error's code.
+    pub code: String,
+    /// The error's text.
+    pub message: String,
+}
+
 #[derive(Deserialize)]
 struct Refusal {
     message: String,
+    #[serde(default)]
+    data: Option<Box<RawValue>>,
 }
 
 /// Decodes a packet, without the `4` before it.
@@ -71,7 +84,9 @@ pub fn decode(text: &str) -> Result<Packet, BadPacket> {
         }
         "4" => {
             let refusal: Refusal = serde_json::from_str(rest).map_err(|_| BadPacket)?;
-            Ok(Packet::ConnectError { message: refusal.message })
+            // Other servers put anything there.
+            let why = refusal.data.and_then(|data| serde_json::from_str(data.get()).ok());
+            Ok(Packet::ConnectError { message: refusal.message, why })
         }
         _ => Err(BadPacket),
     }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::{BadUrl, Endpoint, Packet, Raw, decode, encode_event};
+use crate::{BadUrl, Endpoint, Packet, Raw, Why, decode, encode_event};
 
 /// How long connecting and logging in may take.
 const HANDSHAKE: Duration = Duration::from_secs(15);
@@ -28,11 +28,13 @@ pub enum ConnectError {
     /// The server answered the request with this HTTP status instead of opening a connection.
     #[error("the server answered with HTTP status {0}")]
     Status(u16),
-    /// The server refused the login; the text is its own.
-    #[error("{message}")]
+    /// The server refused the login; the texts are its own.
+    #[error("{message}{}", said(why.as_ref()))]
     Refused {
         /// The server's text, such as `Authentication error`.
         message: String,
+        /// Why, where the server says more.
+        why: Option<Why>,
     },
     /// What answered does not speak Socket.IO.
     #[error("what answered does not speak Socket.IO")]
@@ -40,6 +42,11 @@ pub enum ConnectError {
     /// The handshake took too long.
     #[error("no answer within 15 seconds")]
     Late,
+}
+
+/// What is said behind the text of a refusal.
+fn said(why: Option<&Why>) -> String {
+    why.map(|why| format!(": {} ({})", why.message, why.code)).unwrap_or_default()
 }
 
 /// Why a connection is over.
@@ -104,7 +111,7 @@ impl Socket {
         socket.send_raw(format!("40{auth}")).await.map_err(lost)?;
         match socket.next().await {
             Ok(Packet::Connect) => Ok(socket),
-            Ok(Packet::ConnectError { message }) => Err(ConnectError::Refused { message }),
+            Ok(Packet::ConnectError { message, why }) => Err(ConnectError::Refused { message, why }),
             Ok(Packet::Disconnect | Packet::Event { .. } | Packet::Ack { .. }) => Err(ConnectError::Protocol),
             Err(error) => Err(lost(error)),
         }

@@ -46,6 +46,8 @@ pub struct RouteRow {
     pub query: &'static [QueryField],
     /// The schema of its body; none for a route that takes no body.
     pub body: Option<Shape>,
+    /// What the header `Idempotency-Key` does; none for a route that takes none.
+    pub key: Option<&'static str>,
     /// What it answers.
     pub reply: Reply,
 }
@@ -54,7 +56,7 @@ impl RouteRow {
     /// A route that needs a token and takes nothing.
     #[must_use]
     pub const fn new(method: Method, path: &'static str, reply: Reply, doc: &'static str) -> Self {
-        Self { method, path, doc, public: false, segment: None, query: &[], body: None, reply }
+        Self { method, path, doc, public: false, segment: None, query: &[], body: None, key: None, reply }
     }
 
     /// The same, for everybody.
@@ -75,6 +77,13 @@ impl RouteRow {
     #[must_use]
     pub const fn with_query(mut self, query: &'static [QueryField]) -> Self {
         self.query = query;
+        self
+    }
+
+    /// The same, with an `Idempotency-Key` that does this.
+    #[must_use]
+    pub const fn with_key(mut self, doc: &'static str) -> Self {
+        self.key = Some(doc);
         self
     }
 

@@ -135,6 +135,17 @@ pub struct IssuedToken {
     pub expires_at: Timestamp,
 }
 
+/// Which token was revoked by its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revoked {
+    /// One that was listed as valid: it is no more.
+    Listed,
+    /// One that had been revoked before.
+    Before,
+    /// One that is not listed here, such as one that was made elsewhere: its id is refused from now on.
+    Unlisted,
+}
+
 /// A page of issued tokens, the newest first.
 #[derive(Debug, Clone, Default)]
 pub struct IssuedTokens {
@@ -216,13 +227,15 @@ pub trait Identity: Send + Sync + 'static {
     /// The next pair of tokens for a refresh token.
     ///
     /// # Errors
-    /// `unauthenticated`, `token_expired`; `token_revoked` when it was used before (the family ends).
+    /// `unauthenticated`, `token_expired`; `token_revoked` when it was used before (the family ends). None of them is
+    /// retryable: the same refresh token is never accepted again.
     fn refresh(&self, refresh_token: Secret) -> BoxFuture<'_, Result<Login>>;
 
-    /// Ends the login that this principal's token comes from, and its live connections.
+    /// Ends the login that this principal's token comes from, and its live connections. A token that comes from no
+    /// login is revoked by its id.
     ///
     /// # Errors
-    /// `bad_request` for a token that comes from no login here (then the token itself is revoked).
+    /// `bad_request` for a token that comes from no login here and has no id (then nothing changes); `unavailable`.
     fn logout(&self, principal: &Principal) -> BoxFuture<'_, Result<()>>;
 
     /// The logins of this principal's user that go on, the one that was used last first.
@@ -287,11 +300,11 @@ pub trait Identity: Send + Sync + 'static {
     fn revoke_user(&self, id: &UserId) -> BoxFuture<'_, Result<()>>;
 
     /// Revokes one token by its `jti`: any, also one that was made elsewhere, or with `of` one of [`Self::tokens`]
-    /// of that user.
+    /// of that user. Says which kind of token it was.
     ///
     /// # Errors
     /// `not_found` for a token that is not among them; `bad_request` for what is no `jti`; `unavailable`.
-    fn revoke_token(&self, token_id: &str, of: Option<&UserId>) -> BoxFuture<'_, Result<()>>;
+    fn revoke_token(&self, token_id: &str, of: Option<&UserId>) -> BoxFuture<'_, Result<Revoked>>;
 
     /// Says who hears of revocations from now on.
     fn watch_revocations(&self, watcher: RevocationWatcher);

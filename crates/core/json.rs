@@ -77,6 +77,11 @@ impl<'a> Text<'a> {
         })
     }
 
+    /// The text as it was read last.
+    pub(crate) fn readable(&self) -> &str {
+        self.mended.get().and_then(Option::as_deref).unwrap_or(self.came)
+    }
+
     /// A part that was read, byte for byte as it came.
     #[must_use]
     pub fn came<'t>(&'t self, part: &'t RawValue) -> &'t RawValue {

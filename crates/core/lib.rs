@@ -30,7 +30,7 @@ pub mod places;
 pub mod principal;
 pub mod projection;
 pub mod rate;
-mod refusal;
+pub mod refusal;
 pub mod runtime;
 
 pub use futures_util::future::BoxFuture;

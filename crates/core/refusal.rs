@@ -3,10 +3,13 @@
 //! Guarantees: fields are named as the wire has them, with their place; a rejected value is never quoted.
 //! It knows no command and no event.
 
-use serde::de::DeserializeOwned;
+use serde::de::{Deserialize, DeserializeOwned};
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
 use crate::{Code, Error, Result, json};
+
+/// The most characters of a client's text that an error shows.
+const SHOWN: usize = 128;
 
 /// Runs a type's validation rules.
 ///
@@ -54,6 +57,29 @@ fn on_the_wire(field: &str) -> String {
     words.fold(first, |name, word| name + &word[..1].to_ascii_uppercase() + &word[1..])
 }
 
+/// Reads a JSON text that came in.
+///
+/// # Errors
+/// `bad_request` for what is no JSON; `invalid_data` with the field that is not known, is missing, is there twice or is
+/// of another form.
+pub fn read<T: DeserializeOwned>(text: &str) -> Result<T> {
+    json::from_str(text).map_err(|error| unread::<T>("", text, &error))
+}
+
+/// The same, of a text whose parts are borrowed or passed on.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_parts<'t, T: Deserialize<'t>>(text: &'t json::Text<'_>) -> Result<T> {
+    text.read().map_err(|first| {
+        let readable = text.readable();
+        match serde_path_to_error::deserialize::<_, T>(&mut serde_json::Deserializer::from_str(readable)) {
+            Ok(_) => refused("", &first),
+            Err(error) => found("", readable, &error.path().to_string(), error.inner()),
+        }
+    })
+}
+
 /// What is wrong with a JSON text that did not become a `T`; `path` is where the text stands, such as
 /// `data`, or empty. A second look, for the place: the first one is fast.
 pub(crate) fn unread<T: DeserializeOwned>(path: &str, text: &str, first: &serde_json::Error) -> Error {
@@ -86,16 +112,27 @@ pub(crate) fn refused(path: &str, error: &serde_json::Error) -> Error {
     }
     let path = if path == "." { "" } else { path };
     let text = error.to_string();
-    let what = text.split(" at line ").next().unwrap_or(&text);
-    let inside = |field: &str| if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") };
+    let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
+    let path = shown(path);
+    let inside = |field: &str| if path.is_empty() { shown(field) } else { format!("{path}.{}", shown(field)) };
     match (what.split('`').nth(1), what.rsplit_once("expected ")) {
         (Some(field), _) if what.starts_with("missing field") => Error::invalid_field(inside(field), "is missing"),
         // The path of a field that is not known ends with it already.
-        (Some(field), _) if what.starts_with("unknown field") => {
-            let place = if path.rsplit('.').next() == Some(field) { path.to_owned() } else { inside(field) };
-            Error::invalid_field(place, "is not known")
+        (Some(field), _) if what.starts_with("unknown field") || what.starts_with("duplicate field") => {
+            let is_there = path.rsplit('.').next().is_some_and(|last| last == shown(field));
+            let place = if is_there { path } else { inside(field) };
+            let why = if what.starts_with("unknown") { "is not known" } else { "is there twice" };
+            Error::invalid_field(place, why)
         }
+        // The whole of it has no name.
+        (_, Some((_, expected))) if path.is_empty() => Error::new(Code::InvalidData, format!("expected {expected}")),
         (_, Some((_, expected))) => Error::invalid_field(path, format!("expected {expected}")),
         _ => Error::invalid_field(path, "is not of the expected form"),
     }
+}
+
+/// A client's text as an error may show it.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    text.chars().take(SHOWN).map(|c| if c.is_control() { '?' } else { c }).collect()
 }

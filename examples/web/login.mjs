@@ -25,7 +25,7 @@ export async function connected({ io, url, username, password, ended }) {
     if (type === "auth.expiring") fresh().then((token) => socket.emit("auth.refresh", { token }, () => {}), failed);
   });
   socket.on("connect_error", ({ message, data }) => {
-    if (data?.retryable) setTimeout(again, 5000); // the server is full
+    if (data?.code === "overloaded") setTimeout(again, 5000); // the server is full
     else if (message === "Authentication error") { login.expiresAt = 0; again(); } // this clock is slow
   });
   socket.on("disconnect", (reason) => {

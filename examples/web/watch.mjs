@@ -21,7 +21,7 @@ const { channel } = await post("/api/sessions", { projectId: project.id, command
 let since = { seq: 0 };
 const socket = io(server, { auth: (give) => give({ token }) });
 socket.on("connect_error", async ({ message, data }) => {
-  if (data?.retryable) return void setTimeout(() => socket.connect(), 5000); // the server is full
+  if (data?.code === "overloaded") return void setTimeout(() => socket.connect(), 5000); // the server is full
   if (message !== "Authentication error") return; // the network: the client tries again by itself
   token = await login(); // the token's time is over
   socket.disconnect().connect();

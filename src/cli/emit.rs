@@ -124,7 +124,9 @@ pub(super) fn refusal(response: &http::Response) -> Failure {
     let message = text("message").or_else(|| text("detail")).unwrap_or_else(|| "no reason given".to_owned());
     let code = text("code").unwrap_or_else(|| format!("HTTP status {}", response.status));
     let fields = problem.get("fields").and_then(|fields| fields.as_object()).into_iter().flatten();
+    // The message of a single field says the same as the field.
+    let fields = fields.filter_map(|(name, why)| Some((harmless(name), harmless(why.as_str()?))));
     let fields: String =
-        fields.filter_map(|(name, why)| Some(format!("; {}: {}", harmless(name), harmless(why.as_str()?)))).collect();
+        fields.filter(|(_, why)| !message.contains(&**why)).map(|(name, why)| format!("; {name}: {why}")).collect();
     Failure::Other(format!("the server refused: {message} ({code}){fields}"))
 }

@@ -99,7 +99,7 @@ async fn current_epoch(reach: &Reach, channel: &Channel) -> Result<String, Failu
 async fn follow(follower: &mut Follower, json: bool) -> Outcome {
     let mut connected = false;
     let mut refused = false;
-    while let Some(item) = follower.next().await.map_err(Failure::other)? {
+    while let Some(item) = follower.next().await.map_err(|ended| Failure::other(harmless(&ended.to_string())))? {
         match item {
             Item::Message(message) if json => say(one_line(message.json.get()))?,
             Item::Message(message) => say(Line(&message))?,
@@ -133,6 +133,9 @@ fn tell(item: &Item) {
         )),
         Item::Snapshot { channel, position, reason, .. } => {
             note(format_args!("{channel}: its state as of #{} ({})", position.seq, harmless(reason)));
+        }
+        Item::Absent { channel } => {
+            note(format_args!("{}: nothing was ever published there; waiting for the first message", harmless(channel)))
         }
         Item::Message(_) | Item::Live { .. } | Item::Closed { .. } | Item::Connected | Item::Disconnected { .. } => {}
     }

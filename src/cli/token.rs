@@ -6,18 +6,18 @@
 
 use std::sync::Arc;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
 use tidings_auth::{Auth, NewToken, Whose};
 use tidings_core::{
     Grant, UserId,
-    identity::{Identity, IssuedToken},
+    identity::{Identity, IssuedToken, Revoked},
     principal::Role,
 };
 
 use super::{
     Surroundings,
-    output::{Outcome, note, say},
+    output::{Outcome, harmless, note, say},
     reach::open_auth,
 };
 use crate::config::Span;
@@ -56,9 +56,10 @@ enum Command {
 
 /// What the token says.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("whose").required(true).args(["user", "subject"]))]
 struct New {
     /// Whose token it is: a user of the server, by name or id; it ends with the user
-    #[arg(long, value_name = "NAME", required_unless_present = "subject", conflicts_with = "subject")]
+    #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// Whose token it is: an id of somebody who is no user of the server, such as a program
     #[arg(long, value_name = "ID", value_parser = parse_subject)]
@@ -94,8 +95,20 @@ pub(super) async fn run(options: Options, surroundings: &Surroundings) -> Outcom
     match options.command {
         None => make(&auth, options.new).await,
         Some(Command::List { json }) => list(&auth, json).await,
-        Some(Command::Revoke { id }) => Ok(auth.revoke_token(&id, None).await?),
+        Some(Command::Revoke { id }) => revoke(&auth, &id).await,
     }
+}
+
+/// Revokes a token, and says what that was. An id that is not on the list is no mistake: it may be the `jti` of a
+/// token that another application made.
+async fn revoke(auth: &Arc<Auth>, id: &str) -> Outcome {
+    let what = match auth.revoke_token(id, None).await? {
+        Revoked::Listed => "was revoked; its connections end",
+        Revoked::Before => "was revoked already",
+        Revoked::Unlisted => "is not listed here; its id is refused from now on",
+    };
+    note(format_args!("the token {} {what}", harmless(id)));
+    Ok(())
 }
 
 async fn make(auth: &Arc<Auth>, new: New) -> Outcome {

@@ -52,14 +52,17 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  tidings user passwd ada < password.txt")]
     Passwd(Name),
     /// Shut a user out and end its connections
-    #[command(after_help = "Example:\n  tidings user disable ada\n  tidings user disable ada --enable")]
+    #[command(after_help = "Example:\n  tidings user disable ada")]
     Disable {
         #[command(flatten)]
         user: Name,
-        /// Let the user in again
-        #[arg(long)]
+        /// The same as `tidings user enable`
+        #[arg(long, hide = true)]
         enable: bool,
     },
+    /// Let a user in again
+    #[command(after_help = "Example:\n  tidings user enable ada")]
+    Enable(Name),
 }
 
 /// Which user.
@@ -89,13 +92,16 @@ pub(super) async fn run(command: Command, surroundings: &Surroundings) -> Outcom
             note(format_args!("the password of {} was set; its logins ended", user.username));
             Ok(())
         }
-        Command::Disable { user: Name { name }, enable } => {
-            let auth = open_auth(surroundings, true).await?;
-            let user = auth.user_by_name(&name).await?;
-            let change = UserChange { disabled: Some(!enable), ..UserChange::default() };
-            say(line(&auth.change_user(&user.id, change).await?))
-        }
+        Command::Disable { user, enable } => set_disabled(&user, !enable, surroundings).await,
+        Command::Enable(user) => set_disabled(&user, false, surroundings).await,
     }
+}
+
+async fn set_disabled(Name { name }: &Name, disabled: bool, surroundings: &Surroundings) -> Outcome {
+    let auth = open_auth(surroundings, true).await?;
+    let user = auth.user_by_name(name).await?;
+    let change = UserChange { disabled: Some(disabled), ..UserChange::default() };
+    say(line(&auth.change_user(&user.id, change).await?))
 }
 
 async fn list(auth: &Arc<Auth>, as_json: bool) -> Outcome {

@@ -12,6 +12,9 @@ use tidings_services::{
 };
 use tidings_transports::http::{HttpConfig, Network};
 
+/// The levels of the log.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
 pub(super) fn is_any(_: &str) -> bool {
     true
 }
@@ -44,7 +47,18 @@ pub(super) fn is_variable(text: &str) -> bool {
     !text.is_empty() && !text.contains(['=', '\0']) && !text.to_ascii_uppercase().starts_with("TIDINGS_")
 }
 
+/// What tells which lines the log has. A bare word is a level: tracing takes any other one as a target with every
+/// level, so that a level with a typing error in it would silence all else.
 pub(super) fn is_filter(text: &str) -> bool {
+    let is_level = |word: &str| LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level));
+    let is_directive = |part: &str| match part.trim().rsplit_once('=') {
+        Some((target, level)) => !target.is_empty() && is_level(level),
+        None => is_level(part.trim()),
+    };
+    text.split(',').all(is_directive) && is_taken(text)
+}
+
+fn is_taken(text: &str) -> bool {
     text.parse::<tracing_subscriber::filter::Targets>().is_ok() || tracing_subscriber::EnvFilter::try_new(text).is_ok()
 }
 

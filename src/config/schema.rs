@@ -226,7 +226,7 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key(
         "http.cors_origins",
-        list(0, "an origin such as https://app.example.com, or *", is_origin),
+        list(0, "an origin such as https://app.example.com with nothing behind it, not even a /; or *", is_origin),
         "Origins whose pages may use the server, over Socket.IO and HTTP. None: pages of its own origin only, and where it listens to this machine alone those of this machine (`localhost`, any port), unless a proxy passes them on. `*`: any, without credentials.",
     ),
     key(
@@ -489,7 +489,10 @@ pub(crate) const KEYS: &[Key] = &[
     key("bus.debug", Kind::Flag, "Whether every event is logged, without its data."),
     key(
         "log_output.filter",
-        Kind::Checked { what: "a filter such as info or tidings=debug,info", passes: is_filter },
+        Kind::Checked {
+            what: "a filter such as info or tidings=debug,info: a level (off, error, warn, info, debug, trace), target=level, or several with commas",
+            passes: is_filter,
+        },
         "What the server logs on standard error.",
     ),
     key("log_output.format", Kind::Word(&["text", "json"]), "Lines for people, or one JSON object a line."),

@@ -24,6 +24,14 @@ fn refusal(environment: &[(&str, &str)], text: &str) -> String {
 }
 
 #[test]
+fn a_filter_of_the_log_is_a_level_or_targets_with_levels() {
+    for filter in ["off", "INFO", "tidings=debug,info", "info, tidings_engine::hub=trace", "tidings_engine::hub=off"] {
+        let config = load(&[], &format!("log_output.filter = \"{filter}\"")).expect(filter);
+        assert_eq!(config.log_output.filter, filter);
+    }
+}
+
+#[test]
 fn without_anything_there_are_the_defaults() {
     let config = Config::load([], None, &Flags::default()).expect("loads");
     assert_eq!(config.listen.to_string(), "127.0.0.1:4100");
@@ -110,6 +118,11 @@ fn a_bad_value_is_named_with_where_it_was_said_and_what_is_allowed() {
         ("[http]\ntrusted_proxies = [\"10.0.0.0/99\"]", "allowed is a list, each an address or a network"),
         ("[redaction]\npatterns = [\"(\"]", "allowed is a list, each a regular expression"),
         ("[log_output]\nfilter = \"tidings=loud\"", "allowed is a filter"),
+        ("[log_output]\nfilter = \"loud\"", "a level (off, error, warn, info, debug, trace), target=level"),
+        ("[log_output]\nfilter = \"info,tidings\"", "allowed is a filter"),
+        ("[log_output]\nfilter = \"info,tidings=\"", "allowed is a filter"),
+        ("[log_output]\nfilter = \"\"", "allowed is a filter"),
+        ("[http]\ncors_origins = [\"https://a.example/\"]", "with nothing behind it, not even a /"),
         ("[agents.x]\ncommand = []", "agents.x.command = [] (tidings.toml): allowed is a list that is not empty"),
         ("[agents.x]\ncommand = [\"a\"]\nroles = [\"king\"]", "each one of admin, owner, operator, viewer"),
         ("[agents.x]\ncommand = [\"a\"]\nprojects = []", "a list that is not empty, each the id of a project"),

@@ -27,7 +27,7 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn every_command_explains_itself_with_an_example() {
     let home = directory("");
-    let commands: [&[&str]; 12] = [
+    let commands: [&[&str]; 13] = [
         &[],
         &["serve"],
         &["check"],
@@ -40,6 +40,7 @@ fn every_command_explains_itself_with_an_example() {
         &["user", "list"],
         &["user", "passwd"],
         &["user", "disable"],
+        &["user", "enable"],
     ];
     for command in commands {
         let help = run(&home, &[command, &["--help"]].concat(), &[]);
@@ -47,6 +48,14 @@ fn every_command_explains_itself_with_an_example() {
         let example = format!("Example:\n  tidings {}", command.join(" "));
         assert!(help.status.success() && shown.contains(example.trim_end()), "{command:?}: {shown}");
     }
+}
+
+#[test]
+fn a_token_without_whose_it_is_names_both_that_it_may_be() {
+    let refused = run(&directory(""), &["token"], &[]);
+    let told = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{told}");
+    assert!(told.contains("--user <NAME>") && told.contains("--subject <ID>"), "{told}");
 }
 
 #[test]
@@ -132,6 +141,17 @@ fn check_refuses_what_the_start_would_refuse() {
             assert_eq!(output.status.code(), Some(1), "{command:?}: {said}");
             assert!(said.contains(key) && said.contains(why), "{command:?}: {said}");
         }
+    }
+}
+
+#[test]
+fn a_log_that_would_be_silent_by_a_typing_error_is_refused_by_the_start_and_the_check() {
+    let home = directory("[log_output]\nfilter = \"loud\"\n");
+    for command in ["check", "serve"] {
+        let refused = run(&home, &[command, "--listen", "127.0.0.1:0"], &[]);
+        let told = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{command}: {told}");
+        assert!(told.contains("log_output.filter") && told.contains("target=level"), "{command}: {told}");
     }
 }
 

@@ -76,7 +76,8 @@ fn users_are_added_listed_and_disabled_beside_a_running_server() {
     assert!(json.lines().any(|line| line.contains("\"username\":\"ada\"")), "{json}");
     let disabled = success(dir, &["user", "disable", "ada"], "");
     assert!(disabled.contains(" ada operator disabled "), "{disabled}");
-    assert!(success(dir, &["user", "disable", "ada", "--enable"], "").contains(" active "));
+    assert!(success(dir, &["user", "enable", "ada"], "").contains(" ada operator active "));
+    assert!(failure(dir, &["user", "enable", "nobody"], 1).contains("tidings: "));
     success(dir, &["user", "passwd", "ADA"], "another long password\n");
     let short = run(dir, &["user", "passwd", "ada"], "hunter2\n");
     let text = String::from_utf8_lossy(&short.stderr);
@@ -105,6 +106,52 @@ fn what_is_emitted_is_tailed_with_its_bytes_as_they_were() {
     assert!(last.line().contains(" #2 "));
     emit(dir, "three");
     assert!(last.line().contains(" #3 ") && all.line().contains(" #3 "));
+}
+
+/// A `tidings tail` with this token, whose lines are those of its standard error.
+fn tail_said(dir: &Path, channel: &str, token: &str) -> Running {
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$0\" --data-dir data tail \"$1\" 2>&1 >/dev/null"]).arg(program()).arg(channel);
+    Running::start(command.env_clear().current_dir(dir).env("TIDINGS_TOKEN", token))
+}
+
+#[test]
+fn a_tail_says_why_its_token_is_refused_and_that_nothing_is_in_its_channel() {
+    let dir = directory();
+    let dir = dir.path();
+    let (_server, _) = serve(dir, "127.0.0.1:0");
+    let token = success(dir, &["token", "--subject", "a", "--role", "viewer"], "");
+    let waits = tail_said(dir, "session:typo", token.trim()).line();
+    assert!(waits.contains("session:typo: nothing was ever published there"), "{waits}");
+    let refused = tail_said(dir, "session:1", "not-a-token").line();
+    assert!(refused.contains("(unauthenticated)") && !refused.contains("not-a-token"), "{refused}");
+}
+
+#[test]
+fn a_refused_event_says_its_reason_once() {
+    let dir = directory();
+    let dir = dir.path();
+    let (_server, _) = serve(dir, "127.0.0.1:0");
+    let told = failure(dir, &["emit", "build.done", "--data", "{}"], 1);
+    let reason = told.split("refused: ").nth(1).and_then(|rest| rest.split(" (").next()).expect("a reason");
+    assert_eq!(told.matches(reason).count(), 1, "{told}");
+    let fields = failure(dir, &["emit", "user.notice", "--channel", "user:1", "--data", "{\"userId\":5}"], 1);
+    assert!(fields.contains("; data.userId: "), "{fields}");
+}
+
+#[test]
+fn a_revocation_says_what_was_revoked() {
+    let dir = directory();
+    let dir = dir.path();
+    let (_server, _) = serve(dir, "127.0.0.1:0");
+    success(dir, &["token", "--subject", "a", "--role", "viewer"], "");
+    let list = success(dir, &["token", "list"], "");
+    let id = list.split(' ').next().expect("an id");
+    for (id, told) in [(id, "was revoked;"), (id, "was revoked already"), ("nope", "nope is not listed here; its id")] {
+        let output = run(dir, &["token", "revoke", id], "");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.contains(told), "{said}");
+    }
 }
 
 #[test]

@@ -243,7 +243,10 @@ async fn every_event_is_answered_also_unknown_and_binary_ones() {
         ("session.start", json!("x"), "bad_request"),
         ("subscribe", json!("session.1"), "invalid_channel"),
         ("subscribe", json!(5), "bad_request"),
-        ("subscribe", json!({"channel": "session:1", "sinse": 1}), "bad_request"),
+        ("subscribe", json!({"channel": "session:1", "sinse": 1}), "invalid_data"),
+        ("unsubscribe", json!({"all": true, "foo": 1}), "invalid_data"),
+        ("auth.refresh", json!({"token": "x", "foo": 1}), "invalid_data"),
+        ("publish", json!({"channel": "session:1", "type": "session.note", "data": {}, "foo": 1}), "invalid_data"),
         ("publish", json!({"channel": "session:1", "type": "session:note", "data": {}}), "invalid_event"),
         ("publish", json!({"channel": "nobody:1", "type": "nobody.note", "data": {}}), "invalid_event"),
         ("auth.refresh", json!({"token": "x"}), "unauthenticated"),
@@ -252,6 +255,21 @@ async fn every_event_is_answered_also_unknown_and_binary_ones() {
         assert_eq!(watcher.refused(event, argument.clone()).await, code, "{event} {argument}");
     }
     let mut client = raw(&server.endpoint(), &bearer).await;
+    let fields = [
+        (r#"["subscribe",{"channel":"session:1","last":3,"foo":1}]"#, "foo"),
+        (r#"["subscribe",{"channel":"session:1","since":{"seq":5}}]"#, "since.epoch"),
+        (r#"["unsubscribe",["session:1",5]]"#, "[1]"),
+        (r#"["publish",{"channel":"session:1","type":"session.note","data":{},"id":5}]"#, "id"),
+        (r#"["publish",{"channel":5,"type":"session.note","data":{}}]"#, "channel"),
+        (r#"["publish",{"channel":"session:1","type":"session.note"}]"#, "data"),
+        (r#"["auth.refresh",{"token":5}]"#, "token"),
+    ];
+    for (number, (asked, field)) in (10..).zip(fields) {
+        client.send_text(format!("42{number}{asked}")).await.expect("sends");
+        let refused = answer(&mut client, number).await;
+        assert_eq!(refused["error"]["code"], "invalid_data", "{asked}: {refused}");
+        assert!(refused["error"]["fields"][field].is_string(), "{asked}: {refused}");
+    }
     client.send_text(r#"451-3["publish",{"_placeholder":true,"num":0}]"#).await.expect("sends");
     client.send(Message::binary(vec![1, 2, 3])).await.expect("sends");
     let refused = answer(&mut client, 3).await;

@@ -121,7 +121,7 @@ async fn whoever_is_revoked_disabled_deleted_or_logged_out_is_disconnected_for_g
         assert_eq!(server.get("/api/auth/me", token).await.status, 401, "{way}");
         assert!(matches!(
             tidings_client::Client::connect(&server.url(), tidings_client::token(token)).await.map(drop),
-            Err(ConnectError::Refused { message }) if message == "Authentication error"
+            Err(ConnectError::Refused { message, .. }) if message == "Authentication error"
         ));
         let body = json!({"refreshToken": login["refreshToken"]});
         let again = http::post_json(&server.url(), "/api/auth/refresh", None, &body).await.expect("an answer");
@@ -130,6 +130,22 @@ async fn whoever_is_revoked_disabled_deleted_or_logged_out_is_disconnected_for_g
     bystander.done("subscribe", json!("session:1")).await;
     server.publish(&admin, notes("1", 1..=1)).await;
     assert_eq!(bystander.notes_to(1).await, [1]);
+}
+
+#[tokio::test]
+async fn logging_out_with_a_token_of_the_command_line_ends_it_and_its_connection() {
+    let server = Server::start("");
+    let token = server.token("script", &["--role", "viewer"]);
+    let mut connection = raw(&server.endpoint(), &token).await;
+    let answer = server.post("/api/auth/logout", &token, json!({})).await;
+    assert_eq!(answer.status, 204, "{}", answer.text());
+    let mut last = String::new();
+    while let Some(text) = frame(&mut connection).await {
+        last = text;
+    }
+    assert_eq!(last, "41");
+    let told = server.get("/api/auth/me", &token).await;
+    assert_eq!((told.status, &told.json()["code"]), (401, &json!("token_revoked")));
 }
 
 #[tokio::test]

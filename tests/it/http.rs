@@ -57,7 +57,9 @@ async fn the_first_admin_logs_in_refreshes_looks_around_and_logs_out() {
     let token = second["token"].as_str().expect("a token");
     assert_eq!(server.get("/api/auth/me", token).await.status, 200);
     // A refresh token that is used twice was stolen by somebody: the whole login ends.
-    assert_eq!(anonymous(&server, "/api/auth/refresh", &first).await.status, 401);
+    let used_up = anonymous(&server, "/api/auth/refresh", &first).await;
+    is_problem(&used_up, 401, "token_revoked");
+    assert_eq!(used_up.json()["retryable"], json!(false), "the same one is never accepted again");
     is_problem(&server.get("/api/auth/me", token).await, 401, "token_revoked");
 
     for wrong in [json!({"username": "admin", "password": "wrong"}), json!({"username": "nobody", "password": "wrong"})]
@@ -67,7 +69,9 @@ async fn the_first_admin_logs_in_refreshes_looks_around_and_logs_out() {
     let token = anonymous(&server, "/api/auth/login", &body).await.json()["token"].clone();
     let token = token.as_str().expect("a token");
     assert_eq!(server.post("/api/auth/logout", token, json!({})).await.status, 204);
-    is_problem(&server.get("/api/auth/me", token).await, 401, "token_revoked");
+    let ended = server.get("/api/auth/me", token).await;
+    is_problem(&ended, 401, "token_revoked");
+    assert_eq!(ended.json()["retryable"], json!(true), "with a new token");
     assert!(!server.said().contains(server.password()) && !server.said().contains(token));
 }
 
@@ -244,6 +248,9 @@ async fn what_is_wrong_with_a_request_is_a_problem_with_its_code() {
     is_problem(&server.call(Method::PUT, "/api/events", &admin, None).await, 405, "bad_request");
     is_problem(&anonymous(&server, "/api/events", &json!([])).await, 401, "unauthenticated");
     is_problem(&server.post("/api/events", &admin, json!([])).await, 400, "bad_request");
+    let wrong = server.post("/api/events", &admin, json!([note("1", 1), {"type": 5, "data": {}}])).await;
+    is_problem(&wrong, 422, "invalid_data");
+    assert!(wrong.json()["fields"]["[1].type"].is_string(), "as over Socket.IO: {}", wrong.text());
     let large = json!({"type": "session.note", "data": {"sessionId": "1", "text": "x".repeat(9000)}});
     is_problem(&server.post("/api/events", &admin, large).await, 413, "too_large");
     is_problem(&server.get("/api/sessions/nobody", &admin).await, 404, "not_found");
@@ -359,23 +366,47 @@ async fn who_is_refused_before_the_body_was_read_gets_the_answer_and_keeps_the_c
     assert!(sent.is_err() || said.contains("connection: close"), "{said}");
 }
 
+/// The line with the status and the body that a request with this `Idempotency-Key` is answered.
+async fn keyed(server: &Server, bearer: &str, (method, path): (&str, &str), key: &str, body: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(server.url().trim_start_matches("http://")).await.expect("connects");
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {bearer}\r\nidempotency-key: {key}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.expect("asks");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    (head.lines().next().expect("a status").to_owned(), body.to_owned())
+}
+
+#[tokio::test]
+async fn events_with_an_idempotency_key_are_published_once() {
+    let server = Server::start("");
+    let bearer = server.admin();
+    let publish = async |key: &str, events: &Value| {
+        keyed(&server, &bearer, ("POST", "/api/events"), key, &events.to_string()).await
+    };
+    for (key, events) in [("one", note("1", 1)), ("\"several\"", notes("1", 2..=3))] {
+        let first = publish(key, &events).await;
+        assert!(first.0.starts_with("HTTP/1.1 200"), "{first:?}");
+        assert_eq!(publish(key, &events).await, first, "a repeat gets the first places");
+    }
+    let other = publish("one", &note("1", 4)).await;
+    assert!(other.0.starts_with("HTTP/1.1 409") && other.1.contains("conflict"), "{other:?}");
+    let long = publish(&"k".repeat(125), &note("1", 5)).await;
+    assert!(long.0.starts_with("HTTP/1.1 400") && long.1.contains("Idempotency-Key"), "{long:?}");
+    assert_eq!(server.get("/api/channels/session:1", &bearer).await.json()["head"], 3);
+}
+
 #[tokio::test]
 async fn a_deletion_with_an_idempotency_key_is_answered_again_and_done_once() {
     let server = Server::start("");
     let (bearer, root) = (server.admin(), tempfile::tempdir().expect("a directory"));
     let made = server.post("/api/projects", &bearer, json!({"name": "a", "root": root.path()})).await.json();
     let path = format!("/api/projects/{}", made["projectId"].as_str().expect("an id"));
-    let delete = async |key: &str| {
-        let mut stream = TcpStream::connect(server.url().trim_start_matches("http://")).await.expect("connects");
-        let request = format!(
-            "DELETE {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {bearer}\r\nidempotency-key: {key}\r\nconnection: close\r\n\r\n"
-        );
-        stream.write_all(request.as_bytes()).await.expect("asks");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.expect("an answer");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-        (head.lines().next().expect("a status").to_owned(), body.to_owned())
-    };
+    let delete = async |key: &str| keyed(&server, &bearer, ("DELETE", &path), key, "").await;
     let first = delete("one").await;
     assert!(first.0.starts_with("HTTP/1.1 2"), "{first:?}");
     assert_eq!(delete("one").await, first);

@@ -47,6 +47,36 @@ async fn login_from(server: &str, last: u8, name: &str, password: &str) -> (u16,
     (status, serde_json::from_str(body).expect("JSON"))
 }
 
+/// A login with this header and a wrong password.
+async fn forwarded(server: &Server, header: &str) {
+    let body = json!({"username": "nobody", "password": PASSWORD}).to_string();
+    let request = format!(
+        "POST /api/auth/login HTTP/1.1\r\nhost: a\r\nx-forwarded-for: {header}\r\ncontent-type: application/json\r\n\
+         connection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = tokio::net::TcpStream::connect(address(server)).await.expect("connects");
+    stream.write_all(request.as_bytes()).await.expect("asks");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+}
+
+#[tokio::test]
+async fn only_a_proxy_that_is_not_trusted_is_warned_of() {
+    const WARNING: &str = "X-Forwarded-For of this address does not count";
+    let mut trusting = Server::start("[http]\ntrusted_proxies = [\"127.0.0.1\"]\n");
+    for header in ["127.0.0.1", "127.0.0.1, 127.0.0.1", "10.1.2.3", "nonsense"] {
+        forwarded(&trusting, header).await;
+    }
+    trusting.stop();
+    assert!(!trusting.said().contains(WARNING), "{}", trusting.said());
+    let mut other = Server::start("");
+    forwarded(&other, "10.1.2.3").await;
+    other.stop();
+    assert!(other.said().contains(WARNING), "{}", other.said());
+}
+
 fn address(server: &Server) -> String {
     server.url().trim_start_matches("http://").to_owned()
 }

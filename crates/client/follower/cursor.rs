@@ -81,6 +81,11 @@ impl Cursor {
         self.position.as_ref()
     }
 
+    /// Whether no subscription of it was ever answered.
+    pub(super) fn is_new(&self) -> bool {
+        self.epoch.is_empty() && self.position.is_none()
+    }
+
     pub(super) fn repeats(&self) -> u64 {
         self.repeats
     }

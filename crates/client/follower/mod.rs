@@ -62,6 +62,12 @@ pub enum Item {
         /// Why.
         reason: String,
     },
+    /// Nothing was ever published to the channel: it is followed and may begin later, or its name is not what was
+    /// meant. Told once.
+    Absent {
+        /// The channel.
+        channel: String,
+    },
     /// The channel is at its head: what comes now is live.
     Live {
         /// The channel.
@@ -204,7 +210,10 @@ impl Follower {
                 self.link = Link::Up { socket: Box::new(socket), unasked, asked, refresh_due: false };
                 self.ready.push_back(Item::Connected);
             }
-            Err(ConnectError::Refused { message }) => return Err(Ended::Refused(message)),
+            // A server without room for one more has room later.
+            Err(error @ ConnectError::Refused { .. }) if !is_full(&error) => {
+                return Err(Ended::Refused(error.to_string()));
+            }
             Err(error) => self.down(error.to_string()),
         }
         Ok(())
@@ -275,7 +284,13 @@ impl Follower {
             let result = answer.results.get(index).cloned().unwrap_or_else(|| answer.whole());
             let Some(cursor) = self.cursors.get_mut(&channel) else { continue };
             match result {
-                OneAnswer { ok: true, epoch: Some(epoch), seq: Some(seq), .. } => cursor.answered(&epoch, seq),
+                OneAnswer { ok: true, epoch: Some(epoch), seq: Some(seq), exists, .. } => {
+                    // Once: a client that comes back was told.
+                    if exists == Some(false) && cursor.is_new() {
+                        self.ready.push_back(Item::Absent { channel });
+                    }
+                    cursor.answered(&epoch, seq);
+                }
                 OneAnswer { error: Some(error), .. } if !error.retryable => {
                     self.cursors.remove(&channel);
                     self.ready.push_back(Item::Closed { channel, code: error.code, message: error.message });
@@ -338,6 +353,11 @@ impl Follower {
     }
 }
 
+/// Whether there was no room for this connection.
+fn is_full(error: &ConnectError) -> bool {
+    matches!(error, ConnectError::Refused { why: Some(why), .. } if why.code == "overloaded")
+}
+
 #[derive(Deserialize, Default)]
 struct SubscribeAnswer {
     #[serde(default)]
@@ -349,7 +369,13 @@ struct SubscribeAnswer {
 impl SubscribeAnswer {
     /// The answer for a channel that has no result of its own.
     fn whole(&self) -> OneAnswer {
-        OneAnswer { ok: false, epoch: None, seq: None, error: Some(self.error.clone().unwrap_or_default()) }
+        OneAnswer {
+            ok: false,
+            epoch: None,
+            seq: None,
+            exists: None,
+            error: Some(self.error.clone().unwrap_or_default()),
+        }
     }
 }
 
@@ -358,6 +384,7 @@ struct OneAnswer {
     ok: bool,
     epoch: Option<String>,
     seq: Option<u64>,
+    exists: Option<bool>,
     error: Option<Refusal>,
 }
 

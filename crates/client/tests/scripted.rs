@@ -149,10 +149,17 @@ async fn a_refused_login_has_the_servers_text() {
         peer.say(OPEN).await;
         peer.hear().await;
         peer.say(r#"44{"message":"Authentication error"}"#).await;
+        let mut peer = Peer::accept(&listener).await;
+        peer.say(OPEN).await;
+        peer.hear().await;
+        let data = json!({"code": "token_expired", "message": "the token has ended", "retryable": true});
+        peer.say(&format!("44{}", json!({"message": "Authentication error", "data": data}))).await;
     };
     let client = async {
         let error = Client::connect(&url, token("t")).await.expect_err("refused");
-        assert_eq!(error, ConnectError::Refused { message: "Authentication error".to_owned() });
+        assert_eq!(error, ConnectError::Refused { message: "Authentication error".to_owned(), why: None });
+        let error = Client::connect(&url, token("t")).await.expect_err("refused");
+        assert_eq!(error.to_string(), "Authentication error: the token has ended (token_expired)");
     };
     both(server, client).await;
 }

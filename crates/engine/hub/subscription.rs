@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tidings_core::{Channel, Code, Epoch, Error, Message, Position, Result, Seq, json};
+use tidings_core::{Channel, Code, Epoch, Error, Message, Position, Result, Seq, refusal};
 
 use super::{
     channel::{ChannelState, Standing, Tick},
@@ -83,22 +83,20 @@ impl SubscribeRequest {
     /// Parses one request: a channel's name, or an object.
     ///
     /// # Errors
-    /// `invalid_channel` or `bad_request` with the reason.
+    /// `invalid_channel`; `invalid_data` with the field; `too_large` for a filter; `bad_request` for what is no request.
     pub fn parse(value: &Value) -> Result<Self> {
         let request = match value {
             Value::String(name) => Self::plain(name.parse()?),
             Value::Object(fields) => {
                 // The name first: its own error says more than a failed field.
                 let name = fields.get("channel").and_then(Value::as_str);
-                name.ok_or_else(|| Error::bad_request("subscribe: 'channel' is missing or no text"))?
-                    .parse::<Channel>()?;
+                name.ok_or_else(|| Error::invalid_field("channel", "is missing, or no text"))?.parse::<Channel>()?;
                 // It is kept as long as the subscription, of which a connection may have many.
                 let bytes = fields.get("filter").map_or(0, |filter| filter.to_string().len());
                 if bytes > MAX_FILTER_BYTES {
                     return Err(Error::new(Code::TooLarge, "subscribe: a filter has at most 16 KiB"));
                 }
-                let request: Self = json::from_str(&value.to_string())
-                    .map_err(|error| Error::bad_request(format!("subscribe: {}", told(&error))))?;
+                let request: Self = refusal::read(&value.to_string())?;
                 Self { filter_bytes: bytes, ..request }
             }
             _ => return Err(Error::bad_request("subscribe takes a channel, an object, or an array of them")),
@@ -110,22 +108,22 @@ impl SubscribeRequest {
     fn check(&self) -> Result<()> {
         if let Some(since) = &self.since {
             if since.seq > 0 && since.epoch.is_none() {
-                return Err(Error::bad_request("subscribe: a 'since' above 0 needs its epoch"));
+                return Err(Error::invalid_field("since.epoch", "is missing: a seq above 0 needs it"));
             }
             if self.last.is_some() {
-                return Err(Error::bad_request("subscribe: 'since' and 'last' exclude each other"));
+                return Err(Error::invalid_field("last", "excludes since"));
             }
         }
         if let Some(filter) = &self.filter {
             let patterns = filter.types.as_deref().unwrap_or_default();
             if let Some(pattern) = patterns.iter().find(|pattern| pattern.as_str().contains(':')) {
-                let why = format!("subscribe: the filter's type '{pattern}' is over channels; event types have dots");
-                return Err(Error::bad_request(why));
+                let why = format!("'{pattern}' is over channels; event types have dots");
+                return Err(Error::invalid_field("filter.types", why));
             }
             let types = patterns.len();
             let conditions = filter.conditions.as_ref();
             if types + conditions.map_or(0, BTreeMap::len) > MAX_FILTER_PARTS {
-                return Err(Error::bad_request("subscribe: a filter has at most 32 types and fields"));
+                return Err(Error::invalid_field("filter", "has at most 32 types and fields"));
             }
             let simple = |value: &Value| !value.is_object() && !value.is_array();
             let fine = |value: &Value| match value {
@@ -133,7 +131,7 @@ impl SubscribeRequest {
                 one => simple(one),
             };
             if !conditions.is_none_or(|conditions| conditions.values().all(fine)) {
-                return Err(Error::bad_request("subscribe: 'where' compares a field with a value or up to 32 values"));
+                return Err(Error::invalid_field("filter.where", "compares a field with a value or up to 32 values"));
             }
         }
         Ok(())
@@ -147,12 +145,6 @@ impl SubscribeRequest {
             && self.filter == other.filter
             && self.max_lag == other.max_lag
     }
-}
-
-/// What serde says of a request, without the place in a text that no client has seen.
-fn told(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.split(" at line ").next().unwrap_or(&text).to_owned()
 }
 
 /// Why a position could not be gone on from.
@@ -460,25 +452,31 @@ mod tests {
     }
 
     #[test]
-    fn bad_requests_are_refused_with_the_reason() {
+    fn bad_requests_are_refused_with_the_field_and_the_reason() {
         let long = "x".repeat(MAX_FILTER_BYTES);
+        let with = |name: &str, value: serde_json::Value| json!({ "channel": "session:1", name: value });
         let table = [
-            (json!({"channel": "session:1", "filter": {"where": {"a": long}}}), Code::TooLarge),
-            (json!({"channel": "session:1", "filter": {"where": {(long.clone()): 1}}}), Code::TooLarge),
-            (json!(7), Code::BadRequest),
-            (json!("session.1"), Code::InvalidChannel),
-            (json!({"channel": 7}), Code::BadRequest),
-            (json!({"channel": "session:1", "sincee": {"seq": 0}}), Code::BadRequest),
-            (json!({"channel": "session:1", "since": {"seq": 3}}), Code::BadRequest),
-            (json!({"channel": "session:1", "since": {"seq": -1}}), Code::BadRequest),
-            (json!({"channel": "session:1", "since": {"seq": 0}, "last": 1}), Code::BadRequest),
-            (json!({"channel": "session:1", "last": -1}), Code::BadRequest),
-            (json!({"channel": "session:1", "filter": {"where": {"a": {"b": 1}}}}), Code::BadRequest),
-            (json!({"channel": "session:1", "filter": {"types": ["a:b.c"]}}), Code::BadRequest),
-            (json!({"channel": "session:1", "filter": {"types": ["session:*"]}}), Code::BadRequest),
+            (with("filter", json!({"where": {"a": long}})), Code::TooLarge, ""),
+            (with("filter", json!({"where": {(long.clone()): 1}})), Code::TooLarge, ""),
+            (json!(7), Code::BadRequest, ""),
+            (json!("session.1"), Code::InvalidChannel, "channel"),
+            (json!({"channel": 7}), Code::InvalidData, "channel"),
+            (json!({"last": 7}), Code::InvalidData, "channel"),
+            (with("sincee", json!({"seq": 0})), Code::InvalidData, "sincee"),
+            (with("since", json!({"seq": 3})), Code::InvalidData, "since.epoch"),
+            (with("since", json!({"seq": -1})), Code::InvalidData, "since.seq"),
+            (with("since", json!({"seq": 0, "epoche": "e"})), Code::InvalidData, "since.epoche"),
+            (json!({"channel": "session:1", "since": {"seq": 0}, "last": 1}), Code::InvalidData, "last"),
+            (with("last", json!(-1)), Code::InvalidData, "last"),
+            (with("snapshot", json!("yes")), Code::InvalidData, "snapshot"),
+            (with("filter", json!({"where": {"a": {"b": 1}}})), Code::InvalidData, "filter.where"),
+            (with("filter", json!({"types": ["a:b.c"]})), Code::InvalidData, "filter.types[0]"),
+            (with("filter", json!({"types": ["session:*"]})), Code::InvalidData, "filter.types"),
         ];
-        for (value, code) in table {
-            assert_eq!(SubscribeRequest::parse(&value).expect_err("refused").code(), code, "{value}");
+        for (value, code, field) in table {
+            let error = SubscribeRequest::parse(&value).expect_err("refused");
+            let named = error.fields().keys().next().map_or("", String::as_str);
+            assert_eq!((error.code(), named), (code, field), "{value}");
         }
     }
 }

@@ -42,6 +42,9 @@ pub(super) static STARTING: RwLock<()> = RwLock::new(());
 /// What starts a program that is a text without a first line that names its interpreter, as for `execvp`.
 const SHELL: &str = "/bin/sh";
 
+/// The most characters of a program's name that an error shows.
+const SHOWN: usize = 200;
+
 /// The system user that programs run as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SystemUser {
@@ -209,7 +212,8 @@ impl Program {
                 piped(self.through_shell(line)?).spawn()
             }
             started => started,
-        }?;
+        }
+        .map_err(|error| self.not_started(line, &error))?;
         let group = Group::of(&child)?;
         self.step_back(&group);
         let missing = || io::Error::other("a pipe is missing");
@@ -217,6 +221,21 @@ impl Program {
         let stdout = child.stdout.take().ok_or_else(missing)?;
         let stderr = child.stderr.take().ok_or_else(missing)?;
         Ok(Running { child, group, stdin, stdout, stderr })
+    }
+
+    /// What the system said of a start, with what it was about: the system names neither. Arguments are left out: they
+    /// may hold secrets.
+    pub(super) fn not_started(&self, line: &Line<'_>, error: &io::Error) -> io::Error {
+        let name: String = line.argv.first().map(|name| name.chars().take(SHOWN).collect()).unwrap_or_default();
+        let what = if self.wrapper.is_empty() { "the program" } else { "the wrapper (run.wrapper)" };
+        let why = match error.kind() {
+            io::ErrorKind::NotFound => format!("{what} '{name}', or an interpreter that it names, is not there"),
+            io::ErrorKind::PermissionDenied => {
+                format!("{what} '{name}' may not be run, or the directory {} not be entered", self.root.display())
+            }
+            _ => format!("{what} '{name}'"),
+        };
+        io::Error::new(error.kind(), format!("{why}: {error}"))
     }
 
     /// Lets it step back behind the server.
@@ -238,7 +257,8 @@ impl Program {
     pub(super) fn command(&self, line: &Line<'_>) -> io::Result<Command> {
         let (name, arguments) = line.argv.split_first().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         if !self.root.is_dir() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "the project's directory is not there"));
+            let why = format!("the directory {} is not there, or cannot be looked at", self.root.display());
+            return Err(io::Error::new(io::ErrorKind::NotFound, why));
         }
         let file = self.found(name, line)?.unwrap_or_else(|| name.into());
         self.running(&file, name, line, arguments.to_vec())

@@ -48,7 +48,10 @@ impl Program {
             fchmod(&inner, Mode::from_raw_mode(0o620))?;
         }
         let child = inheriting(std::mem::take(&mut line.inherits), || {
-            pty_process::Command::from(command).spawn(inner).map_err(io::Error::other)
+            pty_process::Command::from(command).spawn(inner).map_err(|error| match error {
+                pty_process::Error::Io(error) => self.not_started(&line, &error),
+                other => io::Error::other(other),
+            })
         })?;
         let group = Group::of_session(&child)?;
         self.step_back(&group);

@@ -7,28 +7,54 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 use smol_str::SmolStr;
-use tidings_core::{Channel, EventType, Timestamp, document::RequestRow, identity::Secret};
+use tidings_core::{Channel, Error, EventType, Result, Timestamp, document::RequestRow, identity::Secret, refusal};
 use tidings_engine::hub::{MAX_BATCH, Outcome, SubscribeRequest};
 
 use super::command::{Failed, Ok, PlacedAnswer};
 
 /// What `unsubscribe` takes: a channel, several, or all of them.
-#[derive(Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "it is what the document says; `names` reads it")]
 pub(super) enum Which {
     /// One.
     One(#[schemars(with = "Channel")] String),
     /// Several.
     Several(#[schemars(with = "Vec<Channel>")] Vec<String>),
     /// All.
-    All {
-        /// Only `true`.
-        all: bool,
-    },
+    All(All),
+}
+
+/// What `unsubscribe` takes for all channels.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub(super) struct All {
+    /// Only `true`.
+    all: bool,
+}
+
+impl Which {
+    /// Reads it: none for all.
+    ///
+    /// # Errors
+    /// `bad_request`, `invalid_data` with the field.
+    pub(super) fn names(text: &str) -> Result<Option<Vec<String>>> {
+        match text.trim_ascii_start().as_bytes().first() {
+            Some(b'"') => Result::Ok(Some(vec![refusal::read(text)?])),
+            Some(b'[') => refusal::read(text).map(Some),
+            Some(b'{') => match refusal::read(text)? {
+                All { all: true } => Result::Ok(None),
+                All { all: false } => Err(Error::invalid_field("all", "can only be true")),
+            },
+            _ => Err(Error::bad_request("unsubscribe takes a channel, an array of channels, or {all: true}")),
+        }
+    }
 }
 
 /// What `auth.refresh` takes.
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Refresh {
     /// A token of the same user.
     pub(super) token: Secret,

@@ -17,7 +17,7 @@ use tidings_core::{
     fault, json,
     message::Epoch,
     outlet::{Ending, Said},
-    panics,
+    panics, refusal,
 };
 use tidings_engine::{
     budget::Held,
@@ -247,14 +247,7 @@ impl Asked {
     }
 
     fn unsubscribe(&self, argument: &RawValue) -> Result<()> {
-        let which = json::from_str(argument.get())
-            .map_err(|_| Error::bad_request("unsubscribe takes a channel, an array of channels, or {all: true}"))?;
-        let names = match which {
-            Which::One(name) => Some(vec![name]),
-            Which::Several(names) => Some(names),
-            Which::All { all: true } => None,
-            Which::All { all: false } => return Err(Error::bad_request("unsubscribe: all can only be true")),
-        };
+        let names = Which::names(argument.get())?;
         let channels: Option<Vec<Channel>> =
             names.map(|names| names.iter().map(|name| name.parse()).collect::<Result<_>>()).transpose()?;
         let answer = answer(self.request, &Ok { ok: true, rest: Nothing {} });
@@ -263,8 +256,7 @@ impl Asked {
     }
 
     async fn refresh(&self, argument: &RawValue) -> Result<()> {
-        let refresh: Refresh =
-            json::from_str(argument.get()).map_err(|_| Error::bad_request("auth.refresh takes {token}"))?;
+        let refresh: Refresh = refusal::read(object(argument, "auth.refresh takes {token}")?)?;
         let connection = &self.client.connection;
         let principal = self.parts().identity.verify(&refresh.token.0)?;
         if principal.user != connection.principal().user {
@@ -279,21 +271,7 @@ impl Asked {
     }
 
     async fn publish(self, argument: &RawValue, place: Place) {
-        let argument = json::Text::new(argument.get());
-        let parsed: Result<NewEvent> = argument
-            .read::<Publish<'_>>()
-            .map_err(|_| Error::bad_request("publish takes {channel, type, data, id?}"))
-            .and_then(|publish| {
-                let channel: Channel = text(&publish.channel, "channel")?.parse()?;
-                let event_type: EventType = text(&publish.r#type, "type")?.parse()?;
-                Result::Ok(NewEvent {
-                    event_type,
-                    channel: Some(channel),
-                    id: publish.id,
-                    data: Payload::raw(argument.came(publish.data)),
-                })
-            });
-        let accepted = match parsed {
+        let accepted = match published(argument) {
             Result::Ok(event) => {
                 let principal = self.client.connection.principal();
                 self.parts().gate.accept_events(&principal, vec![event]).await
@@ -366,8 +344,24 @@ impl Asked {
     }
 }
 
+/// The event that a client publishes.
+fn published(argument: &RawValue) -> Result<NewEvent> {
+    let argument = json::Text::new(object(argument, "publish takes {channel, type, data, id?}")?);
+    let publish: Publish<'_> = refusal::read_parts(&argument)?;
+    let channel: Channel = text(&publish.channel, "channel")?.parse()?;
+    let event_type: EventType = text(&publish.r#type, "type")?.parse()?;
+    let data = Payload::raw(argument.came(publish.data));
+    Result::Ok(NewEvent { event_type, channel: Some(channel), id: publish.id, data })
+}
+
+/// The text of an argument that is an object.
+fn object<'a>(argument: &'a RawValue, takes: &'static str) -> Result<&'a str> {
+    let text = argument.get();
+    if text.starts_with('{') { Result::Ok(text) } else { Err(Error::bad_request(takes)) }
+}
+
 fn text<'a>(value: &'a Value, field: &str) -> Result<&'a str> {
-    value.as_str().ok_or_else(|| Error::bad_request(format!("publish: {field} is a text")))
+    value.as_str().ok_or_else(|| Error::invalid_field(field, "expected a string"))
 }
 
 /// Where an event was put.

@@ -23,7 +23,14 @@ use tidings_core::{
     principal::Role,
 };
 
-use super::{Shared, access::Caller, address::client_address, body::Json, params::Path, problem::Problem};
+use super::{
+    Shared,
+    access::Caller,
+    address::{Network, client_address, is_trusted},
+    body::Json,
+    params::Path,
+    problem::Problem,
+};
 
 /// What a login takes.
 #[derive(Deserialize, JsonSchema)]
@@ -74,21 +81,21 @@ pub(super) async fn login(
         return Err(error.into());
     };
     let address = client_address(&state.config.trusted_proxies, peer.ip(), &headers);
-    note_untrusted(&headers, peer.ip(), address);
+    note_untrusted(&headers, peer.ip(), &state.config.trusted_proxies);
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default().to_owned();
     Ok(Answer(state.identity.login(username, password, Origin { address, agent }).await?))
 }
 
 /// Says once that a proxy on this machine or in its network is not trusted: all its clients count as one address,
 /// where a guesser holds up everybody.
-fn note_untrusted(headers: &HeaderMap, peer: IpAddr, address: IpAddr) {
+fn note_untrusted(headers: &HeaderMap, peer: IpAddr, trusted: &[Network]) {
     static TOLD: AtomicBool = AtomicBool::new(false);
     let is_near = match peer.to_canonical() {
         IpAddr::V4(peer) => peer.is_loopback() || peer.is_private(),
         IpAddr::V6(peer) => peer.is_loopback() || peer.is_unique_local(),
     };
-    let is_itself = address == peer.to_canonical() && headers.contains_key("x-forwarded-for");
-    if is_near && is_itself && !TOLD.swap(true, Ordering::Relaxed) {
+    let is_passed_over = headers.contains_key("x-forwarded-for") && !is_trusted(trusted, peer);
+    if is_near && is_passed_over && !TOLD.swap(true, Ordering::Relaxed) {
         tracing::warn!(%peer, "X-Forwarded-For of this address does not count: name it in http.trusted_proxies if it is a proxy");
     }
 }

@@ -13,13 +13,10 @@ use axum::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::de::DeserializeOwned;
-use tidings_core::{Code, Error, Result, json};
+use tidings_core::{Code, Error, Result, refusal};
 
 use super::{Shared, limits::BodyRoom, problem::Problem};
 use crate::body::{Unread, declared, read};
-
-/// The most characters of a client's text that an error shows.
-const SHOWN: usize = 64;
 
 /// The text of a JSON body; empty where there is no body.
 pub(super) struct Text(pub(super) String);
@@ -94,32 +91,7 @@ pub(super) fn parse_object<T: DeserializeOwned>(text: &str) -> Result<T> {
     if !text.trim_ascii_start().starts_with('{') {
         return Err(Error::bad_request("the body is one JSON object"));
     }
-    json::from_str(text).map_err(|error| refusal(&error))
-}
-
-/// What is wrong with a JSON text, with the field where serde names one, and never with a value.
-pub(super) fn refusal(error: &serde_json::Error) -> Error {
-    let place = format!("at line {} column {}", error.line(), error.column());
-    if !error.is_data() {
-        return Error::bad_request(format!("not valid JSON, {place}"));
-    }
-    let text = error.to_string();
-    let field = text.split('`').nth(1).map(shown).unwrap_or_default();
-    for (start, why) in
-        [("missing field", "is missing"), ("unknown field", "is not known"), ("duplicate field", "is there twice")]
-    {
-        if text.starts_with(start) {
-            return Error::invalid_field(field, why);
-        }
-    }
-    let expected = text.rsplit_once(", expected ").map(|(_, rest)| rest.split(" at line ").next().unwrap_or(rest));
-    let why = expected.map_or_else(|| "a field is not valid".to_owned(), |what| format!("expected {what}"));
-    Error::new(Code::InvalidData, format!("{why}, {place}"))
-}
-
-/// A client's text as an error may show it.
-pub(super) fn shown(text: &str) -> String {
-    text.chars().take(SHOWN).map(|c| if c.is_control() { '?' } else { c }).collect()
+    refusal::read(text)
 }
 
 #[cfg(test)]
@@ -147,7 +119,8 @@ mod tests {
             (r#"{"age":1}"#, Code::InvalidData, "name"),
             (r#"{"name":"a","name":"b"}"#, Code::InvalidData, "name"),
             (r#"{"name":"a","hunter2":1}"#, Code::InvalidData, "hunter2"),
-            (r#"{"name":"a","age":"hunter2, expected"}"#, Code::InvalidData, ""),
+            (r#"{"name":"a","age":"hunter2, expected"}"#, Code::InvalidData, "age"),
+            (r#"{"name":"a","age":"x at line 3, expected hunter2"}"#, Code::InvalidData, "age"),
         ];
         for (text, code, field) in table {
             let error = parse_object::<Sample>(text).expect_err(text);

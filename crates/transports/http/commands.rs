@@ -18,12 +18,10 @@ use tidings_core::{
     Error, Principal, Result,
     command::{Answer, Command, Repeated},
     json,
+    refusal::{self, shown},
 };
 
-use super::{
-    HttpState,
-    body::{refusal, shown},
-};
+use super::HttpState;
 
 /// The field that names a command's id.
 const COMMAND_ID: &str = "commandId";
@@ -79,7 +77,7 @@ fn input(path: &Pairs, body: &str, key: Option<String>) -> Result<(String, Optio
         return Err(Error::bad_request("the body is one JSON object"));
     }
     let body = json::Text::new(body);
-    let mut fields: Fields<'_> = body.read().map_err(|error| refusal(&error))?;
+    let mut fields: Fields<'_> = refusal::read_parts(&body)?;
     let command_id = match (fields.take(COMMAND_ID), key) {
         (None, key) => key,
         (Some(raw), key) => {
@@ -105,8 +103,8 @@ fn command_id(raw: &RawValue) -> Result<String> {
     json::from_str(raw.get()).map_err(|_| Error::invalid_field(COMMAND_ID, "is a text"))
 }
 
-/// The header that names a command's id: bare, or quoted as a structured header has it.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
+/// The header that names the id of a command or of a publication: bare, or quoted as a structured header has it.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let text = value.to_str().map_err(|_| Error::bad_request("the header Idempotency-Key is ASCII"))?.trim();
     let text = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);

@@ -56,7 +56,9 @@ impl Default for HttpConfig {
 
 /// A configured origin that no browser would ever send.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no origin: an origin is *, or scheme://host[:port] without a path, such as https://app.example.com")]
+#[error(
+    "'{0}' is no origin: an origin is *, or scheme://host[:port] in lower case with nothing behind it, not even a /, such as https://app.example.com"
+)]
 pub struct InvalidOrigin(String);
 
 pub(super) fn parse_origin(text: &str) -> Result<HeaderValue, InvalidOrigin> {

@@ -72,6 +72,8 @@ const MAX_NAMESPACE: usize = MAX_CHANNEL_BYTES - 2;
 /// Patterns over event types, separated by commas.
 const TYPES: &str =
     r"^(\*|[A-Za-z0-9_-]+)(\.(\*|[A-Za-z0-9_-]+)){0,4}(,(\*|[A-Za-z0-9_-]+)(\.(\*|[A-Za-z0-9_-]+)){0,4})*$";
+const KEY: &str =
+    "The `id` of each event that has none of its own; in an array with its place, as in `key.0`. At most 124 bytes.";
 const CURSOR: &str = "The cursor of the page before; without it, the first page.";
 
 /// Every route of the server's own, but for the documents that are made of these rows.
@@ -82,7 +84,7 @@ pub const ROUTES: &[RouteRow] = &[
     RouteRow::new(Post, "/api/auth/refresh", Reply::Json(200, Login::json_schema), "Gives the next pair of tokens.")
         .public()
         .with_body(RefreshBody::json_schema),
-    RouteRow::new(Post, "/api/auth/logout", Reply::Nothing, "Ends the login and its live connections."),
+    RouteRow::new(Post, "/api/auth/logout", Reply::Nothing, "Ends the login, or a token of none, and its live connections."),
     RouteRow::new(Get, "/api/auth/me", Reply::Json(200, Me::json_schema), "Who the caller is, and what it may do."),
     RouteRow::new(
         Post,
@@ -136,6 +138,7 @@ pub const ROUTES: &[RouteRow] = &[
         Reply::Json(200, Results::json_schema),
         "Publishes an event, or an array of them: all or nothing.",
     )
+    .with_key(KEY)
     .with_body(one_or_many),
     RouteRow::new(
         Get,

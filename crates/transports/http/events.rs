@@ -7,21 +7,21 @@
 use std::borrow::Cow;
 
 use axum::{Json as Answer, extract::State};
+use http::HeaderMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tidings_core::{Channel, Code, Epoch, Error, EventType, Payload, Result, Seq, bus::Placed, json};
+use tidings_core::{
+    Channel, Code, Epoch, Error, EventType, Payload, Result, Seq, bus::Placed, json, refusal::read_parts,
+};
 use tidings_engine::gate::NewEvent;
 
-use super::{
-    Shared,
-    access::Caller,
-    body::{self, refusal},
-    problem::Problem,
-};
+use super::{Shared, access::Caller, body, commands::idempotency_key, problem::Problem};
 
 /// The most events of one request.
 pub(super) const MAX_EVENTS: usize = 1000;
+/// The most bytes of an `Idempotency-Key`: with a place in an array behind it, it is an id still, which has 128.
+const MAX_KEY_BYTES: usize = 124;
 
 /// An event as a producer sends it.
 // Names stay texts here: what is wrong with one has a code of its own.
@@ -73,10 +73,15 @@ struct Outcome {
 pub(super) async fn publish(
     State(state): State<Shared>,
     Caller(principal): Caller,
+    headers: HeaderMap,
     body::Text(text): body::Text,
 ) -> Result<Answer<Results>, Problem> {
-    let events = parse(&text)?;
-    let lone_entry = events.len() == 1 && text.trim_ascii_start().starts_with('[');
+    let is_array = text.trim_ascii_start().starts_with('[');
+    let mut events = parse(&text)?;
+    if let Some(key) = idempotency_key(&headers)? {
+        name_by_key(&mut events, &key, is_array)?;
+    }
+    let lone_entry = events.len() == 1 && is_array;
     let placed = state.gate.publish(&principal, events).await.map_err(|error| match error.code().retryable() {
         false if lone_entry => error.of_entry(0),
         _ => error,
@@ -91,12 +96,24 @@ impl From<Placed> for Outcome {
     }
 }
 
+/// Gives each event that has no id of its own the request's key as one, in an array with its place in that: then a
+/// repeat of the request is what a repeat of an id is.
+fn name_by_key(events: &mut [NewEvent], key: &str, is_array: bool) -> Result<()> {
+    if key.is_empty() || key.len() > MAX_KEY_BYTES {
+        return Err(Error::bad_request(format!("the header Idempotency-Key has 1 to {MAX_KEY_BYTES} bytes here")));
+    }
+    for (index, event) in events.iter_mut().enumerate().filter(|(_, event)| event.id.is_none()) {
+        event.id = Some(if is_array { format!("{key}.{index}").into() } else { key.into() });
+    }
+    Ok(())
+}
+
 /// Parses an event or an array of events.
 fn parse(text: &str) -> Result<Vec<NewEvent>> {
     match text.trim_ascii_start().bytes().next() {
         Some(b'{') => {
             let text = json::Text::new(text);
-            let event: Incoming<'_> = text.read().map_err(|error| refusal(&error))?;
+            let event: Incoming<'_> = read_parts(&text)?;
             Ok(vec![named(&text, event)?])
         }
         Some(b'[') => parse_many(text),
@@ -106,7 +123,7 @@ fn parse(text: &str) -> Result<Vec<NewEvent>> {
 
 fn parse_many(text: &str) -> Result<Vec<NewEvent>> {
     let text = json::Text::new(text);
-    let events: Vec<Incoming<'_>> = text.read().map_err(|error| wrong_entry(&text, &error))?;
+    let events: Vec<Incoming<'_>> = read_parts(&text).map_err(|error| wrong_entry(&text, error))?;
     check_count(events.len())?;
     let named = |(index, event)| named(&text, event).map_err(|error| error.of_entry(index));
     events.into_iter().enumerate().map(named).collect()
@@ -121,20 +138,20 @@ fn check_count(count: usize) -> Result<()> {
 }
 
 /// What is wrong with an array: its entries are taken apart, so that it can be said with a number.
-fn wrong_entry(text: &json::Text<'_>, error: &serde_json::Error) -> Error {
-    let entries: Vec<&RawValue> = match text.read() {
+fn wrong_entry(text: &json::Text<'_>, error: Error) -> Error {
+    let entries: Vec<&RawValue> = match read_parts(text) {
         Ok(entries) => entries,
         // What is no JSON at all is that first, however early something else is wrong.
-        Err(broken) => return refusal(&broken),
+        Err(broken) => return broken,
     };
     if let Err(refused) = check_count(entries.len()) {
         return refused;
     }
     let wrong = entries.iter().enumerate().find_map(|(index, entry)| {
-        let error = json::Text::new(entry.get()).read::<Incoming<'_>>().err()?;
-        Some(refusal(&error).of_entry(index))
+        let error = read_parts::<Incoming<'_>>(&json::Text::new(entry.get())).err()?;
+        Some(error.of_entry(index))
     });
-    wrong.unwrap_or_else(|| refusal(error))
+    wrong.unwrap_or(error)
 }
 
 fn named(text: &json::Text<'_>, event: Incoming<'_>) -> Result<NewEvent> {
@@ -153,6 +170,24 @@ mod tests {
         assert_eq!(events[0].data.json(), r#"{ "b":1, "a": 1.0 }"#);
         assert_eq!(events[0].id.as_deref(), Some("x"));
         assert!(events[0].channel.is_none());
+    }
+
+    #[test]
+    fn a_key_names_the_events_that_have_no_id_by_their_place() {
+        let ids = |text: &str, key: &str| {
+            let mut events = parse(text).expect("events");
+            name_by_key(&mut events, key, text.starts_with('['))
+                .map(|()| events.into_iter().map(|event| event.id.expect("an id").to_string()).collect::<Vec<_>>())
+        };
+        let (bare, named) = (r#"{"type":"a.b","data":{}}"#, r#"{"type":"a.b","data":{},"id":"x"}"#);
+        assert_eq!(ids(bare, "k"), Ok(vec!["k".to_owned()]));
+        assert_eq!(ids(named, "k"), Ok(vec!["x".to_owned()]));
+        assert_eq!(ids(&format!("[{named},{bare}]"), "k"), Ok(vec!["x".to_owned(), "k.1".to_owned()]));
+        let long = "k".repeat(MAX_KEY_BYTES);
+        assert!(ids(&format!("[{bare}]"), &long).is_ok_and(|ids| ids[0].len() < 128));
+        for bad in [String::new(), long + "k"] {
+            assert_eq!(ids(bare, &bad).map_err(|error| error.code()), Err(Code::BadRequest), "{bad:?}");
+        }
     }
 
     #[test]

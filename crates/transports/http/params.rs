@@ -8,9 +8,9 @@ use std::ops::RangeInclusive;
 
 use axum::extract::{FromRequestParts, Query as AxumQuery, RawPathParams};
 use http::request::Parts;
-use tidings_core::{Error, Result};
+use tidings_core::{Error, Result, refusal::shown};
 
-use super::{Shared, body::shown, problem::Problem};
+use super::{Shared, problem::Problem};
 
 /// The names and values of the path, decoded.
 pub(super) struct Path(pub(super) Vec<(String, String)>);

@@ -34,10 +34,7 @@ impl std::fmt::Display for Reason {
             Refused::Full => "there are as many connections as there may be",
             Refused::FullForUser => "the user has as many connections as one may have",
         };
-        let error = Error::new(self.0.code(), message);
-        // The same CONNECT, with the same token, is not accepted later.
-        let data = if matches!(self.0, Refused::Authentication(_)) { error.not_retryable() } else { error };
-        let refusal = Refusal { message: self.0.to_string(), data };
+        let refusal = Refusal { message: self.0.to_string(), data: Error::new(self.0.code(), message) };
         f.write_str(&serde_json::to_string(&refusal).map_err(|_| std::fmt::Error)?)
     }
 }
@@ -99,7 +96,7 @@ mod tests {
     fn a_refusal_says_why_beside_the_text_that_it_always_had() {
         let sent = serde_json::json!({ "message": Reason(Refused::Authentication(Code::TokenExpired)).to_string() });
         let told = refusal(format!("44{sent}").as_bytes()).into_owned();
-        let expected = r#"44{"message":"Authentication error","data":{"code":"token_expired","message":"the token has ended","retryable":false}}"#;
+        let expected = r#"44{"message":"Authentication error","data":{"code":"token_expired","message":"the token has ended","retryable":true}}"#;
         assert_eq!(String::from_utf8(told).expect("text"), expected);
         assert_eq!(&*refusal(br#"44{"message":"Invalid namespace"}"#), br#"44{"message":"Invalid namespace"}"#);
     }

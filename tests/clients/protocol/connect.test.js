@@ -56,7 +56,7 @@ each(test, "nobody is let in without a good token, and the refusal says why, in 
     assert.deepEqual(rest, {}, packet);
     assert.equal(data?.code, code, `${packet}: ${JSON.stringify(data)}`);
     assert.equal(typeof data.message, "string");
-    assert.equal(data.retryable, false);
+    assert.equal(data.retryable, true, "with a new token, as over HTTP");
   }
 });
 

@@ -7,10 +7,10 @@ import { createServer } from "node:http";
 
 const TOKENS = {
   good: undefined,
-  late: { code: "token_expired", message: "the token has ended", retryable: false },
-  out: { code: "token_revoked", message: "the login has ended", retryable: false },
+  late: { code: "token_expired", message: "the token has ended", retryable: true },
+  out: { code: "token_revoked", message: "the login has ended", retryable: true },
 };
-const UNKNOWN = { code: "unauthenticated", message: "no token that verifies", retryable: false };
+const UNKNOWN = { code: "unauthenticated", message: "no token that verifies", retryable: true };
 
 function judge(socket, next) {
   const { token } = socket.handshake.auth;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidings_auth::{NewToken, Whose};
 use tidings_core::{
     Code, Error, Result,
-    identity::{Identity, OwnPassword, Revocation, Secret, UserChange},
+    identity::{Identity, OwnPassword, Revocation, Revoked, Secret, UserChange},
     principal::Role,
     runtime::Clock,
 };
@@ -195,11 +195,12 @@ async fn tokens_are_listed_page_by_page_and_revoked_by_whom_they_belong_to() {
     refused(house.auth.revoke_token("nonsense", Some(&id("odd"))).await, Code::NotFound);
     let mut heard = house.revocations();
     house.auth.revoke_token(&odd[0].id, Some(&id("odd"))).await.unwrap();
-    house.auth.revoke_token(&odd[1].id, None).await.unwrap();
-    house.auth.revoke_token("one from elsewhere", None).await.unwrap();
+    assert_eq!(house.auth.revoke_token(&odd[1].id, None).await.unwrap(), Revoked::Listed);
+    assert_eq!(house.auth.revoke_token("one from elsewhere", None).await.unwrap(), Revoked::Unlisted);
     let told = [&odd[0].id, &odd[1].id, "one from elsewhere"].map(|id| Revocation::Token(id.into()));
     assert_eq!(heard.so_far(), told);
     refused(house.auth.revoke_token(&odd[0].id, Some(&id("odd"))).await, Code::NotFound);
+    assert_eq!(house.auth.revoke_token(&odd[1].id, None).await.unwrap(), Revoked::Before);
     assert_eq!(house.auth.tokens(Some(id("odd")), None, 10).await.unwrap().tokens, vec![]);
     // What has ended is on it no more.
     house.clock.advance(HOUR);

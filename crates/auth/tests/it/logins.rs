@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidings_auth::LoginLimits;
 use tidings_core::{
-    Code,
+    Code, Principal,
     identity::{Identity, Revocation, UserChange},
     principal::Role,
 };
@@ -150,7 +150,7 @@ async fn a_refresh_token_ends_after_its_time_and_each_use_starts_it_anew() {
     house.clock.advance(Duration::from_secs(29 * 24 * 3600));
     let third = house.refresh(&second.refresh_token).await.unwrap();
     house.clock.advance(Duration::from_secs(30 * 24 * 3600));
-    refused(house.refresh(&third.refresh_token).await, Code::TokenExpired);
+    assert!(!refused(house.refresh(&third.refresh_token).await, Code::TokenExpired).retryable());
 }
 
 #[tokio::test]
@@ -160,7 +160,8 @@ async fn what_is_no_refresh_token_is_refused() {
     let login = house.login("ann").await;
     let long = "x".repeat(100_000);
     for bad in ["", "x", &login.token, &login.refresh_token.to_lowercase(), &long] {
-        refused(house.refresh(bad).await, Code::Unauthenticated);
+        let told = refused(house.refresh(bad).await, Code::Unauthenticated);
+        assert!(!told.retryable(), "the same again is refused again");
     }
     refused(house.verify(&login.refresh_token), Code::Unauthenticated);
 }
@@ -183,14 +184,25 @@ async fn logging_out_ends_the_login_at_once_and_no_other() {
 }
 
 #[tokio::test]
-async fn logging_out_with_a_minted_token_revokes_it_and_says_that_it_was_no_login() {
+async fn logging_out_with_a_minted_token_ends_it() {
     let house = House::new();
     let token = house.mint(&crate::house::id("script"), &[Role::Viewer]);
     let principal = house.verify(&token).unwrap();
     let mut heard = house.revocations();
-    refused(house.logout(&principal).await, Code::BadRequest);
+    house.logout(&principal).await.unwrap();
     assert_eq!(heard.so_far(), vec![Revocation::Token(principal.token_id.unwrap())]);
     refused(house.verify(&token), Code::TokenRevoked);
+}
+
+#[tokio::test]
+async fn logging_out_with_a_token_that_has_no_id_is_refused_and_changes_nothing() {
+    let house = House::new();
+    let token = house.mint(&crate::house::id("script"), &[Role::Viewer]);
+    let principal = Principal { token_id: None, ..house.verify(&token).unwrap() };
+    let mut heard = house.revocations();
+    refused(house.logout(&principal).await, Code::BadRequest);
+    assert!(heard.so_far().is_empty());
+    house.verify(&token).unwrap();
 }
 
 fn limits(per_address: u32, per_name: u32, seconds: u64) -> LoginLimits {

@@ -107,6 +107,11 @@ async fn a_program_that_cannot_be_started_is_an_error() {
     let id = house.start(json!({"projectId": "p1", "command": ["/no/such/program"]})).await;
     let (name, data) = house.end(&id).await;
     assert_eq!((name.as_str(), &data["code"]), ("session.error", &json!("spawn_failed")));
+    let told = data["message"].as_str().expect("a message");
+    assert!(told.contains("'/no/such/program', or an interpreter that it names, is not there"), "{told}");
+    let id = house.start(json!({"projectId": "p1", "command": ["/etc/passwd", "hunter2"]})).await;
+    let told = house.end(&id).await.1["message"].to_string();
+    assert!(told.contains("'/etc/passwd' may not be run") && !told.contains("hunter2"), "{told}");
     house.close().await;
 }
 

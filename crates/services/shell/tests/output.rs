@@ -106,6 +106,7 @@ async fn a_program_that_is_not_there_and_a_directory_outside_are_refused() {
     let id = house.try_open("u1", json!({"command": ["no-such-program"]})).await.expect("opens");
     let (name, data) = house.end(&id).await;
     assert_eq!((name.as_str(), &data["code"]), ("shell.error", &json!("spawn_failed")));
+    assert!(data["message"].as_str().is_some_and(|told| told.contains("'no-such-program'")), "{data}");
     std::os::unix::fs::symlink("/etc", house.dir.path().join("root/out")).expect("a link");
     for cwd in ["..", "/etc", "out", "missing"] {
         let refused = house.try_open("u1", json!({"cwd": cwd})).await.expect_err(cwd);

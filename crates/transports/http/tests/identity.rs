@@ -11,7 +11,7 @@ use tidings_core::{
     Code, Error, Principal, Result, Timestamp, UserId,
     identity::{
         Identity, IssuedToken, IssuedTokens, Login, LoginUser, NewUser, Origin, OwnLogin, OwnPassword, Revocation,
-        RevocationWatcher, Secret, User, UserChange,
+        RevocationWatcher, Revoked, Secret, User, UserChange,
     },
     principal::Role,
 };
@@ -257,15 +257,17 @@ impl Identity for MemoryIdentity {
         ready(Ok(()))
     }
 
-    fn revoke_token(&self, token_id: &str, of: Option<&UserId>) -> BoxFuture<'_, Result<()>> {
+    fn revoke_token(&self, token_id: &str, of: Option<&UserId>) -> BoxFuture<'_, Result<Revoked>> {
         let mut state = self.0.lock();
         let is_of = |token: &IssuedToken| token.id == token_id && of.is_some_and(|of| token.user_id == *of);
         if of.is_some() && !state.issued.iter().any(is_of) {
             return ready(Err(Error::not_found()));
         }
+        let listed = state.issued.len();
         state.issued.retain(|token| token.id != token_id);
+        let known = if state.issued.len() < listed { Revoked::Listed } else { Revoked::Unlisted };
         state.end(&Revocation::Token(token_id.into()));
-        ready(Ok(()))
+        ready(Ok(known))
     }
 
     fn watch_revocations(&self, watcher: RevocationWatcher) {
