@@ -1,8 +1,9 @@
 //! Claims: what a token says, written and judged.
 //!
 //! Guarantees: times are judged by the house's clock, and are seconds; of another application's token only the
-//! configured claims are believed, and it names a user of this server only where its key may; a claim that does
-//! not make sense refuses the whole token.
+//! configured claims are believed, and it names a user of this server only where its key may; no token that existed
+//! when its user was revoked outlives that, as far as the clock of whoever dated it is off by no more than the leeway; a
+//! claim that does not make sense refuses the whole token.
 //! It is not the signature: see [`crate::keys`].
 
 use serde::Serialize;
@@ -66,7 +67,8 @@ pub(crate) fn principal(
         Owner::Elsewhere(believed, users) => (user_of(&named(claims, &believed.user)?, *users, mirror)?, None),
     };
     let issued = issued(claims, owner)?;
-    let marks = Marks { user: &user, issued_ms: issued.unwrap_or(i64::MIN), token_id, family };
+    let surely_issued = surely_issued(issued, owner, leeway_ms);
+    let marks = Marks { user: &user, issued_ms: surely_issued, token_id, family };
     if mirror.revoked(&marks) {
         return Err(revoked());
     }
@@ -116,6 +118,16 @@ fn issued(claims: &Value, owner: &Owner) -> Result<Option<i64>> {
         Some(ms) => Some(ms),
         None => time(claims, "iat")?.map(|ms| ms.saturating_sub(ms.rem_euclid(1000))),
     })
+}
+
+/// The first moment of our clock at which it may have been issued: what a revocation by time is held against. The clock
+/// of another application may be ahead by the leeway, so a token that it dates later may be from before.
+fn surely_issued(issued: Option<i64>, owner: &Owner, leeway: i64) -> i64 {
+    match (issued, owner) {
+        (None, _) => i64::MIN,
+        (Some(issued), Owner::Here { .. }) => issued,
+        (Some(issued), Owner::Elsewhere(..)) => issued.saturating_sub(leeway),
+    }
 }
 
 fn rights(claims: &Value, owner: &Owner, mirror: &Mirror, marks: &Marks<'_>) -> Result<(Vec<Role>, Vec<Grant>)> {

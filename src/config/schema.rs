@@ -148,7 +148,11 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Time(0, 3600),
         "How long a used refresh token gets the same answer again. `0s`: never.",
     ),
-    key("auth.leeway", Kind::Time(0, 3600), "How far the clocks of other applications may be off."),
+    key(
+        "auth.leeway",
+        Kind::Time(0, 3600),
+        "How far the clocks of other applications may be off. So long a revocation holds for new tokens of theirs.",
+    ),
     key(
         "auth.login_per_address",
         Kind::Whole(0, 1_000_000),

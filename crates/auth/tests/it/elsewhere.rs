@@ -1,6 +1,9 @@
 //! Tokens that other applications mint, with keys made for the test.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use aws_lc_rs::{
     encoding::{AsDer, PublicKeyX509Der},
@@ -107,6 +110,11 @@ impl Door {
 
     fn now(&self) -> i64 {
         self.clock.now().0.div_euclid(1000)
+    }
+
+    /// Goes to where no clock that is off by no more than the leeway says a time from before.
+    fn after_the_leeway(&self) {
+        self.clock.advance(AuthConfig::new("").leeway + Duration::from_secs(1));
     }
 
     fn claims(&self) -> Value {
@@ -246,9 +254,9 @@ async fn a_revocation_of_the_user_or_the_token_id_holds_for_tokens_from_elsewher
     let fresh = |claims: &mut Value| claims["jti"] = json!("t2");
     door.verify_with(fresh).unwrap();
     door.auth.revoke_user(&id("ann")).await.unwrap();
-    // Its `iat` has seconds only: one of the same second may be from before.
+    // The other clock may be ahead: one that it dates within the leeway may be from before.
     refused(door.verify_with(fresh), Code::TokenRevoked);
-    door.clock.advance(std::time::Duration::from_secs(1));
+    door.after_the_leeway();
     door.verify_with(fresh).unwrap();
     let undated = |claims: &mut Value| {
         fresh(claims);
@@ -256,6 +264,42 @@ async fn a_revocation_of_the_user_or_the_token_id_holds_for_tokens_from_elsewher
     };
     refused(door.verify_with(undated), Code::TokenRevoked);
     refused(door.verify_with(|claims| claims["iatMs"] = json!(i64::MAX)), Code::TokenRevoked);
+}
+
+#[tokio::test]
+async fn no_token_that_a_clock_ahead_dated_outlives_a_revocation_and_new_ones_are_good_after_the_leeway() {
+    let door = Door::with(|key| key.users = KeyUsers::Local);
+    let password = || Secret("a long enough password".to_owned());
+    let user = door.auth.create_user(NewUser { username: "ann".to_owned(), password: password(), roles: vec![] });
+    let ann = user.await.unwrap().id;
+    for how in ["revoked", "disabled", "password", "roles"] {
+        door.after_the_leeway();
+        let now = door.now();
+        let dated = |ahead: i64| door.verify_with(|claims| claims["iat"] = json!(now + ahead));
+        for ahead in [-30, 0, 5, 25, 30] {
+            dated(ahead).unwrap();
+        }
+        let change = match how {
+            "disabled" => UserChange { disabled: Some(true), ..UserChange::default() },
+            "password" => UserChange { password: Some(password()), ..UserChange::default() },
+            _ => UserChange { roles: Some(vec![Role::Operator]), ..UserChange::default() },
+        };
+        if how == "revoked" {
+            door.auth.revoke_user(&ann).await.unwrap();
+        } else {
+            door.auth.change_user(&ann, change).await.unwrap();
+            let enabled = UserChange { disabled: Some(false), ..UserChange::default() };
+            door.auth.change_user(&ann, enabled).await.unwrap();
+        }
+        for ahead in [-30, 0, 5, 25, 30] {
+            refused(dated(ahead), Code::TokenRevoked);
+        }
+        // Also when the time that it says has come.
+        door.clock.advance(Duration::from_secs(30));
+        refused(dated(30), Code::TokenRevoked);
+        door.clock.advance(Duration::from_secs(1));
+        dated(31).unwrap();
+    }
 }
 
 #[tokio::test]
@@ -330,7 +374,7 @@ async fn a_foreign_subject_is_a_user_of_this_server_only_where_the_key_may_name_
         refused(of("ann@example.com"), Code::TokenRevoked);
         door.auth.change_user(&ann.id, disabled(false)).await.unwrap();
         refused(of("ann@example.com"), Code::TokenRevoked);
-        door.clock.advance(std::time::Duration::from_secs(1));
+        door.after_the_leeway();
         of("ann@example.com").unwrap();
         door.auth.delete_user(&ann.id).await.unwrap();
         refused(of("ann@example.com"), Code::Unauthenticated);
