@@ -62,19 +62,23 @@ pub(crate) fn principal(
     if token_id.is_some_and(|id| id.len() > MOST_TOKEN_ID_BYTES) {
         return Err(not_valid());
     }
-    let (user, family) = match owner {
-        Owner::Here { .. } => (subject(&named(claims, "sub")?)?, text(claims, "fam")?),
-        Owner::Elsewhere(believed, users) => (user_of(&named(claims, &believed.user)?, *users, mirror)?, None),
+    let (user, application, family) = match owner {
+        Owner::Here { .. } => (subject(&named(claims, "sub")?)?, None, text(claims, "fam")?),
+        Owner::Elsewhere { application, believed, users } => {
+            (user_of(&named(claims, &believed.user)?, *users, mirror)?, Some(application), None)
+        }
     };
     let issued = issued(claims, owner)?;
     let surely_issued = surely_issued(issued, owner, leeway_ms);
-    let marks = Marks { user: &user, issued_ms: surely_issued, token_id, family };
+    let application_name = application.map(SmolStr::as_str);
+    let marks = Marks { user: &user, issued_ms: surely_issued, token_id, application: application_name, family };
     if mirror.revoked(&marks) {
         return Err(revoked());
     }
     let (roles, grants) = rights(claims, owner, mirror, &marks)?;
     let mut principal = Principal::new(user.clone(), roles, grants);
     principal.token_id = token_id.map(SmolStr::new);
+    principal.application = application.cloned();
     principal.family = family.map(SmolStr::new);
     principal.issued_at = Some(issued.map_or(now, Timestamp));
     principal.expires_at = Some(Timestamp(expires));
@@ -91,7 +95,7 @@ fn judge_times(claims: &Value, owner: &Owner, now: i64, leeway: i64) -> Result<i
             }
             exp
         }
-        Owner::Elsewhere(..) => {
+        Owner::Elsewhere { .. } => {
             // A token from the future would outlive the revocations until then.
             if time(claims, "iat")?.is_some_and(|iat| iat > now.saturating_add(leeway)) {
                 return Err(not_valid());
@@ -112,7 +116,7 @@ fn judge_times(claims: &Value, owner: &Owner, now: i64, leeway: i64) -> Result<i
 fn issued(claims: &Value, owner: &Owner) -> Result<Option<i64>> {
     let ours = match owner {
         Owner::Here { .. } => claims.get("iatMs").and_then(Value::as_i64),
-        Owner::Elsewhere(..) => None,
+        Owner::Elsewhere { .. } => None,
     };
     Ok(match ours {
         Some(ms) => Some(ms),
@@ -126,7 +130,7 @@ fn surely_issued(issued: Option<i64>, owner: &Owner, leeway: i64) -> i64 {
     match (issued, owner) {
         (None, _) => i64::MIN,
         (Some(issued), Owner::Here { .. }) => issued,
-        (Some(issued), Owner::Elsewhere(..)) => issued.saturating_sub(leeway),
+        (Some(issued), Owner::Elsewhere { .. }) => issued.saturating_sub(leeway),
     }
 }
 
@@ -138,7 +142,7 @@ fn rights(claims: &Value, owner: &Owner, mirror: &Mirror, marks: &Marks<'_>) -> 
             Ok((standing.roles.clone(), grants(claims.get("grants"))?))
         }
         Owner::Here { .. } => Ok((roles(claims.get("roles")), grants(claims.get("grants"))?)),
-        Owner::Elsewhere(believed, _) => {
+        Owner::Elsewhere { believed, .. } => {
             let BelievedClaims { roles: role_claim, grants: grant_claim, .. } = believed;
             let role_claim = role_claim.as_ref().and_then(|name| find(claims, name));
             let grant_claim = grant_claim.as_ref().and_then(|name| find(claims, name));

@@ -49,6 +49,7 @@ impl Identity for Auth {
 
     fn logout(&self, principal: &Principal) -> BoxFuture<'_, Result<()>> {
         let (family, token_id) = (principal.family.clone(), principal.token_id.clone());
+        let application = principal.application.clone();
         let until = principal.expires_at.map_or(i64::MAX, |at| at.0);
         Box::pin(async move {
             if let Some(family) = family {
@@ -61,7 +62,10 @@ impl Identity for Auth {
                 return ended.await;
             }
             if let Some(id) = token_id {
-                self.store.run(move |_, transaction| Ok(revocations::token(transaction, &id, until)?)).await?;
+                let revoked = self.store.run(move |_, transaction| {
+                    Ok(revocations::presented(transaction, application.as_deref(), &id, until)?)
+                });
+                revoked.await?;
             }
             Err(Error::bad_request("this token comes from no login here"))
         })

@@ -144,6 +144,29 @@ async fn no_key_of_another_application_makes_somebody_a_user_here_who_may_not() 
 }
 
 #[tokio::test]
+async fn a_logout_with_a_token_of_another_key_ends_no_other_token_of_the_same_jti() {
+    let server = server_with_keys();
+    let id = user(&server, &server.admin(), "bob").await;
+    let victims = [token_of(&login(&server, "bob").await), server.token_of("bob", &["--name", "board"])];
+    for victim in victims {
+        let claims = jsonwebtoken::dangerous::insecure_decode::<Value>(&victim).expect("a token").claims;
+        let also_local = minted("local", &json!({"sub": "bob", "jti": claims["jti"]}));
+        let mut watchers = Vec::new();
+        for token in [&victim, &also_local] {
+            watchers.push(Watcher::connect(&server, token).await);
+        }
+        let evil = minted("foreign", &json!({"sub": "evil", "jti": claims["jti"]}));
+        server.post("/api/auth/logout", &evil, json!({})).await;
+        for token in [&victim, &also_local] {
+            assert_eq!(me(&server, token).await, (200, None));
+        }
+        for watcher in &watchers {
+            watcher.done("subscribe", json!(format!("user:{id}"))).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_token_with_times_in_milliseconds_is_refused_and_says_why() {
     let server = server_with_keys();
     let now = jsonwebtoken::get_current_timestamp();

@@ -89,6 +89,7 @@ static MINTERS: LazyLock<[Minter; 4]> = LazyLock::new(|| {
 struct Door {
     auth: Arc<Auth>,
     clock: Arc<TestClock>,
+    config: AuthConfig,
     _dir: tempfile::TempDir,
 }
 
@@ -105,7 +106,13 @@ impl Door {
         config.keys = MINTERS.iter().map(|minter| minter.config.clone()).collect();
         config.keys.iter_mut().for_each(change);
         let port: Arc<dyn Clock> = Arc::<TestClock>::clone(&clock);
-        Self { auth: Auth::open(config, port, TestTasks::new()).unwrap(), clock, _dir: dir }
+        Self { auth: Auth::open(config.clone(), port, TestTasks::new()).unwrap(), clock, config, _dir: dir }
+    }
+
+    /// Identity over the same directory, as it is after a restart.
+    fn again(&self) -> Arc<Auth> {
+        let port: Arc<dyn Clock> = Arc::<TestClock>::clone(&self.clock);
+        Auth::open(self.config.clone(), port, TestTasks::new()).unwrap()
     }
 
     fn now(&self) -> i64 {
@@ -264,6 +271,48 @@ async fn a_revocation_of_the_user_or_the_token_id_holds_for_tokens_from_elsewher
     };
     refused(door.verify_with(undated), Code::TokenRevoked);
     refused(door.verify_with(|claims| claims["iatMs"] = json!(i64::MAX)), Code::TokenRevoked);
+}
+
+#[tokio::test]
+async fn whoever_presents_a_token_to_be_revoked_ends_no_other_of_the_same_jti() {
+    for nameless in [false, true] {
+        // Keys without a name are told apart by their issuers.
+        let issuer = |key: &PublicKeyConfig| format!("https://{}.example", key.kid.as_deref().unwrap_or_default());
+        let door = Door::with(|key| {
+            if nameless {
+                (key.issuer, key.kid) = (Some(issuer(key)), None);
+            }
+        });
+        let own = door.auth.mint(id("script"), &[], &[], Duration::from_secs(60)).unwrap().0;
+        let jti = door.auth.verify(&own).unwrap().token_id.unwrap();
+        let tokens = [0, 2].map(|number: usize| {
+            let (minter, mut claims) = (&MINTERS[number], door.claims());
+            claims["jti"] = json!(jti);
+            if nameless {
+                claims["iss"] = json!(issuer(&minter.config));
+            }
+            minter.mint_as(minter.config.kid.as_deref().filter(|_| !nameless), &claims)
+        });
+        let [evil, other] = tokens.each_ref().map(|token| door.auth.verify(token).unwrap());
+        let (sender, heard) = std::sync::mpsc::channel();
+        door.auth.watch_revocations(Arc::new(move |revocation| sender.send(revocation.clone()).unwrap()));
+        refused(door.auth.logout(&evil).await, Code::BadRequest);
+        let revocation = heard.try_recv().unwrap();
+        let concerned = [&evil, &other, &door.auth.verify(&own).unwrap()].map(|one| revocation.concerns(one));
+        assert_eq!(concerned, [true, false, false]);
+        for auth in [&door.auth, &door.again()] {
+            refused(auth.verify(&tokens[0]), Code::TokenRevoked);
+            auth.verify(&tokens[1]).unwrap();
+            auth.verify(&own).unwrap();
+        }
+        // An administrator who names a `jti` means it, whoever minted it; versions before kept every one like that.
+        door.auth.revoke_token(&jti, None).await.unwrap();
+        for auth in [&door.auth, &door.again()] {
+            for token in [&tokens[0], &tokens[1], &own] {
+                refused(auth.verify(token), Code::TokenRevoked);
+            }
+        }
+    }
 }
 
 #[tokio::test]
