@@ -72,7 +72,7 @@ pub(crate) fn principal(
     let surely_issued = surely_issued(issued, owner, leeway_ms);
     let application_name = application.map(SmolStr::as_str);
     let marks = Marks { user: &user, issued_ms: surely_issued, token_id, application: application_name, family };
-    if mirror.revoked(&marks) {
+    if mirror.revoked(&marks) || is_from_before(issued, owner, mirror, &user, leeway_ms) {
         return Err(revoked());
     }
     let (roles, grants) = rights(claims, owner, mirror, &marks)?;
@@ -132,6 +132,15 @@ fn surely_issued(issued: Option<i64>, owner: &Owner, leeway: i64) -> i64 {
         (Some(issued), Owner::Here { .. }) => issued,
         (Some(issued), Owner::Elsewhere { .. }) => issued.saturating_sub(leeway),
     }
+}
+
+/// Whether a token that names a user of this server was surely issued before there was that user: somebody else may have
+/// had the name.
+fn is_from_before(issued: Option<i64>, owner: &Owner, mirror: &Mirror, user: &UserId, leeway: i64) -> bool {
+    let Owner::Elsewhere { users: KeyUsers::Local, .. } = owner else { return false };
+    // `iat` may have seconds only.
+    let created = mirror.user(user).map(|standing| standing.created.div_euclid(1000) * 1000);
+    issued.zip(created).is_some_and(|(issued, created)| issued.saturating_add(leeway) < created)
 }
 
 fn rights(claims: &Value, owner: &Owner, mirror: &Mirror, marks: &Marks<'_>) -> Result<(Vec<Role>, Vec<Grant>)> {

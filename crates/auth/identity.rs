@@ -138,10 +138,10 @@ impl Identity for Auth {
     }
 
     fn delete_user(&self, id: &UserId) -> BoxFuture<'_, Result<()>> {
-        let id = id.clone();
+        let (id, now) = (id.clone(), self.store.stamp(self.clock.now()));
         Box::pin(async move {
             let deleted = self.store.run(move |store, transaction| {
-                users::delete(transaction, &id)?;
+                users::delete(transaction, &id, now)?;
                 Ok(users::is_empty(transaction)?.then(|| store.wants_no_users()))
             });
             deleted.await.map(drop)

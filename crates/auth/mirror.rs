@@ -20,6 +20,8 @@ pub(crate) struct Standing {
     pub(crate) name: SmolStr,
     pub(crate) roles: Vec<Role>,
     pub(crate) disabled: bool,
+    /// When it was made.
+    pub(crate) created: i64,
 }
 
 /// Users and revocations. Times are milliseconds since 1970.

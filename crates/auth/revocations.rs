@@ -1,11 +1,11 @@
-//! Who was revoked: rows of users, tokens and logins.
+//! Who was revoked: rows of users, tokens and logins, and of names whose users are gone.
 //!
 //! Guarantees: a user's `not_before` only grows, by at least one, so that a token issued between
 //! two revocations of one millisecond is caught by the second; what somebody presents to be
 //! revoked is revoked of whoever minted it, and of nobody else who uses the same `jti`.
 //! It is not the end of a login's refresh tokens: that is in [`crate::logins`].
 
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use smol_str::SmolStr;
 use tidings_core::{UserId, identity::Revocation};
 
@@ -22,6 +22,8 @@ const FAMILY: i64 = 2;
 /// A token of another application, by both their names. A server of the version before takes it for a login, and there
 /// is none of such a name.
 const TOKEN_OF: i64 = 3;
+/// A name whose user was deleted: `not_before` says when. Nobody is revoked by it.
+const NAME: i64 = 4;
 
 /// A row that a process did not know.
 #[derive(Debug)]
@@ -55,9 +57,10 @@ impl Row {
 /// Rows above a revision, in its order.
 pub(crate) fn changed_since(connection: &Connection, revision: i64) -> Result<Vec<Row>, AuthError> {
     let mut statement = connection.prepare_cached(
-        "SELECT kind, id, not_before, until, live_revision FROM revocations WHERE revision > ?1 ORDER BY revision",
+        "SELECT kind, id, not_before, until, live_revision FROM revocations
+         WHERE revision > ?1 AND kind <> ?2 ORDER BY revision",
     )?;
-    let mut rows = statement.query([revision])?;
+    let mut rows = statement.query([revision, NAME])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let id: String = row.get(1)?;
@@ -91,6 +94,26 @@ pub(crate) fn user(transaction: &Transaction<'_>, id: &UserId, now: i64, live: b
 /// Refuses all tokens of a user that there have been and will be, and ends its connections.
 pub(crate) fn user_for_good(transaction: &Transaction<'_>, id: &UserId) -> rusqlite::Result<()> {
     user(transaction, id, FOR_GOOD, true)
+}
+
+/// Remembers that a name has no user any more, since the deletion of the one it had.
+pub(crate) fn free_name(transaction: &Transaction<'_>, name_key: &str, now: i64) -> rusqlite::Result<()> {
+    let revision = next_revision(transaction)?;
+    transaction
+        .prepare_cached(
+            "INSERT INTO revocations VALUES (?1, ?2, ?3, ?4, ?5, 0)
+             ON CONFLICT (kind, id) DO UPDATE SET not_before = max(not_before, ?3), revision = ?5",
+        )?
+        .execute(params![NAME, name_key, now, FOR_GOOD, revision])?;
+    Ok(())
+}
+
+/// Since when a name has no user that it had; none for a name that nobody had.
+pub(crate) fn name_was_free(connection: &Connection, name_key: &str) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT not_before FROM revocations WHERE kind = ?1 AND id = ?2")?
+        .query_row(params![NAME, name_key], |row| row.get(0))
+        .optional()
 }
 
 /// The id of a row for a token of another application: no two pairs have the same.

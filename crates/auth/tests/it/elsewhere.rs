@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tidings_auth::{Auth, AuthConfig, BelievedClaims, KeyAlgorithm, KeyUsers, PublicKeyConfig};
 use tidings_core::{
     Code, Principal, Result,
-    identity::{Identity, NewUser, Secret, UserChange},
+    identity::{Identity, NewUser, Origin, Secret, UserChange},
     principal::Role,
     runtime::Clock,
 };
@@ -313,6 +313,53 @@ async fn whoever_presents_a_token_to_be_revoked_ends_no_other_of_the_same_jti() 
             }
         }
     }
+}
+
+#[tokio::test]
+async fn no_token_for_whoever_had_a_name_before_is_one_for_the_next_user_of_that_name() {
+    let door = Door::with(|key| key.users = KeyUsers::Local);
+    let user = |username: &str| {
+        let password = Secret("a long enough password".to_owned());
+        door.auth.create_user(NewUser { username: username.to_owned(), password, roles: vec![] })
+    };
+    let start = door.now();
+    let minted = |issued: Option<i64>| {
+        let mut claims = door.claims();
+        claims["iat"] = json!(issued);
+        if issued.is_none() {
+            claims.as_object_mut().unwrap().remove("iat");
+        }
+        MINTERS[2].mint(&claims)
+    };
+    let first = user("Ann").await.unwrap().id;
+    assert_eq!(door.auth.verify(&minted(None)).unwrap().user, first);
+    // From before there was anybody of that name, as far as the clocks may be off.
+    assert_eq!(door.auth.verify(&minted(Some(start - 30))).unwrap().user, first);
+    refused(door.auth.verify(&minted(Some(start - 31))), Code::TokenRevoked);
+    let old = [None, Some(start), Some(start + 30)].map(minted);
+    door.auth.delete_user(&first).await.unwrap();
+    let second = user("ann").await.unwrap().id;
+    let later = door.again();
+    for auth in [&door.auth, &later] {
+        for token in &old {
+            refused(auth.verify(token), Code::TokenRevoked);
+        }
+    }
+    // The own tokens of the next one are good at once.
+    let password = Secret("a long enough password".to_owned());
+    let from = Origin { address: [127, 0, 0, 1].into(), agent: String::new() };
+    let login = door.auth.login("ann".to_owned(), password, from).await.unwrap();
+    assert_eq!(door.auth.verify(&login.token).unwrap().user, second);
+    door.after_the_leeway();
+    for auth in [&door.auth, &later] {
+        for token in &old {
+            refused(auth.verify(token), Code::TokenRevoked);
+        }
+        assert_eq!(auth.verify(&minted(Some(door.now()))).unwrap().user, second);
+    }
+    // A name that nobody had waits for nothing.
+    user("bob").await.unwrap();
+    door.verify_with(|claims| claims["sub"] = json!("bob")).unwrap();
 }
 
 #[tokio::test]
