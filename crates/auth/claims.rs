@@ -69,7 +69,7 @@ pub(crate) fn principal(
         }
     };
     let issued = issued(claims, owner)?;
-    let surely_issued = surely_issued(issued, owner, leeway_ms);
+    let surely_issued = surely_issued(issued, stamped(claims, owner).is_some(), leeway_ms);
     let application_name = application.map(SmolStr::as_str);
     let marks = Marks { user: &user, issued_ms: surely_issued, token_id, application: application_name, family };
     if mirror.revoked(&marks) || is_from_before(issued, owner, mirror, &user, leeway_ms) {
@@ -88,6 +88,10 @@ pub(crate) fn principal(
 /// When the token ends for us, in milliseconds: for a token from elsewhere after the leeway.
 fn judge_times(claims: &Value, owner: &Owner, now: i64, leeway: i64) -> Result<i64> {
     let exp = time(claims, "exp")?.ok_or_else(not_valid)?;
+    if stamped(claims, owner).is_none() && time(claims, "iat")?.is_some_and(|iat| iat > now.saturating_add(leeway)) {
+        // A token from the future would outlive the revocations until then.
+        return Err(not_valid());
+    }
     let ends = match owner {
         Owner::Here { until } => {
             if until.is_some_and(|until| now > until) {
@@ -95,13 +99,7 @@ fn judge_times(claims: &Value, owner: &Owner, now: i64, leeway: i64) -> Result<i
             }
             exp
         }
-        Owner::Elsewhere { .. } => {
-            // A token from the future would outlive the revocations until then.
-            if time(claims, "iat")?.is_some_and(|iat| iat > now.saturating_add(leeway)) {
-                return Err(not_valid());
-            }
-            exp.saturating_add(leeway)
-        }
+        Owner::Elsewhere { .. } => exp.saturating_add(leeway),
     };
     if now >= ends {
         return Err(expired());
@@ -112,25 +110,30 @@ fn judge_times(claims: &Value, owner: &Owner, now: i64, leeway: i64) -> Result<i
     Ok(ends)
 }
 
-/// When it was issued, in milliseconds, if it says so. Where only seconds are known, the beginning of that second.
-fn issued(claims: &Value, owner: &Owner) -> Result<Option<i64>> {
-    let ours = match owner {
+/// When this server issued it, in milliseconds; none for what another program dated, also with this server's secret.
+fn stamped(claims: &Value, owner: &Owner) -> Option<i64> {
+    match owner {
         Owner::Here { .. } => claims.get("iatMs").and_then(Value::as_i64),
         Owner::Elsewhere { .. } => None,
-    };
-    Ok(match ours {
+    }
+}
+
+/// When it was issued by the clock of whoever did so, in milliseconds, if it says so. Where only seconds are known, the
+/// beginning of that second.
+fn issued(claims: &Value, owner: &Owner) -> Result<Option<i64>> {
+    Ok(match stamped(claims, owner) {
         Some(ms) => Some(ms),
         None => time(claims, "iat")?.map(|ms| ms.saturating_sub(ms.rem_euclid(1000))),
     })
 }
 
 /// The first moment of our clock at which it may have been issued: what a revocation by time is held against. The clock
-/// of another application may be ahead by the leeway, so a token that it dates later may be from before.
-fn surely_issued(issued: Option<i64>, owner: &Owner, leeway: i64) -> i64 {
-    match (issued, owner) {
-        (None, _) => i64::MIN,
-        (Some(issued), Owner::Here { .. }) => issued,
-        (Some(issued), Owner::Elsewhere { .. }) => issued.saturating_sub(leeway),
+/// of another program may be ahead by the leeway, so a token that it dates later may be from before.
+fn surely_issued(issued: Option<i64>, is_stamped: bool, leeway: i64) -> i64 {
+    match issued {
+        Some(issued) if is_stamped => issued,
+        Some(issued) => issued.saturating_sub(leeway),
+        None => i64::MIN,
     }
 }
 

@@ -182,7 +182,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "socket.connect_timeout_ms",
         Kind::Whole(MS, 120 * MS),
-        "The time a client has to present its token after it opened a connection or left the namespace, and to finish an upgrade.",
+        "The time to present a token after a connection was opened or the namespace was left, and to finish an upgrade.",
     ),
     key("socket.max_message_bytes", Kind::Size(KIB, 16 * MIB), "The largest message, to the server and to clients."),
     key("socket.max_subscriptions", Kind::Whole(1, 100_000), "The most channels that one connection follows."),

@@ -294,7 +294,7 @@ async fn whoever_presents_a_token_to_be_revoked_ends_no_other_of_the_same_jti() 
             minter.mint_as(minter.config.kid.as_deref().filter(|_| !nameless), &claims)
         });
         let [evil, other] = tokens.each_ref().map(|token| door.auth.verify(token).unwrap());
-        let (sender, heard) = std::sync::mpsc::channel();
+        let (sender, heard) = std::sync::mpsc::sync_channel(8);
         door.auth.watch_revocations(Arc::new(move |revocation| sender.send(revocation.clone()).unwrap()));
         refused(door.auth.logout(&evil).await, Code::BadRequest);
         let revocation = heard.try_recv().unwrap();
