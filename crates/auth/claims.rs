@@ -1,8 +1,9 @@
 //! Claims: what a token says, written and judged.
 //!
 //! Guarantees: times are judged by the house's clock, and are seconds; of another application's token only the
-//! configured claims are believed, and it names a user of this server only where its key may; a claim that does
-//! not make sense refuses the whole token.
+//! configured claims are believed, and it names a user of this server only where its key may; no token that existed
+//! when its user was revoked outlives that, as far as the clock of whoever dated it is off by no more than the leeway; a
+//! claim that does not make sense refuses the whole token.
 //! It is not the signature: see [`crate::keys`].
 
 use serde::Serialize;
@@ -61,18 +62,23 @@ pub(crate) fn principal(
     if token_id.is_some_and(|id| id.len() > MOST_TOKEN_ID_BYTES) {
         return Err(not_valid());
     }
-    let (user, family) = match owner {
-        Owner::Here { .. } => (subject(&named(claims, "sub")?)?, text(claims, "fam")?),
-        Owner::Elsewhere(believed, users) => (user_of(&named(claims, &believed.user)?, *users, mirror)?, None),
+    let (user, application, family) = match owner {
+        Owner::Here { .. } => (subject(&named(claims, "sub")?)?, None, text(claims, "fam")?),
+        Owner::Elsewhere { application, believed, users } => {
+            (user_of(&named(claims, &believed.user)?, *users, mirror)?, Some(application), None)
+        }
     };
     let issued = issued(claims, owner)?;
-    let marks = Marks { user: &user, issued_ms: issued.unwrap_or(i64::MIN), token_id, family };
-    if mirror.revoked(&marks) {
+    let surely_issued = surely_issued(issued, stamped(claims, owner).is_some(), leeway_ms);
+    let application_name = application.map(SmolStr::as_str);
+    let marks = Marks { user: &user, issued_ms: surely_issued, token_id, application: application_name, family };
+    if mirror.revoked(&marks) || is_from_before(issued, owner, mirror, &user, leeway_ms) {
         return Err(revoked());
     }
     let (roles, grants) = rights(claims, owner, mirror, &marks)?;
     let mut principal = Principal::new(user.clone(), roles, grants);
     principal.token_id = token_id.map(SmolStr::new);
+    principal.application = application.cloned();
     principal.family = family.map(SmolStr::new);
     principal.issued_at = Some(issued.map_or(now, Timestamp));
     principal.expires_at = Some(Timestamp(expires));
@@ -82,6 +88,10 @@ pub(crate) fn principal(
 /// When the token ends for us, in milliseconds: for a token from elsewhere after the leeway.
 fn judge_times(claims: &Value, owner: &Owner, now: i64, leeway: i64) -> Result<i64> {
     let exp = time(claims, "exp")?.ok_or_else(not_valid)?;
+    if stamped(claims, owner).is_none() && time(claims, "iat")?.is_some_and(|iat| iat > now.saturating_add(leeway)) {
+        // A token from the future would outlive the revocations until then.
+        return Err(not_valid());
+    }
     let ends = match owner {
         Owner::Here { until } => {
             if until.is_some_and(|until| now > until) {
@@ -89,13 +99,7 @@ fn judge_times(claims: &Value, owner: &Owner, now: i64, leeway: i64) -> Result<i
             }
             exp
         }
-        Owner::Elsewhere(..) => {
-            // A token from the future would outlive the revocations until then.
-            if time(claims, "iat")?.is_some_and(|iat| iat > now.saturating_add(leeway)) {
-                return Err(not_valid());
-            }
-            exp.saturating_add(leeway)
-        }
+        Owner::Elsewhere { .. } => exp.saturating_add(leeway),
     };
     if now >= ends {
         return Err(expired());
@@ -106,16 +110,40 @@ fn judge_times(claims: &Value, owner: &Owner, now: i64, leeway: i64) -> Result<i
     Ok(ends)
 }
 
-/// When it was issued, in milliseconds, if it says so. Where only seconds are known, the beginning of that second.
-fn issued(claims: &Value, owner: &Owner) -> Result<Option<i64>> {
-    let ours = match owner {
+/// When this server issued it, in milliseconds; none for what another program dated, also with this server's secret.
+fn stamped(claims: &Value, owner: &Owner) -> Option<i64> {
+    match owner {
         Owner::Here { .. } => claims.get("iatMs").and_then(Value::as_i64),
-        Owner::Elsewhere(..) => None,
-    };
-    Ok(match ours {
+        Owner::Elsewhere { .. } => None,
+    }
+}
+
+/// When it was issued by the clock of whoever did so, in milliseconds, if it says so. Where only seconds are known, the
+/// beginning of that second.
+fn issued(claims: &Value, owner: &Owner) -> Result<Option<i64>> {
+    Ok(match stamped(claims, owner) {
         Some(ms) => Some(ms),
         None => time(claims, "iat")?.map(|ms| ms.saturating_sub(ms.rem_euclid(1000))),
     })
+}
+
+/// The first moment of our clock at which it may have been issued: what a revocation by time is held against. The clock
+/// of another program may be ahead by the leeway, so a token that it dates later may be from before.
+fn surely_issued(issued: Option<i64>, is_stamped: bool, leeway: i64) -> i64 {
+    match issued {
+        Some(issued) if is_stamped => issued,
+        Some(issued) => issued.saturating_sub(leeway),
+        None => i64::MIN,
+    }
+}
+
+/// Whether a token that names a user of this server was surely issued before there was that user: somebody else may have
+/// had the name.
+fn is_from_before(issued: Option<i64>, owner: &Owner, mirror: &Mirror, user: &UserId, leeway: i64) -> bool {
+    let Owner::Elsewhere { users: KeyUsers::Local, .. } = owner else { return false };
+    // `iat` may have seconds only.
+    let created = mirror.user(user).map(|standing| standing.created.div_euclid(1000) * 1000);
+    issued.zip(created).is_some_and(|(issued, created)| issued.saturating_add(leeway) < created)
 }
 
 fn rights(claims: &Value, owner: &Owner, mirror: &Mirror, marks: &Marks<'_>) -> Result<(Vec<Role>, Vec<Grant>)> {
@@ -126,7 +154,7 @@ fn rights(claims: &Value, owner: &Owner, mirror: &Mirror, marks: &Marks<'_>) -> 
             Ok((standing.roles.clone(), grants(claims.get("grants"))?))
         }
         Owner::Here { .. } => Ok((roles(claims.get("roles")), grants(claims.get("grants"))?)),
-        Owner::Elsewhere(believed, _) => {
+        Owner::Elsewhere { believed, .. } => {
             let BelievedClaims { roles: role_claim, grants: grant_claim, .. } = believed;
             let role_claim = role_claim.as_ref().and_then(|name| find(claims, name));
             let grant_claim = grant_claim.as_ref().and_then(|name| find(claims, name));

@@ -28,7 +28,8 @@ pub struct AuthConfig {
     pub secret: Option<Secret>,
     /// Keys of other applications whose tokens are accepted. None by default.
     pub keys: Vec<PublicKeyConfig>,
-    /// How far another application's clock may be off. 30 seconds by default.
+    /// How far another application's clock may be off. 30 seconds by default. For so long after a user was revoked, its
+    /// tokens are refused that another application dates after that: they may be from before.
     pub leeway: Duration,
     /// How often somebody may try to log in.
     pub login_limits: LoginLimits,

@@ -51,6 +51,7 @@ impl Identity for Auth {
 
     fn logout(&self, principal: &Principal) -> BoxFuture<'_, Result<()>> {
         let (family, token_id) = (principal.family.clone(), principal.token_id.clone());
+        let application = principal.application.clone();
         let until = principal.expires_at.map_or(i64::MAX, |at| at.0);
         Box::pin(async move {
             if let Some(family) = family {
@@ -66,7 +67,10 @@ impl Identity for Auth {
             let Some(id) = token_id else {
                 return Err(Error::bad_request("this token comes from no login here and has no id (`jti`) to revoke"));
             };
-            self.store.run(move |_, transaction| Ok(revocations::token(transaction, &id, until)?)).await
+            let revoked = self.store.run(move |_, transaction| {
+                Ok(revocations::presented(transaction, application.as_deref(), &id, until)?)
+            });
+            revoked.await
         })
     }
 
@@ -137,10 +141,10 @@ impl Identity for Auth {
     }
 
     fn delete_user(&self, id: &UserId) -> BoxFuture<'_, Result<()>> {
-        let id = id.clone();
+        let (id, now) = (id.clone(), self.store.stamp(self.clock.now()));
         Box::pin(async move {
             let deleted = self.store.run(move |store, transaction| {
-                users::delete(transaction, &id)?;
+                users::delete(transaction, &id, now)?;
                 Ok(users::is_empty(transaction)?.then(|| store.wants_no_users()))
             });
             deleted.await.map(drop)

@@ -9,6 +9,7 @@ use std::{collections::HashSet, path::PathBuf, sync::Arc};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, crypto};
 use serde::Serialize;
 use serde_json::Value;
+use smol_str::{SmolStr, format_smolstr};
 use tidings_core::{Timestamp, identity::Secret};
 
 use crate::{
@@ -30,8 +31,9 @@ const SHORTEST_SECRET: usize = 32;
 pub(crate) enum Owner {
     /// This server. Its retired keys are good until a time, in milliseconds since 1970.
     Here { until: Option<i64> },
-    /// Another application, of whose claims these are believed, and which names these users.
-    Elsewhere(BelievedClaims, KeyUsers),
+    /// Another application, by the name that it has here, of whose claims these are believed, and which names these
+    /// users.
+    Elsewhere { application: SmolStr, believed: BelievedClaims, users: KeyUsers },
 }
 
 /// A key that tokens are checked with.
@@ -247,6 +249,15 @@ fn name_of(key: &PublicKeyConfig) -> String {
     key.kid.as_ref().map_or_else(|| "a key without kid".to_owned(), |kid| format!("key '{kid}'"))
 }
 
+/// What an application is called here: by its key, so that no other's `jti`s are taken for its own; those without `kid`
+/// are told apart by their issuers.
+fn application(key: &PublicKeyConfig, issuer: &str) -> SmolStr {
+    match &key.kid {
+        Some(kid) => format_smolstr!("kid {kid}"),
+        None => format_smolstr!("iss {issuer}"),
+    }
+}
+
 fn other(key: &PublicKeyConfig, config: &AuthConfig) -> Result<Key, AuthError> {
     let refuse = |why: &str| AuthError::key(name_of(key), why);
     let algorithm = match key.algorithm {
@@ -271,7 +282,11 @@ fn other(key: &PublicKeyConfig, config: &AuthConfig) -> Result<Key, AuthError> {
         algorithm,
         decoding,
         validation: validation(algorithm, issuer, audience),
-        owner: Owner::Elsewhere(key.claims.clone(), key.users),
+        owner: Owner::Elsewhere {
+            application: application(key, issuer),
+            believed: key.claims.clone(),
+            users: key.users,
+        },
     })
 }
 

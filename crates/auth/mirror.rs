@@ -20,6 +20,8 @@ pub(crate) struct Standing {
     pub(crate) name: SmolStr,
     pub(crate) roles: Vec<Role>,
     pub(crate) disabled: bool,
+    /// When it was made.
+    pub(crate) created: i64,
 }
 
 /// Users and revocations. Times are milliseconds since 1970.
@@ -30,7 +32,10 @@ pub(crate) struct Mirror {
     users: HashMap<UserId, Standing>,
     names: HashMap<SmolStr, UserId>,
     not_before: HashMap<UserId, i64>,
+    /// By their `jti`s, whoever minted them.
     tokens: HashMap<SmolStr, i64>,
+    /// By the application that minted them, then by their `jti`s.
+    tokens_of: HashMap<SmolStr, HashMap<SmolStr, i64>>,
     families: HashMap<SmolStr, i64>,
 }
 
@@ -40,6 +45,7 @@ pub(crate) struct Marks<'a> {
     pub(crate) user: &'a UserId,
     pub(crate) issued_ms: i64,
     pub(crate) token_id: Option<&'a str>,
+    pub(crate) application: Option<&'a str>,
     pub(crate) family: Option<&'a str>,
 }
 
@@ -66,8 +72,12 @@ impl Mirror {
     pub(crate) fn revoked(&self, marks: &Marks<'_>) -> bool {
         self.users.get(marks.user).is_some_and(|standing| standing.disabled)
             || self.not_before.get(marks.user).is_some_and(|at| marks.issued_ms <= *at)
-            || marks.token_id.is_some_and(|id| self.tokens.contains_key(id))
+            || marks.token_id.is_some_and(|id| self.tokens.contains_key(id) || self.revoked_of(marks.application, id))
             || marks.family.is_some_and(|id| self.families.contains_key(id))
+    }
+
+    fn revoked_of(&self, application: Option<&str>, id: &str) -> bool {
+        application.and_then(|name| self.tokens_of.get(name)).is_some_and(|tokens| tokens.contains_key(id))
     }
 
     pub(crate) fn put_user(&mut self, id: UserId, standing: Standing) {
@@ -90,6 +100,10 @@ impl Mirror {
         self.tokens.insert(id, until);
     }
 
+    pub(crate) fn revoke_token_of(&mut self, application: SmolStr, id: SmolStr, until: i64) {
+        self.tokens_of.entry(application).or_default().insert(id, until);
+    }
+
     pub(crate) fn end_family(&mut self, id: SmolStr, until: i64) {
         self.families.insert(id, until);
     }
@@ -97,6 +111,10 @@ impl Mirror {
     /// Forgets what no living token can have.
     pub(crate) fn prune(&mut self, before: i64) {
         self.tokens.retain(|_, until| *until >= before);
+        self.tokens_of.retain(|_, tokens| {
+            tokens.retain(|_, until| *until >= before);
+            !tokens.is_empty()
+        });
         self.families.retain(|_, until| *until >= before);
     }
 }

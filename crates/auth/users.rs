@@ -1,7 +1,8 @@
 //! Users: their rows and the rules over them.
 //!
 //! Guarantees: names are compared without regard to case; an enabled admin always remains once
-//! there was one; whatever takes a right away refuses the tokens issued before.
+//! there was one; whatever takes a right away refuses the tokens issued before; a name that is given again
+//! takes no token along that was for whoever had it.
 //! It is not where passwords are hashed or checked: see [`crate::passwords`].
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
@@ -113,10 +114,11 @@ pub(crate) fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
 /// Users changed above a revision, for the mirror.
 pub(crate) fn changed_since(connection: &Connection, revision: i64) -> Result<Vec<(UserId, Standing)>, AuthError> {
     let mut statement =
-        connection.prepare_cached("SELECT id, roles, disabled, name_key FROM users WHERE revision > ?1")?;
+        connection.prepare_cached("SELECT id, roles, disabled, name_key, created FROM users WHERE revision > ?1")?;
     let rows = statement.query_map([revision], |row| {
         let roles = from_text(row.get_ref(1)?.as_str()?);
-        let standing = Standing { name: row.get_ref(3)?.as_str()?.into(), roles, disabled: row.get(2)? };
+        let name = row.get_ref(3)?.as_str()?.into();
+        let standing = Standing { name, roles, disabled: row.get(2)?, created: row.get(4)? };
         Ok((id_of(row.get_ref(0)?.as_str()?)?, standing))
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -144,6 +146,10 @@ pub(crate) fn insert(
         now.0,
         revision
     ])?;
+    if let Some(gone) = revocations::name_was_free(transaction, &name_key(&user.username))? {
+        // Another application's tokens for whoever had the name before are none for this one.
+        revocations::user(transaction, &user.id, gone.max(now.0), false)?;
+    }
     Ok(user)
 }
 
@@ -181,7 +187,8 @@ pub(crate) fn change(transaction: &Transaction<'_>, id: &UserId, change: Change,
     Ok(user)
 }
 
-pub(crate) fn delete(transaction: &Transaction<'_>, id: &UserId) -> Result<(), Fault> {
+/// Deletes a user; `now` is a stamp of the store.
+pub(crate) fn delete(transaction: &Transaction<'_>, id: &UserId, now: i64) -> Result<(), Fault> {
     let account = by_id(transaction, id)?.ok_or_else(Error::not_found)?;
     if is_active_admin(&account.user) {
         another_admin_than(transaction, id)?;
@@ -189,6 +196,7 @@ pub(crate) fn delete(transaction: &Transaction<'_>, id: &UserId) -> Result<(), F
     transaction.execute("DELETE FROM users WHERE id = ?1", [id.as_str()])?;
     logins::end_all(transaction, id)?;
     known::forget(transaction, id)?;
+    revocations::free_name(transaction, &name_key(&account.user.username), now)?;
     revocations::user_for_good(transaction, id)?;
     Ok(())
 }

@@ -188,8 +188,15 @@ pub struct UserChange {
 pub enum Revocation {
     /// Every connection of a user, for good: revoked, disabled or deleted.
     User(UserId),
-    /// Every connection with this token.
+    /// Every connection with a token of this `jti`, whoever minted it.
     Token(SmolStr),
+    /// Every connection with the token of this `jti` that this application minted.
+    TokenOf {
+        /// As [`Principal::application`] has it.
+        application: SmolStr,
+        /// The `jti`.
+        id: SmolStr,
+    },
     /// Every connection of this login.
     Family(SmolStr),
 }
@@ -201,6 +208,9 @@ impl Revocation {
         match self {
             Self::User(user) => principal.user == *user,
             Self::Token(id) => principal.token_id.as_ref() == Some(id),
+            Self::TokenOf { application, id } => {
+                principal.token_id.as_ref() == Some(id) && principal.application.as_ref() == Some(application)
+            }
             Self::Family(id) => principal.family.as_ref() == Some(id),
         }
     }
@@ -299,8 +309,8 @@ pub trait Identity: Send + Sync + 'static {
     /// `unavailable`.
     fn revoke_user(&self, id: &UserId) -> BoxFuture<'_, Result<()>>;
 
-    /// Revokes one token by its `jti`: any, also one that was made elsewhere, or with `of` one of [`Self::tokens`]
-    /// of that user. Says which kind of token it was.
+    /// Revokes one token by its `jti`: any, also those of that `jti` that were made elsewhere, or with `of` one of
+    /// [`Self::tokens`] of that user. Says which kind of token it was.
     ///
     /// # Errors
     /// `not_found` for a token that is not among them; `bad_request` for what is no `jti`; `unavailable`.

@@ -190,8 +190,10 @@ pub struct Principal {
     pub roles: Vec<Role>,
     /// What it may do: the grants of its token and of its roles.
     pub grants: Vec<Grant>,
-    /// The token's `jti`; a revocation may name it.
+    /// The token's `jti`; a revocation may name it. Two applications may use the same one.
     pub token_id: Option<SmolStr>,
+    /// The other application whose key signed the token; none for the server's own.
+    pub application: Option<SmolStr>,
     /// The login that the token comes from; its logout ends it.
     pub family: Option<SmolStr>,
     /// When the token was issued, or, of one that does not say it, when it was looked at; none for the server itself.
@@ -213,7 +215,7 @@ impl Principal {
     #[must_use]
     pub fn new(user: UserId, roles: Vec<Role>, mut grants: Vec<Grant>) -> Self {
         grants.extend(roles.iter().map(|role| role.grant()));
-        Self { user, roles, grants, token_id: None, family: None, issued_at: None, expires_at: None }
+        Self { user, roles, grants, token_id: None, application: None, family: None, issued_at: None, expires_at: None }
     }
 
     /// The server itself, for what it does of its own accord.

@@ -148,7 +148,11 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Time(0, 3600),
         "How long a used refresh token gets the same answer again. `0s`: never.",
     ),
-    key("auth.leeway", Kind::Time(0, 3600), "How far the clocks of other applications may be off."),
+    key(
+        "auth.leeway",
+        Kind::Time(0, 3600),
+        "How far the clocks of other applications may be off. So long a revocation holds for new tokens of theirs.",
+    ),
     key(
         "auth.login_per_address",
         Kind::Whole(0, 1_000_000),
@@ -178,7 +182,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "socket.connect_timeout_ms",
         Kind::Whole(MS, 120 * MS),
-        "The time a client has to present its token after it opened a connection, and to finish an upgrade.",
+        "The time to present a token after a connection was opened or the namespace was left, and to finish an upgrade.",
     ),
     key("socket.max_message_bytes", Kind::Size(KIB, 16 * MIB), "The largest message, to the server and to clients."),
     key("socket.max_subscriptions", Kind::Whole(1, 100_000), "The most channels that one connection follows."),

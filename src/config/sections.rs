@@ -263,7 +263,7 @@ pub(crate) struct Socket {
     pub ping_interval_ms: u64,
     /// For the answer to one.
     pub ping_timeout_ms: u64,
-    /// For a client to present its token, and to finish an upgrade.
+    /// For a client to present its token, anew after it left the namespace, and to finish an upgrade.
     pub connect_timeout_ms: u64,
     /// The largest message, to and from clients.
     pub max_message_bytes: Size,

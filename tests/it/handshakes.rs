@@ -7,6 +7,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -15,12 +16,12 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpSocket, TcpStream},
     task::JoinSet,
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use crate::{
-    server::{PATIENCE, Server, eventually},
-    watcher::frame,
+    server::{PATIENCE, Server, eventually, found},
+    watcher::{answer, frame},
 };
 
 const MIB: u64 = 1 << 20;
@@ -280,6 +281,54 @@ async fn a_user_has_so_many_connections_over_both_transports_and_those_stay() {
     is_too_many(&by_polling(&server, &ada).await.map(drop).expect_err("it is full again"));
     drop(websocket);
     eventually("that there is room", async || by_websocket(&server, &ada).await.is_ok()).await;
+}
+
+/// Leaves the namespace: when the transport has ended, and how long it lasted.
+async fn leaves_on(mut websocket: Raw) -> Duration {
+    let begin = Instant::now();
+    websocket.send_text("41").await.expect("sends");
+    let ends = async { while frame(&mut websocket).await.is_some() {} };
+    timeout(PATIENCE, ends).await.expect("the WebSocket lives on in nobody's name");
+    begin.elapsed()
+}
+
+/// The same over polling, with a poll that always waits.
+async fn leaves_by(polling: Polling) -> Duration {
+    let begin = Instant::now();
+    assert_eq!(polling.send(&["41"]).await.expect("an answer").status, 200);
+    let ends = async { while polling.poll().await.is_ok_and(|packets| packets != ["1"]) {} };
+    timeout(PATIENCE, ends).await.expect("the polling session lives on in nobody's name");
+    begin.elapsed()
+}
+
+#[tokio::test]
+async fn whoever_leaves_the_namespace_has_the_time_of_a_new_one_to_connect_and_holds_no_place_after_it() {
+    let server = Server::start("[socket]\nmax_connections = 4\nconnect_timeout_ms = 1500\n");
+    let ada = server.token("ada", &[]);
+    let (one, two) = (by_websocket(&server, &ada).await, by_polling(&server, &ada).await);
+    let (mut again, mut refused) =
+        (by_websocket(&server, &ada).await.unwrap(), by_websocket(&server, &ada).await.unwrap());
+    assert!(by_websocket(&server, &ada).await.is_err(), "there are four");
+    let comes_again = async {
+        again.send_text("41").await.expect("sends");
+        again.send_text(format!("40{}", json!({ "token": ada }))).await.expect("sends");
+        while !frame(&mut again).await.expect("it goes on").starts_with("40") {}
+    };
+    let is_refused = async {
+        refused.send_text("41").await.expect("sends");
+        refused.send_text(r#"40{"token":"no token"}"#).await.expect("sends");
+        while frame(&mut refused).await.is_some() {}
+    };
+    let left =
+        tokio::join!(leaves_on(one.unwrap()), leaves_by(two.unwrap()), comes_again, timeout(PATIENCE, is_refused));
+    assert!(left.0 >= Duration::from_millis(1500) && left.1 >= Duration::from_millis(1500), "{left:?}");
+    left.3.expect("who was refused lives on in nobody's name");
+    again.send_text(r#"421["dance"]"#).await.expect("sends");
+    assert_eq!(answer(&mut again, 1).await["error"]["code"], "unknown_command", "who came again stays");
+    let mut inside = Vec::new();
+    for _ in 0..3 {
+        inside.push(found("that there is room", async || by_websocket(&server, &ada).await.ok()).await);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

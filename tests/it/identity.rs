@@ -79,26 +79,29 @@ async fn me(server: &Server, token: &str) -> (u16, Option<String>) {
 async fn every_token_of_a_user_ends_with_the_user_and_those_of_a_subject_of_the_same_name_do_not() {
     let server = server_with_keys();
     let admin = server.admin();
-    let subjects = [server.token("bob", &["--role", "viewer"]), minted("foreign", &json!({"sub": "bob"}))];
+    let of_subject = |name: &str| [server.token(name, &["--role", "viewer"]), minted("foreign", &json!({"sub": name}))];
+    let subjects = ["bob0", "bob1", "bob2"].map(of_subject).concat();
     let ways = [
         (Method::PATCH, "", Some(json!({"disabled": true}))),
         (Method::DELETE, "", None),
         (Method::POST, "/revoke", Some(json!({}))),
     ];
-    for (method, path, body) in ways {
-        let id = user(&server, &admin, "Bob").await;
-        let of_login = login(&server, "bob").await;
+    for (number, (method, path, body)) in ways.into_iter().enumerate() {
+        // Another name each time: the other application's tokens for the next of a name are good after the leeway.
+        let name = format!("Bob{number}");
+        let id = user(&server, &admin, &name).await;
+        let of_login = login(&server, &name).await;
         let tokens = [
             token_of(&of_login),
-            server.token_of("bob", &["--role", "viewer"]),
+            server.token_of(&name, &["--role", "viewer"]),
             server.token_of(&id, &["--ttl", "300d"]),
-            minted("local", &json!({"sub": "bob"})),
+            minted("local", &json!({"sub": name.to_lowercase()})),
             minted("local", &json!({"sub": id})),
         ];
         let mut watchers = Vec::new();
         for token in &tokens {
             let whose = server.get("/api/auth/me", token).await.json()["user"].clone();
-            assert_eq!((&whose["id"], &whose["username"]), (&json!(id), &json!("Bob")));
+            assert_eq!((&whose["id"], &whose["username"]), (&json!(id), &json!(name)));
             watchers.push(Watcher::connect(&server, token).await);
         }
         let path = format!("/api/users/{id}{path}");
@@ -141,6 +144,45 @@ async fn no_key_of_another_application_makes_somebody_a_user_here_who_may_not() 
         json!({"type": "user.notice", "channel": format!("user:{id}"), "data": {"userId": id, "text": "hello"}});
     server.publish(&server.admin(), notice).await;
     assert_eq!(watcher.of_type("user.notice").await["data"]["text"], "hello");
+}
+
+#[tokio::test]
+async fn a_token_that_another_application_minted_for_a_deleted_user_is_none_for_the_next_of_that_name() {
+    let server = server_with_keys();
+    let admin = server.admin();
+    let first = user(&server, &admin, "zoe").await;
+    let old = minted("local", &json!({"sub": "zoe", "iat": jsonwebtoken::get_current_timestamp() - 20}));
+    assert_eq!(server.get("/api/auth/me", &old).await.json()["user"]["id"], json!(first));
+    server.call(Method::DELETE, &format!("/api/users/{first}"), &admin, None).await;
+    assert_eq!(me(&server, &old).await, (401, Some("unauthenticated".to_owned())));
+    let second = user(&server, &admin, "Zoe").await;
+    assert_eq!(me(&server, &old).await, (401, Some("token_revoked".to_owned())));
+    let connected = Client::connect(&server.url(), tidings_client::token(&old)).await.map(drop);
+    assert!(matches!(connected, Err(ConnectError::Refused { .. })));
+    assert_ne!(first, second);
+}
+
+#[tokio::test]
+async fn a_logout_with_a_token_of_another_key_ends_no_other_token_of_the_same_jti() {
+    let server = server_with_keys();
+    let id = user(&server, &server.admin(), "bob").await;
+    let victims = [token_of(&login(&server, "bob").await), server.token_of("bob", &["--name", "board"])];
+    for victim in victims {
+        let claims = jsonwebtoken::dangerous::insecure_decode::<Value>(&victim).expect("a token").claims;
+        let also_local = minted("local", &json!({"sub": "bob", "jti": claims["jti"]}));
+        let mut watchers = Vec::new();
+        for token in [&victim, &also_local] {
+            watchers.push(Watcher::connect(&server, token).await);
+        }
+        let evil = minted("foreign", &json!({"sub": "evil", "jti": claims["jti"]}));
+        server.post("/api/auth/logout", &evil, json!({})).await;
+        for token in [&victim, &also_local] {
+            assert_eq!(me(&server, token).await, (200, None));
+        }
+        for watcher in &watchers {
+            watcher.done("subscribe", json!(format!("user:{id}"))).await;
+        }
+    }
 }
 
 #[tokio::test]

@@ -102,6 +102,33 @@ async fn a_polling_connection_is_refused_answered_and_closed_like_any_other() {
     assert_eq!(server.metric("tidings_connections").await, 0.0);
 }
 
+#[tokio::test]
+async fn a_post_that_is_too_large_is_answered_so_and_ends_its_session_as_a_packet_of_a_websocket_does() {
+    let server = Server::start("");
+    let bearer = server.admin();
+    let polling = Polling::open(&server.endpoint()).await.expect("opens");
+    let early = polling.send_body(vec![b'4'; 64 * 1024 + 1].into()).await.expect("an answer");
+    assert_eq!(early.status, 413, "{}", early.text());
+    assert!(polling.poll().await.is_err(), "whoever was not let in yet goes on");
+    let poller = Poller::log_in(&server, &bearer).await;
+    let event = note("big", 1);
+    let packets = [format!(r#"421["publish",{event}]"#), format!(r#"422["dance","{}"]"#, "a".repeat(1_000_000))];
+    let refused = poller.polling.send(&[packets[0].as_str(), packets[1].as_str()]).await.expect("an answer");
+    assert_eq!(refused.status, 413, "{}", refused.text());
+    assert_eq!(poller.polling.send(&["3"]).await.expect("an answer").status, 400, "its session goes on");
+    assert!(poller.polling.poll().await.is_err());
+    eventually("that it is over", async || server.metric("tidings_connections").await == 0.0).await;
+    let channel = server.get("/api/channels/session:big", &bearer).await;
+    assert_eq!(channel.status, 404, "nothing of such a post has an effect: {}", channel.text());
+    // A poll that waits is told the end.
+    let poller = Poller::log_in(&server, &bearer).await;
+    let ends = async { while poller.polling.poll().await.is_ok_and(|packets| packets != ["1"]) {} };
+    let (ended, refused) =
+        tokio::join!(timeout(PATIENCE, ends), poller.polling.send_body(vec![b'4'; 1_000_001].into()));
+    assert_eq!(refused.expect("an answer").status, 413);
+    ended.expect("a poll waits for ever");
+}
+
 /// Probes with another connection while a poll is under way, as clients do, and changes to it when
 /// that poll has ended.
 async fn change(server: &Server, poller: &mut Poller) -> Raw {

@@ -63,6 +63,8 @@ struct Stage {
     /// Counts it as a connection of the user who was let in last, also once that client has left and the transport
     /// stays.
     seat: Option<Seat>,
+    /// Since when nobody is in: since it was opened, or since its client left; in milliseconds.
+    unconnected: Option<u64>,
     /// The event whose attachments are still to come.
     attached: Option<Box<Attached>>,
 }
@@ -84,7 +86,6 @@ pub(super) struct Engine {
     pub(super) polls: Option<Box<Polls>>,
     /// The WebSocket that it runs on. It never goes back.
     line: OnceLock<Arc<Line>>,
-    opened_ms: u64,
     /// When the last request came, while it polls.
     heard_ms: AtomicU64,
     /// When it is to be pinged.
@@ -117,10 +118,9 @@ impl Engine {
             transport: Arc::downgrade(transport),
             polls,
             line: OnceLock::new(),
-            opened_ms: millis(now),
             heard_ms: AtomicU64::new(millis(now)),
             ping_ms: AtomicU64::new(millis(now + pace(sid, now, parts.config.ping_interval))),
-            stage: Mutex::default(),
+            stage: Mutex::new(Stage { unconnected: Some(millis(now)), ..Stage::default() }),
         });
         transport.engines.insert(&engine);
         engine
@@ -201,13 +201,19 @@ impl Engine {
             return session.over();
         }
         stage.was_accepted = true;
+        stage.unconnected = None;
         stage.handshake = None;
         stage.session = Some(session.clone());
     }
 
-    /// The client goes, and its transport stays.
+    /// The client goes, and its transport stays: it has as long as a new one to CONNECT.
     pub(super) fn leave(&self) {
-        let session = self.stage.lock().session.take();
+        let now = self.transport.upgrade().map(|transport| transport.connections.parts.clock.monotonic());
+        let session = {
+            let mut stage = self.stage.lock();
+            stage.unconnected = now.map(millis);
+            stage.session.take()
+        };
         if let Some(line) = self.line() {
             line.shut_out();
         }
@@ -244,8 +250,8 @@ impl Engine {
         }
     }
 
-    /// Ends a session of which there was no sign for too long, or whose client was not let in within its time. Whether
-    /// that was done.
+    /// Ends a session of which there was no sign for too long, or into which nobody was let within the time for it.
+    /// Whether that was done.
     pub(super) fn end_if_silent(&self, now: Duration, config: &ConnectionConfig) -> bool {
         let (silence, limit) = (self.silence(now), config.ping_interval + config.ping_timeout);
         let is_silent = match self.session() {
@@ -267,9 +273,10 @@ impl Engine {
         due
     }
 
-    /// Whether nobody was let in within this time.
+    /// Whether nobody has been in for so long.
     fn is_unconnected(&self, now: Duration, patience: Duration) -> bool {
-        millis(now).saturating_sub(self.opened_ms) >= millis(patience) && !self.was_accepted()
+        let since = self.stage.lock().unconnected;
+        since.is_some_and(|since| millis(now).saturating_sub(since) >= millis(patience))
     }
 
     /// Whether it ended so long ago.

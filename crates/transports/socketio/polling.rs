@@ -191,8 +191,9 @@ pub(super) async fn post(
     let (body, _held) = match heard(engine, polls, request).await {
         Ok(heard) => heard,
         Err(refusal) => {
-            // As in the reference: a post without an end is the end of its session.
-            if matches!(refusal, Refusal::TooSlow) {
+            // As in the reference: a post without an end is the end of its session. One that is too large is so as a
+            // packet of that size is on a WebSocket: nobody knows which of its packets are lost.
+            if matches!(refusal, Refusal::TooSlow | Refusal::TooLarge) {
                 engine.end("1");
             }
             return refusal.answer();

@@ -2,10 +2,10 @@
 //!
 //! Guarantees: a client is pinged at its own pace since its handshake, so that the pings of a crowd that came together
 //! are soon spread;
-//! a silent one is let go within its ping interval, timeout and one turn of the sweep, and one that is not let in
-//! within its time, whatever socketioxide's tasks are stuck in; a token's end is told before and kept. A session for
-//! which nothing can be due for some turns is passed over: a look at one is a dozen places in memory, and there are
-//! tens of thousands. One whose look panics is ended, and the others are looked at.
+//! a silent one is let go within its ping interval, timeout and one turn of the sweep, and a session into which nobody
+//! is let within the time for it, be it new or left by its client, whatever socketioxide's tasks are stuck in; a token's
+//! end is told before and kept. A session for which nothing can be due for some turns is passed over: a look at one is a
+//! dozen places in memory, and there are tens of thousands. One whose look panics is ended, and the others are looked at.
 //! It is not what is due whatever a client runs on: see `connection/client`.
 
 use std::{

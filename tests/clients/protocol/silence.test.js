@@ -1,9 +1,9 @@
-// Socket.IO 5: who opens a session and says nothing is let go after a time that can be configured.
+// Socket.IO 5: who opens a session, or leaves its namespace, and says nothing is let go after a time that can be configured.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
 import { until } from "../server.js";
-import { start } from "./target.js";
+import { notOfTheReference, start } from "./target.js";
 import { Session, TRANSPORTS } from "./wire.js";
 
 const CONNECT_TIMEOUT_MS = 1000;
@@ -35,6 +35,21 @@ describe("a session without a CONNECT", { concurrency: 3 }, () => {
       await session.send("40{}");
       assert.match(await session.next((packet) => packet.startsWith("44")), /Authentication error/);
       await session.send("40/random,");
+      await endsInTime(session, begun);
+    });
+
+    const differs = notOfTheReference("it keeps a transport whose client left");
+    test(`ends when the time after a DISCONNECT is over (${transport})`, { ...differs, timeout: 20_000 }, async (t) => {
+      const session = await Session.open(t, target, transport);
+      const first = performance.now();
+      await session.connect({ token: target.good });
+      await session.send("41");
+      await session.connect({ token: target.good });
+      // The time of the first DISCONNECT does not count any more.
+      await until(() => session.isOver || performance.now() - first > CONNECT_TIMEOUT_MS * 1.5, "that time to be over");
+      await session.goesOn();
+      const begun = performance.now();
+      await session.send("41");
       await endsInTime(session, begun);
     });
 

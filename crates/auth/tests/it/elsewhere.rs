@@ -1,6 +1,9 @@
 //! Tokens that other applications mint, with keys made for the test.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use aws_lc_rs::{
     encoding::{AsDer, PublicKeyX509Der},
@@ -16,7 +19,7 @@ use serde_json::{Value, json};
 use tidings_auth::{Auth, AuthConfig, BelievedClaims, KeyAlgorithm, KeyUsers, PublicKeyConfig};
 use tidings_core::{
     Code, Principal, Result,
-    identity::{Identity, NewUser, Secret, UserChange},
+    identity::{Identity, NewUser, Origin, Secret, UserChange},
     principal::Role,
     runtime::Clock,
 };
@@ -86,6 +89,7 @@ static MINTERS: LazyLock<[Minter; 4]> = LazyLock::new(|| {
 struct Door {
     auth: Arc<Auth>,
     clock: Arc<TestClock>,
+    config: AuthConfig,
     _dir: tempfile::TempDir,
 }
 
@@ -102,11 +106,22 @@ impl Door {
         config.keys = MINTERS.iter().map(|minter| minter.config.clone()).collect();
         config.keys.iter_mut().for_each(change);
         let port: Arc<dyn Clock> = Arc::<TestClock>::clone(&clock);
-        Self { auth: Auth::open(config, port, TestTasks::new()).unwrap(), clock, _dir: dir }
+        Self { auth: Auth::open(config.clone(), port, TestTasks::new()).unwrap(), clock, config, _dir: dir }
+    }
+
+    /// Identity over the same directory, as it is after a restart.
+    fn again(&self) -> Arc<Auth> {
+        let port: Arc<dyn Clock> = Arc::<TestClock>::clone(&self.clock);
+        Auth::open(self.config.clone(), port, TestTasks::new()).unwrap()
     }
 
     fn now(&self) -> i64 {
         self.clock.now().0.div_euclid(1000)
+    }
+
+    /// Goes to where no clock that is off by no more than the leeway says a time from before.
+    fn after_the_leeway(&self) {
+        self.clock.advance(AuthConfig::new("").leeway + Duration::from_secs(1));
     }
 
     fn claims(&self) -> Value {
@@ -246,9 +261,9 @@ async fn a_revocation_of_the_user_or_the_token_id_holds_for_tokens_from_elsewher
     let fresh = |claims: &mut Value| claims["jti"] = json!("t2");
     door.verify_with(fresh).unwrap();
     door.auth.revoke_user(&id("ann")).await.unwrap();
-    // Its `iat` has seconds only: one of the same second may be from before.
+    // The other clock may be ahead: one that it dates within the leeway may be from before.
     refused(door.verify_with(fresh), Code::TokenRevoked);
-    door.clock.advance(std::time::Duration::from_secs(1));
+    door.after_the_leeway();
     door.verify_with(fresh).unwrap();
     let undated = |claims: &mut Value| {
         fresh(claims);
@@ -256,6 +271,131 @@ async fn a_revocation_of_the_user_or_the_token_id_holds_for_tokens_from_elsewher
     };
     refused(door.verify_with(undated), Code::TokenRevoked);
     refused(door.verify_with(|claims| claims["iatMs"] = json!(i64::MAX)), Code::TokenRevoked);
+}
+
+#[tokio::test]
+async fn whoever_presents_a_token_to_be_revoked_ends_no_other_of_the_same_jti() {
+    for nameless in [false, true] {
+        // Keys without a name are told apart by their issuers.
+        let issuer = |key: &PublicKeyConfig| format!("https://{}.example", key.kid.as_deref().unwrap_or_default());
+        let door = Door::with(|key| {
+            if nameless {
+                (key.issuer, key.kid) = (Some(issuer(key)), None);
+            }
+        });
+        let own = door.auth.mint(id("script"), &[], &[], Duration::from_secs(60)).unwrap().0;
+        let jti = door.auth.verify(&own).unwrap().token_id.unwrap();
+        let tokens = [0, 2].map(|number: usize| {
+            let (minter, mut claims) = (&MINTERS[number], door.claims());
+            claims["jti"] = json!(jti);
+            if nameless {
+                claims["iss"] = json!(issuer(&minter.config));
+            }
+            minter.mint_as(minter.config.kid.as_deref().filter(|_| !nameless), &claims)
+        });
+        let [evil, other] = tokens.each_ref().map(|token| door.auth.verify(token).unwrap());
+        let (sender, heard) = std::sync::mpsc::sync_channel(8);
+        door.auth.watch_revocations(Arc::new(move |revocation| sender.send(revocation.clone()).unwrap()));
+        refused(door.auth.logout(&evil).await, Code::BadRequest);
+        let revocation = heard.try_recv().unwrap();
+        let concerned = [&evil, &other, &door.auth.verify(&own).unwrap()].map(|one| revocation.concerns(one));
+        assert_eq!(concerned, [true, false, false]);
+        for auth in [&door.auth, &door.again()] {
+            refused(auth.verify(&tokens[0]), Code::TokenRevoked);
+            auth.verify(&tokens[1]).unwrap();
+            auth.verify(&own).unwrap();
+        }
+        // An administrator who names a `jti` means it, whoever minted it; versions before kept every one like that.
+        door.auth.revoke_token(&jti, None).await.unwrap();
+        for auth in [&door.auth, &door.again()] {
+            for token in [&tokens[0], &tokens[1], &own] {
+                refused(auth.verify(token), Code::TokenRevoked);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_token_for_whoever_had_a_name_before_is_one_for_the_next_user_of_that_name() {
+    let door = Door::with(|key| key.users = KeyUsers::Local);
+    let user = |username: &str| {
+        let password = Secret("a long enough password".to_owned());
+        door.auth.create_user(NewUser { username: username.to_owned(), password, roles: vec![] })
+    };
+    let start = door.now();
+    let minted = |issued: Option<i64>| {
+        let mut claims = door.claims();
+        claims["iat"] = json!(issued);
+        if issued.is_none() {
+            claims.as_object_mut().unwrap().remove("iat");
+        }
+        MINTERS[2].mint(&claims)
+    };
+    let first = user("Ann").await.unwrap().id;
+    assert_eq!(door.auth.verify(&minted(None)).unwrap().user, first);
+    // From before there was anybody of that name, as far as the clocks may be off.
+    assert_eq!(door.auth.verify(&minted(Some(start - 30))).unwrap().user, first);
+    refused(door.auth.verify(&minted(Some(start - 31))), Code::TokenRevoked);
+    let old = [None, Some(start), Some(start + 30)].map(minted);
+    door.auth.delete_user(&first).await.unwrap();
+    let second = user("ann").await.unwrap().id;
+    let later = door.again();
+    for auth in [&door.auth, &later] {
+        for token in &old {
+            refused(auth.verify(token), Code::TokenRevoked);
+        }
+    }
+    // The own tokens of the next one are good at once.
+    let password = Secret("a long enough password".to_owned());
+    let from = Origin { address: [127, 0, 0, 1].into(), agent: String::new() };
+    let login = door.auth.login("ann".to_owned(), password, from).await.unwrap();
+    assert_eq!(door.auth.verify(&login.token).unwrap().user, second);
+    door.after_the_leeway();
+    for auth in [&door.auth, &later] {
+        for token in &old {
+            refused(auth.verify(token), Code::TokenRevoked);
+        }
+        assert_eq!(auth.verify(&minted(Some(door.now()))).unwrap().user, second);
+    }
+    // A name that nobody had waits for nothing.
+    user("bob").await.unwrap();
+    door.verify_with(|claims| claims["sub"] = json!("bob")).unwrap();
+}
+
+#[tokio::test]
+async fn no_token_that_a_clock_ahead_dated_outlives_a_revocation_and_new_ones_are_good_after_the_leeway() {
+    let door = Door::with(|key| key.users = KeyUsers::Local);
+    let password = || Secret("a long enough password".to_owned());
+    let user = door.auth.create_user(NewUser { username: "ann".to_owned(), password: password(), roles: vec![] });
+    let ann = user.await.unwrap().id;
+    for how in ["revoked", "disabled", "password", "roles"] {
+        door.after_the_leeway();
+        let now = door.now();
+        let dated = |ahead: i64| door.verify_with(|claims| claims["iat"] = json!(now + ahead));
+        for ahead in [-30, 0, 5, 25, 30] {
+            dated(ahead).unwrap();
+        }
+        let change = match how {
+            "disabled" => UserChange { disabled: Some(true), ..UserChange::default() },
+            "password" => UserChange { password: Some(password()), ..UserChange::default() },
+            _ => UserChange { roles: Some(vec![Role::Operator]), ..UserChange::default() },
+        };
+        if how == "revoked" {
+            door.auth.revoke_user(&ann).await.unwrap();
+        } else {
+            door.auth.change_user(&ann, change).await.unwrap();
+            let enabled = UserChange { disabled: Some(false), ..UserChange::default() };
+            door.auth.change_user(&ann, enabled).await.unwrap();
+        }
+        for ahead in [-30, 0, 5, 25, 30] {
+            refused(dated(ahead), Code::TokenRevoked);
+        }
+        // Also when the time that it says has come.
+        door.clock.advance(Duration::from_secs(30));
+        refused(dated(30), Code::TokenRevoked);
+        door.clock.advance(Duration::from_secs(1));
+        dated(31).unwrap();
+    }
 }
 
 #[tokio::test]
@@ -330,7 +470,7 @@ async fn a_foreign_subject_is_a_user_of_this_server_only_where_the_key_may_name_
         refused(of("ann@example.com"), Code::TokenRevoked);
         door.auth.change_user(&ann.id, disabled(false)).await.unwrap();
         refused(of("ann@example.com"), Code::TokenRevoked);
-        door.clock.advance(std::time::Duration::from_secs(1));
+        door.after_the_leeway();
         of("ann@example.com").unwrap();
         door.auth.delete_user(&ann.id).await.unwrap();
         refused(of("ann@example.com"), Code::Unauthenticated);

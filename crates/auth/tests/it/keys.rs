@@ -1,6 +1,6 @@
 //! Keys: the generated one, its rotation, and the configured ones.
 
-use std::{os::unix::fs::PermissionsExt, sync::Arc};
+use std::{os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
 
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::json;
@@ -140,6 +140,26 @@ async fn with_a_configured_secret_no_key_is_made_and_tokens_of_whoever_knows_it_
     refused(house.auth.rotate().await, Code::Conflict);
     let generated = House::new();
     refused(generated.verify(&token), Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn what_another_program_dates_with_the_configured_secret_outlives_no_revocation_either() {
+    let house = House::with(|config| config.secret = Some(Secret(SECRET.to_owned())));
+    let now = house.clock.now().0 / 1000;
+    let dated = |ahead: i64| {
+        let claims = json!({"sub": "script", "iss": "tidings", "aud": "tidings", "iat": now + ahead, "exp": now + 600});
+        jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
+    };
+    house.verify(&dated(30)).unwrap();
+    refused(house.verify(&dated(31)), Code::Unauthenticated);
+    let own = house.mint(&id("script"), &[]);
+    house.auth.revoke_user(&id("script")).await.unwrap();
+    refused(house.verify(&own), Code::TokenRevoked);
+    refused(house.verify(&dated(30)), Code::TokenRevoked);
+    house.verify(&house.mint(&id("script"), &[])).unwrap();
+    house.clock.advance(Duration::from_secs(31));
+    refused(house.verify(&dated(30)), Code::TokenRevoked);
+    house.verify(&dated(31)).unwrap();
 }
 
 #[tokio::test]
