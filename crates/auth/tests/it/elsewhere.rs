@@ -296,7 +296,7 @@ async fn whoever_presents_a_token_to_be_revoked_ends_no_other_of_the_same_jti() 
         let [evil, other] = tokens.each_ref().map(|token| door.auth.verify(token).unwrap());
         let (sender, heard) = std::sync::mpsc::sync_channel(8);
         door.auth.watch_revocations(Arc::new(move |revocation| sender.send(revocation.clone()).unwrap()));
-        refused(door.auth.logout(&evil).await, Code::BadRequest);
+        door.auth.logout(&evil).await.unwrap();
         let revocation = heard.try_recv().unwrap();
         let concerned = [&evil, &other, &door.auth.verify(&own).unwrap()].map(|one| revocation.concerns(one));
         assert_eq!(concerned, [true, false, false]);
