@@ -27,6 +27,7 @@ mod logins;
 mod operations;
 mod origins;
 mod outsiders;
+mod own_tokens;
 mod polling;
 mod recovery;
 mod repositories;

@@ -31,6 +31,28 @@ pub struct Holder {
     pub address: Option<String>,
 }
 
+/// Whether a process has a data directory, as the system says: a file that a killed process left says nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holding {
+    /// There is no such directory, or it cannot be looked into.
+    Unknown,
+    /// Nobody has it.
+    Free,
+    /// A process that lives has it; who, as far as it could write that down.
+    Held(Option<Holder>),
+}
+
+impl Holding {
+    /// Where the holder listens.
+    #[must_use]
+    pub fn address(&self) -> Option<&str> {
+        match self {
+            Self::Held(Some(holder)) => holder.address.as_deref(),
+            Self::Unknown | Self::Free | Self::Held(None) => None,
+        }
+    }
+}
+
 /// A data directory that belongs to this process until it is dropped.
 #[derive(Debug)]
 pub struct DataDir {
@@ -77,7 +99,8 @@ impl DataDir {
         &self.path
     }
 
-    /// Writes down where this process listens, for [`DataDir::holder`].
+    /// Writes down where this process listens, for [`DataDir::holding`]. Whoever reads it hands out tokens there: it
+    /// stands there only while the address is this process's own.
     ///
     /// # Errors
     /// [`OpenError::File`].
@@ -85,13 +108,22 @@ impl DataDir {
         self.write(Some(address))
     }
 
-    /// Who has the directory now; none if nobody has, or it is not there.
+    /// Takes the address back, before somebody else can have it.
+    ///
+    /// # Errors
+    /// [`OpenError::File`].
+    pub fn clear_address(&self) -> Result<(), OpenError> {
+        self.write(None)
+    }
+
+    /// Who has the directory now.
     #[must_use]
-    pub fn holder(path: &Path) -> Option<Holder> {
-        let lock = File::open(path.join(LOCK)).ok()?;
+    pub fn holding(path: &Path) -> Holding {
+        let Ok(lock) = File::open(path.join(LOCK)) else { return Holding::Unknown };
         match flock(&lock, FlockOperation::NonBlockingLockShared) {
-            Err(rustix::io::Errno::WOULDBLOCK) => parse(&lock),
-            _ => None,
+            Ok(()) => Holding::Free,
+            Err(rustix::io::Errno::WOULDBLOCK) => Holding::Held(parse(&lock)),
+            Err(_) => Holding::Unknown,
         }
     }
 
@@ -133,21 +165,28 @@ mod tests {
         let path = root.path().join("new/data");
         let first = DataDir::lock(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
-        assert_eq!(DataDir::holder(&path), Some(Holder { pid: process::id(), address: None }));
+        let holder = |address: Option<&str>| {
+            Holding::Held(Some(Holder { pid: process::id(), address: address.map(str::to_owned) }))
+        };
+        assert_eq!(DataDir::holding(&path), holder(None));
         first.set_address("127.0.0.1:4100").unwrap();
         let refused = DataDir::lock(&path).unwrap_err().to_string();
         assert!(refused.contains(&format!("process {}", process::id())), "{refused}");
         assert!(refused.contains("127.0.0.1:4100"), "{refused}");
         first.set_address("[::1]:1").unwrap();
-        assert_eq!(DataDir::holder(&path).unwrap().address.as_deref(), Some("[::1]:1"));
+        assert_eq!(DataDir::holding(&path), holder(Some("[::1]:1")));
+        first.clear_address().unwrap();
+        assert_eq!(DataDir::holding(&path), holder(None));
     }
 
     #[test]
     fn a_directory_is_free_again_when_its_owner_is_gone() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(DataDir::holder(root.path()), None);
-        drop(DataDir::lock(root.path()).unwrap());
-        assert_eq!(DataDir::holder(root.path()), None);
+        assert_eq!(DataDir::holding(root.path()), Holding::Unknown);
+        let owner = DataDir::lock(root.path()).unwrap();
+        owner.set_address("127.0.0.1:4100").unwrap();
+        drop(owner);
+        assert_eq!(DataDir::holding(root.path()), Holding::Free, "what is left in the file says nothing");
         DataDir::lock(root.path()).unwrap();
     }
 }
