@@ -1,7 +1,7 @@
 //! The effective configuration as text, what an operator should know about it, and the table of all keys.
 //!
-//! Guarantees: the text is TOML that loads as the same configuration, but for secrets, which are hidden, also those
-//! that stand in command lines; every line says who said it.
+//! Guarantees: the text is TOML that loads as the same configuration, but for secrets and the values in command lines,
+//! which are hidden; every line says who said it.
 //! It is not a check of the machine: files and ports are tried when the server starts.
 
 use std::fmt::Write;
@@ -14,7 +14,7 @@ use super::{
     find::{Found, find},
     problem::Origin,
     schema::{KEYS, Key, Shown},
-    secrets::Secrets,
+    secrets::without_values,
     sections::Sections,
 };
 
@@ -41,9 +41,8 @@ impl Config {
                 lines.push(Line { rank, path, value: None });
             }
         }
-        let secrets = Secrets::new(&self.redaction.patterns);
         for line in lines.iter_mut().filter(|line| KEYS[line.rank].shown == Shown::Line) {
-            line.value = line.value.take().map(|value| secrets.hidden_in(value));
+            line.value = line.value.take().map(without_values);
         }
         lines.sort_by(|left, right| order(left).cmp(&order(right)));
         self.render(&lines)

@@ -29,7 +29,7 @@ pub(crate) struct Key {
 pub(crate) enum Shown {
     /// All of it.
     Whole,
-    /// A command line: all of it that does not look like a secret.
+    /// A command line: its program and the names of its options.
     Line,
     /// Nothing.
     Nothing,
