@@ -6,6 +6,7 @@
 
 use std::fmt::Write;
 
+use tidings_engine::log::DataDir;
 use tidings_services::programs::check_user;
 use toml::{Table, Value};
 
@@ -76,6 +77,12 @@ impl Config {
                  Set run.user or run.wrapper to separate them"
                     .to_owned(),
             );
+        }
+        if matches!(DataDir::is_open_to_others(&self.data_dir), Ok(true)) {
+            warnings.push(format!(
+                "everybody may look into the data directory {}: take that away, as in chmod o-rx",
+                self.data_dir.display()
+            ));
         }
         if !self.listen.ip().is_loopback() {
             warnings.push(format!(

@@ -490,7 +490,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "log_output.filter",
         Kind::Checked { what: "a filter such as info or tidings=debug,info", passes: is_filter },
-        "What the server logs on standard error.",
+        "What the server logs on standard error. Of libraries it is never more than warnings: some would write whole messages, with the tokens in them.",
     ),
     key("log_output.format", Kind::Word(&["text", "json"]), "Lines for people, or one JSON object a line."),
 ];

@@ -11,6 +11,7 @@ mod commands;
 mod connections;
 mod deadlines;
 mod directory;
+mod discretion;
 mod documented;
 mod endings;
 mod escapes;

@@ -5,9 +5,9 @@
 //! It is not what is in the directory: the log, the users and the keys have files of their own.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read},
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     process, thread,
     time::Duration,
@@ -64,11 +64,13 @@ impl DataDir {
     /// Takes the directory, and makes it, readable by its owner only, if it is not there.
     ///
     /// # Errors
-    /// [`OpenError::Held`] when another process has it; [`OpenError::File`].
+    /// [`OpenError::Held`] when another process has it; [`OpenError::Exposed`] when everybody may write to it;
+    /// [`OpenError::File`].
     pub fn lock(path: impl Into<PathBuf>) -> Result<Self, OpenError> {
         let path = path.into();
         let failed = |source| OpenError::File { path: path.clone(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed)?;
+        Self::is_open_to_others(&path)?;
         let lock = OpenOptions::new()
             .read(true)
             .write(true)
@@ -91,6 +93,23 @@ impl DataDir {
         let holder = parse(&lock);
         let (pid, address) = holder.map_or((None, None), |holder| (Some(holder.pid), holder.address));
         Err(OpenError::Held { path, pid, address })
+    }
+
+    /// Whether others than the owner and the group may look into a directory. Of one that is not there, they may not.
+    ///
+    /// # Errors
+    /// [`OpenError::Exposed`] when they may write to it: whoever may, can put files of their own in the place of the
+    /// server's. [`OpenError::File`].
+    pub fn is_open_to_others(path: &Path) -> Result<bool, OpenError> {
+        let mode = match fs::metadata(path) {
+            Ok(found) => found.permissions().mode() & 0o7777,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(source) => return Err(OpenError::File { path: path.to_owned(), source }),
+        };
+        match mode & 0o007 {
+            open if open & 0o002 != 0 => Err(OpenError::Exposed { path: path.to_owned(), mode }),
+            open => Ok(open != 0),
+        }
     }
 
     /// The directory.
@@ -155,8 +174,6 @@ fn parse(mut lock: &File) -> Option<Holder> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
