@@ -8,7 +8,6 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use axum::Router;
 use tidings_auth::{Auth, AuthError};
-use tidings_catalogue::Catalogue;
 use tidings_core::{
     Code,
     bus::{EventBus, Listening},
@@ -220,17 +219,17 @@ fn hub_config(config: &Config) -> HubConfig {
     }
 }
 
-/// What a server of this configuration says of itself. `scratch` is an empty directory, in place of the
+/// The handlers that a server of this configuration has, bound. `scratch` is an empty directory, in place of the
 /// server's own: services are made, and never run.
 ///
 /// # Errors
 /// What [`StartError`] names.
-pub(crate) fn catalogue(
+pub(crate) fn registry(
     config: &Config,
     scratch: &Path,
     clock: &Arc<dyn Clock>,
     tasks: &Arc<dyn Tasks>,
-) -> Result<Catalogue, StartError> {
+) -> Result<Arc<Registry>, StartError> {
     let config = config.clone().elsewhere(scratch);
     let registry = Arc::new(Registry::default());
     let log = open_log(&config, clock.clone())?;
@@ -241,7 +240,7 @@ pub(crate) fn catalogue(
     let ports = Ports::new(&registry, &hub, (&bus, &states), clock, tasks);
     let services = services::make(&config, &programs, &ports)?;
     registry.bind(handlers(&config, &services)?)?;
-    Ok(catalogue::of(&registry))
+    Ok(registry)
 }
 
 fn open_log(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<SqliteLog>, StartError> {

@@ -105,39 +105,42 @@ impl<'a> Entrance<'a> {
         self.listen()
     }
 
-    /// Lets everybody in: where it listens, and what takes connections in.
+    /// Lets everybody in: what takes connections in.
     ///
     /// # Errors
     /// The address cannot be listened on.
-    pub(crate) fn open(&self, router: Router) -> Result<(SocketAddr, Arc<Acceptor>), StartError> {
+    pub(crate) fn open(&self, router: Router) -> Result<Arc<Acceptor>, StartError> {
         self.routes.open(router);
         self.listen()?;
         let listening = self.listening.lock().take();
-        let Listening { address, acceptor } = listening.expect("it listens from here on");
-        Ok((address, acceptor))
+        Ok(listening.expect("it listens from here on").acceptor)
     }
 
-    /// Takes the address, unless it has it: from now on nothing that is told only once is told in vain.
+    /// Takes the address, unless it has it: from now on nothing that is told only once is told in vain, and nobody
+    /// else listens there. Gives the address that it is.
     ///
     /// # Errors
     /// The address cannot be listened on.
-    pub(crate) fn take_address(&self) -> Result<(), StartError> {
-        let (listening, mut taken) = (self.listening.lock().is_some(), self.taken.lock());
-        if !listening && taken.is_none() {
-            let failed = |error| StartError::Listen(self.config.listen, error);
-            *taken = Some(listen::bind(self.config.listen).map_err(failed)?);
+    pub(crate) fn take_address(&self) -> Result<SocketAddr, StartError> {
+        let (listening, mut taken) = (self.listening.lock(), self.taken.lock());
+        if let Some(listening) = &*listening {
+            return Ok(listening.address);
         }
-        Ok(())
+        let failed = |error| StartError::Listen(self.config.listen, error);
+        let listener = match taken.take() {
+            Some(listener) => listener,
+            None => listen::bind(self.config.listen).map_err(failed)?,
+        };
+        taken.insert(listener).local_addr().map_err(failed)
     }
 
     /// Listens, unless it does already, and says so on standard output.
     fn listen(&self) -> Result<(), StartError> {
-        self.take_address()?;
+        let address = self.take_address()?;
         let (mut listening, taken) = (self.listening.lock(), self.taken.lock().take());
         let Some(listener) = taken.filter(|_| listening.is_none()) else { return Ok(()) };
         let config = self.config;
         let failed = |error| StartError::Listen(config.listen, error);
-        let address = listener.local_addr().map_err(failed)?;
         // HTTP requests of clients with many connections need room beside the sockets'.
         let most = config.socket.max_connections.saturating_mul(2).max(1024);
         let bounds = Bounds { most, per_second: config.http.accept_per_second, patience: config.patiences() };

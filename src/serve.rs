@@ -125,7 +125,7 @@ struct Server {
     acceptor: Arc<Acceptor>,
     drain: Duration,
     grace: Duration,
-    _directory: DataDir,
+    directory: DataDir,
 }
 
 /// Every connection is a file: the limit goes up to what the system allows.
@@ -160,16 +160,16 @@ async fn start(config: &Config, render: Render, reached: &Reached) -> Result<Ser
     let app = App::build(config, clock, tasks.clone(), render, (&entrance, reached)).await?;
     reached.now("listening");
     // Before the password is said, which is said once: a start that cannot listen makes nobody.
-    entrance.take_address()?;
-    say_first_admin(&app, &entrance).await?;
-    let (address, acceptor) = entrance.open(app.router.clone())?;
+    let address = entrance.take_address()?;
     directory.set_address(&address.to_string())?;
+    say_first_admin(&app, &entrance).await?;
+    let acceptor = entrance.open(app.router.clone())?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, data_dir = %config.data_dir.display(), "started");
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
     let (drain, grace) = (Duration::from_millis(config.drain_ms), Duration::from_millis(config.run.grace_ms));
-    Ok(Server { app, tasks, acceptor, drain, grace, _directory: directory })
+    Ok(Server { app, tasks, acceptor, drain, grace, directory })
 }
 
 /// The password of the user that the first start makes, once.
@@ -235,6 +235,10 @@ impl Server {
     async fn send_away(&self, left: Duration) {
         let ending = Ending::temporary(Code::Draining, "the server is stopping");
         self.app.connections.close_all(left.saturating_sub(self.grace), &ending).await;
+        // The address is somebody else's as soon as it is let go.
+        if let Err(error) = self.directory.clear_address() {
+            tracing::warn!(%error, "the lock still says where the server listened");
+        }
         self.acceptor.close();
     }
 }

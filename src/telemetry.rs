@@ -1,6 +1,7 @@
 //! What the server says of itself: its log on standard error, and its metrics.
 //!
-//! Guarantees: both are set up once for the process; histograms are kept small by a task.
+//! Guarantees: both are set up once for the process; histograms are kept small by a task. Whatever the filter says,
+//! libraries log nothing below a warning: some of them write whole messages, with the tokens and passwords in them.
 //! It is not the metrics' route: the HTTP transport calls [`Render`].
 
 use std::{
@@ -10,7 +11,8 @@ use std::{
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tidings_core::{BoxFuture, fault, runtime::Tasks};
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::{EnvFilter, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
     config::{Format, LogOutput},
@@ -75,18 +77,44 @@ pub(crate) fn log(output: &LogOutput) {
     // The configuration has refused a filter that does not parse.
     let filter = EnvFilter::try_new(&output.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let discreet = filter_fn(|about| is_discreet(about.target(), about.level()));
     let set = match output.format {
-        Format::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
-        Format::Json => builder.json().try_init(),
+        Format::Text => {
+            let text = builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+            text.finish().with(discreet).try_init()
+        }
+        Format::Json => builder.json().finish().with(discreet).try_init(),
     };
     if let Err(error) = set {
         tracing::debug!(%error, "the log was set up before");
     }
 }
 
+/// Whether a line, or what lines are told to belong to, may be logged: the server's own says what was judged to be
+/// said, and of others only what is wrong.
+fn is_discreet(target: &str, level: &Level) -> bool {
+    let own = target.split("::").next().is_some_and(|name| name == "tidings" || name.starts_with("tidings_"));
+    own || *level <= Level::WARN
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_libraries_only_what_is_wrong_is_logged() {
+        for (target, level, expected) in [
+            ("tidings", Level::TRACE, true),
+            ("tidings_engine::log", Level::DEBUG, true),
+            ("tidingsoxide", Level::INFO, false),
+            ("tungstenite::protocol", Level::TRACE, false),
+            ("socketioxide::client", Level::DEBUG, false),
+            ("engineioxide::engine", Level::INFO, false),
+            ("hyper", Level::WARN, true),
+        ] {
+            assert_eq!(is_discreet(target, &level), expected, "{target} {level}");
+        }
+    }
 
     #[test]
     fn times_have_buckets_and_setting_up_twice_is_harmless() {

@@ -56,7 +56,7 @@ impl Client {
     /// See [`ConnectError`].
     pub async fn connect(url: &str, auth: Auth) -> Result<Self, ConnectError> {
         let endpoint = Endpoint::parse(url)?;
-        let socket = Socket::connect(&endpoint, &auth()).await?;
+        let socket = Socket::connect(&endpoint, &auth().map_err(ConnectError::Unreachable)?).await?;
         let (orders, order_queue) = mpsc::channel(REQUESTS);
         let (event_queue, events) = mpsc::channel(EVENTS);
         let (end, ended) = oneshot::channel();

@@ -26,12 +26,13 @@ pub use polling::Polling;
 pub use raw::Raw;
 pub use socket::{ConnectError, Lost, Socket};
 
-/// Makes the payload of the handshake, such as `{"token": "…"}`. Asked anew for every connection.
-pub type Auth = std::sync::Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
+/// Makes the payload of the handshake, such as `{"token": "…"}`. Asked anew for every connection; an error says
+/// why there is none now, and counts as a server that is not reached.
+pub type Auth = std::sync::Arc<dyn Fn() -> Result<serde_json::Value, String> + Send + Sync>;
 
 /// An [`Auth`] that always gives this token.
 #[must_use]
 pub fn token(token: impl Into<String>) -> Auth {
     let token = token.into();
-    std::sync::Arc::new(move || serde_json::json!({ "token": token }))
+    std::sync::Arc::new(move || Ok(serde_json::json!({ "token": token })))
 }

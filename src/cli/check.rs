@@ -1,13 +1,15 @@
 //! `tidings check`: the effective configuration, each key with its origin, and warnings.
 //!
-//! Guarantees: prints TOML; secrets are hidden; what the start would refuse of the configuration is refused here.
+//! Guarantees: prints TOML; secrets are hidden; what the start would refuse of the configuration, and of the mode of
+//! the data directory, is refused here.
 //! It changes nothing, and opens no port and no database.
 
 use clap::Args;
+use tidings_engine::log::DataDir;
 
 use super::{
     Surroundings,
-    output::{Outcome, say},
+    output::{Failure, Outcome, say},
 };
 use crate::config::markdown;
 
@@ -30,6 +32,7 @@ pub(super) fn run(options: &Options, surroundings: &Surroundings) -> Outcome {
     config.sessions(config.redaction()?)?;
     config.check_user()?;
     config.http()?;
+    DataDir::is_open_to_others(&config.data_dir).map_err(Failure::other)?;
     for warning in config.warnings() {
         say(format_args!("# warning: {warning}"))?;
     }

@@ -9,13 +9,15 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tidings_client::http;
-use tidings_core::{Action, Channel, EventType, Grant, Pattern, json};
+use tidings_core::{Action, Channel, Event, EventType, Grant, Pattern, Payload, contract::Source, json};
 
 use super::{
     Surroundings,
     output::{Failure, Outcome, harmless, say},
     reach::{Reach, TokenSource},
+    scratch::Scratch,
 };
+use crate::app;
 
 /// The most that is read from standard input.
 const MAX_INPUT_BYTES: u64 = 16 << 20;
@@ -72,8 +74,8 @@ struct Placed {
     seq: Option<u64>,
 }
 
-pub(super) async fn run(options: Options, surroundings: &Surroundings) -> Outcome {
-    let data = read_data(options.data)?;
+pub(super) async fn run(mut options: Options, surroundings: &Surroundings) -> Outcome {
+    let data = read_data(std::mem::take(&mut options.data))?;
     let event = NewEvent {
         r#type: &options.event_type,
         channel: options.channel.as_ref(),
@@ -81,9 +83,8 @@ pub(super) async fn run(options: Options, surroundings: &Surroundings) -> Outcom
         data: &data,
     };
     let body = serde_json::to_vec(&event).map_err(Failure::other)?;
-    let pattern = options.channel.as_ref().map_or_else(Pattern::all, Pattern::from);
-    let grants = vec![Grant { pattern, actions: vec![Action::Publish, Action::Ingest] }];
-    let reach = Reach::find(surroundings, &options.token, grants).await?;
+    let needed = || grants(&options, &data, surroundings);
+    let reach = Reach::find(surroundings, &options.token, needed).await?;
     let token = reach.token()?;
     let content = Some(("application/json", body.into()));
     let response = http::request(http::Method::POST, &reach.url, "/api/events", Some(&token), content)
@@ -101,6 +102,30 @@ pub(super) async fn run(options: Options, surroundings: &Surroundings) -> Outcom
         (Some(seq), Some(epoch)) => say(format_args!("{} #{seq} @{epoch}", placed.channel)),
         _ => say(format_args!("{} ephemeral", placed.channel)),
     })
+}
+
+/// What publishing this event takes: the one right in the channel that it goes to, and in that of a project that it
+/// names. None where the server will refuse the event whoever says it: its answer says why.
+fn grants(options: &Options, data: &RawValue, surroundings: &Surroundings) -> Result<Vec<Grant>, Failure> {
+    let Surroundings { config, clock, tasks, .. } = surroundings;
+    let scratch = Scratch::new()?;
+    let registry = app::registry(config, scratch.path(), clock, tasks).map_err(Failure::other)?;
+    let mut event = Event {
+        event_type: options.event_type.clone(),
+        payload: Payload::raw(data),
+        channel: options.channel.clone(),
+        by: None,
+        id: None,
+    };
+    let action = match registry.source(&event.event_type) {
+        Some(Source::Server) => return Ok(Vec::new()),
+        Some(Source::Service) => Action::Ingest,
+        Some(Source::Anyone) | None => Action::Publish,
+    };
+    let Ok(route) = registry.route_from_outside(&mut event) else { return Ok(Vec::new()) };
+    let project = route.opens.and_then(|opens| opens.project).and_then(|id| registry.project(&id).ok());
+    let channels = std::iter::once(route.home).chain(project);
+    Ok(channels.map(|channel| Grant { pattern: Pattern::from(&channel), actions: vec![action] }).collect())
 }
 
 fn read_data(given: String) -> Result<Box<RawValue>, Failure> {

@@ -11,6 +11,7 @@ mod emit;
 mod output;
 mod reach;
 mod schema;
+mod scratch;
 mod tail;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,13 @@
 //! How commands reach the running server, and the data directory's users and keys.
 //!
 //! Guarantees: a token comes from a file, from `TIDINGS_TOKEN` or from the server's own key, never from an
-//! argument; one that is made here is short-lived and may do no more than its command needs.
+//! argument; one that is made here is short-lived, may do no more than its command needs, and is made only while a
+//! server has the data directory, for the address where that one listens (or that the command line names).
 //! It starts no server.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -15,18 +16,18 @@ use clap::Args;
 use serde_json::json;
 use tidings_auth::Auth;
 use tidings_core::{Grant, UserId};
-use tidings_engine::log::DataDir;
+use tidings_engine::log::{DataDir, Holding};
 
-use super::{
-    Surroundings,
-    output::{Failure, note},
-};
+use super::{Surroundings, output::Failure};
 use crate::config::variables;
 
 /// How long a token that a command makes for itself is valid; a command that lasts makes new ones.
-const OWN_TOKEN: Duration = Duration::from_secs(300);
+const OWN_TOKEN: Duration = Duration::from_secs(60);
 /// Whose such a token is.
 const OWN_USER: &str = "tidings-cli";
+
+/// What is told where no server has the data directory.
+const NO_SERVER: &str = "cannot reach the server: none has the data directory";
 
 /// Options of commands that speak with the server.
 #[derive(Debug, Clone, Default, Args)]
@@ -47,21 +48,39 @@ pub(super) struct Reach {
 enum Source {
     File(PathBuf),
     Given(String),
-    Own { auth: Arc<Auth>, grants: Vec<Grant> },
+    Own(Own),
+}
+
+/// The server's own key, and what a token of it is for.
+#[derive(Clone)]
+struct Own {
+    auth: Arc<Auth>,
+    grants: Vec<Grant>,
+    data_dir: PathBuf,
+    /// Where the server has to listen; none where the command line names the address.
+    address: Option<String>,
 }
 
 impl Reach {
-    /// Finds the server and a token with at least these grants, where it is made here.
+    /// Finds the server and a token, where it is made here with what `grants` says.
     pub(super) async fn find(
         surroundings: &Surroundings,
         from: &TokenSource,
-        grants: Vec<Grant>,
+        grants: impl FnOnce() -> Result<Vec<Grant>, Failure>,
     ) -> Result<Self, Failure> {
+        let Surroundings { config, shared, .. } = surroundings;
         let given = variables().into_iter().find(|(name, _)| name == "TIDINGS_TOKEN").map(|(_, token)| token);
         let source = match (&from.token_file, given) {
             (Some(file), _) => Source::File(file.clone()),
             (None, Some(token)) => Source::Given(token.trim().to_owned()),
-            (None, None) => Source::Own { auth: open_auth(surroundings, true).await?, grants },
+            (None, None) => {
+                let auth = open_auth(surroundings, true).await?;
+                let address = match shared.listen {
+                    Some(_) => None,
+                    None => Some(held_address(&DataDir::holding(&config.data_dir), &config.data_dir)?),
+                };
+                Source::Own(Own { auth, grants: grants()?, data_dir: config.data_dir.clone(), address })
+            }
         };
         let reach = Self { url: url(surroundings)?, source };
         reach.token()?;
@@ -77,11 +96,8 @@ impl Reach {
     pub(super) fn auth(&self) -> tidings_client::Auth {
         let source = self.source.clone();
         Arc::new(move || match source.token() {
-            Ok(token) => json!({ "token": token }),
-            Err(failure) => {
-                note(failure);
-                json!({})
-            }
+            Ok(token) => Ok(json!({ "token": token })),
+            Err(failure) => Err(failure.to_string()),
         })
     }
 }
@@ -94,12 +110,42 @@ impl Source {
                 Err(error) => Err(Failure::other(format_args!("{} cannot be read: {error}", path.display()))),
             },
             Self::Given(token) => Ok(token.clone()),
-            Self::Own { auth, grants } => {
-                let user: UserId = OWN_USER.parse().expect("a constant that is an id");
-                Ok(auth.mint(user, &[], grants, OWN_TOKEN)?.0)
-            }
+            Self::Own(own) => own.token(),
         }
     }
+}
+
+impl Own {
+    /// A new token, if the server is there to take it: whoever listens where one listened may be somebody else.
+    fn token(&self) -> Result<String, Failure> {
+        let holding = DataDir::holding(&self.data_dir);
+        match &self.address {
+            Some(address) if held_address(&holding, &self.data_dir)? != *address => {
+                return Err(Failure::other(format_args!("the server does not listen at {address} any more")));
+            }
+            None if !matches!(holding, Holding::Held(_)) => return Err(no_server(&self.data_dir)),
+            _ => {}
+        }
+        let user: UserId = OWN_USER.parse().expect("a constant that is an id");
+        Ok(self.auth.mint(user, &[], &self.grants, OWN_TOKEN)?.0)
+    }
+}
+
+/// Where the process listens that has the data directory.
+fn held_address(holding: &Holding, data_dir: &Path) -> Result<String, Failure> {
+    match (holding, holding.address()) {
+        (_, Some(address)) => Ok(address.to_owned()),
+        (Holding::Held(_), None) => Err(Failure::other(format_args!(
+            "the server that has {} does not say where it listens: it starts or stops, or its disk is full. Try again, \
+             or name its address with --listen",
+            data_dir.display()
+        ))),
+        (Holding::Unknown | Holding::Free, None) => Err(no_server(data_dir)),
+    }
+}
+
+fn no_server(data_dir: &Path) -> Failure {
+    Failure::other(format_args!("{NO_SERVER} {}", data_dir.display()))
 }
 
 /// Opens the users and keys of the data directory; a running server notices what is changed there.
@@ -117,17 +163,19 @@ pub(super) async fn open_auth(surroundings: &Surroundings, existing: bool) -> Re
 }
 
 /// The base URL of the server: where `--listen` says, else where the holder of the data directory
-/// listens, else where the configuration says.
+/// listens, else, where there is no data directory to look into, where the configuration says.
 fn url(surroundings: &Surroundings) -> Result<String, Failure> {
     let config = &surroundings.config;
-    let held = DataDir::holder(&config.data_dir).and_then(|holder| holder.address);
-    let address = match (surroundings.shared.listen, held) {
+    let holding = DataDir::holding(&config.data_dir);
+    let address = match (surroundings.shared.listen, &holding) {
         (Some(address), _) => address,
-        (None, Some(held)) => held.parse().unwrap_or(config.listen),
-        (None, None) => config.listen,
+        (None, Holding::Unknown) => config.listen,
+        (None, held) => held_address(held, &config.data_dir)?
+            .parse()
+            .map_err(|_| Failure::other("the lock of the data directory does not name an address"))?,
     };
     if address.port() == 0 {
-        return Err(Failure::other("no server holds the data directory; name its address with --listen"));
+        return Err(Failure::other("there is no data directory here; name the server's address with --listen"));
     }
     Ok(format!("http://{}", local(address)))
 }

@@ -12,8 +12,9 @@ use tidings_catalogue::Form;
 use super::{
     Failure, Surroundings,
     output::{Outcome, say},
+    scratch::Scratch,
 };
-use crate::app;
+use crate::{app, catalogue};
 
 /// What to write, and where.
 #[derive(Debug, Args)]
@@ -56,8 +57,9 @@ impl From<Named> for Form {
 pub(super) fn run(options: &Options, surroundings: &Surroundings) -> Outcome {
     let Surroundings { config, clock, tasks, .. } = surroundings;
     let scratch = Scratch::new()?;
-    let catalogue =
-        app::catalogue(config, &scratch.0, clock, tasks).map_err(|error| Failure::Other(error.to_string()))?;
+    let registry =
+        app::registry(config, scratch.path(), clock, tasks).map_err(|error| Failure::Other(error.to_string()))?;
+    let catalogue = catalogue::of(&registry);
     if let Some(form) = options.form {
         return say(catalogue.render(form.into()).trim_end());
     }
@@ -69,23 +71,4 @@ pub(super) fn run(options: &Options, surroundings: &Surroundings) -> Outcome {
         std::fs::write(&path, catalogue.render(form)).map_err(|error| unwritten(&path, error))?;
     }
     Ok(())
-}
-
-/// A directory that goes with its value: services want one, and the server's own is not theirs to touch here.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Result<Self, Failure> {
-        let place = std::env::temp_dir().join(format!("tidings-schema-{}", tidings_core::id::random()));
-        std::fs::create_dir(&place).map_err(|error| Failure::Other(format!("{}: {error}", place.display())))?;
-        Ok(Self(place))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            tracing::warn!(place = %self.0.display(), %error, "a directory in the temporary files stays");
-        }
-    }
 }

@@ -58,7 +58,8 @@ impl std::str::FromStr for Since {
 
 pub(super) async fn run(options: Options, surroundings: &Surroundings) -> Outcome {
     let grant = |channel: &Channel| Grant { pattern: Pattern::from(channel), actions: vec![Action::Subscribe] };
-    let reach = Reach::find(surroundings, &options.token, options.channels.iter().map(grant).collect()).await?;
+    let grants = || Ok(options.channels.iter().map(grant).collect());
+    let reach = Reach::find(surroundings, &options.token, grants).await?;
     let mut follows = Vec::new();
     for channel in &options.channels {
         follows.push(Follow::new(channel.as_str(), start(&options, &reach, channel).await?));

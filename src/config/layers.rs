@@ -12,7 +12,7 @@ use super::{
     find::{Found, find, nearest},
     problem::{Origin, Problem},
     schema::{Key, Shown},
-    secrets::Secrets,
+    secrets::without_values,
     sections::Sections,
 };
 
@@ -134,7 +134,7 @@ impl Layers {
         if !key.kind.allows(&value) {
             let shown = match key.shown {
                 Shown::Whole => Some(value.to_string()),
-                Shown::Line => Some(Secrets::new(&[]).hidden_in(value).to_string()),
+                Shown::Line => Some(without_values(value).to_string()),
                 Shown::Nothing => None,
             };
             let why = format!("allowed is {}", key.kind.allowed());

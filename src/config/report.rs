@@ -1,11 +1,12 @@
 //! The effective configuration as text, what an operator should know about it, and the table of all keys.
 //!
-//! Guarantees: the text is TOML that loads as the same configuration, but for secrets, which are hidden, also those
-//! that stand in command lines; every line says who said it.
+//! Guarantees: the text is TOML that loads as the same configuration, but for secrets and the values in command lines,
+//! which are hidden; every line says who said it.
 //! It is not a check of the machine: files and ports are tried when the server starts.
 
 use std::fmt::Write;
 
+use tidings_engine::log::DataDir;
 use tidings_services::programs::check_user;
 use toml::{Table, Value};
 
@@ -14,7 +15,7 @@ use super::{
     find::{Found, find},
     problem::Origin,
     schema::{KEYS, Key, Shown},
-    secrets::Secrets,
+    secrets::without_values,
     sections::Sections,
 };
 
@@ -41,9 +42,8 @@ impl Config {
                 lines.push(Line { rank, path, value: None });
             }
         }
-        let secrets = Secrets::new(&self.redaction.patterns);
         for line in lines.iter_mut().filter(|line| KEYS[line.rank].shown == Shown::Line) {
-            line.value = line.value.take().map(|value| secrets.hidden_in(value));
+            line.value = line.value.take().map(without_values);
         }
         lines.sort_by(|left, right| order(left).cmp(&order(right)));
         self.render(&lines)
@@ -77,6 +77,12 @@ impl Config {
                  Set run.user or run.wrapper to separate them"
                     .to_owned(),
             );
+        }
+        if matches!(DataDir::is_open_to_others(&self.data_dir), Ok(true)) {
+            warnings.push(format!(
+                "everybody may look into the data directory {}: take that away, as in chmod o-rx",
+                self.data_dir.display()
+            ));
         }
         if !self.listen.ip().is_loopback() {
             warnings.push(format!(

@@ -29,7 +29,7 @@ pub(crate) struct Key {
 pub(crate) enum Shown {
     /// All of it.
     Whole,
-    /// A command line: all of it that does not look like a secret.
+    /// A command line: its program and the names of its options.
     Line,
     /// Nothing.
     Nothing,
@@ -497,7 +497,7 @@ pub(crate) const KEYS: &[Key] = &[
             what: "a filter such as info or tidings=debug,info: a level (off, error, warn, info, debug, trace), target=level, or several with commas",
             passes: is_filter,
         },
-        "What the server logs on standard error.",
+        "What the server logs on standard error. Of libraries it is never more than warnings: some would write whole messages, with the tokens in them.",
     ),
     key("log_output.format", Kind::Word(&["text", "json"]), "Lines for people, or one JSON object a line."),
 ];

@@ -1,72 +1,59 @@
-//! Secrets in command lines, hidden from whoever asks for the configuration.
+//! Command lines as they are shown to whoever asks for the configuration: without the values in them.
 //!
-//! Guarantees: what the redaction of programs' output hides is hidden here, whether or not that is switched on, and so
-//! is the value of whatever is called a key, a token or a password: in one word, in the next one, or in a shell's text.
-//! It is not a proof: a secret that looks like nothing, in a word of its own, is shown. Variables (`run.set`) are the
-//! place for those.
+//! Guarantees: what is shown is on a list: the program, names of options, and places such as `{prompt}`. Everything else
+//! is hidden, whatever it looks like: a value after `--setenv NAME`, a word of its own, a shell's text.
+//! It is not the redaction of programs' output, which looks for what looks like a secret.
 
-use tidings_services::redaction::{MARKER, Redaction, RedactionConfig};
+use tidings_services::redaction::MARKER;
 use toml::Value;
 
-/// What the name of something that is secret ends in.
-const NAMES: [&str; 11] = [
-    "key",
-    "token",
-    "secret",
-    "password",
-    "passwd",
-    "passphrase",
-    "pwd",
-    "credential",
-    "credentials",
-    "auth",
-    "bearer",
-];
+/// What the server puts something in.
+const PLACES: [&str; 3] = ["{prompt}", "{agentSessionId}", "{root}"];
+/// A longer word is no option's name.
+const LONGEST_NAME: usize = 40;
 
-/// Finds secrets in command lines.
-pub(super) struct Secrets(Redaction);
+/// A command line without its values; of what is none, nothing.
+pub(super) fn without_values(line: Value) -> Value {
+    let Value::Array(words) = line else { return Value::String(MARKER.to_owned()) };
+    let shown = words.iter().enumerate().map(|(place, word)| match word {
+        Value::String(word) if place == 0 && is_program(word) => word.clone(),
+        Value::String(word) if place > 0 => without_value(word),
+        _ => MARKER.to_owned(),
+    });
+    Value::Array(shown.map(Value::String).collect())
+}
 
-impl Secrets {
-    /// With these patterns beside the built-in ones.
-    ///
-    /// # Panics
-    /// Never: the schema has refused patterns that do not compile.
-    pub(super) fn new(patterns: &[String]) -> Self {
-        let value = r#"(?P<secret>"[^"]*"?|'[^']*'?|[^\s"';&|,]+)"#;
-        let names = NAMES.join("|");
-        let own = [
-            format!(r#"(?i)(?:{names})["']?[ \t]{{0,4}}[=:][ \t]{{0,4}}{value}"#),
-            format!(r"(?i)(?:^|\s)--?[a-z0-9_-]*(?:{names})\s+(?P<secret>[^\s-]\S*)"),
-        ];
-        let patterns = patterns.iter().cloned().chain(own).collect();
-        Self(Redaction::new(&RedactionConfig { enabled: true, patterns }).expect("patterns compile"))
+/// The name of an option, with a sign for its value if it has one in the same word; a place; else only that there is
+/// a word.
+fn without_value(word: &str) -> String {
+    if is_place(word) || is_option(word) {
+        return word.to_owned();
     }
-
-    /// A command line without what looks like a secret; of what is none, nothing.
-    pub(super) fn hidden_in(&self, line: Value) -> Value {
-        let hidden = || Value::String(MARKER.to_owned());
-        let Value::Array(words) = line else { return hidden() };
-        let mut shown: Vec<Value> = Vec::with_capacity(words.len());
-        let mut is_secret = false;
-        for word in words {
-            let Value::String(word) = word else {
-                shown.push(hidden());
-                continue;
-            };
-            let hidden =
-                if is_secret && !word.starts_with('-') { MARKER.to_owned() } else { self.0.redact(&word).into_owned() };
-            is_secret = names_a_secret(&word);
-            shown.push(Value::String(hidden));
-        }
-        Value::Array(shown)
+    match word.split_once('=') {
+        Some((name, value)) if is_option(name) && is_place(value) => word.to_owned(),
+        Some((name, _)) if is_option(name) => format!("{name}={MARKER}"),
+        _ => MARKER.to_owned(),
     }
 }
 
-/// Whether a word is an option whose value, the next word, is a secret.
-fn names_a_secret(word: &str) -> bool {
-    let is_name = word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-    let name = word.to_ascii_lowercase();
-    word.starts_with('-') && is_name && NAMES.iter().any(|ending| name.ends_with(ending))
+/// Whether a word can be the name or the path of a program, and nothing beside it.
+fn is_program(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._+-".contains(&byte))
+}
+
+/// Whether a word is an option's name alone: `-v`, `--long-name`, `--`. One letter, since what follows it in the same
+/// word is its value.
+fn is_option(word: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    match word.strip_prefix("--") {
+        Some(name) => name.len() <= LONGEST_NAME && name.bytes().all(is_letter),
+        None => word.len() == 2 && word.starts_with('-') && word.as_bytes()[1].is_ascii_alphanumeric(),
+    }
+}
+
+/// Whether a word is a place that the server puts something in.
+fn is_place(word: &str) -> bool {
+    PLACES.contains(&word)
 }
 
 #[cfg(test)]
@@ -75,37 +62,32 @@ mod tests {
 
     fn shown(words: &[&str]) -> Vec<String> {
         let words = words.iter().map(|&word| Value::String(word.to_owned())).collect();
-        let hidden = Secrets::new(&["hush-[0-9]+".to_owned()]).hidden_in(Value::Array(words));
-        hidden.as_array().expect("a list").iter().map(|word| word.as_str().expect("a text").to_owned()).collect()
+        let shown = without_values(Value::Array(words));
+        shown.as_array().expect("a list").iter().map(|word| word.as_str().expect("a text").to_owned()).collect()
     }
 
     #[test]
-    fn the_values_of_what_is_called_a_secret_are_hidden_wherever_they_stand() {
-        let table = [
-            (&["a", "--api-key", "hunter2", "-v"][..], &["a", "--api-key", "[redacted]", "-v"][..]),
-            (&["a", "--api-key=hunter2"], &["a", "--api-key=[redacted]"]),
-            (&["a", "-token", "hunter2"], &["a", "-token", "[redacted]"]),
-            (&["env", "OPENAI_KEY=hunter2", "a"], &["env", "OPENAI_KEY=[redacted]", "a"]),
-            (&["a", "-H", "x-api-key: hunter2"], &["a", "-H", "x-api-key: [redacted]"]),
-            (&["a", "-H", "Authorization: Bearer hunter2"], &["a", "-H", "Authorization: Bearer [redacted]"]),
-            (
-                &["sh", "-c", "KEY=hunter2 a --auth hunter2 \"$1\""],
-                &["sh", "-c", "KEY=[redacted] a --auth [redacted] \"$1\""],
-            ),
-            (&["a", "https://u:hunter2@host/"], &["a", "https://u:[redacted]@host/"]),
-            (&["a", "hush-12"], &["a", "[redacted]"]),
-            (&["a", "--token", "--force"], &["a", "--token", "--force"]),
-            (
-                &["claude", "-p", "--max-tokens=512", "--author", "x", "--", "{prompt}"],
-                &["claude", "-p", "--max-tokens=512", "--author", "x", "--", "{prompt}"],
-            ),
+    fn a_command_line_shows_its_program_and_the_names_of_its_options_and_no_value() {
+        let r = MARKER;
+        let table: [(&[&str], &[&str]); 12] = [
+            (&["bwrap", "--setenv", "GITHUB_TOKEN", "hunter2"], &["bwrap", "--setenv", r, r]),
+            (&["docker", "run", "-e", "NAME=hunter2", "image"], &["docker", r, "-e", r, r]),
+            (&["/usr/bin/a", "--api-key", "hunter2", "-v"], &["/usr/bin/a", "--api-key", r, "-v"]),
+            (&["a", "-phunter2", "-token", "hunter2"], &["a", r, r, r]),
+            (&["a", "--Hunter2", "--hunter=2=3"], &["a", r, "--hunter=[redacted]"]),
+            (&["env", "OPENAI_KEY=hunter2", "a"], &["env", r, r]),
+            (&["sh", "-c", "KEY=hunter2 a \"$1\"", "--", "{prompt}"], &["sh", "-c", r, "--", "{prompt}"]),
+            (&["a", "https://u:hunter2@host/", "hush-12"], &["a", r, r]),
+            (&["KEY=hunter2"], &[r]),
+            (&["b --password hunter2"], &[r]),
+            (&["a", "--bind={root}", "--text=x{prompt}", "{Hunter}"], &["a", "--bind={root}", "--text=[redacted]", r]),
+            (&[], &[]),
         ];
         for (line, expected) in table {
             assert_eq!(shown(line), expected, "{line:?}");
         }
-        let secrets = Secrets::new(&[]);
         for odd in [Value::String("hunter2".to_owned()), Value::Array(vec![Value::Integer(31337)])] {
-            assert!(!secrets.hidden_in(odd.clone()).to_string().contains(&odd.to_string()), "{odd}");
+            assert!(!without_values(odd.clone()).to_string().contains(&odd.to_string()), "{odd}");
         }
     }
 }

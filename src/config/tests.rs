@@ -198,11 +198,9 @@ fn the_report_loads_as_the_same_configuration() {
     let config = load(&[], text).expect("loads");
     let report = config.effective();
     let again = load(&[], &report).expect("loads again");
-    assert_eq!(
-        Value::try_from(&*config).expect("plain values"),
-        Value::try_from(&*again).expect("plain values"),
-        "{report}"
-    );
+    // But for the program of `b`, which is no path: a text that nobody knows how to read.
+    let said = Value::try_from(&*config).expect("plain values").to_string().replace("'b \"x\"'", "\"[redacted]\"");
+    assert_eq!(said, Value::try_from(&*again).expect("plain values").to_string(), "{report}");
     assert!(
         report.contains("[retention.session]\nmessages = 5  # tidings.toml\nage = \"90m\"  # tidings.toml\n"),
         "{report}"
@@ -244,7 +242,7 @@ fn the_schema_has_every_key_of_the_sections_and_allows_the_defaults() {
 }
 
 #[test]
-fn the_secrets_in_command_lines_are_in_no_report() {
+fn the_values_in_command_lines_are_in_no_report() {
     let text = r#"
         [agents.x]
         command = ["a", "--token", "hunter2", "OPENAI_KEY=hunter2", "--", "{prompt}"]
@@ -259,7 +257,7 @@ fn the_secrets_in_command_lines_are_in_no_report() {
     "#;
     let report = load(&[], text).expect("loads").effective();
     assert!(!report.contains("hunter2"), "{report}");
-    assert_eq!(report.matches("[redacted]").count(), 6, "{report}");
+    assert_eq!(report.matches("[redacted]").count(), 7, "{report}");
 }
 
 #[test]

@@ -109,12 +109,15 @@ fn check_hides_every_secret() {
 }
 
 #[test]
-fn check_hides_the_secrets_in_command_lines_also_where_something_is_wrong() {
+fn check_hides_the_values_in_command_lines_also_where_something_is_wrong() {
+    let sandbox = "[run]\nwrapper = [\"bwrap\", \"--setenv\", \"GITHUB_TOKEN\", \"hunter2\", \"--ro-bind\"]\n";
     let agent =
         "[agents.x]\ncommand = [\"a\", \"--api-key\", \"hunter2\", \"--token=hunter2\", \"--\", \"{prompt}\"]\n";
-    let fine = run(&directory(agent), &["check"], &[]);
+    let fine = run(&directory(&format!("{sandbox}{agent}")), &["check"], &[]);
     let shown = text(&fine.stdout);
     assert!(fine.status.success() && shown.contains("\"--api-key\", \"[redacted]\""), "{shown}");
+    let wrapper = "wrapper = [\"bwrap\", \"--setenv\", \"[redacted]\", \"[redacted]\", \"--ro-bind\"]";
+    assert!(shown.contains(wrapper), "{shown}");
     let variable = ("TIDINGS_AGENTS__Y__COMMAND", "[\"b\", \"--password\", \"hunter2\", 5]");
     let wrong = run(&directory(agent), &["check"], &[variable]);
     let said = text(&wrong.stdout) + &text(&wrong.stderr);

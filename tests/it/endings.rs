@@ -221,7 +221,7 @@ async fn each_refusal_and_each_end_of_a_connection_is_counted_once_under_its_cod
     let server = Server::start("socket.max_connections = 2\n");
     let admin = server.admin();
     let refused = async |auth: Value| {
-        let connected = Client::connect(&server.url(), Arc::new(move || auth.clone())).await;
+        let connected = Client::connect(&server.url(), Arc::new(move || Ok(auth.clone()))).await;
         connected.map(drop).expect_err("refused")
     };
     let wrong = [json!({"token": "nobody's"}), json!({"something": "else"}), json!({"token": admin, "protocol": 99})];

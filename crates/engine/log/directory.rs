@@ -5,9 +5,9 @@
 //! It is not what is in the directory: the log, the users and the keys have files of their own.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read},
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     process, thread,
     time::Duration,
@@ -31,6 +31,28 @@ pub struct Holder {
     pub address: Option<String>,
 }
 
+/// Whether a process has a data directory, as the system says: a file that a killed process left says nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holding {
+    /// There is no such directory, or it cannot be looked into.
+    Unknown,
+    /// Nobody has it.
+    Free,
+    /// A process that lives has it; who, as far as it could write that down.
+    Held(Option<Holder>),
+}
+
+impl Holding {
+    /// Where the holder listens.
+    #[must_use]
+    pub fn address(&self) -> Option<&str> {
+        match self {
+            Self::Held(Some(holder)) => holder.address.as_deref(),
+            Self::Unknown | Self::Free | Self::Held(None) => None,
+        }
+    }
+}
+
 /// A data directory that belongs to this process until it is dropped.
 #[derive(Debug)]
 pub struct DataDir {
@@ -42,11 +64,13 @@ impl DataDir {
     /// Takes the directory, and makes it, readable by its owner only, if it is not there.
     ///
     /// # Errors
-    /// [`OpenError::Held`] when another process has it; [`OpenError::File`].
+    /// [`OpenError::Held`] when another process has it; [`OpenError::Exposed`] when everybody may write to it;
+    /// [`OpenError::File`].
     pub fn lock(path: impl Into<PathBuf>) -> Result<Self, OpenError> {
         let path = path.into();
         let failed = |source| OpenError::File { path: path.clone(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed)?;
+        Self::is_open_to_others(&path)?;
         let lock = OpenOptions::new()
             .read(true)
             .write(true)
@@ -71,13 +95,31 @@ impl DataDir {
         Err(OpenError::Held { path, pid, address })
     }
 
+    /// Whether others than the owner and the group may look into a directory. Of one that is not there, they may not.
+    ///
+    /// # Errors
+    /// [`OpenError::Exposed`] when they may write to it: whoever may, can put files of their own in the place of the
+    /// server's. [`OpenError::File`].
+    pub fn is_open_to_others(path: &Path) -> Result<bool, OpenError> {
+        let mode = match fs::metadata(path) {
+            Ok(found) => found.permissions().mode() & 0o7777,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(source) => return Err(OpenError::File { path: path.to_owned(), source }),
+        };
+        match mode & 0o007 {
+            open if open & 0o002 != 0 => Err(OpenError::Exposed { path: path.to_owned(), mode }),
+            open => Ok(open != 0),
+        }
+    }
+
     /// The directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes down where this process listens, for [`DataDir::holder`].
+    /// Writes down where this process listens, for [`DataDir::holding`]. Whoever reads it hands out tokens there: it
+    /// stands there only while the address is this process's own.
     ///
     /// # Errors
     /// [`OpenError::File`].
@@ -85,13 +127,22 @@ impl DataDir {
         self.write(Some(address))
     }
 
-    /// Who has the directory now; none if nobody has, or it is not there.
+    /// Takes the address back, before somebody else can have it.
+    ///
+    /// # Errors
+    /// [`OpenError::File`].
+    pub fn clear_address(&self) -> Result<(), OpenError> {
+        self.write(None)
+    }
+
+    /// Who has the directory now.
     #[must_use]
-    pub fn holder(path: &Path) -> Option<Holder> {
-        let lock = File::open(path.join(LOCK)).ok()?;
+    pub fn holding(path: &Path) -> Holding {
+        let Ok(lock) = File::open(path.join(LOCK)) else { return Holding::Unknown };
         match flock(&lock, FlockOperation::NonBlockingLockShared) {
-            Err(rustix::io::Errno::WOULDBLOCK) => parse(&lock),
-            _ => None,
+            Ok(()) => Holding::Free,
+            Err(rustix::io::Errno::WOULDBLOCK) => Holding::Held(parse(&lock)),
+            Err(_) => Holding::Unknown,
         }
     }
 
@@ -123,8 +174,6 @@ fn parse(mut lock: &File) -> Option<Holder> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
@@ -133,21 +182,28 @@ mod tests {
         let path = root.path().join("new/data");
         let first = DataDir::lock(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
-        assert_eq!(DataDir::holder(&path), Some(Holder { pid: process::id(), address: None }));
+        let holder = |address: Option<&str>| {
+            Holding::Held(Some(Holder { pid: process::id(), address: address.map(str::to_owned) }))
+        };
+        assert_eq!(DataDir::holding(&path), holder(None));
         first.set_address("127.0.0.1:4100").unwrap();
         let refused = DataDir::lock(&path).unwrap_err().to_string();
         assert!(refused.contains(&format!("process {}", process::id())), "{refused}");
         assert!(refused.contains("127.0.0.1:4100"), "{refused}");
         first.set_address("[::1]:1").unwrap();
-        assert_eq!(DataDir::holder(&path).unwrap().address.as_deref(), Some("[::1]:1"));
+        assert_eq!(DataDir::holding(&path), holder(Some("[::1]:1")));
+        first.clear_address().unwrap();
+        assert_eq!(DataDir::holding(&path), holder(None));
     }
 
     #[test]
     fn a_directory_is_free_again_when_its_owner_is_gone() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(DataDir::holder(root.path()), None);
-        drop(DataDir::lock(root.path()).unwrap());
-        assert_eq!(DataDir::holder(root.path()), None);
+        assert_eq!(DataDir::holding(root.path()), Holding::Unknown);
+        let owner = DataDir::lock(root.path()).unwrap();
+        owner.set_address("127.0.0.1:4100").unwrap();
+        drop(owner);
+        assert_eq!(DataDir::holding(root.path()), Holding::Free, "what is left in the file says nothing");
         DataDir::lock(root.path()).unwrap();
     }
 }

@@ -9,8 +9,9 @@
 
 use std::{
     fmt::Display,
-    fs::{self, File},
-    io::{self, Read},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -50,13 +51,15 @@ struct Remembered {
 }
 
 impl Survivors {
-    /// The folder `run` of the data directory, made if needed, and the mark of its server.
+    /// The folder `run` of the data directory, made if needed and the owner's alone, and the mark of its server.
     ///
     /// # Errors
     /// The system's.
     pub(crate) fn open(data_dir: &Path, mark: Mark) -> io::Result<Self> {
         let dir = data_dir.join("run");
-        fs::create_dir_all(&dir)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+        // What is said here is killed by the next start; former versions left the mode to the umask.
+        fs::set_permissions(&dir, Permissions::from_mode(0o700))?;
         Ok(Self { dir, mark })
     }
 
@@ -70,7 +73,7 @@ impl Survivors {
         let remembered = Remembered { group, started: process.started, boot: boot()?, mark };
         let text = serde_json::to_vec(&remembered)?;
         let draft = self.dir.join(format!("{name}.tmp"));
-        fs::write(&draft, text)?;
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?.write_all(&text)?;
         fs::rename(draft, self.dir.join(name))
     }
 
