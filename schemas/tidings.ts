@@ -4014,6 +4014,20 @@ export function isOf<K extends keyof Channels>(kind: K, message: AnyMessage): me
   return KINDS[kind].has(String(message.type)) && String(message.channel).split(":")[0] === kind.split(":")[0];
 }
 
+/** The state that a `channel.snapshot` of a channel holds, by the channel's name: `SnapshotOf<"session:1">`. */
+export type SnapshotOf<N extends string> = ChannelOf<N>["snapshot"];
+
+/**
+ * Whether a message is the snapshot of this kind of channel: `isSnapshotOf("session:{sessionId}", message)`. Its
+ * `data.snapshot` is the state of that kind then.
+ */
+export function isSnapshotOf<K extends keyof Channels>(
+  kind: K,
+  message: AnyMessage,
+): message is Notices["channel.snapshot"] & { data: { snapshot: Channels[K]["snapshot"] } } {
+  return message.type === "channel.snapshot" && message.data.channel.split(":")[0] === kind.split(":")[0];
+}
+
 /** The answer to a command, as Socket.IO acknowledges it. */
 export type Acknowledged<C extends keyof Commands> =
   | { ok: true; data: Commands[C]["answer"]; repeated?: undefined }

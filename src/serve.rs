@@ -158,6 +158,7 @@ async fn start(config: &Config, render: Render, reached: &Reached) -> Result<Ser
     reached.now("the data directory");
     let directory = entrance.with_room(None, async || Ok(DataDir::lock(&config.data_dir)?)).await?;
     let app = App::build(config, clock, tasks.clone(), render, (&entrance, reached)).await?;
+    let ownerless = app.gate.ownerless().await?;
     reached.now("listening");
     // Before the password is said, which is said once: a start that cannot listen makes nobody.
     let address = entrance.take_address()?;
@@ -167,6 +168,9 @@ async fn start(config: &Config, render: Render, reached: &Reached) -> Result<Ser
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, data_dir = %config.data_dir.display(), "started");
     for warning in config.warnings() {
         tracing::warn!("{warning}");
+    }
+    for namespace in ownerless {
+        tracing::warn!(namespace, "no domain owns these channels any more: they are kept, and nobody can read them");
     }
     let (drain, grace) = (Duration::from_millis(config.drain_ms), Duration::from_millis(config.run.grace_ms));
     Ok(Server { app, tasks, acceptor, drain, grace, directory })

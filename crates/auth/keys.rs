@@ -258,22 +258,35 @@ fn application(key: &PublicKeyConfig, issuer: &str) -> SmolStr {
     }
 }
 
+impl PublicKeyConfig {
+    /// Whether tokens can be checked with this key; its name is not looked at.
+    ///
+    /// # Errors
+    /// Why not, without anything of the key.
+    pub fn check(&self) -> Result<(), &'static str> {
+        decoding(self).map(drop)
+    }
+}
+
+fn decoding(key: &PublicKeyConfig) -> Result<DecodingKey, &'static str> {
+    match (key.algorithm, &key.secret, &key.pem) {
+        (KeyAlgorithm::HS256, Some(secret), None) if secret.0.len() >= SHORTEST_SECRET => {
+            Ok(DecodingKey::from_secret(secret.0.as_bytes()))
+        }
+        (KeyAlgorithm::HS256, ..) => Err("HS256 takes a secret of at least 32 bytes, and no pem"),
+        (_, None, Some(pem)) => public(key.algorithm, pem),
+        _ => Err("RS256, ES256 and EdDSA take a public key as pem, and no secret"),
+    }
+}
+
 fn other(key: &PublicKeyConfig, config: &AuthConfig) -> Result<Key, AuthError> {
-    let refuse = |why: &str| AuthError::key(name_of(key), why);
     let algorithm = match key.algorithm {
         KeyAlgorithm::HS256 => Algorithm::HS256,
         KeyAlgorithm::RS256 => Algorithm::RS256,
         KeyAlgorithm::ES256 => Algorithm::ES256,
         KeyAlgorithm::EdDSA => Algorithm::EdDSA,
     };
-    let decoding = match (key.algorithm, &key.secret, &key.pem) {
-        (KeyAlgorithm::HS256, Some(secret), None) if secret.0.len() >= SHORTEST_SECRET => {
-            DecodingKey::from_secret(secret.0.as_bytes())
-        }
-        (KeyAlgorithm::HS256, ..) => return Err(refuse("HS256 takes a secret of at least 32 bytes, and no pem")),
-        (_, None, Some(pem)) => public(key.algorithm, pem).map_err(refuse)?,
-        _ => return Err(refuse("RS256, ES256 and EdDSA take a public key as pem, and no secret")),
-    };
+    let decoding = decoding(key).map_err(|why| AuthError::key(name_of(key), why))?;
     let issuer = key.issuer.as_deref().unwrap_or(&config.issuer);
     let audience = key.audience.as_deref().unwrap_or(&config.audience);
     Ok(Key {

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, sync::OnceLock};
 
-use boon::{ErrorKind, InstanceToken, Type, Types, ValidationError};
+use boon::{CompileError, ErrorKind, InstanceToken, Type, Types, ValidationError};
 use serde_json::{Map, Value};
 use tidings_core::{
     Code, Error, Payload, Result,
@@ -33,8 +33,6 @@ struct Compiled {
 
 impl Compiled {
     fn of(schema: &Value) -> Result<Self, String> {
-        /// A name for the compiler; nothing is ever loaded from it.
-        const NAME: &str = "urn:tidings:declared";
         let (mut compiler, mut schemas) = (boon::Compiler::new(), boon::Schemas::new());
         compiler.set_default_draft(boon::Draft::V2020_12);
         // No scheme is known to it, so no schema makes the server read a file.
@@ -45,8 +43,28 @@ impl Compiled {
     }
 }
 
-fn not_a_schema(error: &boon::CompileError) -> String {
-    format!("is no JSON Schema: {error:#}")
+/// The name of a schema for the compiler; nothing is ever loaded from it.
+const NAME: &str = "urn:tidings:declared";
+
+/// Why a schema is none, with its place, in one line.
+fn not_a_schema(error: &CompileError) -> String {
+    let CompileError::ValidationError { src, .. } = error else {
+        let said = error.to_string().replace(NAME, "");
+        return format!("is no JSON Schema: {}", said.split_whitespace().collect::<Vec<_>>().join(" "));
+    };
+    // Where several things would do, the first of them is told.
+    let mut error = src;
+    while let Some(cause) = error.causes.first() {
+        error = cause;
+    }
+    let mut place = "schema".to_owned();
+    for token in &error.instance_location.tokens {
+        match token {
+            InstanceToken::Prop(name) => place = format!("{place}.{name}"),
+            InstanceToken::Item(index) => place = format!("{place}[{index}]"),
+        }
+    }
+    format!("is no JSON Schema: {place}: {}", told(&error.kind))
 }
 
 impl AgainstSchema {

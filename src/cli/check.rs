@@ -27,11 +27,6 @@ pub(super) fn run(options: &Options, surroundings: &Surroundings) -> Outcome {
         return markdown().into_iter().try_for_each(say);
     }
     let config = &surroundings.config;
-    // Reads the secret files and keys that are named.
-    config.identity()?;
-    config.sessions(config.redaction()?)?;
-    config.check_user()?;
-    config.http()?;
     DataDir::is_open_to_others(&config.data_dir).map_err(Failure::other)?;
     for warning in config.warnings() {
         say(format_args!("# warning: {warning}"))?;

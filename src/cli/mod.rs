@@ -115,14 +115,21 @@ pub(crate) fn parse() -> Cli {
     Cli::parse()
 }
 
-/// The configuration for these options, from the environment, the file and the flags.
+/// The configuration for these options, from the environment, the file and the flags. For a `start` also what it names
+/// is looked at: keys and secrets in files, which only the server's user may be allowed to read.
 ///
 /// # Errors
 /// See [`ConfigError`].
-pub(crate) fn load(shared: &Shared) -> Result<Config, ConfigError> {
+pub(crate) fn load(shared: &Shared, start: bool) -> Result<Config, ConfigError> {
     let file = FileText::read(shared.config.as_deref())?;
     let flags = Flags { data_dir: shared.data_dir.clone(), listen: shared.listen };
-    Config::load(variables(), file.as_ref(), &flags)
+    Config::load(variables(), file.as_ref(), &flags, |config| {
+        let mut problems = config.namespace_problems(&tidings_handlers::NAMESPACES);
+        if start {
+            problems.extend(config.start_problems());
+        }
+        problems
+    })
 }
 
 /// Parses the arguments, loads the configuration and runs the command to its end.
@@ -132,15 +139,11 @@ pub(crate) fn main() -> ExitCode {
     if let Some(Command::Completions(options)) = &command {
         return ended(completions::run(options));
     }
-    let checked = load(&shared).and_then(|config| {
-        config.check_namespaces(&tidings_handlers::NAMESPACES)?;
-        Ok(config)
-    });
-    let config = match checked {
+    let command = command.unwrap_or(Command::Serve);
+    let config = match load(&shared, matches!(command, Command::Serve | Command::Check(_))) {
         Ok(config) => config,
         Err(error) => return complain(&error),
     };
-    let command = command.unwrap_or(Command::Serve);
     let serving = matches!(command, Command::Serve);
     let quiet = LogOutput { filter: "warn".to_owned(), ..config.log_output.clone() };
     telemetry::log(if serving { &config.log_output } else { &quiet });

@@ -14,7 +14,7 @@ use tidings_handlers::{
     declared::{BadDeclaration, Declaration, DeclaredEvent, DeclaredHandler},
 };
 
-use super::{Config, ConfigError, FileText};
+use super::{Config, ConfigError, Problem};
 
 /// One of `[[domains]]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -58,36 +58,41 @@ impl Config {
     /// The handlers of the declared domains.
     ///
     /// # Errors
-    /// The first declaration that is wrong, by its key.
+    /// Each declaration that is wrong, by its first key that is.
     pub(crate) fn declared(&self) -> Result<Vec<DeclaredHandler>, ConfigError> {
         let mut handlers: Vec<DeclaredHandler> = Vec::new();
+        let mut problems = Vec::new();
         for (index, domain) in self.domains.iter().enumerate() {
-            let refuse = |bad: BadDeclaration| {
-                let key = format!("domains[{index}].{}", bad.key);
-                ConfigError::of(key, self.origin_of("domains"), None, bad.why)
-            };
-            let declaration = declaration(domain).map_err(refuse)?;
-            let handler = DeclaredHandler::new(declaration).map_err(refuse)?;
-            let taken = |name: &str| NAMESPACES.contains(&name) || RESERVED_DOMAINS.contains(&name);
-            let of = |other: &&DeclaredHandler| {
-                other.domain() == handler.domain() || other.namespaces() == handler.namespaces()
-            };
-            let named = [("name", handler.domain())];
-            let spaces = handler.namespaces().iter().map(|namespace| ("channel", *namespace));
-            if let Some((key, name)) = named.into_iter().chain(spaces).find(|(_, name)| taken(name)) {
-                return Err(refuse(BadDeclaration {
-                    key: key.to_owned(),
-                    why: format!("'{name}' is a domain of the server"),
-                }));
+            match handler(domain, &handlers) {
+                Ok(handler) => handlers.push(handler),
+                Err(BadDeclaration { key, why }) => problems.push(Problem {
+                    key: format!("domains[{index}].{key}"),
+                    origin: self.origin_of("domains"),
+                    value: None,
+                    why,
+                }),
             }
-            if handlers.iter().any(|other| of(&other)) {
-                let why = "another of [[domains]] has this name, or its channels".to_owned();
-                return Err(refuse(BadDeclaration { key: "name".to_owned(), why }));
-            }
-            handlers.push(handler);
         }
-        Ok(handlers)
+        if problems.is_empty() { Ok(handlers) } else { Err(ConfigError(problems)) }
     }
+}
+
+/// The handler of a domain, beside those of others.
+fn handler(domain: &DeclaredDomain, others: &[DeclaredHandler]) -> Result<DeclaredHandler, BadDeclaration> {
+    let refuse = |key: &str, why: String| BadDeclaration { key: key.to_owned(), why };
+    let handler = DeclaredHandler::new(declaration(domain)?)?;
+    let taken = |name: &str| NAMESPACES.contains(&name) || RESERVED_DOMAINS.contains(&name);
+    let named = [("name", handler.domain())];
+    let spaces = handler.namespaces().iter().map(|namespace| ("channel", *namespace));
+    if let Some((key, name)) = named.into_iter().chain(spaces).find(|(_, name)| taken(name)) {
+        return Err(refuse(key, format!("'{name}' is a domain of the server")));
+    }
+    let same =
+        |other: &DeclaredHandler| other.domain() == handler.domain() || other.namespaces() == handler.namespaces();
+    if others.iter().any(same) {
+        return Err(refuse("name", "another of [[domains]] has this name, or its channels".to_owned()));
+    }
+    Ok(handler)
 }
 
 fn declaration(domain: &DeclaredDomain) -> Result<Declaration, BadDeclaration> {
@@ -99,9 +104,10 @@ fn declaration(domain: &DeclaredDomain) -> Result<Declaration, BadDeclaration> {
             }
             (Some(table), None) => Some(serde_json::to_value(table).map_err(|error| bad("schema", error.to_string()))?),
             (None, Some(file)) => {
-                let read = FileText::read(Some(file)).map_err(|error| bad("schema_file", error.to_string()))?;
-                let text = read.map(|file| file.text).unwrap_or_default();
-                Some(json::from_str(&text).map_err(|error| bad("schema_file", format!("is no JSON: {error}")))?)
+                let refused = |why: String| bad("schema_file", format!("{} {why}", file.display()));
+                let text =
+                    std::fs::read_to_string(file).map_err(|error| refused(format!("cannot be read: {error}")))?;
+                Some(json::from_str(&text).map_err(|error| refused(format!("is no JSON: {error}")))?)
             }
             (None, None) => None,
         };

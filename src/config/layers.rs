@@ -150,6 +150,15 @@ impl Layers {
         self.problems.push(Problem { key, origin, value: None, why: why.into() });
     }
 
+    /// Takes a key, or all of a section, out of every layer. False where there is none.
+    pub(super) fn leave_out(&mut self, path: &str) -> bool {
+        let wanted: Vec<&str> = path.split('.').collect();
+        let before = self.leaves.len();
+        let under = |path: &[String]| path.len() >= wanted.len() && path.iter().zip(&wanted).all(|(a, b)| a == b);
+        self.leaves.retain(|path, _| !under(path));
+        self.leaves.len() < before
+    }
+
     /// All values as one tree.
     pub(super) fn tree(&self) -> Table {
         let mut tree = Table::new();

@@ -4,12 +4,14 @@
 //!   may be.
 //! - `sections`: the values as the root reads them; `parts`: as the other crates want them.
 //! - `domains`: what is declared of domains of their own.
+//! - `start`: what only the start can judge of it, beside the machine: users, files with keys, declarations.
 //! - `layers`: reading and laying over each other; `problem`: what can be wrong.
-//! - `report`: the effective configuration as text, and warnings, without `secrets`; `environment`: the one place that reads it.
+//! - `report`: the effective configuration as text, without `secrets`; `warnings`: what to know about it; `environment`:
+//!   the one place that reads it.
 //!
 //! Guarantees: an unknown key or a value that is not allowed is an error that names the key, where it was
-//! said, the value (never a secret's) and what is allowed; loading changes nothing and reads no more than
-//! the file.
+//! said, the value (never a secret's) and what is allowed; all problems that can be judged are told at once;
+//! loading changes nothing.
 //! It is not the wiring: nothing is opened or started here.
 
 mod domains;
@@ -25,8 +27,10 @@ mod report;
 mod schema;
 mod secrets;
 mod sections;
+mod start;
 #[cfg(test)]
 mod tests;
+mod warnings;
 mod work;
 
 use std::{
@@ -37,7 +41,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tidings_core::handler::Handler;
 use toml::Value;
 
 pub(crate) use environment::variables;
@@ -104,7 +107,8 @@ impl Deref for Config {
 }
 
 impl Config {
-    /// Lays the layers over each other: `environment`, then `file`, then `flags`.
+    /// Lays the layers over each other: `environment`, then `file`, then `flags`. `judged` says what is wrong with the
+    /// result beyond its values; it is asked also where values are wrong, of what is left of them.
     ///
     /// # Errors
     /// All problems at once; see [`ConfigError`].
@@ -112,6 +116,7 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
         file: Option<&FileText>,
         flags: &Flags,
+        judged: impl FnOnce(&Self) -> Vec<Problem>,
     ) -> Result<Self, ConfigError> {
         let mut layers = layers::Layers::default();
         layers.environment(environment);
@@ -124,36 +129,21 @@ impl Config {
         if let Some(address) = flags.listen {
             layers.flag("--listen", "listen", &address.to_string());
         }
-        let sections = read_sections(&mut layers);
-        match sections {
-            Some(sections) if layers.problems.is_empty() => Ok(Self {
-                sections,
-                file: file.map(|file| file.path.clone()),
-                origins: layers.leaves.into_iter().map(|(path, leaf)| (path, leaf.origin)).collect(),
-                overridden: layers.overridden,
-            }),
-            _ => Err(ConfigError(layers.problems)),
+        let Some(sections) = read_sections(&mut layers) else { return Err(ConfigError(layers.problems)) };
+        let config = Self {
+            sections,
+            file: file.map(|file| file.path.clone()),
+            origins: layers.leaves.into_iter().map(|(path, leaf)| (path, leaf.origin)).collect(),
+            overridden: layers.overridden,
+        };
+        let mut problems = layers.problems;
+        // Without its file it would be another configuration.
+        if !problems.iter().any(|problem| problem.key.is_empty()) {
+            for problem in judged(&config) {
+                problem.join(&mut problems);
+            }
         }
-    }
-
-    /// Refuses declared domains that are wrong, and retention for namespaces that no domain owns.
-    ///
-    /// # Errors
-    /// Names each.
-    pub(crate) fn check_namespaces(&self, owned: &[&str]) -> Result<(), ConfigError> {
-        let declared = self.declared()?;
-        let owned: Vec<&str> =
-            owned.iter().copied().chain(declared.iter().flat_map(|handler| handler.namespaces()).copied()).collect();
-        let unknown = self.retention.keys().filter(|name| !owned.contains(&name.as_str()));
-        let problems: Vec<Problem> = unknown
-            .map(|name| Problem {
-                key: format!("retention.{name}"),
-                origin: self.origin_of(&format!("retention.{name}")),
-                value: None,
-                why: format!("no domain owns this namespace; there are {}", owned.join(", ")),
-            })
-            .collect();
-        if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
+        if problems.is_empty() { Ok(config) } else { Err(ConfigError(problems)) }
     }
 
     /// Who said this key, or the first of this section.
@@ -165,22 +155,30 @@ impl Config {
     }
 }
 
-/// Reads the values into their sections and checks what concerns several keys.
+/// Reads the values into their sections and checks what concerns several keys. What has not the form of its section is
+/// a problem, and left out; none where that cannot be done.
 fn read_sections(layers: &mut layers::Layers) -> Option<Sections> {
-    let tree = Value::Table(layers.tree());
-    let sections: Sections = match serde_path_to_error::deserialize(tree) {
-        Ok(sections) => sections,
-        Err(error) => {
-            let key = error.path().to_string();
-            // What stands before an index is the key that somebody said.
-            let said = key.split('[').next().unwrap_or_default();
-            let origin = layers.origin(said);
-            let why = error.inner().message().to_owned();
-            layers.problems.push(Problem { key, origin, value: None, why });
+    let sections: Sections = loop {
+        let tree = Value::Table(layers.tree());
+        let error = match serde_path_to_error::deserialize(tree) {
+            Ok(sections) => break sections,
+            Err(error) => error,
+        };
+        let key = error.path().to_string();
+        // What stands before an index is the key that somebody said.
+        let said = key.split('[').next().unwrap_or_default().to_owned();
+        let origin = layers.origin(&said);
+        let why = error.inner().message().to_owned();
+        Problem { key, origin, value: None, why }.join(&mut layers.problems);
+        if !layers.leave_out(&said) {
             return None;
         }
     };
-    let auth = &sections.auth;
+    check_auth(&sections.auth, layers);
+    Some(sections)
+}
+
+fn check_auth(auth: &sections::Auth, layers: &mut layers::Layers) {
     let mut refuse = |key: String, why: &str| {
         let origin = layers.origin(key.split('[').next().unwrap_or_default());
         layers.problems.push(Problem { key, origin, value: None, why: why.to_owned() });
@@ -197,5 +195,4 @@ fn read_sections(layers: &mut layers::Layers) -> Option<Sections> {
         };
         refuse(format!("auth.keys[{index}]"), why);
     }
-    Some(sections)
 }

@@ -16,7 +16,7 @@ use tidings_engine::{budget::BudgetConfig, seats::SeatsConfig};
 use tidings_services::{
     fs::FsConfig,
     git::GitConfig,
-    programs::{Environment, ProgramsConfig, check_user},
+    programs::{Environment, ProgramsConfig},
     project::RootsConfig,
     redaction::{Redaction, RedactionConfig},
     session::{AdapterKind, AgentConfig, Limits, SessionConfig, Stdin},
@@ -40,14 +40,22 @@ impl Config {
     /// The configuration of identity, with the secrets that files hold.
     ///
     /// # Errors
-    /// A file that cannot be read, an unknown algorithm, a secret that is too short.
+    /// All files that cannot be read, unknown algorithms, secrets that are too short, and keys that are none.
     pub(crate) fn identity(&self) -> Result<AuthConfig, ConfigError> {
         let auth = &self.auth;
+        let mut problems = Vec::new();
         let secret = match &auth.secret_file {
-            Some(file) => Some(self.secret_in("auth.secret_file", file)?),
+            Some(file) => taken(self.secret_in("auth.secret_file", file), &mut problems),
             None => auth.secret.clone(),
         };
-        let keys = auth.keys.iter().enumerate().map(|(index, key)| self.key(index, key)).collect::<Result<_, _>>()?;
+        let keys = auth.keys.iter().enumerate();
+        let keys: Vec<_> =
+            keys.filter_map(|(index, key)| Some((index, taken(self.key(index, key), &mut problems)?))).collect();
+        self.check_keys(&keys, &mut problems);
+        if !problems.is_empty() {
+            return Err(ConfigError(problems));
+        }
+        let keys = keys.into_iter().map(|(_, key)| key).collect();
         Ok(AuthConfig {
             dir: self.data_dir.clone(),
             issuer: auth.issuer.clone(),
@@ -155,17 +163,8 @@ impl Config {
         }
     }
 
-    /// Refuses a system user that programs cannot run as.
-    ///
-    /// # Errors
-    /// That there is none of this name.
-    pub(crate) fn check_user(&self) -> Result<(), ConfigError> {
-        let Some(user) = &self.run.user else { return Ok(()) };
-        check_user(user).map(drop).map_err(|error| self.refused("run.user", Some(user.clone()), &error))
-    }
-
     /// An error of a service that a key is named by.
-    fn refused(&self, key: &str, value: Option<String>, error: &tidings_core::Error) -> ConfigError {
+    pub(super) fn refused(&self, key: &str, value: Option<String>, error: &tidings_core::Error) -> ConfigError {
         let problem = |(key, why): (&String, &String)| Problem {
             key: key.clone(),
             origin: self.origin_of(key),
@@ -322,6 +321,11 @@ impl Config {
             age_ms: age.map_or(domain.age_ms, super::Span::as_ms),
         }
     }
+}
+
+/// What there is, or its problems among the others.
+fn taken<T>(result: Result<T, ConfigError>, problems: &mut Vec<Problem>) -> Option<T> {
+    result.map_err(|ConfigError(more)| problems.extend(more)).ok()
 }
 
 fn agent_config(agent: &Agent) -> AgentConfig {

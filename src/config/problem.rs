@@ -43,6 +43,19 @@ pub(crate) struct Problem {
     pub why: String,
 }
 
+impl Problem {
+    /// Adds it to others, unless one of them is about the same key, or about what it is a part of: then that is
+    /// what has to be mended first.
+    pub(super) fn join(self, others: &mut Vec<Self>) {
+        let within = |part: &str, whole: &str| {
+            part.strip_prefix(whole).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        if !others.iter().any(|other| within(&self.key, &other.key) || within(&other.key, &self.key)) {
+            others.push(self);
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, origin, value, why } = self;

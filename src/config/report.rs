@@ -1,4 +1,4 @@
-//! The effective configuration as text, what an operator should know about it, and the table of all keys.
+//! The effective configuration as text, and the table of all keys.
 //!
 //! Guarantees: the text is TOML that loads as the same configuration, but for secrets and the values in command lines,
 //! which are hidden; every line says who said it.
@@ -6,8 +6,6 @@
 
 use std::fmt::Write;
 
-use tidings_engine::log::DataDir;
-use tidings_services::programs::check_user;
 use toml::{Table, Value};
 
 use super::{
@@ -66,69 +64,6 @@ impl Config {
         }
         text
     }
-
-    /// What an operator should know: what is dangerous, and what was said without effect.
-    #[must_use]
-    pub(crate) fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if self.run.user.is_none() && self.run.wrapper.is_empty() {
-            warnings.push(
-                "programs run as the server's own user: whoever may execute can read the data directory. \
-                 Set run.user or run.wrapper to separate them"
-                    .to_owned(),
-            );
-        }
-        if matches!(DataDir::is_open_to_others(&self.data_dir), Ok(true)) {
-            warnings.push(format!(
-                "everybody may look into the data directory {}: take that away, as in chmod o-rx",
-                self.data_dir.display()
-            ));
-        }
-        if !self.listen.ip().is_loopback() {
-            warnings.push(format!(
-                "listen = {} is reachable from other machines, without TLS: put a proxy with TLS before it",
-                self.listen
-            ));
-            if self.http.metrics_public {
-                warnings.push("http.metrics_public shows /metrics to everybody who reaches this address".to_owned());
-            }
-        }
-        if self.http.cors_origins.iter().any(|origin| origin == "*") {
-            warnings.push("http.cors_origins = *: pages of every origin may use the server".to_owned());
-        }
-        for (name, agent) in &self.agents {
-            let lines = [Some(&agent.command), agent.resume.as_ref(), agent.terminal.as_ref()];
-            if lines.into_iter().flatten().any(|line| puts_words_into_a_shell(line)) {
-                warnings.push(format!(
-                    "agents.{name} puts what people write into the text of a shell: whoever may start it runs what \
-                     they like. Give it to the shell as an argument"
-                ));
-            }
-        }
-        for root in self.project.roots.iter().filter(|root| !root.is_dir()) {
-            warnings.push(format!("project.roots: {} is no directory: no project lies beneath it", root.display()));
-        }
-        if let Some(user) = self.run.user.as_deref().filter(|user| check_user(user) == Ok(false)) {
-            warnings.push(format!("run.user = {user} needs a server that runs as root"));
-        }
-        if !self.redaction.enabled {
-            warnings.push("redaction.enabled = false: secrets in programs' output are kept and shown".to_owned());
-        }
-        for (key, lower, higher) in &self.overridden {
-            if matches!(lower, Origin::Variable(_)) {
-                warnings.push(format!("{lower} has no effect on {key}: {higher} says it, too, and counts more"));
-            }
-        }
-        warnings
-    }
-}
-
-/// Whether a command line is a shell's whose text has a place for what somebody else says.
-fn puts_words_into_a_shell(line: &[String]) -> bool {
-    let shells = ["sh", "bash", "dash", "zsh", "ksh", "fish"];
-    let program = line.first().and_then(|program| program.rsplit('/').next()).unwrap_or_default();
-    let is_text = |pair: &[String]| pair[0].starts_with('-') && pair[0].ends_with('c') && pair[1].contains("{prompt}");
-    shells.contains(&program) && line.windows(2).any(is_text)
 }
 
 fn collect(path: &mut Vec<String>, table: Table, lines: &mut Vec<Line>) {

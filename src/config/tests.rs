@@ -16,7 +16,7 @@ fn file(text: &str) -> FileText {
 }
 
 fn load(environment: &[(&str, &str)], text: &str) -> Result<Config, ConfigError> {
-    Config::load(variables(environment), Some(&file(text)), &Flags::default())
+    Config::load(variables(environment), Some(&file(text)), &Flags::default(), |_| Vec::new())
 }
 
 fn refusal(environment: &[(&str, &str)], text: &str) -> String {
@@ -33,7 +33,7 @@ fn a_filter_of_the_log_is_a_level_or_targets_with_levels() {
 
 #[test]
 fn without_anything_there_are_the_defaults() {
-    let config = Config::load([], None, &Flags::default()).expect("loads");
+    let config = Config::load([], None, &Flags::default(), |_| Vec::new()).expect("loads");
     assert_eq!(config.listen.to_string(), "127.0.0.1:4100");
     assert_eq!(config.data_dir, PathBuf::from("tidings-data"));
     assert_eq!((config.socket.ping_interval_ms, config.socket.max_message_bytes), (15_000, Size(262_144)));
@@ -46,7 +46,7 @@ fn the_file_counts_more_than_the_environment_and_a_flag_more_than_both() {
         variables(&[("TIDINGS_LISTEN", "127.0.0.1:1"), ("TIDINGS_DATA_DIR", "a"), ("TIDINGS_BUS__DEBUG", "true")]);
     let text = file("listen = \"127.0.0.1:2\"\ndata_dir = \"b\"");
     let flags = Flags { data_dir: Some("c".into()), listen: None };
-    let config = Config::load(environment, Some(&text), &flags).expect("loads");
+    let config = Config::load(environment, Some(&text), &flags, |_| Vec::new()).expect("loads");
     assert_eq!((config.listen.port(), config.data_dir.to_str(), config.bus.debug), (2, Some("c"), true));
     assert_eq!(config.origin_of("listen"), Origin::File("tidings.toml".into()));
     assert_eq!(config.origin_of("data_dir"), Origin::Flag("--data-dir"));
@@ -237,7 +237,7 @@ fn the_schema_has_every_key_of_the_sections_and_allows_the_defaults() {
         let there = report.contains(&format!("\n{name} = ")) || report.starts_with(&format!("{name} = "));
         assert!(there || report.contains(&format!("# {name} is not set")), "{}\n{report}", key.path);
     }
-    let defaults = Config::load([], None, &Flags::default()).expect("loads");
+    let defaults = Config::load([], None, &Flags::default(), |_| Vec::new()).expect("loads");
     load(&[], &defaults.effective()).expect("the defaults are allowed");
 }
 
@@ -275,7 +275,7 @@ fn a_command_line_that_leaves_its_program_or_an_option_to_others_is_named_withou
 
 #[test]
 fn what_is_dangerous_is_said() {
-    let quiet = load(&[], "[run]\nwrapper = [\"bwrap\"]").expect("loads");
+    let quiet = load(&[], "[run]\nwrapper = [\"sh\"]").expect("loads");
     assert_eq!(quiet.warnings(), Vec::<String>::new());
     let loud = load(&[], "listen = \"0.0.0.0:1\"\n[http]\ncors_origins = [\"*\"]").expect("loads");
     let warnings = loud.warnings().join("\n");
@@ -289,8 +289,55 @@ fn what_is_dangerous_is_said() {
         assert!(warnings.contains(part), "{part}: {warnings}");
     }
     let fine =
-        "[run]\nwrapper = [\"bwrap\"]\n[agents.s]\ncommand = [\"sh\", \"-c\", \"a \\\"$1\\\"\", \"a\", \"{prompt}\"]";
+        "[run]\nwrapper = [\"sh\"]\n[agents.s]\ncommand = [\"sh\", \"-c\", \"a \\\"$1\\\"\", \"a\", \"{prompt}\"]";
     assert_eq!(load(&[], fine).expect("loads").warnings(), Vec::<String>::new());
+}
+
+#[test]
+fn an_agent_that_cannot_be_started_or_understood_is_said() {
+    let warned = |agent: &str, others: &str| {
+        let text = format!("[agents.x]\n{agent}\n{others}");
+        let mut warnings = load(&[], &text).expect("loads").warnings();
+        warnings.retain(|warning| warning.contains("agents.x") || warning.contains("run.wrapper:"));
+        warnings.join("\n")
+    };
+    let lacks = |adapter: &str, line: &str| warned(&format!("adapter = \"{adapter}\"\ncommand = {line}"), "");
+    let table = [
+        ("command = [\"no-such-agent\", \"hunter2\"]", "", "agents.x.command: no-such-agent was not found"),
+        ("command = [\"/nowhere/agent\"]", "", "agents.x.command: /nowhere/agent was not found"),
+        ("command = [\"sh\"]\nterminal = [\"no-such-agent\"]", "", "agents.x.terminal: no-such-agent was not found"),
+        ("command = [\"sh\"]", "[run]\nwrapper = [\"no-such-box\"]", "run.wrapper: no-such-box is not there"),
+    ];
+    for (agent, others, part) in table {
+        let warnings = warned(agent, others);
+        assert!(warnings.contains(part) && !warnings.contains("hunter2"), "{agent}: {warnings}");
+    }
+    // Only the system, the sandbox or the project can tell.
+    for (agent, others) in [
+        ("command = [\"sh\"]", ""),
+        ("command = [\"./bin/agent\"]", ""),
+        ("command = [\"no-such-agent\"]", "[run]\nwrapper = [\"sh\"]"),
+    ] {
+        assert_eq!(warned(agent, others), "", "{agent}");
+    }
+    for (adapter, line, option) in [
+        ("claude-code", "[\"claude\", \"-p\", \"--verbose\"]", "--output-format stream-json"),
+        ("claude-code", "[\"npx\", \"claude\", \"--output-format\", \"json\"]", "--output-format stream-json"),
+        ("codex", "[\"codex\", \"exec\", \"--\", \"{prompt}\"]", "--json"),
+        ("gemini", "[\"/opt/gemini\", \"--prompt={prompt}\"]", "-o stream-json"),
+    ] {
+        let warnings = lacks(adapter, line);
+        assert!(warnings.contains(&format!("agents.x.command lacks {option}: ")), "{line}: {warnings}");
+    }
+    for (adapter, line) in [
+        ("claude-code", "[\"claude\", \"-p\", \"--output-format=stream-json\"]"),
+        ("claude-code", "[\"/opt/of-mine.sh\"]"),
+        ("gemini", "[\"gemini\", \"--output-format\", \"stream-json\"]"),
+        ("lines", "[\"claude\", \"-p\"]"),
+    ] {
+        let warnings = lacks(adapter, line);
+        assert!(!warnings.contains(" lacks "), "{line}: {warnings}");
+    }
 }
 
 #[test]
@@ -306,8 +353,8 @@ fn retention_changes_what_it_names_and_only_for_namespaces_that_somebody_owns() 
     assert_eq!(config.retention_of("session", domain).messages, 5);
     assert_eq!(config.retention_of("session", domain).age_ms, 3);
     assert_eq!(config.retention_of("project", domain), domain);
-    let error = config.check_namespaces(&["session", "project"]).expect_err("nobody's").to_string();
-    assert!(error.contains("retention.sesion (tidings.toml): no domain owns this namespace"), "{error}");
+    let problems = ConfigError(config.namespace_problems(&["session", "project"])).to_string();
+    assert!(problems.contains("retention.sesion (tidings.toml): no domain owns this namespace"), "{problems}");
 }
 
 #[test]

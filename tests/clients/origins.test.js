@@ -3,7 +3,11 @@
 // Guarantees: the library sends what an application gives it, in Node, where it may name an origin.
 // It is not a browser: Chromium walks with credentials in matrix/slow.js.
 import assert from "node:assert/strict";
-import { after, before } from "node:test";
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import http from "node:http";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
 
 import { ask, connect, matrix, open } from "./client.js";
 import { Server } from "./server.js";
@@ -44,3 +48,67 @@ async function refusals() {
   const { body } = await server.http("GET", "/metrics");
   return Number(body.match(/^tidings_handshakes_refused_total\{reason="origin"\} (\d+)$/m)[1]);
 }
+
+/** What a development server does with these rules of its `proxy`. */
+async function passing(t, rules) {
+  const ruleOf = ({ url }) => rules[Object.keys(rules).find((prefix) => url.startsWith(prefix))];
+  const onward = (request) => {
+    const { target, changeOrigin } = ruleOf(request);
+    const headers = changeOrigin ? { ...request.headers, host: new URL(target).host } : request.headers;
+    return http.request(target + request.url, { method: request.method, headers });
+  };
+  const development = http.createServer((request, response) => {
+    const next = onward(request).on("error", () => response.destroy());
+    next.on("response", (answer) => answer.pipe(response.writeHead(answer.statusCode, answer.headers)));
+    request.pipe(next);
+  });
+  const open = new Set();
+  development.on("connection", (socket) => open.add(socket));
+  development.on("upgrade", (request, socket) => {
+    if (!ruleOf(request).ws) return socket.destroy();
+    const next = onward(request).on("error", () => socket.destroy());
+    next.on("upgrade", ({ headers }, other, early) => {
+      const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+      socket.write(`HTTP/1.1 101 Switching Protocols\r\n${lines.join("")}\r\n`);
+      socket.write(early);
+      for (const [from, to] of [[socket, other], [other, socket]]) from.on("error", () => to.destroy()).pipe(to);
+    });
+    next.end();
+  });
+  development.listen(0, "127.0.0.1");
+  await once(development, "listening");
+  t.after(() => {
+    development.close();
+    for (const socket of open) socket.destroy();
+  });
+  return development.address().port;
+}
+
+/** The status of a login that a page of this host asks for. */
+const login = async (port, host) => {
+  const headers = { host, origin: `http://${host}`, "content-type": "application/json" };
+  const request = http.request({ port, host: "127.0.0.1", method: "POST", path: "/api/auth/login", headers });
+  request.end(JSON.stringify({ username: "nobody", password: "wrong" }));
+  const [answer] = await once(request, "response");
+  answer.resume();
+  return answer.statusCode;
+};
+
+test("the proxy of PROTOCOL.md for development lets its pages in, over HTTP, polling and WebSocket", async (t) => {
+  const text = await readFile(fileURLToPath(new URL("../../docs/PROTOCOL.md", import.meta.url)), "utf8");
+  const [, code] = text.match(/```js\n(const target = [^]*?)```/);
+  const config = code.replace("http://127.0.0.1:4100", server.url);
+  assert.notEqual(config, code, "the page names the server");
+  const { default: { server: { proxy } } } = await import(`data:text/javascript,${encodeURIComponent(config)}`);
+  const port = await passing(t, proxy);
+  // A page that is opened from another machine, whose origin is no `localhost`.
+  const [host, local] = [`laptop.example:${port}`, `localhost:${port}`];
+  assert.deepEqual([await login(port, host), await login(port, local)], [401, 401], "asked for the password");
+  for (const transport of ["polling", "websocket"]) {
+    const socket = await connect(t, `http://127.0.0.1:${port}`, await server.admin(), { transport, ...page(`http://127.0.0.1:${port}`) });
+    assert.equal((await ask(socket, "subscribe", "session:origins")).ok, true);
+  }
+  // Why it passes the page's own `Host` on.
+  const changed = await passing(t, { "/api": { ...proxy["/api"], changeOrigin: true } });
+  assert.deepEqual([await login(changed, host), await login(changed, local)], [403, 401]);
+});

@@ -9,7 +9,9 @@ import {
   type Schema,
   type ServerToClientEvents,
   type SessionState,
+  type SnapshotOf,
   isOf,
+  isSnapshotOf,
 } from "../../schemas/tidings";
 
 /** A typed socket: what it hears and what it may say are the server's. */
@@ -46,6 +48,15 @@ export function show(message: AnyMessage): string {
 function ended(message: Extract<MessageOf<"session:1">, { type: "session.completed" }>): string {
   return `${message.data.sessionId} ended with ${message.data.exitCode ?? "no code"}`;
 }
+
+/** The state of a kind of channel, out of its snapshot. */
+export function status(message: AnyMessage): SessionState["status"] | undefined {
+  if (isSnapshotOf("shell:terminal:{terminalId}", message)) console.log(message.data.seq, message.data.snapshot.cols);
+  return isSnapshotOf("session:{sessionId}", message) ? message.data.snapshot.status : undefined;
+}
+
+/** The same by a channel's name. */
+export const sessionOf = (snapshot: SnapshotOf<"session:1">): SessionState => snapshot;
 
 /** The data of an event, by its channel and its type. */
 export type Completed = Schema["session:{sessionId}"]["session.completed"];

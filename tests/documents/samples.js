@@ -25,7 +25,7 @@ export const SAMPLES = {
     read("tests/clients/samples.test.js"),
   ],
   "docs/ACCESS.md": [read("tests/clients/samples.test.js")],
-  "docs/ADDING_A_DOMAIN.md": [config, read("handlers/lib.rs")],
+  "docs/ADDING_A_DOMAIN.md": [file("examples/declared-domain/tidings.toml"), read("handlers/lib.rs")],
   "docs/AGENTS.md": Array(7).fill(config),
   "docs/ARCHITECTURE.md": [DRAWING, DRAWING],
   "docs/BENCHMARKS.md": [
@@ -35,6 +35,9 @@ export const SAMPLES = {
   "docs/GIT_AND_FILES.md": [file("examples/web/files.mjs")],
   "docs/OPERATIONS.md": [
     config,
+    because("it makes a user of the system, which only an operator may"),
+    // It looks into the unit, and runs its program.
+    read("tests/it/operations.rs"),
     ...Array(4).fill(read("tests/it/operations.rs")),
     // They take the blocks from the page and walk clients through both proxies.
     read("tests/clients/matrix/proxies.js"),
@@ -47,6 +50,8 @@ export const SAMPLES = {
     file("examples/web/history.mjs"),
     json("ErrorBody"),
     config,
+    // It passes requests and WebSockets on by it.
+    read("tests/clients/origins.test.js"),
   ],
   "docs/RELIABILITY.md": [
     read("xtask/src/main.rs"),

@@ -100,6 +100,9 @@ async fn whatever_an_agent_does_its_session_ends_once_and_says_how() {
         let history = history(&room, id).await;
         assert_eq!(format!("{} {code}", state["status"].as_str().expect("a status")), *expected, "{name}: {state}");
         assert_closed(&history);
+        // Codes are for programs; why it failed is said in words.
+        let message = state["error"]["message"].as_str().unwrap_or("in words");
+        assert!(message != code && (message.contains(' ') || !message.contains('_')), "{name}: {message}");
         assert!(history.iter().any(|event| event["type"] == *told), "{name} tells {told}");
         assert_eq!(state["conversation"]["activity"], "idle", "{name}");
     }

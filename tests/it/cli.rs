@@ -158,6 +158,71 @@ fn a_log_that_would_be_silent_by_a_typing_error_is_refused_by_the_start_and_the_
     }
 }
 
+#[test]
+fn one_fault_of_each_kind_and_all_are_told_at_once_in_a_line_each() {
+    let config = r#"
+        colour = "blue"
+        [socket]
+        mailbox = 3
+        [auth]
+        secret_file = "gone.txt"
+        [[auth.keys]]
+        kid = "a"
+        algorithm = "RS256"
+        public_key_file = "tidings.toml"
+        [[auth.keys]]
+        algorithm = "ES256"
+        public_key_file = "gone.pem"
+        [run]
+        user = "nobody-of-this-name"
+        [redaction]
+        patterns = ["("]
+        [agents.x]
+        command = ["{prompt}"]
+        [agents.y]
+        stdin = "close"
+        [[domains]]
+        name = "build"
+        channel = "build:{buildId}"
+        events = [{ type = "build.finished", schema_file = "nope.json" }]
+        [[domains]]
+        name = "ticket"
+        channel = "ticket:{ticketId}"
+        events = [{ type = "ticket.opened", schema = { properties = { title = { type = "strng" } } } }]
+        [retention.build]
+        messages = 5
+    "#;
+    let told = [
+        "colour (tidings.toml): there is no such key",
+        "socket.mailbox = 3 (tidings.toml): allowed is",
+        "auth.secret_file (tidings.toml): gone.txt cannot be read",
+        "auth.keys[0].public_key_file (tidings.toml): tidings.toml: the pem is no public key of this algorithm",
+        "auth.keys[1].public_key_file (tidings.toml): gone.pem cannot be read",
+        "run.user = nobody-of-this-name (tidings.toml): there is no such user",
+        "redaction.patterns = [\"(\"] (tidings.toml): allowed is a list, each a regular expression",
+        "agents.x.command (tidings.toml): names its program itself",
+        "agents.y (tidings.toml): missing field `command`",
+        "domains[0].events[0].schema_file (tidings.toml): nope.json cannot be read",
+        "domains[1].events[0].schema (tidings.toml): is no JSON Schema: schema.properties.title.type: ",
+        "TIDINGS_NOTHING (TIDINGS_NOTHING): there is no such variable",
+    ];
+    let home = directory(config);
+    for command in [&["check"][..], &["serve", "--listen", "127.0.0.1:0"]] {
+        let output = run(&home, command, &[("TIDINGS_NOTHING", "1")]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {said}");
+        for part in told {
+            assert_eq!(said.matches(part).count(), 1, "{part}: {said}");
+        }
+        // A line says that it is not valid, one each what is wrong, and nothing more.
+        assert_eq!(said.trim_end().lines().count(), 1 + told.len(), "{said}");
+        assert!(!said.contains("urn:") && !home.path().join("data").exists(), "{said}");
+    }
+    // Whoever only asks the server needs no right to read its keys.
+    let home = directory("[auth]\nsecret_file = \"gone.txt\"\n");
+    assert!(run(&home, &["schema", "typescript"], &[]).status.success());
+}
+
 #[tokio::test]
 async fn a_server_with_a_configured_secret_takes_the_tokens_of_that_secret_only() {
     let config = "[auth]\nsecret = \"0123456789abcdef0123456789abcdef\"\n";

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::{
-    server::{Server, note, notes},
+    server::{Server, eventually, note, notes},
     watcher::{Watcher, answer, raw},
 };
 
@@ -233,6 +233,35 @@ async fn a_namespace_lists_what_exists_page_by_page_and_only_what_the_caller_may
     assert_eq!((&live["subscribers"], &live["head"]), (&json!(1), &json!(1)));
     let refused = server.get("/api/channels?namespace=a:b", &admin).await;
     assert_eq!((refused.status, fields(&refused.json())), (422, vec!["namespace"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn channels_of_a_domain_that_is_declared_no_more_are_not_listed_and_told_of_once_at_the_start() {
+    let mut server = Server::start(BUILDS);
+    let admin = server.admin();
+    let builds = json!([{"type": "build.queued", "data": {"buildId": "b-1"}}, {"type": "build.queued", "data": {"buildId": "-"}}]);
+    server.publish(&admin, builds).await;
+    server.publish(&admin, note("mine", 1)).await;
+    let listed = async |server: &Server, namespace: &str| {
+        let answer = server.get(&format!("/api/channels?namespace={namespace}"), &admin).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()["channels"].as_array().expect("channels").len()
+    };
+    assert_eq!((listed(&server, "build").await, listed(&server, "session").await), (2, 1));
+    let told = "no domain owns these channels any more: they are kept, and nobody can read them namespace=\"build\"";
+    assert!(!server.said().contains("no domain owns"), "{}", server.said());
+    server.stop();
+    std::fs::write(server.home().join("tidings.toml"), "").expect("writes");
+    server.start_again();
+    assert_eq!((listed(&server, "build").await, listed(&server, "session").await), (0, 1));
+    eventually("a word about them", async || server.said().contains("no domain owns")).await;
+    assert_eq!(server.said().matches("no domain owns").count(), 1, "{}", server.said());
+    assert!(server.said().contains(told), "{}", server.said());
+    // Nothing of them went.
+    server.stop();
+    std::fs::write(server.home().join("tidings.toml"), BUILDS).expect("writes");
+    server.start_again();
+    assert_eq!(listed(&server, "build").await, 2);
 }
 
 #[tokio::test]

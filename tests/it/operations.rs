@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     directory,
-    server::{Server, eventually, note, notes, tidings},
+    server::{Server, eventually, note, notes, program, tidings},
     watcher::Watcher,
 };
 
@@ -207,6 +207,41 @@ async fn a_directory_of_a_newer_version_is_refused_by_name_and_left_as_it_is() {
     server.start_again();
     let page = server.get("/api/channels/session:load/events?limit=1000", &bearer).await.json();
     assert_eq!((&page["first"], &page["head"]), (&json!(1), &json!(BEFORE)));
+}
+
+#[test]
+fn the_pages_unit_is_one_and_starts_the_program_with_flags_that_it_takes() {
+    let unit = PAGE.split_once("```ini\n").and_then(|(_, rest)| rest.split("```").next()).expect("a unit");
+    let value = |key: &str| {
+        unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap_or_else(|| panic!("no {key}"))
+    };
+    let number = |key: &str| value(key).parse::<u64>().expect("a number");
+    let home = tempfile::tempdir().expect("a directory");
+    let file = home.path().join("tidings.toml");
+    std::fs::write(&file, "[bus]\ndebug = true\n").expect("writes");
+    let (program, file) = (program().display().to_string(), file.display().to_string());
+    let here =
+        |text: &str| text.replace("/usr/local/bin/tidings", &program).replace("/etc/tidings/tidings.toml", &file);
+    let start = here(value("ExecStart"));
+    let mut words = start.split(' ');
+    assert_eq!((words.next(), words.next()), (Some(&*program), Some("serve")), "{start}");
+    // The flags are those of all commands: this one tells what it was started with, and ends.
+    let told = tidings(home.path()).arg("check").args(words).output().expect("runs");
+    let effective = String::from_utf8_lossy(&told.stdout);
+    assert!(told.status.success() && effective.contains(&format!("debug = true  # {file}\n")), "{effective}");
+    let default = |key: &str| {
+        let line = effective.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "));
+        line.and_then(|line| line.split(' ').next()?.parse::<u64>().ok()).unwrap_or_else(|| panic!("no {key}"))
+    };
+    assert!(number("TimeoutStopSec") * 1000 > default("drain_ms") + default("grace_ms") + 5000, "a stop is cut off");
+    assert!(number("LimitNOFILE") >= 2 * default("max_connections"), "too few files");
+    assert_eq!(value("KillMode"), "mixed", "programs are the server's to end");
+    let service = home.path().join("tidings.service");
+    std::fs::write(&service, here(unit)).expect("writes");
+    let verdict = Command::new("systemd-analyze").arg("verify").arg(&service).output();
+    let Ok(verdict) = verdict else { return left_out("systemd-analyze") };
+    let said = String::from_utf8_lossy(&verdict.stderr);
+    assert!(verdict.status.success() && !said.contains("tidings.service:"), "{said}");
 }
 
 /// The figures in the first column of the page's table, with the names of their labels.

@@ -114,6 +114,20 @@ export function isOf<K extends keyof Channels>(kind: K, message: AnyMessage): me
   return KINDS[kind].has(String(message.type)) && String(message.channel).split(":")[0] === kind.split(":")[0];
 }
 
+/** The state that a `channel.snapshot` of a channel holds, by the channel's name: `SnapshotOf<"session:1">`. */
+export type SnapshotOf<N extends string> = ChannelOf<N>["snapshot"];
+
+/**
+ * Whether a message is the snapshot of this kind of channel: `isSnapshotOf("session:{sessionId}", message)`. Its
+ * `data.snapshot` is the state of that kind then.
+ */
+export function isSnapshotOf<K extends keyof Channels>(
+  kind: K,
+  message: AnyMessage,
+): message is Notices["channel.snapshot"] & { data: { snapshot: Channels[K]["snapshot"] } } {
+  return message.type === "channel.snapshot" && message.data.channel.split(":")[0] === kind.split(":")[0];
+}
+
 /** The answer to a command, as Socket.IO acknowledges it. */
 export type Acknowledged<C extends keyof Commands> =
   | { ok: true; data: Commands[C]["answer"]; repeated?: undefined }
@@ -142,7 +156,7 @@ export type ClientToServerEvents = { [C in keyof Commands]: Asking<C> } & {
 "#;
 
 /// The names of types that are written here, and so are none of the vocabulary's.
-pub(crate) const OWN: [&str; 27] = [
+pub(crate) const OWN: [&str; 28] = [
     "Acknowledged",
     "AcknowledgedOnce",
     "AnyMessage",
@@ -167,6 +181,7 @@ pub(crate) const OWN: [&str; 27] = [
     "Requests",
     "Schema",
     "ServerToClientEvents",
+    "SnapshotOf",
     "UnknownMessage",
     "UnknownType",
     "Extract",

@@ -10,6 +10,7 @@ use tidings_core::{
 };
 
 use super::Gate;
+use crate::registry::RESERVED_DOMAINS;
 
 /// How many channels are read at once.
 const BATCH: usize = 256;
@@ -38,6 +39,10 @@ impl Gate {
         limit: usize,
     ) -> Result<Existing> {
         let mut page = Existing { channels: Vec::new(), cursor: None };
+        // What a domain left that is declared no more: nobody may read it, since nobody says who may.
+        if !self.parts.registry.namespaces().contains(&namespace) {
+            return Ok(page);
+        }
         for _ in 0..SCAN / BATCH {
             let query = ListChannels {
                 namespace: Some(namespace.to_owned()),
@@ -61,6 +66,26 @@ impl Gate {
         }
         page.cursor = below;
         Ok(page)
+    }
+
+    /// The namespaces of channels that exist and that no handler owns. Costs a read for each namespace.
+    ///
+    /// # Errors
+    /// `unavailable` when the log cannot be read.
+    pub async fn ownerless(&self) -> Result<Vec<String>> {
+        let owned = self.parts.registry.namespaces();
+        let mut found = Vec::new();
+        let mut below = None;
+        loop {
+            let query = ListChannels { below: below.take(), limit: 1, ..ListChannels::default() };
+            let Some(facts) = self.parts.log.list(query).await?.into_iter().next() else { return Ok(found) };
+            let namespace = facts.channel.namespace();
+            if !owned.contains(&namespace) && !RESERVED_DOMAINS.contains(&namespace) {
+                found.push(namespace.to_owned());
+            }
+            // The first name that a channel of it may have.
+            below = Some(format!("{namespace}:-").parse()?);
+        }
     }
 
     /// Whether a principal may subscribe to a channel whose facts are known.

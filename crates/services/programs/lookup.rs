@@ -31,6 +31,11 @@ pub(super) fn find_apart(name: &str, path: Option<&str>) -> Option<PathBuf> {
     find(name, Some(folders.join(":").as_str()).filter(|folders| !folders.is_empty()), Path::new("/"))
 }
 
+/// Whether a program is there, as [`find_apart`] looks for it.
+pub(super) fn is_apart(name: &str, path: Option<&str>) -> bool {
+    find_apart(name, path).is_some_and(|file| file.is_file() && access(&file, Access::EXEC_OK).is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use std::{

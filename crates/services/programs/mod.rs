@@ -93,6 +93,24 @@ pub fn check_user(name: &str) -> Result<bool> {
     SystemUser::known(name).map(|user| user.can_be_run_as())
 }
 
+/// Whether a program is not there, as far as that can be said before it is started: a program by its name or its absolute
+/// path, or the wrapper. False where only the system or the wrapper can tell: of what another user or a sandbox runs, and
+/// of what lies in a project.
+#[must_use]
+pub fn is_missing(config: &ProgramsConfig, program: Option<&str>) -> bool {
+    let path = config.env.get("PATH");
+    let of_another = config.user.is_some();
+    match (program, config.wrapper.first()) {
+        (None, None) => false,
+        (None, Some(wrapper)) => !of_another && !lookup::is_apart(wrapper, path),
+        (Some(_), Some(_)) => false,
+        (Some(program), None) => {
+            let is_in_projects = program.contains('/') && !program.starts_with('/');
+            !of_another && !is_in_projects && !lookup::is_apart(program, path)
+        }
+    }
+}
+
 /// A program that was started in its turn.
 #[derive(Debug)]
 pub(crate) struct Begun {

@@ -55,9 +55,12 @@ impl Verdict {
     /// Why the session failed, by its code and for people, if its last turn did.
     pub(super) fn failure(&self) -> Option<(&'static str, String)> {
         let turn = self.turn.as_ref().filter(|turn| turn.status == TurnStatus::Error)?;
-        let code = if turn.reason.as_deref() == Some(NO_RESULT) { NO_RESULT } else { "agent_failed" };
-        let why = turn.result.as_deref().or(turn.reason.as_deref());
-        Some((code, shortened(why.unwrap_or("the agent says that it failed"), REASON_BYTES).to_owned()))
+        let (code, words) = match turn.reason.as_deref() {
+            Some(NO_RESULT) => (NO_RESULT, "the agent ended in the middle of a turn".to_owned()),
+            Some(reason) => ("agent_failed", format!("the agent says that its turn failed: {reason}")),
+            None => ("agent_failed", "the agent says that its turn failed".to_owned()),
+        };
+        Some((code, shortened(turn.result.as_deref().unwrap_or(&words), REASON_BYTES).to_owned()))
     }
 }
 
