@@ -3,7 +3,7 @@
 //! Guarantees: a `*` of a key stands for one name.
 //! It is not the list: that is the schema.
 
-use super::schema::{KEYS, Key};
+use super::{key::Key, schema::KEYS};
 
 /// What a path of a configuration is.
 #[derive(Debug, Clone, Copy)]

@@ -10,8 +10,8 @@ use toml::{Table, Value};
 
 use super::{
     find::{Found, find, nearest},
+    key::{Key, Shown},
     problem::{Origin, Problem},
-    schema::{Key, Shown},
     secrets::without_values,
     sections::Sections,
 };

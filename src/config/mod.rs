@@ -17,6 +17,7 @@
 mod domains;
 mod environment;
 mod find;
+mod key;
 mod kind;
 mod layers;
 mod parts;

@@ -11,8 +11,9 @@ use toml::{Table, Value};
 use super::{
     Config,
     find::{Found, find},
+    key::{Key, Shown},
     problem::Origin,
-    schema::{KEYS, Key, Shown},
+    schema::KEYS,
     secrets::without_values,
     sections::Sections,
 };

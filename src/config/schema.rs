@@ -1,39 +1,16 @@
-//! Every key of the configuration: its kind, whether it is a secret, and what it means.
+//! Every key of the configuration.
 //!
 //! Guarantees: the one list of keys; files, variables, `tidings check` and docs/OPERATIONS.md all go by it.
 //! It is not where values live: see the sections.
 
 use super::{
+    key::{Key, key, line, list, secret},
     kind::Kind,
     passes::{
         is_absolute, is_any, is_filter, is_long, is_network, is_origin, is_pattern, is_protocol, is_role, is_segment,
         is_variable,
     },
 };
-
-/// One key. A `*` in its path stands for a name.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Key {
-    /// Its path, such as `socket.ping_interval_ms` or `retention.*.age`.
-    pub path: &'static str,
-    /// What its value may be.
-    pub kind: Kind,
-    /// How much of its value is shown to whoever asks for the configuration, and in errors.
-    pub shown: Shown,
-    /// What it means, in a sentence or two.
-    pub doc: &'static str,
-}
-
-/// How much of a value is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shown {
-    /// All of it.
-    Whole,
-    /// A command line: its program and the names of its options.
-    Line,
-    /// Nothing.
-    Nothing,
-}
 
 const MS: u64 = 1000;
 const MINUTE: u64 = 60;
@@ -43,23 +20,6 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const PIB: u64 = 1 << 50;
-
-const fn key(path: &'static str, kind: Kind, doc: &'static str) -> Key {
-    Key { path, kind, shown: Shown::Whole, doc }
-}
-
-const fn secret(path: &'static str, kind: Kind, doc: &'static str) -> Key {
-    Key { path, kind, shown: Shown::Nothing, doc }
-}
-
-/// A command line of at least so many words.
-const fn line(path: &'static str, least: usize, doc: &'static str) -> Key {
-    Key { path, kind: list(least, "a text", is_any), shown: Shown::Line, doc }
-}
-
-const fn list(least: usize, each: &'static str, passes: fn(&str) -> bool) -> Kind {
-    Kind::List { least, each, passes }
-}
 
 /// Every key, in the order of the documentation.
 pub(crate) const KEYS: &[Key] = &[
