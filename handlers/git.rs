@@ -11,12 +11,12 @@ use tidings_core::{
     Action, Channel, Event, Result,
     command::{Caller, Command, Json, Method, Need, answer_with},
     contract::EventRow,
-    handler::{Handler, Retention, Route},
+    handler::{Handler, Hosted, Retention, Route},
 };
 use tidings_services::{
     git::{
         Repositories,
-        contract::{EVENTS, OperationStarted, STARTED},
+        contract::{EVENTS, HEAD_CHANGED, OperationNamed, OperationStarted, STARTED, STATUS_CHANGED},
         input::{
             Cancel, Checkout, CloneFrom, Commit, Diff, Fetch, Log, Merge, OneProject, Paths, Pull, Push, Rebase, Show,
             Stash, WorktreeAdd, WorktreeRemove,
@@ -65,6 +65,20 @@ impl Handler for GitHandler {
             return Err(project::only_the_server_hosts());
         }
         Ok(())
+    }
+
+    /// Of an operation that this server runs, producers say nothing. Of the repository they may say what they saw.
+    fn hosted(&self, event: &Event, home: &Channel) -> Hosted {
+        if matches!(event.event_type.as_str(), STATUS_CHANGED | HEAD_CHANGED) {
+            return Hosted::No;
+        }
+        match (project::named(home), event.payload.typed::<OperationNamed>()) {
+            (Some(project), Ok(named)) => {
+                Hosted::Ask(Box::pin(self.repositories.clone().hosts(project, named.operation_id.clone())))
+            }
+            // What names no operation is of none.
+            _ => Hosted::No,
+        }
     }
 
     fn channel(&self, id: &str) -> Option<Channel> {

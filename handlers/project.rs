@@ -133,7 +133,7 @@ impl Handler for ProjectHandler {
 }
 
 /// The project that a channel is of, if it is a whole `project:{projectId}`.
-fn named(channel: &Channel) -> Option<ProjectId> {
+pub(crate) fn named(channel: &Channel) -> Option<ProjectId> {
     channel.as_str().strip_prefix(NAMESPACE)?.strip_prefix(':')?.parse().ok()
 }
 

@@ -13,7 +13,7 @@ use tidings_core::{
     Action, Channel, Error, Event, Result, UserId,
     command::{Caller, Command, Json, Method, Need, answer_with},
     contract::EventRow,
-    handler::{Handler, Retention, Route},
+    handler::{Handler, Hosted, Retention, Route},
     projection::{Fold, Projection},
 };
 use tidings_services::{
@@ -41,6 +41,22 @@ const NAMESPACE: &str = "session";
 pub fn channel(id: &SessionId) -> Channel {
     Channel::of(NAMESPACE, id)
 }
+
+/// What a producer outside may say also of a session that this server runs, such as a hook of its agent: what the
+/// agent does. Not how the session goes, what it printed, what it was told, what people decided, and how it ended.
+const FROM_PRODUCERS: [&str; 11] = [
+    agent::AGENT_STARTED,
+    agent::TEXT_DELTA,
+    agent::THINKING_DELTA,
+    agent::MESSAGE,
+    agent::TOOL_STARTED,
+    agent::TOOL_COMPLETED,
+    agent::SUBAGENT_STARTED,
+    agent::SUBAGENT_COMPLETED,
+    agent::PROGRESS,
+    agent::USAGE,
+    agent::RAW,
+];
 
 /// The handler of sessions.
 #[derive(Debug)]
@@ -82,6 +98,18 @@ impl Handler for SessionHandler {
             return Err(project::only_the_server_hosts());
         }
         Ok(())
+    }
+
+    fn hosted(&self, event: &Event, home: &Channel) -> Hosted {
+        let event_type = event.event_type.as_str();
+        match session_of(home) {
+            _ if FROM_PRODUCERS.contains(&event_type) => Hosted::No,
+            None => Hosted::No,
+            Some(id) if self.sessions.runs(&id) => Hosted::Yes,
+            // It is frequent, and of what has ended it changes nothing.
+            Some(_) if event_type == STREAM_OUTPUT => Hosted::No,
+            Some(id) => Hosted::Ask(Box::pin(self.sessions.clone().hosts(id))),
+        }
     }
 
     fn channel(&self, id: &str) -> Option<Channel> {

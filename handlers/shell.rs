@@ -12,7 +12,7 @@ use tidings_core::{
     Action, Channel, Error, Event, Result, UserId,
     command::{Caller, Command, Json, Method, Need, answer_with},
     contract::EventRow,
-    handler::{Handler, Retention, Route},
+    handler::{Handler, Hosted, Retention, Route},
     projection::{Fold, Projection},
 };
 use tidings_services::{
@@ -76,6 +76,17 @@ impl Handler for ShellHandler {
             return Err(project::only_the_server_hosts());
         }
         Ok(())
+    }
+
+    /// Of a terminal that this server runs, producers say nothing.
+    fn hosted(&self, event: &Event, home: &Channel) -> Hosted {
+        match terminal_of(home) {
+            None => Hosted::No,
+            Some(id) if self.shells.runs(&id) => Hosted::Yes,
+            // It is frequent, and of what has ended it changes nothing.
+            Some(_) if event.event_type.as_str() == OUTPUT => Hosted::No,
+            Some(id) => Hosted::Ask(Box::pin(self.shells.clone().hosts(id))),
+        }
     }
 
     fn channel(&self, id: &str) -> Option<Channel> {

@@ -12,7 +12,7 @@ use tidings_core::{
     Action, Channel, Error, Event, Result, UserId,
     command::{Caller, Command, Json, Method, Need, answer_with},
     contract::EventRow,
-    handler::{Handler, Retention, Route},
+    handler::{Handler, Hosted, Retention, Route},
     projection::{Fold, Projection},
 };
 use tidings_services::{
@@ -78,6 +78,11 @@ impl Handler for WorkflowHandler {
 
     fn route(&self, event: &Event) -> Result<Route> {
         route(event)
+    }
+
+    /// Of a run that this server runs, producers say nothing: its steps, its answers and its ends decide what runs next.
+    fn hosted(&self, _event: &Event, home: &Channel) -> Hosted {
+        run_of(home).map_or(Hosted::No, |id| Hosted::Ask(Box::pin(self.runs.clone().hosts(id))))
     }
 
     fn channel(&self, id: &str) -> Option<Channel> {

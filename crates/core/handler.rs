@@ -4,12 +4,12 @@
 //! nothing and names channels from what is in the event only.
 //! It is not a service: it holds no state and does no work.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use smol_str::SmolStr;
 
 use crate::{
-    Channel, Error, Event, Payload, Result, UserId, command::Command, contract::EventRow, log::Opens,
+    BoxFuture, Channel, Error, Event, Payload, Result, UserId, command::Command, contract::EventRow, log::Opens,
     projection::Projection,
 };
 
@@ -91,6 +91,26 @@ pub struct Retention {
     pub age_ms: u64,
 }
 
+/// Whether this server runs or ran the thing that an event tells of, where only the server says such an event then.
+pub enum Hosted {
+    /// No, or producers may say that also of what this server runs.
+    No,
+    /// Yes.
+    Yes,
+    /// The state of the thing says it.
+    Ask(BoxFuture<'static, Result<bool>>),
+}
+
+impl fmt::Debug for Hosted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::No => "Hosted::No",
+            Self::Yes => "Hosted::Yes",
+            Self::Ask(_) => "Hosted::Ask",
+        })
+    }
+}
+
 /// A domain as the rest of the house sees it.
 pub trait Handler: Send + Sync {
     /// The domain: the first segment of its event types.
@@ -126,6 +146,13 @@ pub trait Handler: Send + Sync {
     /// `invalid_data` with the field that only the server says.
     fn admit(&self, _event: &Event) -> Result<()> {
         Ok(())
+    }
+
+    /// Whether an event of one of its rows, which a producer outside sent and which goes to `home`, is of a thing that
+    /// this server runs: nobody else says how that goes, what was decided and how it ended. A handler lists what
+    /// producers may say all the same; what is not on the list, they may not. By default the server runs nothing.
+    fn hosted(&self, _event: &Event, _home: &Channel) -> Hosted {
+        Hosted::No
     }
 
     /// The channel of a thing of this domain.

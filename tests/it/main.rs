@@ -20,6 +20,7 @@ mod faults;
 mod full_disk;
 mod generated;
 mod handshakes;
+mod hosted;
 mod http;
 mod identity;
 mod json;

@@ -148,7 +148,7 @@ async fn no_value_of_an_input_or_of_a_step_becomes_an_option_of_a_workflows_prog
     let room = Room::open("").await;
     let definition = |command: Value| {
         let gives = json!({"command": ["sh", "-c", "echo output v=--upload-pack=x >> $WORKFLOW_REPORT"]});
-        json!({"inputs": {"word": "-x", "yes": true}, "steps": {
+        json!({"inputs": {"word": "-x", "yes": true, "none": ""}, "steps": {
             "gives": gives,
             "takes": {"needs": "gives", "command": command},
         }})
@@ -157,6 +157,9 @@ async fn no_value_of_an_input_or_of_a_step_becomes_an_option_of_a_workflows_prog
         (json!(["echo", "${{ inputs.word }}"]), None),
         (json!(["echo", "${{ steps.gives.outputs.v }}"]), None),
         (json!(["${{ inputs.word }}", "x"]), None),
+        (json!(["echo", "${{ inputs.none }}-${{ inputs.word }}"]), None),
+        (json!(["echo", "${{ inputs.none ~ '-' ~ inputs.word }}"]), None),
+        (json!(["echo", "x-${{ inputs.word }}"]), Some("x--x\n")),
         (json!(["echo", "--", "${{ inputs.word }}"]), Some("-- -x\n")),
         (json!(["echo", "--word=${{ steps.gives.outputs.v }}"]), Some("--word=--upload-pack=x\n")),
         (json!(["echo", "${{ '-e' if inputs.yes else '-n' }}", "x"]), Some("x\n")),

@@ -1,8 +1,8 @@
 //! Publishing and reading of channels by clients.
 //!
 //! Guarantees: an array is all or nothing; the types of the server's services need the grant to
-//! ingest, and a channel joins no project in which its producer has not the same right; the author is set here and
-//! never taken from the producer.
+//! ingest, and a channel joins no project in which its producer has not the same right; of what the server runs itself,
+//! nobody outside tells its life or a decision; the author is set here and never taken from the producer.
 //! It is not the bus: services emit without passing here.
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tidings_core::{
     Action, Channel, Code, Epoch, Error, Event, EventType, Message, Pattern, Payload, Principal, Result, Seq,
     bus::{Placed, Receipt},
     contract::Source,
-    handler::Route,
+    handler::{Hosted, Route},
     json,
     log::{EventLog, Read},
 };
@@ -77,7 +77,7 @@ impl Gate {
     ///
     /// # Errors
     /// `invalid_event`, `invalid_channel`, `invalid_data`, `too_large`, `forbidden` (also to name a project in whose
-    /// channel the same is not allowed), `conflict` for an id that is known with another body, `overloaded`,
+    /// channel the same is not allowed, and to say what only the server says of what it runs), `conflict` for an id that is known with another body, `overloaded`,
     /// `unavailable`, `draining`.
     pub async fn publish(&self, principal: &Principal, events: Vec<NewEvent>) -> Result<Vec<Placed>> {
         let placed = self.accept_events(principal, events).await?.await;
@@ -124,6 +124,9 @@ impl Gate {
         if let Some(project) = route.opens.as_ref().and_then(|opens| opens.project.as_deref()) {
             self.authorise_to_join(principal, action, project).await?;
         }
+        if action == Action::Ingest {
+            self.leave_to_the_server(&event, &route.home).await?;
+        }
         Ok((event, route))
     }
 
@@ -141,6 +144,22 @@ impl Gate {
             }
             _ => error,
         })
+    }
+
+    /// Refuses what only the server says of a thing that it runs itself, however much its producer may.
+    async fn leave_to_the_server(&self, event: &Event, home: &Channel) -> Result<()> {
+        let Some(handler) = self.parts.registry.handler(event.event_type.domain()) else { return Ok(()) };
+        let is_hosted = match handler.hosted(event, home) {
+            Hosted::No => false,
+            Hosted::Yes => true,
+            Hosted::Ask(asked) => asked.await?,
+        };
+        if !is_hosted {
+            return Ok(());
+        }
+        metrics::counter!("tidings_denied_total", "action" => Action::Ingest.as_str()).increment(1);
+        let why = format!("event type '{}': only the server says that of what it runs itself", event.event_type);
+        Err(Error::new(Code::Forbidden, why.clone()).with_field("type", why))
     }
 
     fn accept(&self, principal: &Principal, new: NewEvent) -> Result<Event> {

@@ -4,7 +4,7 @@
 //! It is not the truth about operations that ended: that is the project's state.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -54,8 +54,13 @@ pub(super) struct Registry {
 #[derive(Debug, Default)]
 struct Inner {
     live: HashMap<ProjectId, Arc<Live>>,
+    /// The newest that left, the oldest first.
+    left: VecDeque<OperationId>,
     closed: bool,
 }
+
+/// How many that left are known.
+const LEFT: usize = 4096;
 
 /// The place of an operation; dropping it gives it up.
 #[derive(Debug)]
@@ -69,6 +74,10 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut inner = self.registry.inner.lock();
         inner.live.remove(&self.project_id);
+        if inner.left.len() == LEFT {
+            inner.left.pop_front();
+        }
+        inner.left.push_back(self.live.id.clone());
         self.registry.count.set(inner.live.len());
     }
 }
@@ -143,6 +152,12 @@ impl Registry {
     /// The operation that runs in a project.
     pub(super) fn get(&self, project_id: &ProjectId) -> Option<Arc<Live>> {
         self.inner.lock().live.get(project_id).cloned()
+    }
+
+    /// Whether an operation runs here in a project, or is one of the newest that did in any.
+    pub(super) fn had(&self, project_id: &ProjectId, id: &OperationId) -> bool {
+        let inner = self.inner.lock();
+        inner.live.get(project_id).is_some_and(|live| live.id == *id) || inner.left.contains(id)
     }
 
     /// Hears whenever an operation came or went.

@@ -187,6 +187,19 @@ impl Repositories {
         Ok(Json(Begun { operation_id: input.operation_id }))
     }
 
+    /// Whether an operation runs here, or is one of the newest that did since the start.
+    ///
+    /// # Errors
+    /// `unavailable` when the state of the project cannot be read.
+    pub async fn hosts(self: Arc<Self>, project: ProjectId, id: OperationId) -> Result<bool> {
+        if self.registry.had(&project, &id) {
+            return Ok(true);
+        }
+        let view = self.ports.states.get(PROJECT, project.as_str()).await?;
+        let state = view.as_ref().and_then(|view| view.state::<ProjectState>());
+        Ok(state.and_then(|state| state.git.operations.get(&id)).is_some_and(|operation| operation.hosted))
+    }
+
     /// The directory of an open project.
     pub(super) async fn root(&self, project: &ProjectId) -> Result<PathBuf> {
         self.ports.roots.of(&*self.ports.states, project).await

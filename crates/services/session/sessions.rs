@@ -169,9 +169,18 @@ impl Sessions {
     }
 
     /// Whether a session runs here.
-    #[cfg(test)]
-    pub(super) fn runs(&self, id: &SessionId) -> bool {
+    #[must_use]
+    pub fn runs(&self, id: &SessionId) -> bool {
         self.registry.get(id).is_some()
+    }
+
+    /// Whether a session runs here, or ran here.
+    ///
+    /// # Errors
+    /// `unavailable` when its state cannot be read.
+    pub async fn hosts(self: Arc<Self>, id: SessionId) -> Result<bool> {
+        let view = self.ports.states.get(DOMAIN, id.as_str()).await?;
+        Ok(view.and_then(|view| view.state::<SessionState>().map(|state| state.hosted)).unwrap_or(false))
     }
 
     /// What tells the events of a session.

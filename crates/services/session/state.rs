@@ -172,8 +172,10 @@ impl SessionState {
         self.worktree.clone_from(&event.worktree);
         self.hosted = event.hosted;
         if self.hosted {
-            // Whoever told one before was not its agent.
-            self.conversation.agent_session_id = None;
+            // What was told before, under an id that somebody knew in advance, was not of this session.
+            self.status = Status::Running;
+            (self.ended_at, self.exit_code, self.signal, self.error) = (None, None, None, None);
+            (self.paused, self.terminal_id, self.conversation) = (false, None, Conversation::default());
         }
         self.request.clone_from(&event.request);
     }

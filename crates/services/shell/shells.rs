@@ -162,15 +162,24 @@ impl Shells {
         if live.course.ask_to_end(Reason::Closed(user)) { Ok(()) } else { Err(ended()) }
     }
 
-    /// Whether a terminal is open here.
-    #[cfg(test)]
-    pub(super) fn runs(&self, id: &TerminalId) -> bool {
-        self.registry.get(id).is_some()
-    }
-
     /// What tells the events of a terminal.
     pub(super) fn telling(&self, id: &TerminalId) -> Telling<ShellState> {
         Telling { bus: self.ports.bus.clone(), states: self.ports.states.clone(), id: id.clone() }
+    }
+
+    /// Whether a terminal is open here.
+    #[must_use]
+    pub fn runs(&self, id: &TerminalId) -> bool {
+        self.registry.get(id).is_some()
+    }
+
+    /// Whether a terminal is open here, or was.
+    ///
+    /// # Errors
+    /// `unavailable` when its state cannot be read.
+    pub async fn hosts(self: Arc<Self>, id: TerminalId) -> Result<bool> {
+        let view = self.ports.states.get(ShellState::DOMAIN, id.as_str()).await?;
+        Ok(view.and_then(|view| view.state::<ShellState>().map(|state| state.hosted)).unwrap_or(false))
     }
 
     async fn live(&self, id: &TerminalId) -> Result<Arc<Live>> {

@@ -162,8 +162,8 @@ fn argv(parts: &[Template], context: &Value) -> Result<Vec<String>, String> {
         if !no_more_options && part.lets_others_begin_an_option(&word, context) {
             let place = argv.len();
             return Err(format!(
-                "the value of an expression begins with '-', and part {place} of the command would be an option: \
-                 write '--' before it, or a text, as in --name=${{{{ … }}}}"
+                "with the values of its expressions, part {place} of the command begins with '-' and would be an option: \
+                 write '--' before it, or begin it with a text, as in --name=${{{{ … }}}}"
             ));
         }
         argv.push(word);

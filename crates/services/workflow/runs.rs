@@ -333,6 +333,15 @@ impl Runs {
         }
     }
 
+    /// Whether a run is, or was, one of this server's: only the server starts any.
+    ///
+    /// # Errors
+    /// `unavailable` when its state cannot be read.
+    pub async fn hosts(self: Arc<Self>, id: RunId) -> Result<bool> {
+        let view = self.ports.states.get(DOMAIN, id.as_str()).await?;
+        Ok(view.is_some_and(|view| view.state::<RunState>().is_some_and(|state| state.run_id.is_some())))
+    }
+
     pub(super) async fn state(&self, id: &RunId) -> Result<Option<RunState>> {
         let view = self.ports.states.get(DOMAIN, id.as_str()).await?;
         Ok(view.and_then(|view| view.state::<RunState>().cloned()).filter(|state| state.run_id.is_some()))

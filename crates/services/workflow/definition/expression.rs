@@ -97,15 +97,13 @@ impl Expression {
         !self.values_of_others(context).is_empty()
     }
 
-    /// Whether a text begins as one of the literals in this expression does, and as none of the values of others.
-    fn is_written_so(&self, text: &str, context: &Value) -> bool {
-        let begins = |value: &&Value| match value {
-            Value::String(value) => value.starts_with('-') && text.starts_with(value.as_str()),
-            Value::Number(number) => number.to_string().starts_with('-'),
-            _ => false,
-        };
-        let is_others = self.values_of_others(context).iter().any(begins);
-        !is_others && literals(&self.0).iter().any(|literal| literal.starts_with('-') && text.starts_with(literal))
+    /// Whether a text is, as a whole, one of the literals in this expression, which it chose and did not put together.
+    fn chose(&self, text: &str, context: &Value) -> bool {
+        let is_others = |value: &&Value| value.as_str().is_some_and(|value| value.starts_with('-'));
+        let bare = literals(&self.0).iter().fold(self.0.clone(), |bare, literal| bare.replacen(literal, "", 1));
+        literals(&self.0).contains(&text)
+            && !bare.contains(['~', '+', '*', ':'])
+            && !self.values_of_others(context).iter().any(is_others)
     }
 
     fn compute(&self, context: &Value) -> Result<Computed, String> {
@@ -230,19 +228,27 @@ impl Template {
         expressions.flatten().collect()
     }
 
-    /// Whether a text that was made of this one begins with a `-` that its author did not write: one that came with an
-    /// input, or with an output of another step.
+    /// Whether a text that was made of this one is an option because of an input, or of an output of another step: by
+    /// its value, or because that is empty and what follows comes first. The definition's author names an option, with
+    /// more than dashes, before any of them stands, or in a whole text that an expression chose.
     #[must_use]
     pub fn lets_others_begin_an_option(&self, rendered: &str, context: &Value) -> bool {
         if !rendered.starts_with('-') {
             return false;
         }
+        let names_it = |text: &str| text.bytes().any(|byte| byte != b'-');
         for piece in &self.0 {
-            let Piece::Expression(expression) = piece else { return false };
-            match expression.text(context) {
-                Ok(text) if text.is_empty() => {}
-                Ok(text) => return expression.is_of_others(context) && !expression.is_written_so(&text, context),
-                Err(_) => return true,
+            match piece {
+                Piece::Text(text) if names_it(text) => return false,
+                Piece::Text(_) => {}
+                Piece::Expression(expression) if expression.is_of_others(context) => {
+                    return self.0.len() > 1 || !expression.chose(rendered, context);
+                }
+                Piece::Expression(expression) => match expression.text(context) {
+                    Ok(text) if names_it(&text) => return false,
+                    Ok(_) => {}
+                    Err(_) => return true,
+                },
             }
         }
         false
@@ -270,6 +276,7 @@ impl Template {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -354,14 +361,27 @@ mod tests {
             ("${{ 0 - 5 if inputs.yes else 0 }}", true),
             ("${{ inputs.odd }}${{ inputs.safe }}", true),
             ("${{ '' }}${{ inputs.empty }}${{ inputs.odd }}", true),
+            ("${{ inputs.empty }}-${{ inputs.safe }}", true),
+            ("${{ inputs.empty }}--name=x", true),
+            ("${{ inputs.empty }}${{ matrix.flag }}", true),
+            ("${{ inputs.empty ~ '-' ~ inputs.safe }}", true),
+            ("${{ inputs.empty ~ '-v' }}", true),
+            ("${{ \"--level=\" ~ inputs.safe }}", true),
+            ("${{ '-v' if inputs.yes else '' }}${{ inputs.safe }}", true),
+            ("${{ '-x-v'[2:] if inputs.yes else '-v' }}", true),
             ("${{ matrix.flag }}${{ inputs.odd }}", false),
             ("${{ inputs.safe }}", false),
             ("${{ matrix.flag }}", false),
             ("${{ '-v' if inputs.yes else '' }}", false),
-            ("${{ \"--level=\" ~ inputs.safe }}", false),
-            ("${{ '-' ~ inputs.safe }}", false),
+            ("${{ inputs.no or '-v' }}", false),
+            ("${{ inputs.yes and '-v' }}", false),
+            ("${{ inputs['yes'] and '-v' }}", true),
             ("--name=${{ inputs.odd }}", false),
-            ("-${{ inputs.odd }}", false),
+            ("-${{ inputs.odd }}", true),
+            ("-${{ inputs.safe }}", true),
+            ("--${{ inputs.safe }}", true),
+            ("-${{ matrix.flag }}${{ inputs.safe }}", false),
+            ("-n${{ inputs.n }}", false),
             ("x${{ inputs.odd }}", false),
             ("-v", false),
         ];
@@ -369,6 +389,33 @@ mod tests {
             let template = Template::parse(text, 1).unwrap_or_else(|flaw| panic!("{text}: {flaw}"));
             let rendered = template.render(&context).unwrap_or_else(|why| panic!("{text}: {why}"));
             assert_eq!(template.lets_others_begin_an_option(&rendered, &context), expected, "{text}: {rendered}");
+        }
+    }
+
+    proptest! {
+        /// Whatever stands in a part: where others begin it, they cannot make an option of it, also by being empty.
+        #[test]
+        fn whether_a_part_is_an_option_is_the_same_whatever_others_say(
+            pieces in prop::collection::vec(
+                prop::sample::select(vec!["-", "--x=", "a", "${{ inputs.a }}", "${{ inputs.b }}", "${{ steps.s.outputs.v }}",
+                    "${{ inputs.a ~ '-' ~ inputs.b }}", "${{ '' }}", "${{ matrix.none }}", "${{ matrix.flag }}"]), 1..5),
+            values in prop::array::uniform3("[-a]{0,2}"),
+        ) {
+            let seen = |[a, b, v]: [&str; 3]| json!({
+                "inputs": {"a": a, "b": b}, "matrix": {"none": "", "flag": "-O"},
+                "steps": {"s": {"status": "completed", "outputs": {"v": v}}},
+            });
+            let template = Template::parse(&pieces.concat(), 1).expect("parses");
+            let context = seen(values.each_ref().map(String::as_str));
+            let rendered = template.render(&context).expect("renders");
+            if rendered.starts_with('-') && !template.lets_others_begin_an_option(&rendered, &context) {
+                let plain = template.render(&seen(["x", "x", "x"])).expect("renders");
+                let name = |text: &str| text.chars().position(|char| char != '-').map(|at| text[..=at].to_owned());
+                prop_assert_eq!(name(&rendered), name(&plain), "{} is another option than {}", rendered, plain);
+            }
+            if !rendered.starts_with('-') || !pieces.concat().contains("inputs") && !pieces.concat().contains("steps") {
+                prop_assert!(!template.lets_others_begin_an_option(&rendered, &context), "{rendered} is the author's");
+            }
         }
     }
 
