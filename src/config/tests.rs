@@ -341,6 +341,19 @@ fn an_agent_that_cannot_be_started_or_understood_is_said() {
 }
 
 #[test]
+fn a_program_that_each_project_would_bring_along_is_told_of() {
+    let text = "[run]\nwrapper = [\"bin/box\"]\n[shell]\ncommand = [\"./sh\"]\n\
+                [agents.a]\ncommand = [\"a\"]\nresume = [\"../b\"]\nterminal = [\"/c\"]\n[agents.d]\ncommand = [\"./d\"]";
+    let warnings = load(&[], text).expect("loads").warnings();
+    for key in ["run.wrapper", "shell.command", "agents.a.resume", "agents.d.command"] {
+        let told = warnings.iter().filter(|line| line.starts_with(&format!("{key} names its program by a relative")));
+        assert_eq!(told.count(), 1, "{key}: {warnings:?}");
+    }
+    let all = warnings.iter().filter(|line| line.contains("relative path"));
+    assert_eq!(all.count(), 4, "{warnings:?}");
+}
+
+#[test]
 fn a_missing_file_is_an_error_only_if_it_was_named() {
     let error = FileText::read(Some(Path::new("/nowhere/else.toml"))).expect_err("is not there");
     assert!(error.to_string().contains("/nowhere/else.toml: the configuration file cannot be read"), "{error}");

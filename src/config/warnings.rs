@@ -40,6 +40,7 @@ impl Config {
             warnings.push("http.cors_origins = *: pages of every origin may use the server".to_owned());
         }
         self.warn_of_programs(&mut warnings);
+        self.warn_of_relative_programs(&mut warnings);
         for root in self.project.roots.iter().filter(|root| !root.is_dir()) {
             warnings.push(format!("project.roots: {} is no directory: no project lies beneath it", root.display()));
         }
@@ -88,6 +89,35 @@ impl Config {
                     ));
                 }
             }
+        }
+    }
+
+    /// A program with a folder that is not absolute is looked for in each project: what is in it is its members' to say.
+    fn warn_of_relative_programs(&self, warnings: &mut Vec<String>) {
+        let is_relative =
+            |line: &[String]| line.first().is_some_and(|name| name.contains('/') && !name.starts_with('/'));
+        if is_relative(&self.run.wrapper) {
+            warnings.push(
+                "run.wrapper names its program by a relative path: no program runs. Name it by an absolute path"
+                    .to_owned(),
+            );
+        }
+        let theirs = |key: &str| {
+            format!(
+                "{key} names its program by a relative path: the file of each project's own is run. Name it by an absolute path"
+            )
+        };
+        for (name, agent) in &self.agents {
+            let lines = [
+                ("command", Some(&agent.command)),
+                ("resume", agent.resume.as_ref()),
+                ("terminal", agent.terminal.as_ref()),
+            ];
+            let relative = lines.into_iter().filter(|(_, line)| line.is_some_and(|line| is_relative(line)));
+            warnings.extend(relative.map(|(key, _)| theirs(&format!("agents.{name}.{key}"))));
+        }
+        if is_relative(&self.shell.command) {
+            warnings.push(theirs("shell.command"));
         }
     }
 }
