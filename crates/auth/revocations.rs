@@ -7,7 +7,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use smol_str::SmolStr;
-use tidings_core::{UserId, identity::Revocation};
+use tidings_core::{UserId, identity::Revocation, json};
 
 use crate::{
     error::AuthError,
@@ -122,7 +122,7 @@ fn token_of(application: &str, id: &str) -> String {
 }
 
 fn read_token_of(text: &str) -> Option<Revocation> {
-    let (application, id) = serde_json::from_str(text).ok()?;
+    let (application, id) = json::from_str(text).ok()?;
     Some(Revocation::TokenOf { application, id })
 }
 
