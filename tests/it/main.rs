@@ -32,6 +32,7 @@ mod polling;
 mod recovery;
 mod repositories;
 mod restarts;
+mod rights_of_runs;
 mod roots;
 mod running;
 mod server;
