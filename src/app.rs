@@ -168,7 +168,7 @@ impl App {
             commands: SeatsConfig { user: config.commands.max_per_user, total: config.commands.max_total },
         });
         ports.calls.bind(&gate);
-        ports.users.bind(&auth);
+        ports.users.bind(&auth, &gate);
         reached.now("ending what a former life of the server left open");
         fault::hold("start.recover").await;
         programs.recover().await?;

@@ -1,23 +1,30 @@
 //! Who a user is, for services that act in its name when nobody is logged in.
 //!
-//! Guarantees: what is answered are the roles of this moment; a disabled user is nobody.
+//! Guarantees: what is answered are the roles and rights of this moment; a disabled user is nobody.
 //! It is not a login: no token comes of it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use tidings_auth::Auth;
-use tidings_core::{BoxFuture, Error, Principal, Result, UserId, identity::Identity};
-use tidings_services::workflow::Users;
+use tidings_core::{Action, BoxFuture, Code, Error, Principal, Result, UserId, identity::Identity};
+use tidings_engine::gate::Gate;
+use tidings_handlers::project;
+use tidings_services::{project::ProjectId, workflow::Users};
 
 /// The users of this server. Somebody whom only tokens minted elsewhere name is not among them.
 /// Bound once, after the services are made.
 #[derive(Default)]
-pub(crate) struct KnownUsers(OnceLock<Arc<Auth>>);
+pub(crate) struct KnownUsers(OnceLock<(Arc<Auth>, Weak<Gate>)>);
 
 impl KnownUsers {
     /// Binds them. Later calls change nothing.
-    pub(crate) fn bind(&self, auth: &Arc<Auth>) {
-        self.0.get_or_init(|| auth.clone());
+    pub(crate) fn bind(&self, auth: &Arc<Auth>, gate: &Arc<Gate>) {
+        self.0.get_or_init(|| (auth.clone(), Arc::downgrade(gate)));
+    }
+
+    fn parts(&self) -> Result<(&Arc<Auth>, Arc<Gate>)> {
+        let bound = self.0.get().and_then(|(auth, gate)| Some((auth, gate.upgrade()?)));
+        bound.ok_or_else(|| Error::unavailable("the server is not ready"))
     }
 }
 
@@ -25,12 +32,28 @@ impl Users for KnownUsers {
     fn principal(&self, user: &UserId) -> BoxFuture<'_, Result<Principal>> {
         let user = user.clone();
         Box::pin(async move {
-            let auth = self.0.get().ok_or_else(|| Error::unavailable("the server is not ready"))?;
+            let (auth, _) = self.parts()?;
             let known = auth.user(&user).await?;
             if known.disabled {
                 return Err(Error::not_found());
             }
             Ok(Principal::new(known.id, known.roles, Vec::new()))
+        })
+    }
+
+    fn stands(&self, principal: &Principal) -> bool {
+        self.parts().is_ok_and(|(auth, _)| auth.stands(principal))
+    }
+
+    fn may(&self, principal: &Principal, action: Action, project: &ProjectId) -> BoxFuture<'_, Result<bool>> {
+        let (principal, channel) = (principal.clone(), project::channel(project));
+        Box::pin(async move {
+            let (_, gate) = self.parts()?;
+            match gate.authorise(&principal, action, &channel).await {
+                Ok(()) => Ok(true),
+                Err(error) if error.code() == Code::Forbidden => Ok(false),
+                Err(error) => Err(error),
+            }
         })
     }
 }

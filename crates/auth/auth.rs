@@ -14,7 +14,7 @@ use std::{
 use parking_lot::Mutex;
 use rusqlite::OptionalExtension;
 use tidings_core::{
-    Code, Error, Result, Timestamp, fault,
+    Code, Error, Principal, Result, Timestamp, fault,
     identity::{Secret, User},
     panics,
     principal::Role,
@@ -30,6 +30,7 @@ use crate::{
     limits::{LoginTries, Seldom},
     login::Terms,
     logins,
+    mirror::Marks,
     passwords::Passwords,
     random, refresh, revocations,
     store::{self, Store},
@@ -139,6 +140,23 @@ impl Auth {
         let username = username.to_owned();
         let found = self.store.run(move |_, transaction| Ok(users::by_name(transaction, &username)?));
         Ok(found.await?.ok_or_else(Error::not_found)?.user)
+    }
+
+    /// Whether nothing that a principal's token came with was taken away since: the user, the token or the login was
+    /// revoked, disabled, deleted, or given other roles. That the token ends by its time takes nothing away.
+    #[must_use]
+    pub fn stands(&self, principal: &Principal) -> bool {
+        // As when the token was verified: another application's clock may be ahead.
+        let ahead = if principal.application.is_some() { self.leeway_ms } else { 0 };
+        let marks = Marks {
+            user: &principal.user,
+            issued_ms: principal.issued_at.map_or(i64::MIN, |at| at.0.saturating_sub(ahead)),
+            token_id: principal.token_id.as_deref(),
+            application: principal.application.as_deref(),
+            // A logout ends a login, and not what was begun in it.
+            family: None,
+        };
+        !self.store.mirror().revoked(&marks)
     }
 
     /// Makes a new signing key, and gives its `kid`. Tokens of the older keys verify to their end.

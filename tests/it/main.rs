@@ -34,6 +34,7 @@ mod polling;
 mod recovery;
 mod repositories;
 mod restarts;
+mod rights_of_runs;
 mod roots;
 mod running;
 mod server;

@@ -245,6 +245,7 @@ impl Run {
             timeout: self.plan.step(place).timeout_ms.or(standard).map(Duration::from_millis),
             course: work.course.subscribe(),
             principal: self.principal.clone(),
+            asked: self.asked(),
         };
         let ended = work.ended.clone();
         let going = async move {
@@ -254,6 +255,16 @@ impl Run {
         };
         self.runs.ports.tasks.spawn("workflow.step", Box::pin(going));
         Ok(())
+    }
+
+    /// Who asked for the run, as it was then; of somebody whom the server does not know, that is nothing but who and when.
+    fn asked(&self) -> Option<Principal> {
+        let unknown = || {
+            let mut unknown = Principal::new(self.state.started_by.clone()?, Vec::new(), Vec::new());
+            unknown.issued_at = self.state.started_at;
+            Some(unknown)
+        };
+        self.principal.clone().or_else(unknown)
     }
 
     /// Waits for something to happen, and says it.

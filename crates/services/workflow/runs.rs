@@ -8,7 +8,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use tidings_core::{
-    BoxFuture, Code, Error, Event, Principal, Result, UserId,
+    Action, BoxFuture, Code, Error, Event, Principal, Result, UserId,
     bus::{EventBus, Listening},
     command::Calls,
     projection::{ListStates, Reducer, States},
@@ -49,6 +49,16 @@ pub trait Users: Send + Sync {
     /// # Errors
     /// `not_found` for a user that is not there or may not log in; `unavailable`.
     fn principal(&self, user: &UserId) -> BoxFuture<'_, Result<Principal>>;
+
+    /// Whether nothing was taken from somebody since the time that it was issued at: the user or its token was not
+    /// revoked, disabled, deleted or given other roles.
+    fn stands(&self, principal: &Principal) -> bool;
+
+    /// Whether somebody may do this in a project.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    fn may(&self, principal: &Principal, action: Action, project: &ProjectId) -> BoxFuture<'_, Result<bool>>;
 }
 
 /// What the service needs of the house.
@@ -153,10 +163,13 @@ impl Runs {
     async fn take_up(self: &Arc<Self>, state: RunState) -> Result<()> {
         let (Some(id), Some(project_id)) = (state.run_id.clone(), state.project_id.clone()) else { return Ok(()) };
         let whose = Whose { user: state.started_by.clone(), project_id: project_id.clone() };
-        let principal = match &state.started_by {
+        let mut principal = match &state.started_by {
             Some(user) => known(self.ports.users.principal(user).await)?,
             None => None,
         };
+        if let Some(principal) = &mut principal {
+            principal.issued_at = state.started_at;
+        }
         let root = folder(self.root(&project_id).await)?;
         let seat = self.registry.enter(id, whose, true)?;
         // What was let in once is let in again, also where less is allowed by now.

@@ -1,11 +1,12 @@
 //! An attempt of a step: what it does, from its start to what came of it.
 //!
 //! Guarantees: an attempt ends whatever happens, a panic included, and says how; when it has ended, its
-//! processes are gone and its session has ended.
+//! processes are gone and its session has ended. It is made with the rights that its run's user has at its start.
 //! It is not the telling of its start and its end, nor the decision to try again: those are the run's.
 
 mod command;
 mod report;
+mod rights;
 mod session;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -67,6 +68,8 @@ pub(super) struct Attempt {
     pub(super) course: watch::Receiver<Course>,
     /// In whose name it asks an agent.
     pub(super) principal: Option<Principal>,
+    /// Who asked for the run; none of a run that nobody is known of.
+    pub(super) asked: Option<Principal>,
 }
 
 impl Attempt {
@@ -74,7 +77,10 @@ impl Attempt {
     pub(super) async fn go(self, work: Prepared) -> Done {
         let going = async {
             match work {
-                Prepared::Command { argv, env } => self.command(argv, env).await.into(),
+                Prepared::Command { argv, env } => match self.may_execute().await {
+                    Ok(()) => self.command(argv, env).await.into(),
+                    Err(refused) => refused.into(),
+                },
                 Prepared::Session { agent, prompt } => self.session(agent, prompt).await,
                 Prepared::Approval { .. } => Outcome::failed("internal", "an approval has no attempt").into(),
             }

@@ -41,7 +41,11 @@ impl Attempt {
         let Some(principal) = &self.principal else {
             return Outcome::failed("forbidden", "the user of this run is not known any more").into();
         };
-        let id = match self.begin(principal, &agent, &prompt).await {
+        let now = match self.as_of_now(principal).await {
+            Ok(now) => now,
+            Err(refused) => return refused.into(),
+        };
+        let id = match self.begin(&now, &agent, &prompt).await {
             Ok(id) => id,
             Err(error) if error.code() == Code::Draining => return Outcome::server_stopped().into(),
             Err(error) => {

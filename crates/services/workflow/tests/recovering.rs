@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::value::RawValue;
 use tidings_core::{
-    BoxFuture, Code, Error, Message, Principal, Result, Timestamp, UserId,
+    Action, BoxFuture, Code, Error, Message, Principal, Result, Timestamp, UserId,
     command::{Answer, Calls},
     projection::{Fold, ListStates, States, View},
 };
@@ -18,6 +18,7 @@ use tidings_testkit::{Nowhere, TestTasks};
 
 use crate::{
     programs::{Programs, ProgramsConfig},
+    project::ProjectId,
     redaction::{Redaction, RedactionConfig},
     workflow::{Limits, RunPorts, RunReducer, Runs, Users, WorkflowConfig, contract},
 };
@@ -63,6 +64,12 @@ impl Users for Unread {
             Ok(Principal::new(user.clone(), Vec::new(), Vec::new()))
         };
         Box::pin(async { found })
+    }
+    fn stands(&self, _: &Principal) -> bool {
+        true
+    }
+    fn may(&self, _: &Principal, _: Action, _: &ProjectId) -> BoxFuture<'_, Result<bool>> {
+        Box::pin(async { broken() })
     }
 }
 
