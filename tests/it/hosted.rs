@@ -26,6 +26,30 @@ struct Hosting {
     operation: String,
 }
 
+/// What only the server says of a session that it runs.
+fn of_a_session() -> Vec<(&'static str, Value)> {
+    vec![
+        ("session.started", json!({})),
+        ("session.stream_output", json!({"type": "stdout", "content": "forged", "offset": 0})),
+        ("session.user_message", json!({"content": "x"})),
+        ("session.message_queued", json!({"messageId": "m", "content": "x"})),
+        ("session.message_dequeued", json!({"messageId": "m", "reason": "sent"})),
+        ("session.paused", json!({})),
+        ("session.resumed", json!({})),
+        ("session.terminal_opened", json!({"terminalId": "t"})),
+        ("session.heartbeat", json!({"phase": "working", "elapsedMs": 1, "silentMs": 1})),
+        (
+            "session.permission_requested",
+            json!({"requestId": "r", "tool": "Bash", "input": {}, "options": [{"id": "allow", "label": "Allow", "kind": "allow_once"}]}),
+        ),
+        ("session.permission_resolved", json!({"requestId": "r", "decision": "allowed", "optionId": "allow"})),
+        ("session.turn_completed", json!({"status": "success", "result": "forged"})),
+        ("session.completed", json!({"exitCode": 0})),
+        ("session.error", json!({"code": "x", "message": "y"})),
+        ("session.cancelled", json!({})),
+    ]
+}
+
 impl Hosting {
     async fn open() -> Self {
         let room = Room::open("").await;
@@ -71,26 +95,6 @@ impl Hosting {
             };
             rows.iter().map(event).collect()
         };
-        let session = [
-            ("session.started", json!({})),
-            ("session.stream_output", json!({"type": "stdout", "content": "forged", "offset": 0})),
-            ("session.user_message", json!({"content": "x"})),
-            ("session.message_queued", json!({"messageId": "m", "content": "x"})),
-            ("session.message_dequeued", json!({"messageId": "m", "reason": "sent"})),
-            ("session.paused", json!({})),
-            ("session.resumed", json!({})),
-            ("session.terminal_opened", json!({"terminalId": "t"})),
-            ("session.heartbeat", json!({"phase": "working", "elapsedMs": 1, "silentMs": 1})),
-            (
-                "session.permission_requested",
-                json!({"requestId": "r", "tool": "Bash", "input": {}, "options": [{"id": "allow", "label": "Allow", "kind": "allow_once"}]}),
-            ),
-            ("session.permission_resolved", json!({"requestId": "r", "decision": "allowed", "optionId": "allow"})),
-            ("session.turn_completed", json!({"status": "success", "result": "forged"})),
-            ("session.completed", json!({"exitCode": 0})),
-            ("session.error", json!({"code": "x", "message": "y"})),
-            ("session.cancelled", json!({})),
-        ];
         let terminal = [
             ("shell.opened", json!({"cols": 80, "rows": 24})),
             ("shell.output", json!({"data": "forged", "offset": 0})),
@@ -135,7 +139,7 @@ impl Hosting {
             ("git.operation.cancelled", named(json!({}))),
         ];
         [
-            of("sessionId", &self.session, &session),
+            of("sessionId", &self.session, &of_a_session()),
             of("terminalId", &self.terminal, &terminal),
             of("runId", &self.run, &run),
             of("operationId", &self.operation, &operation),
