@@ -27,6 +27,14 @@ impl Users for Nobody {
     fn principal(&self, _: &UserId) -> BoxFuture<'_, Result<Principal>> {
         Box::pin(std::future::ready(Err(Error::not_found())))
     }
+
+    fn stands(&self, _: &Principal) -> bool {
+        false
+    }
+
+    fn may(&self, _: &Principal, _: Action, _: &ProjectId) -> BoxFuture<'_, Result<bool>> {
+        Box::pin(std::future::ready(Ok(false)))
+    }
 }
 
 fn rows() -> Vec<Command> {
