@@ -1,15 +1,13 @@
 //! `tidings check`: the effective configuration, each key with its origin, and warnings.
 //!
-//! Guarantees: prints TOML; secrets are hidden; what the start would refuse of the configuration, and of the mode of
-//! the data directory, is refused here.
+//! Guarantees: prints TOML; secrets are hidden; what the start would refuse of the configuration is refused here.
 //! It changes nothing, and opens no port and no database.
 
 use clap::Args;
-use tidings_engine::log::DataDir;
 
 use super::{
     Surroundings,
-    output::{Failure, Outcome, say},
+    output::{Outcome, say},
 };
 use crate::config::markdown;
 
@@ -27,7 +25,6 @@ pub(super) fn run(options: &Options, surroundings: &Surroundings) -> Outcome {
         return markdown().into_iter().try_for_each(say);
     }
     let config = &surroundings.config;
-    DataDir::is_open_to_others(&config.data_dir).map_err(Failure::other)?;
     for warning in config.warnings() {
         say(format_args!("# warning: {warning}"))?;
     }

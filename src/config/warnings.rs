@@ -4,7 +4,7 @@
 //! Guarantees: nothing here ends a start; no warning holds a word of a command line but the name of its program.
 //! It is not a check: what the start would refuse is an error.
 
-use tidings_engine::log::DataDir;
+use tidings_engine::log::{DataDir, Others};
 use tidings_services::programs::{check_user, is_missing};
 
 use super::{Agent, Config, Origin, variables};
@@ -21,9 +21,14 @@ impl Config {
                     .to_owned(),
             );
         }
-        if matches!(DataDir::is_open_to_others(&self.data_dir), Ok(true)) {
+        let others = match DataDir::others(&self.data_dir) {
+            Others::Nothing => None,
+            Others::Look => Some("look into"),
+            Others::Write => Some("put files of their own into"),
+        };
+        if let Some(what) = others {
             warnings.push(format!(
-                "everybody may look into the data directory {}: take that away, as in chmod o-rx",
+                "everybody may {what} the data directory {}: take that away, as in chmod o-rwx",
                 self.data_dir.display()
             ));
         }

@@ -172,7 +172,11 @@ async fn follow_all(mut follower: Follower, mut all: watch::Receiver<Option<u64>
         };
         match item {
             Item::Message(message) if message.seq.is_some() => numbers.extend(message.seq),
-            Item::Message(_) | Item::Connected | Item::Disconnected { .. } | Item::Live { .. } => {}
+            Item::Message(_)
+            | Item::Connected
+            | Item::Absent { .. }
+            | Item::Disconnected { .. }
+            | Item::Live { .. } => {}
             other => told.push(format!("{other:?}")),
         }
     }

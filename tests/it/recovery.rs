@@ -74,7 +74,7 @@ async fn follow_all(follower: &mut Follower, mut at: impl FnMut(&mut Follower, u
                 numbers.push(n);
                 at(follower, n);
             }
-            Item::Connected | Item::Disconnected { .. } | Item::Live { .. } => {}
+            Item::Connected | Item::Absent { .. } | Item::Disconnected { .. } | Item::Live { .. } => {}
             other => told.push(other),
         }
     }

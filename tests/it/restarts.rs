@@ -84,12 +84,12 @@ async fn two_restarts_lose_nothing_in_any_namespace() {
 async fn what_a_rule_takes_is_one_line_that_says_how_much_and_which() {
     let mut server = Server::start("[retention.user]\nmessages = 10\n");
     let bearer = server.admin();
-    let mut publish = Vec::new();
-    for name in ["a", "b"] {
+    // In one commit, so that one sweep meets both.
+    let of = |name: &'static str| {
         let channel = format!("user:{name}");
-        let events = (1..=50).map(|n| event((&channel, "user.note", "userId", name), n)).collect();
-        publish.push(server.publish(&bearer, events).await.len());
-    }
+        (1..=50).map(move |n| event((&channel, "user.note", "userId", name), n))
+    };
+    server.publish(&bearer, of("a").chain(of("b")).collect()).await;
     let trimmed = async || {
         let page = server.get("/api/channels/user:b/events?after=0", &bearer).await.json();
         page["first"] == 41 && page["events"].as_array().is_some_and(|events| events.len() == 10)

@@ -60,17 +60,26 @@ pub struct DataDir {
     lock: File,
 }
 
+/// What others than the owner and the group of a data directory may do in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// Nothing, as where the server made it.
+    Nothing,
+    /// Look into it.
+    Look,
+    /// Put files of their own in the place of the server's.
+    Write,
+}
+
 impl DataDir {
     /// Takes the directory, and makes it, readable by its owner only, if it is not there.
     ///
     /// # Errors
-    /// [`OpenError::Held`] when another process has it; [`OpenError::Exposed`] when everybody may write to it;
-    /// [`OpenError::File`].
+    /// [`OpenError::Held`] when another process has it; [`OpenError::File`].
     pub fn lock(path: impl Into<PathBuf>) -> Result<Self, OpenError> {
         let path = path.into();
         let failed = |source| OpenError::File { path: path.clone(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed)?;
-        Self::is_open_to_others(&path)?;
         let lock = OpenOptions::new()
             .read(true)
             .write(true)
@@ -95,20 +104,14 @@ impl DataDir {
         Err(OpenError::Held { path, pid, address })
     }
 
-    /// Whether others than the owner and the group may look into a directory. Of one that is not there, they may not.
-    ///
-    /// # Errors
-    /// [`OpenError::Exposed`] when they may write to it: whoever may, can put files of their own in the place of the
-    /// server's. [`OpenError::File`].
-    pub fn is_open_to_others(path: &Path) -> Result<bool, OpenError> {
-        let mode = match fs::metadata(path) {
-            Ok(found) => found.permissions().mode() & 0o7777,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(source) => return Err(OpenError::File { path: path.to_owned(), source }),
-        };
+    /// What others than the owner and the group may do in a directory; in one that cannot be looked at, nothing.
+    #[must_use]
+    pub fn others(path: &Path) -> Others {
+        let mode = fs::metadata(path).map_or(0, |found| found.permissions().mode());
         match mode & 0o007 {
-            open if open & 0o002 != 0 => Err(OpenError::Exposed { path: path.to_owned(), mode }),
-            open => Ok(open != 0),
+            0 => Others::Nothing,
+            open if open & 0o002 != 0 => Others::Write,
+            _ => Others::Look,
         }
     }
 

@@ -26,18 +26,6 @@ pub enum OpenError {
         /// Where that process listens, where that is known.
         address: Option<String>,
     },
-    /// Others than the owner and the group may write to the data directory.
-    #[error(
-        "the data directory {} may be written to by everybody (mode {mode:04o}): take that away, \
-         as in chmod o-w",
-        path.display()
-    )]
-    Exposed {
-        /// The directory.
-        path: PathBuf,
-        /// Its mode.
-        mode: u32,
-    },
     /// A file or directory cannot be made, opened or read.
     #[error("{}: {source}", path.display())]
     File {

@@ -55,7 +55,7 @@ use tidings_core::{
 use tokio::sync::{oneshot, watch};
 
 pub use config::{Durability, LogConfig};
-pub use directory::{DataDir, Holder, Holding};
+pub use directory::{DataDir, Holder, Holding, Others};
 pub use error::OpenError;
 pub use reserve::has_no_room;
 
