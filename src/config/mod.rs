@@ -40,8 +40,10 @@ use std::{
     net::SocketAddr,
     ops::Deref,
     path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
 };
 
+use tidings_services::redaction::Redaction;
 use toml::Value;
 
 pub(crate) use environment::variables;
@@ -98,6 +100,8 @@ pub(crate) struct Config {
     file: Option<PathBuf>,
     origins: BTreeMap<Vec<String>, Origin>,
     overridden: Vec<(String, Origin, Origin)>,
+    /// Made when it is first asked for: its patterns take time and megabytes, and the start judges it before it uses it.
+    compiled: OnceLock<Result<Arc<Redaction>, ConfigError>>,
 }
 
 impl Deref for Config {
@@ -136,6 +140,7 @@ impl Config {
             file: file.map(|file| file.path.clone()),
             origins: layers.leaves.into_iter().map(|(path, leaf)| (path, leaf.origin)).collect(),
             overridden: layers.overridden,
+            compiled: OnceLock::new(),
         };
         let mut problems = layers.problems;
         // Without its file it would be another configuration.

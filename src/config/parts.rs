@@ -143,11 +143,15 @@ impl Config {
     /// # Errors
     /// A pattern that does not compile.
     pub(crate) fn redaction(&self) -> Result<Arc<Redaction>, ConfigError> {
-        let redaction = RedactionConfig { enabled: self.redaction.enabled, patterns: self.redaction.patterns.clone() };
-        Redaction::new(&redaction).map(Arc::new).map_err(|error| {
-            let origin = self.origin_of("redaction.patterns");
-            ConfigError::of("redaction.patterns", origin, None, error.message().to_owned())
-        })
+        let compile = || {
+            let redaction = &self.redaction;
+            let redaction = RedactionConfig { enabled: redaction.enabled, patterns: redaction.patterns.clone() };
+            Redaction::new(&redaction).map(Arc::new).map_err(|error| {
+                let origin = self.origin_of("redaction.patterns");
+                ConfigError::of("redaction.patterns", origin, None, error.message().to_owned())
+            })
+        };
+        self.compiled.get_or_init(compile).clone()
     }
 
     /// Where projects may be.
