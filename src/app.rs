@@ -303,6 +303,7 @@ fn connection_config(config: &Config, trusted_proxies: Vec<http::Network>) -> Co
         ping_timeout: Duration::from_millis(socket.ping_timeout_ms),
         connect_timeout: Duration::from_millis(socket.connect_timeout_ms),
         max_message_bytes: socket.max_message_bytes.as_usize(),
+        message: config.patiences().body,
         rate_burst: socket.rate_burst,
         rate_per_second: socket.rate_per_second,
         mailbox: socket.mailbox,

@@ -8,6 +8,7 @@
 mod command;
 mod existing;
 mod judge;
+mod opening;
 mod publish;
 mod rejudge;
 mod subscribe;

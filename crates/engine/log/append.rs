@@ -241,6 +241,9 @@ impl Numbering {
         }
         let bytes = event.payload.json().len();
         let row = self.channels.open(sql, &channel, time.0)?;
+        if opens.as_ref().is_some_and(|opens| row.is_of_others(opens)) {
+            return Err(Failed::Refused(open_already(done.placed.len())));
+        }
         let (is_new, seq, id) = (row.head == 0, row.next(bytes, time.0), row.id);
         if is_new {
             let owner = opens.as_ref().and_then(|opens| opens.owner.as_ref());
@@ -378,4 +381,10 @@ fn digest(group: &[Publication]) -> Vec<u8> {
 fn conflict(at: usize) -> Error {
     let why = "this id was used for something else before";
     Error::new(Code::Conflict, why).with_field("id", why).at_entry(Some(at))
+}
+
+/// The refusal to open what others have opened.
+fn open_already(at: usize) -> Error {
+    let why = "what it opens was opened by another user, or in another project: take another id";
+    Error::new(Code::Conflict, why).with_field("data", why).at_entry(Some(at))
 }

@@ -51,6 +51,13 @@ impl Row {
         (self.head + 1).saturating_sub(self.first)
     }
 
+    /// Whether another user has opened the channel already, or in another project.
+    pub(super) fn is_of_others(&self, opens: &Opens) -> bool {
+        let differ = |known: Option<&str>, new: Option<&str>| known.zip(new).is_some_and(|(known, new)| known != new);
+        differ(self.owner.as_ref().map(UserId::as_str), opens.owner.as_ref().map(UserId::as_str))
+            || differ(self.project.as_deref(), opens.project.as_deref())
+    }
+
     /// Takes the next number for a message of so many bytes.
     pub(super) fn next(&mut self, bytes: usize, time: i64) -> Seq {
         self.head += 1;

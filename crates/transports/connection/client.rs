@@ -19,7 +19,7 @@ use tidings_engine::hub::{Connection, Notice};
 use tokio::sync::Semaphore;
 
 use super::{
-    Connections, command,
+    Connections, Unfinished, command,
     command::Door,
     farewell,
     hello::hello,
@@ -106,6 +106,20 @@ impl Client {
     /// The most bytes of one message of a client.
     pub(crate) fn max_message_bytes(&self) -> usize {
         self.connections.parts.config.max_message_bytes
+    }
+
+    /// So many bytes of what the client sent are kept, and it is to send the rest of a message, or not.
+    ///
+    /// # Errors
+    /// The code to close its stream with, and why.
+    pub(crate) fn keeps(
+        &self,
+        kept: &mut Option<Box<Unfinished>>,
+        (bytes, is_awaited): (usize, bool),
+    ) -> Result<(), (u16, &'static str)> {
+        let parts = &self.connections.parts;
+        let counted = (self.connection.share(), parts.config.message);
+        Unfinished::keep(kept, (bytes, is_awaited), counted, parts.clock.monotonic())
     }
 
     /// Takes in what the client sent. What does not fit ends the connection.

@@ -16,6 +16,7 @@ mod line;
 mod mailbox;
 mod publishing;
 mod tap;
+mod unfinished;
 mod walker;
 pub(crate) mod websocket;
 
@@ -47,10 +48,11 @@ pub(crate) use self::{
     line::{Line, LineEars},
     mailbox::{Incoming, Packet},
     tap::{Heard, Message, Tap, Watch},
+    unfinished::Unfinished,
     walker::code as close_code,
 };
 
-use crate::http::Network;
+use crate::{http::Network, patience::Patience};
 
 /// The version of the wire.
 pub(crate) const PROTOCOL: u32 = 1;
@@ -64,6 +66,8 @@ pub struct ConnectionConfig {
     pub ping_timeout: Duration,
     /// The most bytes of one message of a client.
     pub max_message_bytes: usize,
+    /// How long a message may take to come whole.
+    pub message: Patience,
     /// Commands that a connection may have beyond its rate.
     pub rate_burst: u32,
     /// Commands a second that a connection may send for long; 0 means no limit.
@@ -99,6 +103,7 @@ impl Default for ConnectionConfig {
             ping_interval: Duration::from_secs(15),
             ping_timeout: Duration::from_secs(10),
             max_message_bytes: 256 * 1024,
+            message: Patience { time: Duration::from_secs(15), bytes_per_second: 4 << 10 },
             rate_burst: 2000,
             rate_per_second: 100,
             mailbox: 1024,

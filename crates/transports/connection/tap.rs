@@ -56,6 +56,13 @@ pub(crate) trait Watch: Send + Unpin + 'static {
     /// Whether the next message has to wait for something. Whoever ends that wakes the line's reader.
     fn waits(&self) -> bool;
 
+    /// So many bytes are kept of what came: of a message whose rest is to come (`is_awaited`), or of some that could not
+    /// be taken yet. Said after each read.
+    ///
+    /// # Errors
+    /// The code to close the stream with, and why.
+    fn keeps(&mut self, line: &Line, bytes: usize, is_awaited: bool) -> Result<(), (u16, &'static str)>;
+
     /// A message came.
     fn hears(&mut self, line: &Line, message: Message<'_>) -> Heard;
 
@@ -190,6 +197,7 @@ impl<W: Watch> Tap<W> {
                 self.kept.extend_from_slice(&scratch[..read]);
                 self.digest_kept();
             }
+            self.count();
             Ok(Some(()))
         })
     }
@@ -219,6 +227,17 @@ impl<W: Watch> Tap<W> {
         if self.passed.is_empty() {
             // Its memory held a token, for as long as the client stays.
             self.passed = Bytes::new();
+        }
+    }
+
+    /// Says what is kept, and ends what is not to be waited for.
+    fn count(&mut self) {
+        let bytes = if self.closed { 0 } else { self.kept.len() + self.walker.kept() };
+        let is_awaited = self.reads();
+        if let Err((code, why)) = self.watch.keeps(&self.line, bytes, is_awaited) {
+            self.kept = Vec::new();
+            self.walker = Walker::default();
+            self.close(code, why);
         }
     }
 
@@ -255,6 +274,7 @@ impl<W: Watch> AsyncRead for Tap<W> {
             }
             if !this.kept.is_empty() && !this.closed {
                 this.digest_kept();
+                this.count();
                 if !this.passed.is_empty() || this.closed || !this.reads() {
                     continue;
                 }

@@ -122,6 +122,11 @@ impl Head {
 }
 
 impl Walker {
+    /// How many bytes are kept of a message of which some frames came.
+    pub(crate) fn kept(&self) -> usize {
+        self.begun.as_ref().map_or(0, |begun| begun.bytes.len())
+    }
+
     /// Reads what stands at the beginning of `bytes`, and unmasks it there. A message has at most `limit` bytes.
     pub(crate) fn next<'b>(&mut self, bytes: &'b mut [u8], limit: usize) -> Step<'b> {
         let head = match Head::read(bytes) {

@@ -20,7 +20,7 @@ use super::{
     said::said,
 };
 use crate::connection::{
-    Heard, Line, Message, Watch, close_code,
+    Heard, Line, Message, Unfinished, Watch, close_code,
     frames::{put_as_client, text, whole},
 };
 
@@ -32,6 +32,8 @@ pub(super) struct Greeting {
     engine: Option<Arc<Engine>>,
     /// How many bytes came before anybody was let in.
     unaccepted: usize,
+    /// What is kept of what the client sent.
+    kept: Option<Box<Unfinished>>,
     max_message: usize,
     heartbeat: Advertised,
 }
@@ -45,6 +47,7 @@ impl Greeting {
             line: Arc::downgrade(line),
             engine,
             unaccepted: 0,
+            kept: None,
             max_message: super::most_of_websocket(config),
             heartbeat: Advertised::of(config),
         }
@@ -106,8 +109,20 @@ impl Watch for Greeting {
         self.engine.as_ref().is_none_or(|engine| engine.is_judging())
     }
 
+    fn keeps(&mut self, _: &Line, bytes: usize, is_awaited: bool) -> Result<(), (u16, &'static str)> {
+        if bytes == 0 {
+            self.kept = None;
+            return Ok(());
+        }
+        // Before somebody is let in there is a bound for each stream, and a time.
+        let session = self.engine.as_ref().and_then(|engine| engine.session());
+        session.map_or(Ok(()), |session| session.client.keeps(&mut self.kept, (bytes, is_awaited)))
+    }
+
     fn hears(&mut self, _: &Line, message: Message<'_>) -> Heard {
         let Some(engine) = &self.engine else { return Heard::Passed };
+        // It came whole: what is kept from here on is of another.
+        self.kept = None;
         let taken = match message {
             Message::Text(text) => intake::text(engine, text),
             Message::Binary => intake::binary(engine),

@@ -60,6 +60,10 @@ impl Watch for Passing {
         false
     }
 
+    fn keeps(&mut self, _: &Line, _: usize, _: bool) -> Result<(), (u16, &'static str)> {
+        Ok(())
+    }
+
     fn hears(&mut self, _: &Line, message: Message<'_>) -> Heard {
         match message {
             Message::Text("taken") => Heard::Taken,
