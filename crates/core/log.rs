@@ -19,7 +19,7 @@ use std::{collections::HashMap, fmt, future::Future, pin::Pin, sync::Arc, task};
 use futures_util::future::BoxFuture;
 use smol_str::SmolStr;
 
-use crate::{Channel, Code, Epoch, Event, Message, Result, Seq, Timestamp, UserId, bus::Placed, handler::Retention};
+use crate::{Channel, Code, Epoch, Error, Event, Message, Result, Seq, Timestamp, UserId, bus::Placed, handler::Retention};
 
 /// What a channel gets to know of itself when the event that opens it is published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,22 @@ pub struct Opens {
     pub owner: Option<UserId>,
     /// The project that it belongs to.
     pub project: Option<SmolStr>,
+}
+
+impl Opens {
+    /// Whether these say otherwise than facts that are known.
+    #[must_use]
+    pub fn differ(&self, owner: Option<&UserId>, project: Option<&str>) -> bool {
+        owner.zip(self.owner.as_ref()).is_some_and(|(known, new)| known != new)
+            || project.zip(self.project.as_deref()).is_some_and(|(known, new)| known != new)
+    }
+
+    /// The refusal of what is at this place of a send and opens what others have opened.
+    #[must_use]
+    pub fn refused(at: usize) -> Error {
+        let why = "what it opens was opened by another user, or in another project: take another id";
+        Error::new(Code::Conflict, why).with_field("data", why).at_entry(Some(at))
+    }
 }
 
 /// One message to be made: an event in a channel.
@@ -39,7 +55,7 @@ pub struct Publication {
     pub event: Event,
     /// Whether it is numbered and kept. If not, it passes through in order and is only announced.
     pub durable: bool,
-    /// Facts of the channel, if this event opens it. Facts that are set already stay.
+    /// Facts of the channel, if this event opens it. Facts that are set already stay: other ones are a `conflict`.
     pub opens: Option<Opens>,
 }
 

@@ -242,7 +242,7 @@ impl Numbering {
         let bytes = event.payload.json().len();
         let row = self.channels.open(sql, &channel, time.0)?;
         if opens.as_ref().is_some_and(|opens| row.is_of_others(opens)) {
-            return Err(Failed::Refused(open_already(done.placed.len())));
+            return Err(Failed::Refused(Opens::refused(done.placed.len())));
         }
         let (is_new, seq, id) = (row.head == 0, row.next(bytes, time.0), row.id);
         if is_new {
@@ -381,10 +381,4 @@ fn digest(group: &[Publication]) -> Vec<u8> {
 fn conflict(at: usize) -> Error {
     let why = "this id was used for something else before";
     Error::new(Code::Conflict, why).with_field("id", why).at_entry(Some(at))
-}
-
-/// The refusal to open what others have opened.
-fn open_already(at: usize) -> Error {
-    let why = "what it opens was opened by another user, or in another project: take another id";
-    Error::new(Code::Conflict, why).with_field("data", why).at_entry(Some(at))
 }

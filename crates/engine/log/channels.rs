@@ -53,9 +53,7 @@ impl Row {
 
     /// Whether another user has opened the channel already, or in another project.
     pub(super) fn is_of_others(&self, opens: &Opens) -> bool {
-        let differ = |known: Option<&str>, new: Option<&str>| known.zip(new).is_some_and(|(known, new)| known != new);
-        differ(self.owner.as_ref().map(UserId::as_str), opens.owner.as_ref().map(UserId::as_str))
-            || differ(self.project.as_deref(), opens.project.as_deref())
+        opens.differ(self.owner.as_ref(), self.project.as_deref())
     }
 
     /// Takes the next number for a message of so many bytes.

@@ -35,7 +35,15 @@ async fn facts_are_set_by_the_event_that_opens_a_channel_and_stay(make: Make<'_>
     let case = Case::new(make);
     case.send(opening("test:a", Some("u1"), Some("p1"))).await.expect("durable");
     case.clock.advance(MINUTE);
-    case.send(opening("test:a", Some("intruder"), Some("p2"))).await.expect("durable");
+    for (owner, project) in [("intruder", "p1"), ("u1", "p2"), ("intruder", "p2")] {
+        let refused = case.send(opening("test:a", Some(owner), Some(project))).await.expect_err("a conflict");
+        assert_eq!((refused.code(), refused.entry()), (Code::Conflict, Some(0)), "{owner} {project}");
+    }
+    let both = [opening("test:c", Some("u1"), None), opening("test:c", Some("u2"), None)].concat();
+    let refused = case.send(both).await.expect_err("a conflict within a send");
+    assert_eq!((refused.code(), refused.entry()), (Code::Conflict, Some(1)));
+    assert!(case.log().facts(&name("test:c")).await.expect("reads").is_none(), "all or nothing");
+    case.send(opening("test:a", Some("u1"), None)).await.expect("durable");
     let facts = case.log().facts(&name("test:a")).await.expect("reads").expect("known");
     assert_eq!(facts.channel, name("test:a"));
     assert_eq!(facts.owner.expect("an owner").as_str(), "u1");
