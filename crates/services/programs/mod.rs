@@ -19,6 +19,7 @@ mod starter;
 mod survivors;
 mod table;
 pub(crate) mod terminal;
+pub(crate) mod wall;
 #[cfg(test)]
 mod tests;
 
@@ -216,7 +217,7 @@ impl Programs {
             environment.set("LOGNAME", &user.name);
         }
         let (wrapper, user, nice) = (for_root(&self.wrapper, &root), self.user.clone(), self.nice);
-        Program { wrapper, argv, root, environment, chosen: Environment::default(), user, nice }
+        Program { wrapper, argv, root, environment, chosen: Environment::default(), user, nice, wall: None }
     }
 
     /// Starts a program in its turn, with a pipe to report on whose name it finds in `variable`, and remembers

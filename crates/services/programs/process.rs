@@ -18,6 +18,7 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
 };
 
 use parking_lot::RwLock;
@@ -32,7 +33,12 @@ use tokio::{
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
 };
 
-use super::{environment::Environment, handed, lookup, table::Family};
+use super::{
+    environment::Environment,
+    handed, lookup,
+    table::Family,
+    wall::{Wall, behind},
+};
 use crate::blocking::blocking;
 
 /// A terminal that is being opened is inherited by whatever starts meanwhile, until it is marked; a pipe that is
@@ -110,6 +116,8 @@ pub(crate) struct Program {
     pub(crate) user: Option<SystemUser>,
     /// Its priority, in the system's measure; none is the server's own.
     pub(crate) nice: Option<i32>,
+    /// What it may touch; none for whatever its user may.
+    pub(crate) wall: Option<Arc<Wall>>,
 }
 
 /// What a start comes down to.
@@ -207,9 +215,9 @@ impl Program {
 
     /// Starts it; what it inherits is the callers' to see to.
     fn spawn(&self, line: &Line<'_>) -> io::Result<Running> {
-        let mut child = match piped(self.command(line)?).spawn() {
+        let mut child = match self.begin(self.command(line)?) {
             Err(error) if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
-                piped(self.through_shell(line)?).spawn()
+                self.begin(self.through_shell(line)?)
             }
             started => started,
         }
@@ -221,6 +229,12 @@ impl Program {
         let stdout = child.stdout.take().ok_or_else(missing)?;
         let stderr = child.stderr.take().ok_or_else(missing)?;
         Ok(Running { child, group, stdin, stdout, stderr })
+    }
+
+    /// Starts a command line with pipes, behind its wall.
+    fn begin(&self, command: Command) -> io::Result<Child> {
+        let mut command = piped(command);
+        behind(self.wall.as_deref(), move || command.spawn())
     }
 
     /// What the system said of a start, with what it was about: the system names neither. Arguments are left out: they

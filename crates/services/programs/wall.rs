@@ -1,0 +1,223 @@
+//! What a program may touch of the files, held by the kernel (Landlock) for it and for all that it starts.
+//!
+//! Guarantees: what no rule names can be neither opened, run, made, renamed nor removed; a program that was to run behind
+//! a wall does not run without one. A right that the running kernel does not know yet is not held by it: see
+//! [`lacking`]. Behind a wall there are no new privileges (no `sudo`), no mounts, no tracing of programs outside, and
+//! none of the capabilities with which root gets around the kernel's own walls.
+//!
+//! A thread of its own is put behind the wall and starts the program there, which inherits it. So nothing is done between
+//! copy and start, and the server itself stays outside.
+//!
+//! What it cannot do: what may be *run* is judged for the file that is started. The dynamic loader (`ld-linux`) has to be
+//! among that, or nothing starts, and `ld-linux FILE` then runs any program that may be read; so does every interpreter.
+//! A list of what may be run holds whoever chooses no arguments, and nobody else.
+//! Connections, also to sockets that are files, and what is done to files that were opened before are not held either.
+
+use std::{
+    any::Any,
+    io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+    thread,
+};
+
+use landlock::{
+    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, LandlockStatus, PathBeneath, RestrictSelf, Ruleset,
+    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, make_bitflags,
+};
+use rustix::{
+    fs::{FileType, Mode, OFlags, fstat, open},
+    io::Errno,
+    thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities},
+};
+use tidings_core::panics;
+use tokio::runtime::Handle;
+
+/// The rights that are held, where the kernel knows them. Later ones come with a kernel to test them on.
+const KNOWN: ABI = ABI::V6;
+
+/// To read files and folders.
+const READ: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir});
+/// To change them and what is in them. No device is made: one that is made anew leads to every disk.
+const CHANGE: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
+    WriteFile | Truncate | RemoveDir | RemoveFile | MakeDir | MakeReg | MakeSock | MakeFifo | MakeSym | Refer
+});
+/// To use a device.
+const USE: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir | WriteFile | Truncate | IoctlDev});
+
+/// What root keeps behind a wall. With the others it loads modules into the kernel, reads disks and memory past their
+/// files, or looks into programs outside.
+const KEPT: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::SETPCAP)
+    .union(CapabilitySet::SETFCAP)
+    .union(CapabilitySet::NET_BIND_SERVICE)
+    .union(CapabilitySet::NET_RAW)
+    .union(CapabilitySet::SYS_CHROOT)
+    .union(CapabilitySet::AUDIT_WRITE);
+
+/// What a program may touch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Wall {
+    rules: Vec<Rule>,
+    apart: bool,
+}
+
+/// What may be done with a file, or with a folder and everything beneath it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Rule {
+    path: PathBuf,
+    access: BitFlags<AccessFs>,
+    /// Whether a symbolic link stands for what it leads to. If not, it stands for nothing.
+    follows: bool,
+}
+
+impl Wall {
+    /// A wall without a door: nothing may be touched.
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets it read a file, or a folder with everything beneath it. What is not there is passed over, here and below.
+    pub(crate) fn read(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.allow(path.into(), READ)
+    }
+
+    /// Lets it run what is there, and read it.
+    pub(crate) fn run(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.allow(path.into(), READ | AccessFs::Execute)
+    }
+
+    /// Lets it read and change what is there: write, make, rename, remove.
+    pub(crate) fn write(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.allow(path.into(), READ | CHANGE)
+    }
+
+    /// Lets it use devices: read, write and direct them.
+    pub(crate) fn device(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.allow(path.into(), USE)
+    }
+
+    /// Keeps it from signalling programs on the other side, and from sockets of theirs that have no file.
+    pub(crate) fn apart(&mut self) -> &mut Self {
+        self.apart = true;
+        self
+    }
+
+    fn allow(&mut self, path: PathBuf, access: BitFlags<AccessFs>) -> &mut Self {
+        self.rules.push(Rule { path, access, follows: true });
+        self
+    }
+
+    /// Whether the running kernel has such walls. It is asked once.
+    pub(crate) fn is_supported() -> bool {
+        abi().is_some()
+    }
+
+    /// The rules as the kernel takes them.
+    fn ruleset(&self) -> io::Result<RulesetCreated> {
+        if !Self::is_supported() {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, MISSING));
+        }
+        let ruleset = Ruleset::default()
+            .set_compatibility(CompatLevel::HardRequirement)
+            .handle_access(AccessFs::from_all(ABI::V1))
+            .map_err(refused)?
+            .set_compatibility(CompatLevel::BestEffort)
+            .handle_access(AccessFs::from_all(KNOWN))
+            .map_err(refused)?;
+        let ruleset = if self.apart { ruleset.scope(Scope::from_all(KNOWN)).map_err(refused)? } else { ruleset };
+        let mut created = ruleset.create().map_err(refused)?;
+        for rule in &self.rules {
+            let Some((file, access)) = rule.open()? else { continue };
+            created = created.add_rule(PathBeneath::new(file, access)).map_err(refused)?;
+        }
+        Ok(created)
+    }
+}
+
+impl Rule {
+    /// What it is about, and the rights that its kind can have. Nothing, if there is no such thing.
+    fn open(&self) -> io::Result<Option<(OwnedFd, BitFlags<AccessFs>)>> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let flags = if self.follows { flags } else { flags | OFlags::NOFOLLOW };
+        let file = match open(&self.path, flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP | Errno::NAMETOOLONG) => return Ok(None),
+            Err(error) => {
+                let why = format!("{} cannot be let through the wall: {error}", self.path.display());
+                return Err(io::Error::new(io::Error::from(error).kind(), why));
+            }
+        };
+        let access = match FileType::from_raw_mode(fstat(&file)?.st_mode) {
+            FileType::Directory => self.access,
+            FileType::Symlink => return Ok(None),
+            _ => self.access & AccessFs::from_file(KNOWN),
+        };
+        Ok((!access.is_empty()).then_some((file, access)))
+    }
+}
+
+/// What is said where the kernel has no walls.
+pub(crate) const MISSING: &str = "this kernel has no Landlock: that is Linux 5.13 or later, with 'landlock' among its security modules (lsm=)";
+
+/// The version of the kernel's walls; none if it has none. It is asked once.
+pub(crate) fn abi() -> Option<i32> {
+    static ABI: OnceLock<Option<i32>> = OnceLock::new();
+    *ABI.get_or_init(|| {
+        // Nothing is restricted, and no privilege given up: it is how the crate says what there is.
+        match RestrictSelf::default().no_new_privs(false).apply().ok()?.landlock {
+            LandlockStatus::Available { effective_abi, kernel_abi } => Some(kernel_abi.unwrap_or(effective_abi as i32)),
+            LandlockStatus::NotEnabled | LandlockStatus::NotImplemented => None,
+        }
+    })
+}
+
+/// Does something behind a wall, in a thread of its own, or without one right here. To be called inside the runtime, whose
+/// the child is. Blocks until it is done.
+///
+/// # Errors
+/// Those of what is done; the system's, when the wall cannot be put up: then nothing is done.
+pub(super) fn behind<T: Send>(wall: Option<&Wall>, start: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    let Some(wall) = wall else { return start() };
+    let ruleset = wall.ruleset()?;
+    let runtime = Handle::try_current().map_err(io::Error::other)?;
+    thread::scope(|scope| {
+        let inside = move || {
+            let _inside = runtime.enter();
+            enclose(ruleset)?;
+            start()
+        };
+        let thread = thread::Builder::new().name("tidings-wall".to_owned()).spawn_scoped(scope, inside)?;
+        thread.join().unwrap_or_else(|panic| Err(after(&*panic)))
+    })
+}
+
+/// Puts this thread behind the wall, for good.
+fn enclose(ruleset: RulesetCreated) -> io::Result<()> {
+    let status = ruleset.restrict_self().map_err(refused)?;
+    if status.ruleset == RulesetStatus::NotEnforced || !status.no_new_privs {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, MISSING));
+    }
+    let CapabilitySets { effective, permitted, inheritable } = capabilities(None)?;
+    let kept = CapabilitySets {
+        effective: effective & KEPT,
+        permitted: permitted & KEPT,
+        inheritable: inheritable & KEPT,
+    };
+    Ok(set_capabilities(None, kept)?)
+}
+
+fn refused(error: RulesetError) -> io::Error {
+    io::Error::other(format!("the wall before the program cannot be put up: {error}"))
+}
+
+fn after(panic: &(dyn Any + Send)) -> io::Error {
+    io::Error::other(panics::noted("programs.wall", panic).message().to_owned())
+}
