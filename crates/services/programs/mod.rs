@@ -6,6 +6,7 @@
 //! away from its service by [`Programs::stop`]; no program of another data directory's server is killed.
 //! It is not a domain: what a program means, and how its end is told, is its service's.
 
+mod alone;
 pub(crate) mod decode;
 mod environment;
 mod handed;
@@ -204,6 +205,34 @@ impl Programs {
     /// From TERM to KILL.
     pub(crate) fn grace(&self) -> Duration {
         self.grace
+    }
+
+    /// Whether a wrapper stands before every program.
+    pub(crate) fn is_wrapped(&self) -> bool {
+        !self.wrapper.is_empty()
+    }
+
+    /// What tells this server's things from another's.
+    pub(crate) fn mark(&self) -> &str {
+        self.mark.value()
+    }
+
+    /// The user and the group that programs run as, if they are not the server's own.
+    pub(crate) fn owner(&self) -> Option<(u32, u32)> {
+        self.user.as_ref().and_then(SystemUser::of_another)
+    }
+
+    /// A variable of every program.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        match (&self.user, name) {
+            (Some(user), "HOME") => Some(&user.home),
+            _ => self.env.get(name),
+        }
+    }
+
+    /// Where a program is, by its absolute path or on the absolute folders of the programs' path.
+    pub(crate) fn find(&self, name: &str) -> Option<PathBuf> {
+        lookup::find_apart(name, self.env.get("PATH"))
     }
 
     /// A program in a directory of a project, with the wrapper before it.

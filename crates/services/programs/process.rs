@@ -34,6 +34,7 @@ use tokio::{
 };
 
 use super::{
+    alone,
     environment::Environment,
     handed, lookup,
     table::Family,
@@ -87,6 +88,11 @@ impl SystemUser {
     /// Whether this process can start programs as that user.
     pub(super) fn can_be_run_as(&self) -> bool {
         getuid().is_root() || getuid().as_raw() == self.uid
+    }
+
+    /// Its id and its group's, unless it is the server's own user.
+    pub(super) fn of_another(&self) -> Option<(u32, u32)> {
+        (self.uid != getuid().as_raw()).then_some((self.uid, self.gid))
     }
 
     fn in_list(list: &str, name: &str) -> Option<Self> {
@@ -234,7 +240,11 @@ impl Program {
     /// Starts a command line with pipes, behind its wall.
     fn begin(&self, command: Command) -> io::Result<Child> {
         let mut command = piped(command);
-        behind(self.wall.as_deref(), move || command.spawn())
+        let user = self.runs_as().filter(|_| self.is_alone());
+        behind(self.wall.as_deref(), move || {
+            user.map_or(Ok(()), |(uid, gid)| alone::become_user(uid, gid))?;
+            command.spawn()
+        })
     }
 
     /// What the system said of a start, with what it was about: the system names neither. Arguments are left out: they
@@ -250,6 +260,11 @@ impl Program {
             _ => format!("{what} '{name}'"),
         };
         io::Error::new(error.kind(), format!("{why}: {error}"))
+    }
+
+    /// Whether the kernel keeps it from starting others. Then the thread that starts it becomes its user first.
+    fn is_alone(&self) -> bool {
+        self.wall.as_deref().is_some_and(Wall::is_alone)
     }
 
     /// Lets it step back behind the server.
@@ -288,7 +303,7 @@ impl Program {
             .env_clear()
             .envs(line.environment.iter())
             .kill_on_drop(true);
-        if let Some((uid, gid)) = self.runs_as() {
+        if let Some((uid, gid)) = self.runs_as().filter(|_| !self.is_alone()) {
             command.uid(uid).gid(gid);
         }
         Ok(command)
@@ -311,7 +326,7 @@ impl Program {
 
     /// The user and the group that it runs as, if they are not the server's own.
     pub(super) fn runs_as(&self) -> Option<(u32, u32)> {
-        self.user.as_ref().filter(|user| user.uid != getuid().as_raw()).map(|user| (user.uid, user.gid))
+        self.user.as_ref().and_then(SystemUser::of_another)
     }
 }
 

@@ -34,6 +34,8 @@ use rustix::{
 use tidings_core::panics;
 use tokio::runtime::Handle;
 
+use super::alone;
+
 /// The rights that are held, where the kernel knows them. Later ones come with a kernel to test them on.
 const KNOWN: ABI = ABI::V6;
 
@@ -67,6 +69,7 @@ const KEPT: CapabilitySet = CapabilitySet::CHOWN
 pub(crate) struct Wall {
     rules: Vec<Rule>,
     apart: bool,
+    alone: bool,
 }
 
 /// What may be done with a file, or with a folder and everything beneath it.
@@ -108,6 +111,17 @@ impl Wall {
     pub(crate) fn apart(&mut self) -> &mut Self {
         self.apart = true;
         self
+    }
+
+    /// Keeps it from starting any other program, where [the machine](alone::is_supported) can hold that.
+    pub(crate) fn alone(&mut self) -> &mut Self {
+        self.alone = alone::is_supported();
+        self
+    }
+
+    /// Whether it starts no other program: then nothing is copied for its start either, also where it is another user's.
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone
     }
 
     fn allow(&mut self, path: PathBuf, access: BitFlags<AccessFs>) -> &mut Self {
@@ -192,6 +206,9 @@ pub(super) fn behind<T: Send>(wall: Option<&Wall>, start: impl FnOnce() -> io::R
         let inside = move || {
             let _inside = runtime.enter();
             enclose(ruleset)?;
+            if wall.alone {
+                alone::hold()?;
+            }
             start()
         };
         let thread = thread::Builder::new().name("tidings-wall".to_owned()).spawn_scoped(scope, inside)?;
