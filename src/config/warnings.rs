@@ -14,13 +14,7 @@ impl Config {
     #[must_use]
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        if self.run.user.is_none() && self.run.wrapper.is_empty() {
-            warnings.push(
-                "programs run as the server's own user: whoever may execute can read the data directory. \
-                 Set run.user or run.wrapper to separate them"
-                    .to_owned(),
-            );
-        }
+        self.warn_of_open_doors(&mut warnings);
         let others = match DataDir::others(&self.data_dir) {
             Others::Nothing => None,
             Others::Look => Some("look into"),

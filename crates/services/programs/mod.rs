@@ -16,6 +16,7 @@ mod mark;
 pub(crate) mod meter;
 pub(crate) mod process;
 pub(crate) mod reader;
+mod sandbox;
 mod starter;
 mod survivors;
 mod table;
@@ -42,7 +43,10 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-pub use self::environment::Environment;
+pub use self::{
+    environment::Environment,
+    sandbox::{Level, Sandbox},
+};
 use self::{
     mark::{MARK, Mark},
     process::{Program, Running, SystemUser, for_root},
@@ -69,6 +73,10 @@ pub struct ProgramsConfig {
     /// is replaced by the project's root. It gets `env` and what the server adds, and nothing that somebody chose for
     /// the program inside. Empty by default.
     pub wrapper: Vec<String>,
+    /// What programs are kept from by the kernel, of sessions, terminals and steps; nothing by default. Not with a wrapper.
+    pub sandbox: Sandbox,
+    /// The files of the configuration, with the secrets that it names: no program in a sandbox sees one.
+    pub files: Vec<PathBuf>,
     /// How far programs step back behind the server where both want the same processor, from 0 for not at all
     /// to 19; 15 by default: a program then gets a thirtieth of what the server gets.
     pub nice: i32,
@@ -83,7 +91,16 @@ impl ProgramsConfig {
     /// The defaults: an empty environment.
     #[must_use]
     pub fn new(data_dir: PathBuf) -> Self {
-        Self { env: Environment::default(), user: None, wrapper: Vec::new(), nice: 15, grace_ms: 5_000, data_dir }
+        Self {
+            env: Environment::default(),
+            user: None,
+            wrapper: Vec::new(),
+            sandbox: Sandbox::default(),
+            files: Vec::new(),
+            nice: 15,
+            grace_ms: 5_000,
+            data_dir,
+        }
     }
 }
 
@@ -94,6 +111,15 @@ impl ProgramsConfig {
 pub fn check_user(name: &str) -> Result<bool> {
     SystemUser::known(name).map(|user| user.can_be_run_as())
 }
+
+/// The version of the walls that the running kernel has, and what it does not hold yet; none if it has none.
+#[must_use]
+pub fn walls() -> Option<(i32, Vec<&'static str>)> {
+    wall::abi().map(|abi| (abi, wall::lacking(abi)))
+}
+
+/// What is said where the kernel has no walls.
+pub const NO_WALLS: &str = wall::MISSING;
 
 /// Whether a program is not there, as far as that can be said before it is started: a program by its name or its absolute
 /// path, or the wrapper. False where only the system or the wrapper can tell: of what another user or a sandbox runs, and
@@ -136,6 +162,9 @@ pub struct Programs {
     env: Environment,
     user: Option<SystemUser>,
     wrapper: Vec<String>,
+    sandbox: Sandbox,
+    /// What is kept from programs in sandboxes.
+    kept: Vec<PathBuf>,
     /// The priority of programs; none is the server's own.
     nice: Option<i32>,
     grace: Duration,
@@ -165,7 +194,10 @@ impl Programs {
         let nice = priority(config.nice);
         let starter = Starter::new(nice).map_err(|error| Error::unavailable(format!("no thread is left: {error}")))?;
         let young = Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZero::get)));
-        Ok(Arc::new(Self { env, user, wrapper: config.wrapper, nice, grace, starter, young, survivors, mark }))
+        let (wrapper, sandbox) = (config.wrapper, config.sandbox);
+        let named = std::path::absolute(&config.data_dir).unwrap_or(config.data_dir);
+        let kept = [config.files, vec![named, data_dir]].concat();
+        Ok(Arc::new(Self { env, user, wrapper, sandbox, kept, nice, grace, starter, young, survivors, mark }))
     }
 
     /// Kills what a former life of the server left running. To be called once, before anything is started.

@@ -17,7 +17,7 @@ use std::{
     any::Any,
     io,
     os::fd::OwnedFd,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::OnceLock,
     thread,
 };
@@ -39,14 +39,39 @@ use super::alone;
 /// The rights that are held, where the kernel knows them. Later ones come with a kernel to test them on.
 const KNOWN: ABI = ABI::V6;
 
-/// To read files and folders.
-const READ: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir});
-/// To change them and what is in them. No device is made: one that is made anew leads to every disk.
-const CHANGE: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
-    WriteFile | Truncate | RemoveDir | RemoveFile | MakeDir | MakeReg | MakeSock | MakeFifo | MakeSym | Refer
-});
-/// To use a device.
-const USE: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir | WriteFile | Truncate | IoctlDev});
+/// What may be done with a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Files are read, folders listed.
+    Read,
+    /// The same, and programs are run.
+    Run,
+    /// What is there is read and changed: written, made, renamed, removed. No device is made: it would lead to any disk.
+    Write,
+    /// Everything of these.
+    All,
+    /// Devices are read, written and directed.
+    Device,
+    /// Everything of these.
+    Devices,
+}
+
+impl Access {
+    fn flags(self) -> BitFlags<AccessFs> {
+        let read = make_bitflags!(AccessFs::{ReadFile | ReadDir});
+        let change = make_bitflags!(AccessFs::{
+            WriteFile | Truncate | RemoveDir | RemoveFile | MakeDir | MakeReg | MakeSock | MakeFifo | MakeSym | Refer
+        });
+        match self {
+            Self::Read => read,
+            Self::Run => read | AccessFs::Execute,
+            Self::Write => read | change,
+            Self::All => read | change | AccessFs::Execute,
+            Self::Device => read | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev,
+            Self::Devices => read | change | AccessFs::IoctlDev,
+        }
+    }
+}
 
 /// What root keeps behind a wall. With the others it loads modules into the kernel, reads disks and memory past their
 /// files, or looks into programs outside.
@@ -76,7 +101,7 @@ pub(crate) struct Wall {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Rule {
     path: PathBuf,
-    access: BitFlags<AccessFs>,
+    access: Access,
     /// Whether a symbolic link stands for what it leads to. If not, it stands for nothing.
     follows: bool,
 }
@@ -89,22 +114,22 @@ impl Wall {
 
     /// Lets it read a file, or a folder with everything beneath it. What is not there is passed over, here and below.
     pub(crate) fn read(&mut self, path: impl Into<PathBuf>) -> &mut Self {
-        self.allow(path.into(), READ)
+        self.allow(path, Access::Read)
     }
 
     /// Lets it run what is there, and read it.
     pub(crate) fn run(&mut self, path: impl Into<PathBuf>) -> &mut Self {
-        self.allow(path.into(), READ | AccessFs::Execute)
+        self.allow(path, Access::Run)
     }
 
     /// Lets it read and change what is there: write, make, rename, remove.
     pub(crate) fn write(&mut self, path: impl Into<PathBuf>) -> &mut Self {
-        self.allow(path.into(), READ | CHANGE)
+        self.allow(path, Access::Write)
     }
 
     /// Lets it use devices: read, write and direct them.
     pub(crate) fn device(&mut self, path: impl Into<PathBuf>) -> &mut Self {
-        self.allow(path.into(), USE)
+        self.allow(path, Access::Device)
     }
 
     /// Keeps it from signalling programs on the other side, and from sockets of theirs that have no file.
@@ -124,9 +149,21 @@ impl Wall {
         self.alone
     }
 
-    fn allow(&mut self, path: PathBuf, access: BitFlags<AccessFs>) -> &mut Self {
-        self.rules.push(Rule { path, access, follows: true });
+    /// Lets it do something with a place.
+    pub(super) fn allow(&mut self, path: impl Into<PathBuf>, access: Access) -> &mut Self {
+        self.rules.push(Rule { path: path.into(), access, follows: true });
         self
+    }
+
+    /// The same, of a place that is no symbolic link: one that stands there by the time of the start is passed over.
+    pub(super) fn allow_itself(&mut self, path: PathBuf, access: Access) -> &mut Self {
+        self.rules.push(Rule { path, access, follows: false });
+        self
+    }
+
+    /// How many places it names.
+    pub(super) fn len(&self) -> usize {
+        self.rules.len()
     }
 
     /// Whether the running kernel has such walls. It is asked once.
@@ -170,9 +207,9 @@ impl Rule {
             }
         };
         let access = match FileType::from_raw_mode(fstat(&file)?.st_mode) {
-            FileType::Directory => self.access,
+            FileType::Directory => self.access.flags(),
             FileType::Symlink => return Ok(None),
-            _ => self.access & AccessFs::from_file(KNOWN),
+            _ => self.access.flags() & AccessFs::from_file(KNOWN),
         };
         Ok((!access.is_empty()).then_some((file, access)))
     }
@@ -191,6 +228,17 @@ pub(crate) fn abi() -> Option<i32> {
             LandlockStatus::NotEnabled | LandlockStatus::NotImplemented => None,
         }
     })
+}
+
+/// What the walls of an older kernel do not hold, in words; nothing of one that holds all of it.
+pub(crate) fn lacking(abi: i32) -> Vec<&'static str> {
+    let since = [
+        (2, "files are moved between folders nowhere (Linux 5.19)"),
+        (3, "what may not be written can still be cut off (Linux 6.2)"),
+        (5, "devices that may be opened can be directed (Linux 6.10)"),
+        (6, "programs outside can be signalled (Linux 6.12)"),
+    ];
+    since.into_iter().filter(|(version, _)| abi < *version).map(|(_, what)| what).collect()
 }
 
 /// Does something behind a wall, in a thread of its own, or without one right here. To be called inside the runtime, whose
