@@ -277,6 +277,10 @@ impl Config {
             max_patch_bytes: git.max_patch_bytes.as_usize(),
             protocols: git.protocols.clone(),
             repository_programs: git.repository_programs,
+            programs: git.programs.clone(),
+            readable: git.readable.clone(),
+            unconfined: git.unconfined,
+            shadow_dir: git.shadow_dir.clone(),
             redaction,
         }
     }

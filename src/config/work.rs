@@ -189,6 +189,14 @@ pub(crate) struct Git {
     pub protocols: Vec<String>,
     /// Whether a repository's own programs are run.
     pub repository_programs: bool,
+    /// Programs that git may run beside its own.
+    pub programs: Vec<String>,
+    /// What git may read beside its own.
+    pub readable: Vec<PathBuf>,
+    /// Whether git runs without a wall.
+    pub unconfined: bool,
+    /// Where shadows lie.
+    pub shadow_dir: Option<PathBuf>,
 }
 
 impl Default for Git {
@@ -205,6 +213,10 @@ impl Default for Git {
             max_patch_bytes: Size(128 << 10),
             protocols: ["https", "ssh"].map(str::to_owned).to_vec(),
             repository_programs: false,
+            programs: Vec::new(),
+            readable: Vec::new(),
+            unconfined: false,
+            shadow_dir: None,
         }
     }
 }

@@ -25,14 +25,19 @@ mod listing;
 mod looks;
 mod names;
 mod operation;
+mod place;
 mod progress;
 mod reading;
 mod refresh;
 mod registry;
 mod repositories;
+mod settings;
+mod settle;
+mod shadow;
 mod status;
 #[cfg(test)]
 mod tests;
+mod tools;
 mod trees;
 mod turns;
 

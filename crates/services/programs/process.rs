@@ -156,6 +156,13 @@ impl Program {
         self.environment.set(name, value);
     }
 
+    /// Names the file that is run.
+    pub(crate) fn run_file(&mut self, file: &Path) {
+        if let Some(name) = self.argv.first_mut() {
+            *name = file.to_string_lossy().into_owned();
+        }
+    }
+
     /// Lets it begin in another directory than the project's.
     pub(crate) fn enter(&mut self, dir: PathBuf) {
         self.environment.set("PWD", &dir.to_string_lossy());
