@@ -140,6 +140,13 @@ impl Programs {
 }
 
 impl Sandbox {
+    /// Whether a file, without symbolic links, lies where nothing is run but what is the project's own.
+    pub(super) fn keeps_from(&self, file: &Path) -> bool {
+        let lists = SYSTEM.iter().map(Path::new).chain(self.read.iter().chain(&self.write).map(PathBuf::as_path));
+        let mut places = lists.filter_map(|place| place.canonicalize().ok());
+        self.level == Level::Project && !places.any(|place| file.starts_with(place))
+    }
+
     /// The wall. Blocks on reads of folders.
     fn wall(&self, root: &Path, temporary: &Path, home: Option<&Path>, kept: &[PathBuf]) -> io::Result<Wall> {
         let kept: Vec<PathBuf> = kept.iter().flat_map(|path| [itself(path), target(path)]).collect();

@@ -310,7 +310,7 @@ mod tests {
         }
         symlink(at("none"), at("write/link")).expect("a link");
         let mut wall = system();
-        wall.read(at("read")).write(at("write")).read(at("missing"));
+        wall.read(at("read")).write(at("write")).read(at("missing")).read("/proc");
         let table = [
             ("cat read/file", true),
             ("ls read", true),
@@ -327,7 +327,9 @@ mod tests {
             ("echo x > /dev/null", true),
             ("mknod write/disk b 7 0", false),
             // Who may look into a program outside reaches what that has.
-            ("ls /proc/$PPID/root", false),
+            ("cat /proc/$PPID/environ", false),
+            ("ls /proc/$PPID/cwd/", false),
+            ("cat /proc/self/environ", true),
         ];
         for (line, works) in table {
             let line = format!("cd {} && {line}", dir.path().display());
