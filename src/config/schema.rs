@@ -324,7 +324,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "run.sandbox",
         Kind::Word(&["off", "data", "project"]),
-        "What sessions, terminals and steps of workflows are kept from by the kernel (Landlock): `data` from the data directory and the configuration, `project` from everything but their project, a temporary directory, and the system's programs. Not with `run.wrapper`. See [below](#who-runs-programs).",
+        "What sessions, terminals and steps of workflows are kept from by the kernel (Landlock): `data` from the data directory and the configuration, `project` from everything but their project, a temporary directory, and the system's programs. Not with `run.wrapper`. See [below](#what-programs-may-touch).",
     ),
     key(
         "run.sandbox_read",

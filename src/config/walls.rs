@@ -3,7 +3,7 @@
 //! Guarantees: a sandbox that would not hold is an error of the start, never a warning.
 //! It is not the sandbox: that is the services'.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tidings_services::programs::{Level, NO_WALLS, Sandbox, walls};
 
@@ -30,14 +30,11 @@ impl Config {
             let origin = self.origin_of(&key);
             problems.push(Problem { key, origin, value: Some(value.to_owned()), why });
         };
+        for (key, path) in self.listed().filter(|(_, path)| self.is_own(path)) {
+            let why = "lies in the data directory, which no program in a sandbox may touch".to_owned();
+            refuse(key, &path.to_string_lossy(), why);
+        }
         for (key, sandbox) in self.sandboxes() {
-            let lists = [("read", &sandbox.read), ("write", &sandbox.write)];
-            for (name, path) in lists.into_iter().flat_map(|(name, list)| list.iter().map(move |path| (name, path))) {
-                if self.is_own(path) {
-                    let why = "lies in the data directory, which no program in a sandbox may touch".to_owned();
-                    refuse(format!("{key}_{name}"), &path.to_string_lossy(), why);
-                }
-            }
             let Some(word) = word(sandbox.level) else { continue };
             if !self.run.wrapper.is_empty() {
                 refuse(key, word, CONTRADICTION.to_owned());
@@ -48,8 +45,24 @@ impl Config {
         if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
     }
 
-    fn is_own(&self, path: &PathBuf) -> bool {
-        let real = |path: &PathBuf| path.canonicalize().or_else(|_| std::path::absolute(path));
+    /// Each place that is listed for sandboxes, with its key.
+    fn listed(&self) -> impl Iterator<Item = (String, &PathBuf)> {
+        let lists = |before: String, read, write| [(format!("{before}.sandbox_read"), read), (format!("{before}.sandbox_write"), write)];
+        let of_all = lists("run".to_owned(), Some(&self.run.sandbox_read), Some(&self.run.sandbox_write));
+        let of_agents = self.agents.iter().flat_map(move |(name, agent)| {
+            lists(format!("agents.{name}"), agent.sandbox_read.as_ref(), agent.sandbox_write.as_ref())
+        });
+        let all = of_all.into_iter().chain(of_agents);
+        all.flat_map(|(key, list)| list.into_iter().flatten().map(move |path| (key.clone(), path)))
+    }
+
+    fn is_own(&self, path: &Path) -> bool {
+        // What is not there yet is judged by its name.
+        let real = |path: &Path| {
+            let there = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+            there.map_or_else(|| path.to_owned(), |(above, real)| real.join(path.strip_prefix(above).unwrap_or(path)))
+        };
+        let real = |path: &Path| std::path::absolute(path).map(|path| real(&path));
         real(path).is_ok_and(|path| real(&self.data_dir).is_ok_and(|own| path.starts_with(own)))
     }
 

@@ -5,7 +5,7 @@
 //! It is not a check: what the start would refuse is an error.
 
 use tidings_engine::log::{DataDir, Others};
-use tidings_services::programs::{check_user, is_missing};
+use tidings_services::programs::{check_user, is_kept_from, is_missing};
 
 use super::{Agent, Config, Origin, variables};
 
@@ -78,6 +78,13 @@ impl Config {
                 if let Some(program) = line.first().filter(|program| is_missing(&programs, Some(program))) {
                     warnings.push(format!(
                         "agents.{name}.{key}: {program} was not found among the programs (PATH): it cannot be started"
+                    ));
+                }
+                let kept = |program: &&String| is_kept_from(&programs, &self.sandbox_of(agent), program);
+                if let Some(program) = line.first().filter(kept) {
+                    warnings.push(format!(
+                        "agents.{name}.{key}: {program} lies where its sandbox lets nothing be run that is not in the \
+                         project: list its folder in sandbox_read"
                     ));
                 }
                 if let Some(option) = missing_option(agent, line).filter(|_| key != "terminal") {

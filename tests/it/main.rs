@@ -37,6 +37,7 @@ mod restarts;
 mod rights_of_runs;
 mod roots;
 mod running;
+mod sandboxes;
 mod server;
 mod sessions;
 mod slow;

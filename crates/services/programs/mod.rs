@@ -139,6 +139,13 @@ pub fn is_missing(config: &ProgramsConfig, program: Option<&str>) -> bool {
     }
 }
 
+/// Whether a program that is there lies where its sandbox lets nothing be run that is not in the project.
+#[must_use]
+pub fn is_kept_from(config: &ProgramsConfig, sandbox: &Sandbox, program: &str) -> bool {
+    let file = lookup::find_apart(program, config.env.get("PATH")).and_then(|file| file.canonicalize().ok());
+    file.is_some_and(|file| sandbox.keeps_from(&file))
+}
+
 /// A program that was started in its turn.
 #[derive(Debug)]
 pub(crate) struct Begun {

@@ -140,6 +140,13 @@ impl Programs {
 }
 
 impl Sandbox {
+    /// Whether a file, without symbolic links, lies where nothing is run but what is the project's own.
+    pub(super) fn keeps_from(&self, file: &Path) -> bool {
+        let lists = SYSTEM.iter().map(Path::new).chain(self.read.iter().chain(&self.write).map(PathBuf::as_path));
+        let mut places = lists.filter_map(|place| place.canonicalize().ok());
+        self.level == Level::Project && !places.any(|place| file.starts_with(place))
+    }
+
     /// The wall. Blocks on reads of folders.
     fn wall(&self, root: &Path, temporary: &Path, home: Option<&Path>, kept: &[PathBuf]) -> io::Result<Wall> {
         let kept: Vec<PathBuf> = kept.iter().flat_map(|path| [itself(path), target(path)]).collect();
@@ -290,4 +297,82 @@ fn temporary(program: &Program, name: &str) -> io::Result<PathBuf> {
         return Err(io::Error::new(ErrorKind::PermissionDenied, why));
     }
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// The places that a wall names, relative to a directory.
+    fn named(wall: &Wall, dir: &Path) -> Vec<String> {
+        let within = wall.places().filter_map(|path| path.strip_prefix(dir).ok());
+        let mut named: Vec<String> = within.map(|path| path.to_string_lossy().into_owned()).collect();
+        named.sort();
+        named
+    }
+
+    /// Directories, files and a link, around what is kept.
+    fn place() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let base = dir.path().canonicalize().expect("is there");
+        for folder in ["a/data/run", "a/beside/deep", "b", "c/d"] {
+            fs::create_dir_all(base.join(folder)).expect("a directory");
+        }
+        for file in ["a/data/log.db", "a/file", "b/tidings.toml", "b/other"] {
+            fs::write(base.join(file), "x").expect("writes");
+        }
+        symlink(base.join("a/data"), base.join("c/link")).expect("a link");
+        symlink(base.join("a/data"), base.join("a/link")).expect("a link");
+        (dir, base)
+    }
+
+    #[test]
+    fn around_what_is_kept_what_lies_beside_is_allowed_and_no_link_that_leads_there() {
+        let (_dir, base) = place();
+        let kept = [base.join("a/data"), base.join("b/tidings.toml"), base.join("b/not-there")];
+        let mut around = Around { wall: Wall::new(), kept: &kept };
+        around.allow(&base, Access::All).expect("is allowed");
+        assert_eq!(named(&around.wall, &base), ["a/beside", "a/file", "b/other", "c"]);
+        for (path, expected) in
+            [("c", vec!["c"]), ("c/link", vec![]), ("a/data/run", vec![]), ("nowhere", vec![]), ("a", vec!["a/beside", "a/file"])]
+        {
+            let mut around = Around { wall: Wall::new(), kept: &kept };
+            around.allow(&base.join(path), Access::All).expect("is allowed");
+            assert_eq!(named(&around.wall, &base), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_the_way_of_a_configuration_is_kept_itself_and_where_it_leads_also_before_it_is_there() {
+        let (_dir, base) = place();
+        symlink(base.join("b/tidings.toml"), base.join("c/conf")).expect("a link");
+        assert_eq!((itself(&base.join("c/conf")), target(&base.join("c/conf"))), (base.join("c/conf"), base.join("b/tidings.toml")));
+        let missing = base.join("c/link/not-there");
+        assert_eq!((itself(&missing), target(&missing)), (base.join("a/data/not-there"), base.join("a/data/not-there")));
+    }
+
+    #[test]
+    fn a_wall_names_a_bounded_number_of_places_and_what_is_beyond_is_an_error() {
+        let (_dir, base) = place();
+        let kept = [base.join("a/data")];
+        let mut wall = Wall::new();
+        for _ in 0..MOST - 1 {
+            wall.allow("/nowhere", Access::Read);
+        }
+        let mut around = Around { wall, kept: &kept };
+        let error = around.allow(&base.join("a"), Access::All).expect_err("two more are too many");
+        assert!(error.to_string().contains(&base.join("a").display().to_string()), "{error}");
+    }
+
+    #[test]
+    fn devices_that_lead_to_disks_and_memory_are_known_by_their_names() {
+        for name in ["mem", "kmem", "port", "sg0", "sg12", "bsg", "nvme0", "nvme12", "ng0n1", "raw", "mapper"] {
+            assert!(leads_past_files(&Path::new("/dev/nowhere").join(name)), "{name}");
+        }
+        for name in ["null", "random", "tty", "pts", "kvm", "dri", "hidraw0", "ttyUSB0", "fuse", "shm", "net"] {
+            assert!(!leads_past_files(&Path::new("/dev/nowhere").join(name)), "{name}");
+        }
+    }
 }

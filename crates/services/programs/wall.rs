@@ -166,6 +166,11 @@ impl Wall {
         self.rules.len()
     }
 
+    #[cfg(test)]
+    pub(super) fn places(&self) -> impl Iterator<Item = &std::path::Path> {
+        self.rules.iter().map(|rule| rule.path.as_path())
+    }
+
     /// Whether the running kernel has such walls. It is asked once.
     pub(crate) fn is_supported() -> bool {
         abi().is_some()
@@ -285,4 +290,118 @@ fn refused(error: RulesetError) -> io::Error {
 
 fn after(panic: &(dyn Any + Send)) -> io::Error {
     io::Error::other(panics::noted("programs.wall", panic).message().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink, process::Command};
+
+    use super::*;
+
+    /// What runs a shell: everything of the system is read and run.
+    fn system() -> Wall {
+        let mut wall = Wall::new();
+        for path in ["/usr", "/bin", "/lib", "/lib64", "/etc"] {
+            wall.run(path);
+        }
+        wall.device("/dev/null");
+        wall
+    }
+
+    /// Whether a line of the shell succeeds behind these walls, each within the one before.
+    fn succeeds(walls: &[&Wall], line: &str) -> bool {
+        let Some((wall, more)) = walls.split_first() else {
+            let ran = Command::new("/bin/sh").args(["-c", line]).output().expect("starts");
+            return ran.status.success();
+        };
+        behind(Some(wall), || Ok(succeeds(more, line))).expect("the wall is put up")
+    }
+
+    #[tokio::test]
+    async fn what_no_rule_names_is_not_touched_and_what_one_names_as_far_as_it_says() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| dir.path().join(name);
+        for name in ["read", "write", "none"] {
+            fs::create_dir(at(name)).expect("a directory");
+            fs::write(at(name).join("file"), "echo ran\n").expect("writes");
+        }
+        symlink(at("none"), at("write/link")).expect("a link");
+        let mut wall = system();
+        wall.read(at("read")).write(at("write")).read(at("missing")).read("/proc");
+        let table = [
+            ("cat read/file", true),
+            ("ls read", true),
+            ("echo x > read/file", false),
+            ("touch read/new", false),
+            ("echo 'echo ran' > write/file && mv write/file write/moved && rm write/moved", true),
+            ("cat none/file", false),
+            ("ls none", false),
+            ("cat write/link/file", false),
+            ("ls .", false),
+            ("touch new", false),
+            ("ln none/file write/linked", false),
+            ("mv none/file write/moved", false),
+            ("echo x > /dev/null", true),
+            ("mknod write/disk b 7 0", false),
+            // Who may look into a program outside reaches what that has.
+            ("cat /proc/$PPID/environ", false),
+            ("ls /proc/$PPID/cwd/", false),
+            ("cat /proc/self/environ", true),
+        ];
+        for (line, works) in table {
+            let line = format!("cd {} && {line}", dir.path().display());
+            assert_eq!(succeeds(&[&wall], &line), works, "{line}");
+        }
+        assert!(fs::exists(at("none/file")).expect("is looked at"), "the test itself is outside");
+    }
+
+    #[tokio::test]
+    async fn a_file_is_run_where_a_rule_lets_it_be_and_its_loader_with_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for name in ["run", "read"] {
+            fs::create_dir(dir.path().join(name)).expect("a directory");
+            fs::copy("/bin/true", dir.path().join(name).join("tool")).expect("copies");
+        }
+        let mut wall = system();
+        wall.run(dir.path().join("run/tool")).read(dir.path().join("read"));
+        assert!(succeeds(&[&wall], &dir.path().join("run/tool").to_string_lossy()));
+        assert!(!succeeds(&[&wall], &dir.path().join("read/tool").to_string_lossy()));
+    }
+
+    #[tokio::test]
+    async fn a_wall_within_a_wall_takes_away_and_never_gives() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for name in ["a", "b"] {
+            fs::write(dir.path().join(name), "x").expect("writes");
+        }
+        let (mut first, mut second) = (system(), system());
+        first.read(dir.path().join("a"));
+        second.read(dir.path());
+        let cat = |name: &str| format!("cat {}", dir.path().join(name).display());
+        assert!(succeeds(&[&first, &second], &cat("a")) && succeeds(&[&second], &cat("b")));
+        assert!(!succeeds(&[&first, &second], &cat("b")));
+    }
+
+    #[tokio::test]
+    async fn behind_a_wall_apart_no_program_outside_is_signalled() {
+        let mut apart = system();
+        apart.apart();
+        let line = format!("kill -0 {}", std::process::id());
+        assert!(succeeds(&[&system()], &line));
+        assert_eq!(succeeds(&[&apart], &line), abi().is_some_and(|abi| abi < 6));
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_dies_behind_its_wall_is_an_error_of_the_start() {
+        let died = behind(Some(&system()), || -> io::Result<()> { panic!("on purpose") });
+        assert!(died.is_err());
+        assert_eq!(behind(None, || Ok(1)).expect("nothing stands before it"), 1);
+        assert_eq!(behind(Some(&system()), || Ok(2)).expect("goes on"), 2);
+    }
+
+    #[test]
+    fn an_older_kernel_is_told_for_what_it_does_not_hold() {
+        assert_eq!((lacking(1).len(), lacking(3).len(), lacking(6).len(), lacking(9).len()), (4, 2, 0, 0));
+        assert!(Wall::is_supported(), "these tests need Landlock");
+    }
 }
