@@ -5,6 +5,7 @@
 //! They are not the tests of the crates, which stand beside their code.
 
 mod agents;
+mod behind_walls;
 mod cable;
 mod cli;
 mod commands;
@@ -19,6 +20,7 @@ mod examples;
 mod faults;
 mod full_disk;
 mod generated;
+mod grounds;
 mod handshakes;
 mod hosted;
 mod http;
@@ -27,6 +29,7 @@ mod json;
 mod limits;
 mod logins;
 mod operations;
+mod ordinary_repositories;
 mod origins;
 mod outsiders;
 mod own_tokens;

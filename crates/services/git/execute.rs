@@ -70,8 +70,8 @@ const VARIABLES: &[(&str, &str)] = &[
     ("GIT_SSH_VARIANT", "ssh"),
     ("GIT_PROGRESS_DELAY", "0"),
     ("GIT_PAGER", "cat"),
-    ("GIT_EDITOR", "true"),
-    ("GIT_SEQUENCE_EDITOR", "true"),
+    ("GIT_EDITOR", ":"),
+    ("GIT_SEQUENCE_EDITOR", ":"),
     ("GIT_MERGE_AUTOEDIT", "no"),
 ];
 

@@ -14,6 +14,8 @@
 //! as configured, whoever asks.
 //! It is not a git of its own: the command `git` does the work, as the user that programs run as.
 
+#[cfg(test)]
+mod attacks;
 pub mod config;
 pub mod contract;
 mod execute;

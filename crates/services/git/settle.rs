@@ -108,12 +108,12 @@ pub(super) fn leaving_out(job: &Job, within: &[String]) -> Option<Vec<String>> {
     if within.is_empty() {
         return None;
     }
-    let out = within.iter().map(|path| format!(":(exclude,top,literal){path}"));
-    let given = job.args.iter().skip_while(|word| *word != "--").skip(1).map(|path| format!(":(top,literal){path}"));
+    let out = within.iter().map(|path| format!(":(exclude,literal){path}"));
+    let given = job.args.iter().skip_while(|word| *word != "--").skip(1).map(|path| format!(":(literal){path}"));
     match job.kind {
         Kind::Add => Some(["add", "--all", "--"].map(str::to_owned).into_iter().chain(given).chain(out).collect()),
         Kind::Commit if job.args.iter().any(|word| word == "--all") => {
-            Some(["add", "--update", "--", ":(top)"].map(str::to_owned).into_iter().chain(out).collect())
+            Some(["add", "--update", "--", ":(literal)."].map(str::to_owned).into_iter().chain(out).collect())
         }
         _ => None,
     }
