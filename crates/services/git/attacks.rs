@@ -303,8 +303,6 @@ const ATTACKS: &[Attack] = &[
         name: "a helper for a remote",
         prepare: |ground| {
             ground.set("remote.origin.url", "x");
-            ground.set("remote.origin.vcs", "https");
-            ground.set("credential.helper", &format!("!{}", ground.evil()));
             ground.set("alias.remote-ssh", &format!("!{}", ground.evil()));
             ground.set("remote.origin.vcs", "ssh");
         },

@@ -29,22 +29,10 @@ use crate::blocking::blocking;
 const SETTINGS_BYTES: usize = 256 * 1024;
 /// The most bytes of a file in which git notes where something is.
 const NOTE_BYTES: u64 = 64 * 1024;
-/// What git reads and writes of a repository. Each is in the project, whatever leads there.
-const PARTS: [&str; 13] = [
-    "HEAD",
-    "index",
-    "objects",
-    "objects/pack",
-    "objects/info",
-    "refs",
-    "packed-refs",
-    "logs",
-    "info",
-    "shallow",
-    "worktrees",
-    "config",
-    "config.worktree",
-];
+/// What leads into the folders of a repository's data, beside what lies at its top.
+const PARTS: [&str; 4] = ["objects/pack", "objects/info", "refs/heads", "refs/remotes"];
+/// The most entries at its top that are looked at. The wall holds the rest.
+const MOST_ENTRIES: usize = 1000;
 /// Makes the folders that git cannot make through a shadow's links.
 const FOLDERS_SCRIPT: &str = "cd -- \"$1\" && shift && mkdir -p -- \"$@\"";
 
@@ -173,9 +161,12 @@ fn layout(root: &Path) -> Result<Layout> {
         Some(path) => inside(&git_dir.join(path.trim_end_matches(['\n', '\r'])))?,
         None => git_dir.clone(),
     };
-    for part in [&git_dir, &common].into_iter().flat_map(|dir| PARTS.map(|part| dir.join(part))) {
-        if part.symlink_metadata().is_ok() {
-            inside(&part)?;
+    for dir in [&git_dir, &common] {
+        let entries = dir.read_dir().into_iter().flatten().flatten().take(MOST_ENTRIES).map(|entry| entry.path());
+        for part in entries.chain(PARTS.map(|part| dir.join(part))) {
+            if part.is_symlink() {
+                inside(&part)?;
+            }
         }
     }
     let is_there = |name: &str| common.join(name).is_dir();

@@ -21,8 +21,8 @@ enum Kind {
     FlagOr(&'static [&'static str]),
     /// A text of one line.
     Line,
-    /// A name of a remote, or `.`.
-    Remote,
+    /// A name, such as a remote's, or `.`.
+    Name,
     /// Where a remote is.
     Address,
 }
@@ -34,7 +34,7 @@ enum Of {
     Each,
 }
 
-use Kind::{Address, Flag, FlagOr, Line, Number, Remote, Word};
+use Kind::{Address, Flag, FlagOr, Line, Name, Number, Word};
 use Of::{All, Each};
 
 /// Every setting that is taken over, by the lower case of its section and its name.
@@ -89,7 +89,7 @@ const LIST: &[(&str, Of, &[(&str, Kind)])] = &[
             ("partialclonefilter", Line),
         ],
     ),
-    ("remote", All, &[("pushdefault", Remote)]),
+    ("remote", All, &[("pushdefault", Name)]),
     ("branch", Each, BRANCH),
     ("branch", All, &[("autosetupmerge", FlagOr(&["always", "inherit", "simple"])), ("autosetuprebase", REBASING)]),
     ("user", All, &[("name", Line), ("email", Line), ("useconfigonly", Flag)]),
@@ -132,24 +132,24 @@ const LIST: &[(&str, Of, &[(&str, Kind)])] = &[
     ),
     ("status", All, &[("renames", FlagOr(&["copies", "copy"])), ("renamelimit", Number)]),
     ("fetch", All, &[("prune", Flag), ("prunetags", Flag), ("unpacklimit", Number)]),
-    ("checkout", All, &[("defaultremote", Remote), ("guess", Flag)]),
+    ("checkout", All, &[("defaultremote", Name), ("guess", Flag)]),
     ("rebase", All, &[("updaterefs", Flag), ("rebasemerges", Flag), ("autosquash", Flag)]),
     ("rerere", All, &[("enabled", Flag), ("autoupdate", Flag)]),
     ("index", All, &[("version", Word(&["2", "3", "4"]))]),
-    ("i18n", All, &[("commitencoding", Line), ("logoutputencoding", Line)]),
+    ("i18n", All, &[("commitencoding", Name), ("logoutputencoding", Name)]),
 ];
 
 const REBASING: Kind = Word(&["never", "local", "remote", "always"]);
 
 /// What is kept of a branch, and written by git where one follows another.
 const BRANCH: &[(&str, Kind)] =
-    &[("remote", Remote), ("pushremote", Remote), ("merge", Line), ("rebase", FlagOr(&["merges"]))];
+    &[("remote", Name), ("pushremote", Name), ("merge", Line), ("rebase", FlagOr(&["merges"]))];
 
 /// The forms of a repository that are known. One that says it has another is not read: what it is would be guessed.
 const EXTENSIONS: &[(&str, Kind)] = &[
     ("noop", Flag),
     ("preciousobjects", Flag),
-    ("partialclone", Remote),
+    ("partialclone", Name),
     ("objectformat", Word(&["sha1", "sha256"])),
     ("refstorage", Word(&["files", "reftable"])),
     ("relativeworktrees", Flag),
@@ -273,7 +273,7 @@ fn is_number(value: &str) -> bool {
     (1..=18).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn is_remote(value: &str) -> bool {
+fn is_name(value: &str) -> bool {
     value == "." || (!value.starts_with(['-', '.']) && !value.is_empty() && !value.contains([':', '/', '\\']))
 }
 
@@ -300,7 +300,7 @@ impl Kind {
             (Number, Ok(text)) => is_number(text),
             (Word(words), Ok(text)) => words.contains(&text),
             (FlagOr(words), Ok(text)) => is_flag(text) || words.contains(&text),
-            (Remote, Ok(text)) => is_remote(text),
+            (Name, Ok(text)) => is_name(text),
         }
     }
 }

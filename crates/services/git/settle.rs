@@ -55,10 +55,9 @@ impl Git {
         let news: Vec<_> = now.branches().filter(|setting| !before.contains(setting)).collect();
         let config = here.common.join("config");
         for (key, value) in news {
-            let text = |bytes| std::str::from_utf8(bytes).map_err(|_| Error::new(Code::Conflict, "a branch has no name"));
-            let (key, value) = (text(&key)?.to_owned(), text(value)?);
+            let (key, value) = (text(&key)?, text(value)?);
             let path = config.to_string_lossy();
-            let args = ["config", "--file", &path, "--replace-all", &key, value];
+            let args = ["config", "--file", &path, "--replace-all", key, value];
             good(self.run(&Place::without(place.root.clone()), Purpose::Alone, &args, 0).await?)?;
         }
         Ok(())
@@ -140,6 +139,10 @@ pub(super) async fn todo_names_programs(place: &Place) -> bool {
     };
     // What cannot be looked at is not done.
     blocking(names).await.unwrap_or(true)
+}
+
+fn text(bytes: &[u8]) -> Result<&str> {
+    std::str::from_utf8(bytes).map_err(|_| Error::new(Code::Conflict, "a name of a branch is no text in UTF-8"))
 }
 
 fn good(finished: Finished) -> Result<()> {

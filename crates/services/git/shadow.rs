@@ -18,6 +18,7 @@ use std::{
     sync::{Arc, atomic::{AtomicU64, Ordering}},
 };
 
+use parking_lot::Mutex;
 use rustix::{
     fs::{Gid, Uid, chown},
     process::{geteuid, getpid},
@@ -35,6 +36,9 @@ pub(super) const FOLDERS: [&str; 4] = ["logs", "info", "worktrees", "rr-cache"];
 
 /// The file of a shadow's configuration.
 pub(super) const CONFIG: &str = "config";
+
+/// Held while a shadow's folder is made or removed, with the folder that it lies in.
+static FOLDERS_CHANGE: Mutex<()> = Mutex::new(());
 
 /// How many shadows this process has made.
 static MADE: AtomicU64 = AtomicU64::new(0);
@@ -64,14 +68,17 @@ impl Shadows {
     /// # Errors
     /// `unavailable` where the folder is somebody else's or cannot be written.
     pub(super) fn make(&self, common: &Path, config: &[u8]) -> Result<Arc<Shadow>> {
-        self.prepare()?;
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let dir = self.folder.join(format!("{}-{number}", getpid().as_raw_nonzero()));
+        {
+            let _alone = FOLDERS_CHANGE.lock();
+            self.prepare()?;
+            DirBuilder::new().mode(0o700).create(&dir).map_err(|error| self.unusable(&error))?;
+        }
         self.fill(&dir, common, config).map_err(|error| self.unusable(&error))
     }
 
     fn fill(&self, dir: &Path, common: &Path, config: &[u8]) -> io::Result<Arc<Shadow>> {
-        DirBuilder::new().mode(0o700).create(dir)?;
         let shadow = Arc::new(Shadow { dir: dir.to_owned() });
         for name in LINKS {
             symlink(common.join(name), dir.join(name))?;
@@ -139,12 +146,15 @@ impl Drop for Shadow {
 
 /// Removes a shadow. No link in it is followed.
 fn remove(dir: &Path) {
+    let _alone = FOLDERS_CHANGE.lock();
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             tracing::warn!(dir = %dir.display(), %error, "a shadow of git's cannot be removed");
         }
         _ => {}
     }
+    // It stays as long as another one lies in it.
+    dir.parent().map(fs::remove_dir);
 }
 
 #[cfg(test)]
@@ -181,7 +191,8 @@ mod tests {
         shadows.clear();
         std::mem::forget(shadows.make(home.path(), b"").expect("a shadow"));
         shadows.clear();
-        assert_eq!(folder.read_dir().expect("a folder").count(), 0);
+        assert!(!folder.exists());
+        fs::create_dir(&folder).expect("makes");
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).expect("permits");
         assert_eq!(shadows.make(home.path(), b"").expect_err("refused").code(), Code::Unavailable);
         fs::remove_dir(&folder).expect("removes");

@@ -16,7 +16,8 @@ use tokio::sync::OnceCell;
 
 use super::{
     config::GitConfig,
-    execute::{Place, Purpose},
+    place::{Place, Purpose},
+    shadow::Shadow,
 };
 use crate::programs::{
     Programs,
@@ -183,10 +184,9 @@ pub(super) fn wall(tools: &Tools, programs: &Programs, config: &GitConfig, place
     }
     let starts_others = !config.programs.is_empty();
     // A filter that is listed keeps what it makes in the repository, also where git only compares.
-    let open = if purpose == Purpose::Read && !starts_others { Wall::read } else { Wall::write };
-    open(&mut wall, place.root.clone());
-    if let Some(shadow) = place.shadow() {
-        open(&mut wall, shadow.dir().to_owned());
+    let is_read_only = purpose == Purpose::Read && !starts_others;
+    for own in std::iter::once(place.root.as_path()).chain(place.shadow().map(Shadow::dir)) {
+        if is_read_only { wall.read(own) } else { wall.write(own) };
     }
     // So may one that fetches what it stands for.
     if purpose == Purpose::Reach || (purpose != Purpose::Read && (starts_others || place.is_partial())) {
