@@ -38,10 +38,13 @@ impl Job {
 
     /// What it takes of git.
     pub(super) fn purpose(&self) -> Purpose {
+        let resumes = self.args.iter().any(|word| word == "--continue" || word == "--abort");
         match self.kind {
             Kind::Clone | Kind::Fetch | Kind::Pull | Kind::Push => Purpose::Reach,
-            Kind::Add | Kind::Unstage | Kind::Commit | Kind::Checkout | Kind::Merge => Purpose::Alone,
-            Kind::Stash | Kind::Rebase | Kind::WorktreeAdd | Kind::WorktreeRemove => Purpose::Change,
+            Kind::Add | Kind::Unstage | Kind::Commit | Kind::Checkout => Purpose::Alone,
+            Kind::Merge if resumes => Purpose::Alone,
+            // Its commands call each other; so does a merge, to keep what is not committed.
+            Kind::Merge | Kind::Stash | Kind::Rebase | Kind::WorktreeAdd | Kind::WorktreeRemove => Purpose::Change,
         }
     }
 

@@ -8,7 +8,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use tidings_core::{Error, Result};
@@ -91,6 +91,9 @@ const SCRIPTS: [&str; 2] = ["/bin", "/usr/bin"];
 /// What starts a program with words, which git leaves to it.
 const SHELL: &str = "/bin/sh";
 
+/// The programs that the kernel starts others with, as they are when they are first needed.
+static LOADERS: LazyLock<Vec<PathBuf>> = LazyLock::new(loaders);
+
 /// Where the programs of git are.
 #[derive(Debug)]
 pub(super) struct Tools {
@@ -153,19 +156,19 @@ fn system() -> Wall {
     for path in LIBRARIES.iter().chain(&SYSTEM) {
         wall.read(*path);
     }
-    for loader in loaders() {
+    for loader in LOADERS.iter() {
         wall.run(loader);
     }
     wall.device("/dev/null").apart();
     wall
 }
 
-/// The programs that the kernel starts others with: their names are of old, their folders by the machine's kind.
-fn loaders() -> impl Iterator<Item = PathBuf> {
-    let entries = |folder: &str| Path::new(folder).read_dir().into_iter().flatten().flatten();
+/// Their names are of old, their folders by the machine's kind.
+fn loaders() -> Vec<PathBuf> {
     let is_loader = |name: &str| ["ld-linux", "ld-musl-", "ld64.so", "ld.so"].iter().any(|it| name.starts_with(it));
-    let named = ["/lib", "/lib64", "/lib32"].into_iter().flat_map(entries);
-    named.filter(move |entry| entry.file_name().to_str().is_some_and(is_loader)).map(|entry| entry.path())
+    let entries = ["/lib", "/lib64", "/lib32"].map(|folder| Path::new(folder).read_dir());
+    let entries = entries.into_iter().flatten().flatten().flatten();
+    entries.filter(|entry| entry.file_name().to_str().is_some_and(is_loader)).map(|entry| entry.path()).collect()
 }
 
 /// The wall before a run of git. Blocks on small reads.
