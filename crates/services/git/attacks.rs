@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use super::{
     GitConfig,
     execute::{Bounds, Finished, Git, Printed},
-    place::{Here, Paths, Place, Purpose, Repository},
+    place::{Paths, Purpose, Repository},
 };
 use crate::{
     programs::{Environment, Programs, ProgramsConfig},
@@ -108,7 +108,11 @@ impl Ground {
 fn person() -> BTreeMap<String, String> {
     let names = ["AUTHOR", "COMMITTER"].map(|who| (format!("GIT_{who}_NAME"), "Ada".to_owned()));
     let mails = ["AUTHOR", "COMMITTER"].map(|who| (format!("GIT_{who}_EMAIL"), "ada@example.com".to_owned()));
-    let rest = [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("GIT_CONFIG_GLOBAL", "/dev/null"), ("GIT_CONFIG_SYSTEM", "/dev/null")];
+    let rest = [
+        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+        ("GIT_CONFIG_GLOBAL", "/dev/null"),
+        ("GIT_CONFIG_SYSTEM", "/dev/null"),
+    ];
     let rest = rest.map(|(name, value)| (name.to_owned(), value.to_owned()));
     names.into_iter().chain(mails).chain(rest).collect()
 }
@@ -145,9 +149,10 @@ impl Ground {
     async fn run(&self, walls: Walls, purpose: Purpose, words: &[&str]) -> Finished {
         let git = self.server(walls);
         let mut place = git.repository(&self.root, purpose).await.expect("a repository");
-        if !walls.shadow && let Repository::Here(here) = place.repository {
-            let repository = Repository::Here(Here { shadow: None, ..here });
-            place = Place { root: place.root, repository };
+        if let Repository::Here(here) = &mut place.repository
+            && !walls.shadow
+        {
+            here.shadow = None;
         }
         let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
         let running = git.start(&place, purpose, &words, Paths::Patterns).await.expect("starts");
@@ -361,7 +366,8 @@ async fn every_attack_is_one_and_each_wall_holds_it_alone() {
 
 /// The program that the kernel starts others with: git cannot be run without it, and it runs any file.
 fn loader() -> String {
-    let places = ["/lib64", "/lib"].map(Path::new).into_iter().flat_map(|folder| folder.read_dir().into_iter().flatten());
+    let places =
+        ["/lib64", "/lib"].map(Path::new).into_iter().flat_map(|folder| folder.read_dir().into_iter().flatten());
     let names = places.flatten().map(|entry| entry.path().to_string_lossy().into_owned());
     names.into_iter().find(|path| path.contains("/ld-linux") || path.contains("/ld-musl")).expect("a loader")
 }

@@ -162,22 +162,27 @@ impl Git {
     ///
     /// # Errors
     /// As [`Git::read`]; `unavailable` where nothing would hold it.
-    pub(super) async fn start(&self, place: &Place, purpose: Purpose, args: &[String], paths: Paths) -> Result<Running> {
+    pub(super) async fn start(
+        &self,
+        place: &Place,
+        purpose: Purpose,
+        args: &[String],
+        paths: Paths,
+    ) -> Result<Running> {
         tools::check(&self.programs, &self.config)?;
         let mut program = self.program(place, purpose, args, paths);
         let is_free = self.config.repository_programs && purpose != Purpose::Read;
-        let tools = if is_free || !tools::has_wall(&self.programs, &self.config) {
-            None
-        } else {
-            Some(self.tools().await?)
-        };
+        let tools =
+            if is_free || !tools::has_wall(&self.programs, &self.config) { None } else { Some(self.tools().await?) };
+        if let Some(git) = self.programs.find("git").filter(|_| !self.programs.is_wrapped()) {
+            program.run_file(&git);
+        }
         let (git, place) = (self.clone(), place.clone());
         let start = move || {
             if !program.root.is_dir() {
                 return Err(gone());
             }
             if let Some(tools) = tools {
-                program.run_file(&tools.git);
                 program.wall = Some(Arc::new(tools::wall(&tools, &git.programs, &git.config, &place, purpose)));
             }
             program.start_here().map_err(|error| unusable(&error))
@@ -249,7 +254,8 @@ impl Git {
             }
         }
         // As variables: a name in a setting of `-c` could hold a '=' and so mean another one.
-        let hooks = (purpose == Purpose::Read || !self.config.repository_programs).then_some(("core.hooksPath", NOWHERE));
+        let hooks =
+            (purpose == Purpose::Read || !self.config.repository_programs).then_some(("core.hooksPath", NOWHERE));
         let mut count = 0;
         for (name, value) in SETTINGS.iter().copied().chain(hooks) {
             environment.set(&format!("GIT_CONFIG_KEY_{count}"), name);

@@ -259,7 +259,9 @@ mod tests {
                 fs::write(repo.at("project/.git"), "gitdir: ../other\n").expect("writes");
             },
             |repo| fs::write(repo.at("project/.git/commondir"), "../../other\n").expect("writes"),
-            |repo| fs::write(repo.at("project/.git/objects/info/alternates"), "../../../other/objects\n").expect("writes"),
+            |repo| {
+                fs::write(repo.at("project/.git/objects/info/alternates"), "../../../other/objects\n").expect("writes")
+            },
             |repo| fs::write(repo.at("project/.git/objects/info/alternates"), "\"/nowhere\"\n").expect("writes"),
             |repo| lead(repo, "objects"),
             |repo| lead(repo, "refs"),

@@ -78,9 +78,13 @@ impl Job {
 impl From<CloneFrom> for Job {
     fn from(input: CloneFrom) -> Self {
         let protocol = names::protocol(&input.url).to_owned();
-        let job = Self::of(input.project_id, Kind::Clone, &["clone", "--progress", "--no-checkout", "--no-recurse-submodules"])
-            .words(input.depth.map(|depth| format!("--depth={depth}")))
-            .words(input.branch.map(|branch| format!("--branch={branch}")));
+        let job = Self::of(
+            input.project_id,
+            Kind::Clone,
+            &["clone", "--progress", "--no-checkout", "--no-recurse-submodules"],
+        )
+        .words(input.depth.map(|depth| format!("--depth={depth}")))
+        .words(input.branch.map(|branch| format!("--branch={branch}")));
         Self { protocol: Some(protocol), ..job.words(["--".to_owned(), input.url, ".".to_owned()]) }
     }
 }

@@ -100,7 +100,14 @@ impl Git {
 
     /// Numbers and patch of what this command compares.
     async fn compare(&self, place: &Place, command: &[&str], what: &[&str]) -> Result<DiffAnswer> {
-        let safe = ["--no-ext-diff", "--no-textconv", "--ignore-submodules=dirty", "--submodule=short", "--no-color", "--find-renames"];
+        let safe = [
+            "--no-ext-diff",
+            "--no-textconv",
+            "--ignore-submodules=dirty",
+            "--submodule=short",
+            "--no-color",
+            "--find-renames",
+        ];
         let line = |form: &[&'static str]| [command, &safe, form, &["--end-of-options"], what].concat();
         let numbers = good(self.read(place, &line(&["--numstat", "-z"]), LIST_BYTES).await?)?;
         let (files, more) = listing::changes(&numbers.printed, FILES);

@@ -221,7 +221,9 @@ impl Settings {
 
     /// Whether objects that are missing are fetched when they are needed.
     pub(super) fn is_partial(&self) -> bool {
-        self.0.iter().any(|it| matches!((&*it.section, &*it.name), ("remote", "promisor") | ("extensions", "partialclone")))
+        self.0
+            .iter()
+            .any(|it| matches!((&*it.section, &*it.name), ("remote", "promisor") | ("extensions", "partialclone")))
     }
 
     /// A file of configuration that says this, and of each of these submodules that nothing is looked for in it.
@@ -428,7 +430,9 @@ mod tests {
 
     #[test]
     fn a_repository_of_an_unknown_form_is_refused() {
-        for pair in [("extensions.newthing", "true"), ("core.repositoryformatversion", "2"), ("extensions.refstorage", "x")] {
+        for pair in
+            [("extensions.newthing", "true"), ("core.repositoryformatversion", "2"), ("extensions.refstorage", "x")]
+        {
             assert_eq!(of(&[pair]).expect_err("refused").code(), Code::Conflict, "{pair:?}");
         }
         assert!(of(&[("extensions.worktreeconfig", "true")]).is_ok());

@@ -15,7 +15,10 @@ use std::{
     io::{self, ErrorKind::AlreadyExists, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, symlink},
     path::{Path, PathBuf},
-    sync::{Arc, atomic::{AtomicU64, Ordering}},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
@@ -31,8 +34,9 @@ use tokio::runtime::Handle;
 /// git follows a link to a file before it locks and replaces it.
 const LINKS: [&str; 9] = ["HEAD", "objects", "refs", "packed-refs", "logs", "info", "shallow", "worktrees", "rr-cache"];
 
-/// The folders among them that git makes where they are missing. It cannot, where a link leads to nothing.
-pub(super) const FOLDERS: [&str; 4] = ["logs", "info", "worktrees", "rr-cache"];
+/// The folders among them that git makes where they are missing, and cannot where a link leads to nothing. (`rr-cache` it
+/// can, and that it is there means something.)
+pub(super) const FOLDERS: [&str; 3] = ["logs", "info", "worktrees"];
 
 /// The file of a shadow's configuration.
 pub(super) const CONFIG: &str = "config";
@@ -117,7 +121,10 @@ impl Shadows {
     }
 
     fn unusable(&self, error: &io::Error) -> Error {
-        Error::unavailable(format!("the folder of git's shadows (git.shadow_dir), {}, cannot be used: {error}", self.folder.display()))
+        Error::unavailable(format!(
+            "the folder of git's shadows (git.shadow_dir), {}, cannot be used: {error}",
+            self.folder.display()
+        ))
     }
 }
 

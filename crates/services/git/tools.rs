@@ -98,7 +98,7 @@ static LOADERS: LazyLock<Vec<PathBuf>> = LazyLock::new(loaders);
 #[derive(Debug)]
 pub(super) struct Tools {
     /// The program.
-    pub(super) git: PathBuf,
+    git: PathBuf,
     /// The folder of those that it starts.
     own: PathBuf,
 }
@@ -189,7 +189,11 @@ pub(super) fn wall(tools: &Tools, programs: &Programs, config: &GitConfig, place
     // A filter that is listed keeps what it makes in the repository, also where git only compares.
     let is_read_only = purpose == Purpose::Read && !starts_others;
     for own in std::iter::once(place.root.as_path()).chain(place.shadow().map(Shadow::dir)) {
-        if is_read_only { wall.read(own) } else { wall.write(own) };
+        if is_read_only {
+            wall.read(own)
+        } else {
+            wall.write(own)
+        };
     }
     // So may one that fetches what it stands for.
     if purpose == Purpose::Reach || (purpose != Purpose::Read && (starts_others || place.is_partial())) {

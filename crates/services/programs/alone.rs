@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, env::consts::ARCH, io, sync::LazyLock};
 
-use libc::{CLONE_THREAD, CLONE_VFORK, CLONE_VM, EPERM, ENOSYS, SYS_clone, SYS_clone3};
+use libc::{CLONE_THREAD, CLONE_VFORK, CLONE_VM, ENOSYS, EPERM, SYS_clone, SYS_clone3};
 use rustix::{
     process::{Gid, Uid},
     thread::{set_thread_gid, set_thread_groups, set_thread_uid},
@@ -65,4 +65,49 @@ fn filters() -> Result<[BpfProgram; 2], seccompiler::BackendError> {
         SeccompFilter::new(calls, SeccompAction::Allow, refusal, ARCH.try_into()?)?.try_into()
     };
     Ok([filter(refused, EPERM)?, filter(unknown, ENOSYS)?])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+    use rustix::process::getuid;
+    use tokio::io::AsyncReadExt;
+
+    use crate::programs::{Environment, Programs, ProgramsConfig, wall::Wall};
+
+    /// What a line of the shell prints that may start no other program.
+    async fn printed(user: Option<&str>, line: &str) -> String {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut config = ProgramsConfig::new(dir.path().to_owned());
+        let path = ("PATH".to_owned(), "/usr/bin:/bin".to_owned());
+        config.env = Environment::new(&[], [], &BTreeMap::from([path]));
+        config.user = user.map(str::to_owned);
+        let programs = Programs::new(config).expect("ready");
+        let argv = ["/bin/sh", "-c", line].map(str::to_owned).to_vec();
+        let mut program = programs.program(argv, PathBuf::from("/"));
+        let mut wall = Wall::new();
+        wall.run("/usr").run("/bin").run("/lib").run("/lib64").read("/etc").device("/dev/null").alone();
+        program.wall = Some(Arc::new(wall));
+        let mut running = program.start().await.expect("starts");
+        let mut text = String::new();
+        running.stdout.read_to_string(&mut text).await.expect("reads");
+        running.child.wait().await.expect("ends");
+        text
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_to_start_no_other_cannot_and_puts_another_in_its_own_place() {
+        assert_eq!(printed(None, "echo one; ls / > /dev/null && echo two").await, "one\n");
+        assert_eq!(printed(None, "(echo inside); echo after").await, "");
+        assert_eq!(printed(None, "exec echo replaced").await, "replaced\n");
+    }
+
+    #[tokio::test]
+    async fn it_is_started_as_another_user_without_a_copy() {
+        if getuid().is_root() {
+            assert_eq!(printed(Some("nobody"), "exec id -u").await, "65534\n");
+            assert_eq!(printed(Some("nobody"), "exec id -G").await, "65534\n");
+        }
+    }
 }
