@@ -18,6 +18,7 @@
 mod domains;
 mod environment;
 mod find;
+mod git;
 mod key;
 mod kind;
 mod layers;

@@ -4,11 +4,12 @@
 //! It is not where values live: see the sections.
 
 use super::{
+    git,
     key::{Key, key, line, list, secret},
     kind::Kind,
     passes::{
-        is_absolute, is_any, is_filter, is_long, is_network, is_origin, is_pattern, is_program, is_protocol, is_role,
-        is_segment, is_variable,
+        is_absolute, is_any, is_filter, is_long, is_network, is_origin, is_pattern, is_protocol, is_role, is_segment,
+        is_variable,
     },
 };
 
@@ -449,26 +450,10 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Flag,
         "Whether operations run what a repository itself names: its hooks, its filters, its merge drivers. Then neither wall stands before them. Reading never does.",
     ),
-    key(
-        "git.programs",
-        list(0, "a program by its name or its absolute path", is_program),
-        "Programs that git may run beside its own, as the operator's own configuration of git names them, such as `git-lfs`; a credential helper or a filter with words also needs `sh`, which is let through with any of them.",
-    ),
-    key(
-        "git.readable",
-        list(0, "an absolute path", is_absolute),
-        "Files and folders that git may read beside its own, such as what the operator's configuration of git includes.",
-    ),
-    key(
-        "git.unconfined",
-        Kind::Flag,
-        "Lets git run without the kernel's wall before it, for a kernel without Landlock and without `run.wrapper`. Only what is used of a repository's configuration is held then.",
-    ),
-    key(
-        "git.shadow_dir",
-        Kind::Checked { what: "an absolute path", passes: is_absolute },
-        "Where the server keeps what stands for the configuration of repositories while git runs; only the server's user may write there. `run.wrapper` has to show it, writable, as well as the project. Absent: a folder of the system's temporary one.",
-    ),
+    git::PROGRAMS,
+    git::READABLE,
+    git::UNCONFINED,
+    git::SHADOW_DIR,
     line(
         "shell.command",
         0,

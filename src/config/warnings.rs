@@ -40,6 +40,7 @@ impl Config {
         }
         self.warn_of_programs(&mut warnings);
         self.warn_of_relative_programs(&mut warnings);
+        self.warn_of_git(&mut warnings);
         for root in self.project.roots.iter().filter(|root| !root.is_dir()) {
             warnings.push(format!("project.roots: {} is no directory: no project lies beneath it", root.display()));
         }

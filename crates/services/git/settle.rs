@@ -26,7 +26,7 @@ const LIST_BYTES: usize = 16 * 1024 * 1024;
 const MOST_WITHIN: usize = 1000;
 
 /// The most bytes of what a rebase still has to do.
-const TODO_BYTES: u64 = 4 * 1024 * 1024;
+const REBASE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Lets a tree name its repository. What is there is written over: it is git's, or a link of somebody's that leads
 /// nowhere else behind the wall.
@@ -135,7 +135,7 @@ pub(super) async fn todo_names_programs(place: &Place) -> bool {
             return false;
         }
         let is_program = |line: &str| matches!(line.split_whitespace().next(), Some("exec" | "x"));
-        note_of(&file, TODO_BYTES).is_none_or(|list| list.lines().any(is_program))
+        note_of(&file, REBASE_BYTES).is_none_or(|list| list.lines().any(is_program))
     };
     // What cannot be looked at is not done.
     blocking(names).await.unwrap_or(true)
