@@ -160,7 +160,7 @@ impl Config {
     /// The files of the configuration: itself, where it would be looked for if there is none, and secrets that it names.
     fn files_of_its_own(&self) -> Vec<PathBuf> {
         let itself = self.file.clone().unwrap_or_else(|| DEFAULT_FILE.into());
-        self.named_secrets().chain([&itself]).map(|path| absolute(path)).collect()
+        self.named_secrets().cloned().chain([itself]).map(|path| absolute(&path)).collect()
     }
 
     /// The files of secrets.
