@@ -20,9 +20,9 @@ mod starter;
 mod survivors;
 mod table;
 pub(crate) mod terminal;
-pub(crate) mod wall;
 #[cfg(test)]
 mod tests;
+pub(crate) mod wall;
 
 use std::{
     io,

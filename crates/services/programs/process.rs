@@ -245,7 +245,8 @@ impl Program {
         let why = match error.kind() {
             io::ErrorKind::NotFound => format!("{what} '{name}', or an interpreter that it names, is not there"),
             io::ErrorKind::PermissionDenied => {
-                let sandbox = if self.wall.is_some() { "; its sandbox lets it run what run.sandbox_read names" } else { "" };
+                let sandbox =
+                    if self.wall.is_some() { "; its sandbox lets it run what run.sandbox_read names" } else { "" };
                 let root = self.root.display();
                 format!("{what} '{name}' may not be run, or the directory {root} not be entered{sandbox}")
             }
