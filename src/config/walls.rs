@@ -10,8 +10,7 @@ use tidings_services::programs::{Level, NO_WALLS, Sandbox, walls};
 use super::{Config, ConfigError, Problem};
 
 /// Why there is either a wrapper or a sandbox.
-const CONTRADICTION: &str =
-    "run.wrapper is configured, too, which separates programs in its own way and could not inside of this: leave one out";
+const CONTRADICTION: &str = "run.wrapper is configured, too, which separates programs in its own way and could not inside of this: leave one out";
 
 impl Config {
     /// The sandboxes, by the keys that say which: that of all programs, and those of agents that have their own.
@@ -47,7 +46,9 @@ impl Config {
 
     /// Each place that is listed for sandboxes, with its key.
     fn listed(&self) -> impl Iterator<Item = (String, &PathBuf)> {
-        let lists = |before: String, read, write| [(format!("{before}.sandbox_read"), read), (format!("{before}.sandbox_write"), write)];
+        let lists = |before: String, read, write| {
+            [(format!("{before}.sandbox_read"), read), (format!("{before}.sandbox_write"), write)]
+        };
         let of_all = lists("run".to_owned(), Some(&self.run.sandbox_read), Some(&self.run.sandbox_write));
         let of_agents = self.agents.iter().flat_map(move |(name, agent)| {
             lists(format!("agents.{name}"), agent.sandbox_read.as_ref(), agent.sandbox_write.as_ref())
@@ -100,7 +101,9 @@ impl Config {
         }
         lines.push(match walls() {
             None => NO_WALLS.to_owned(),
-            Some((abi, lacking)) if lacking.is_empty() => format!("this kernel has Landlock {abi}, which holds all of it"),
+            Some((abi, lacking)) if lacking.is_empty() => {
+                format!("this kernel has Landlock {abi}, which holds all of it")
+            }
             Some((abi, lacking)) => format!("this kernel has Landlock {abi}; behind its walls {}", lacking.join(", ")),
         });
         lines

@@ -222,7 +222,8 @@ async fn an_agents_own_sandbox_counts_more_than_that_of_all() {
         format!("[agents.{name}]\ncommand = [\"sh\", \"./tries\", \"{{prompt}}\"]\n{own}")
     };
     for (all, plain) in [("off", 'o'), ("project", 'p')] {
-        let agents = agent("open", "off") + &agent("fenced", "data") + &agent("walled", "project") + &agent("plain", "");
+        let agents =
+            agent("open", "off") + &agent("fenced", "data") + &agent("walled", "project") + &agent("plain", "");
         let places = Places::open(&format!("sandbox = \"{all}\"\n{agents}")).await;
         for (name, letter) in [("open", 'o'), ("fenced", 'd'), ("walled", 'p'), ("plain", plain)] {
             for kind in ["agent", "agent in a terminal"] {
@@ -238,7 +239,8 @@ async fn a_session_in_a_working_tree_of_its_own_works_with_git_in_its_sandbox() 
     let places = Places::open("sandbox = \"project\"\n").await;
     let as_somebody = "git -c user.name=a -c user.email=a@b";
     run(places.root(), &["sh", "-c", &format!("git add own && {as_somebody} commit -qm first")]);
-    let line = format!("pwd; cat own; echo y > new && git add new && {as_somebody} commit -qm second && git log --format=%s");
+    let line =
+        format!("pwd; cat own; echo y > new && git add new && {as_somebody} commit -qm second && git log --format=%s");
     let body = json!({"projectId": places.room.project, "command": ["sh", "-c", line], "worktree": {"name": "w"}});
     let started = places.room.server.post("/api/sessions", &places.room.token, body).await;
     assert_eq!(started.status, 201, "{}", started.text());
@@ -263,7 +265,9 @@ async fn a_program_that_its_sandbox_does_not_let_run_is_told_as_that() {
 #[tokio::test]
 async fn a_program_in_a_sandbox_gains_no_privileges_and_mounts_nothing() {
     let room = Room::open("[run]\nsandbox = \"data\"\n").await;
-    let id = room.start("cat /proc/self/status; mkdir m; mount -t tmpfs none m && echo mounted; mknod n b 7 0 && echo made").await;
+    let id = room
+        .start("cat /proc/self/status; mkdir m; mount -t tmpfs none m && echo mounted; mknod n b 7 0 && echo made")
+        .await;
     room.has_ended(&id).await;
     let output = room.output(&id).await;
     assert!(output.contains("NoNewPrivs:\t1\n") && !output.contains("mounted") && !output.contains("made"), "{output}");
@@ -278,7 +282,9 @@ async fn a_program_in_a_sandbox_gains_no_privileges_and_mounts_nothing() {
 
 /// The folder for what is temporary, and who a program is.
 async fn tells(room: &Room) -> (PathBuf, String) {
-    let id = room.start("echo tmp=$TMPDIR; echo who=$(id -u); made=$(mktemp) && echo x > $made && echo x > own && echo done").await;
+    let id = room
+        .start("echo tmp=$TMPDIR; echo who=$(id -u); made=$(mktemp) && echo x > $made && echo x > own && echo done")
+        .await;
     let state = room.has_ended(&id).await;
     let output = room.output(&id).await;
     assert!(output.contains("done\n"), "{state} {output}");
@@ -356,7 +362,8 @@ fn a_check_says_what_holds_and_refuses_a_sandbox_that_would_not() {
     let (passes, off) = checked("");
     assert!(passes && off.contains(open) && off.contains("# walls: run.sandbox = off: "), "{off}");
     assert!(off.contains("# walls: this kernel has Landlock "), "{off}");
-    let (passes, project) = checked("[run]\nsandbox = \"project\"\n[agents.a]\ncommand = [\"sh\"]\nsandbox = \"data\"\n");
+    let (passes, project) =
+        checked("[run]\nsandbox = \"project\"\n[agents.a]\ncommand = [\"sh\"]\nsandbox = \"data\"\n");
     assert!(passes && !project.contains(open), "{project}");
     for line in ["# walls: run.sandbox = project: ", "# walls: agents.a.sandbox = data: "] {
         assert!(project.contains(line), "{line}\n{project}");

@@ -54,16 +54,8 @@ const SYSTEM: [&str; 14] = [
 /// What is read of its state: of the kernel, and where names are resolved.
 const STATE: [&str; 5] = ["/proc", "/sys", "/etc/resolv.conf", "/run/systemd/resolve", "/run/resolvconf"];
 /// The devices of every program.
-const DEVICES: [&str; 8] = [
-    "/dev/null",
-    "/dev/zero",
-    "/dev/full",
-    "/dev/random",
-    "/dev/urandom",
-    "/dev/tty",
-    "/dev/ptmx",
-    "/dev/pts",
-];
+const DEVICES: [&str; 8] =
+    ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/ptmx", "/dev/pts"];
 /// Memory that programs share by name.
 const SHARED_MEMORY: &str = "/dev/shm";
 /// What git reads of somebody's home: a file that is there and cannot be read ends it.
@@ -89,8 +81,7 @@ pub enum Level {
 
 impl Level {
     /// All of them, by their names in the configuration.
-    pub const ALL: [(&'static str, Self); 3] =
-        [("off", Self::Off), ("data", Self::Data), ("project", Self::Project)];
+    pub const ALL: [(&'static str, Self); 3] = [("off", Self::Off), ("data", Self::Data), ("project", Self::Project)];
 
     /// The one of this name.
     #[must_use]
@@ -335,9 +326,13 @@ mod tests {
         let mut around = Around { wall: Wall::new(), kept: &kept };
         around.allow(&base, Access::All).expect("is allowed");
         assert_eq!(named(&around.wall, &base), ["a/beside", "a/file", "b/other", "c"]);
-        for (path, expected) in
-            [("c", vec!["c"]), ("c/link", vec![]), ("a/data/run", vec![]), ("nowhere", vec![]), ("a", vec!["a/beside", "a/file"])]
-        {
+        for (path, expected) in [
+            ("c", vec!["c"]),
+            ("c/link", vec![]),
+            ("a/data/run", vec![]),
+            ("nowhere", vec![]),
+            ("a", vec!["a/beside", "a/file"]),
+        ] {
             let mut around = Around { wall: Wall::new(), kept: &kept };
             around.allow(&base.join(path), Access::All).expect("is allowed");
             assert_eq!(named(&around.wall, &base), expected, "{path}");
@@ -348,9 +343,15 @@ mod tests {
     fn what_stands_in_the_way_of_a_configuration_is_kept_itself_and_where_it_leads_also_before_it_is_there() {
         let (_dir, base) = place();
         symlink(base.join("b/tidings.toml"), base.join("c/conf")).expect("a link");
-        assert_eq!((itself(&base.join("c/conf")), target(&base.join("c/conf"))), (base.join("c/conf"), base.join("b/tidings.toml")));
+        assert_eq!(
+            (itself(&base.join("c/conf")), target(&base.join("c/conf"))),
+            (base.join("c/conf"), base.join("b/tidings.toml"))
+        );
         let missing = base.join("c/link/not-there");
-        assert_eq!((itself(&missing), target(&missing)), (base.join("a/data/not-there"), base.join("a/data/not-there")));
+        assert_eq!(
+            (itself(&missing), target(&missing)),
+            (base.join("a/data/not-there"), base.join("a/data/not-there"))
+        );
     }
 
     #[test]

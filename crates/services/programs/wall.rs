@@ -13,17 +13,10 @@
 //! A list of what may be run holds whoever chooses no arguments, and nobody else.
 //! Connections, also to sockets that are files, and what is done to files that were opened before are not held either.
 
-use std::{
-    any::Any,
-    io,
-    os::fd::OwnedFd,
-    path::PathBuf,
-    sync::OnceLock,
-    thread,
-};
+use std::{any::Any, io, os::fd::OwnedFd, path::PathBuf, sync::OnceLock, thread};
 
 use landlock::{
-    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, LandlockStatus, PathBeneath, RestrictSelf, Ruleset,
+    ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible, LandlockStatus, PathBeneath, RestrictSelf, Ruleset,
     RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 use rustix::{
@@ -222,7 +215,8 @@ impl Rule {
 }
 
 /// What is said where the kernel has no walls.
-pub(crate) const MISSING: &str = "this kernel has no Landlock: that is Linux 5.13 or later, with 'landlock' among its security modules (lsm=)";
+pub(crate) const MISSING: &str =
+    "this kernel has no Landlock: that is Linux 5.13 or later, with 'landlock' among its security modules (lsm=)";
 
 /// The version of the kernel's walls; none if it has none. It is asked once.
 pub(crate) fn abi() -> Option<i32> {
@@ -277,11 +271,8 @@ fn enclose(ruleset: RulesetCreated) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::Unsupported, MISSING));
     }
     let CapabilitySets { effective, permitted, inheritable } = capabilities(None)?;
-    let kept = CapabilitySets {
-        effective: effective & KEPT,
-        permitted: permitted & KEPT,
-        inheritable: inheritable & KEPT,
-    };
+    let kept =
+        CapabilitySets { effective: effective & KEPT, permitted: permitted & KEPT, inheritable: inheritable & KEPT };
     Ok(set_capabilities(None, kept)?)
 }
 
