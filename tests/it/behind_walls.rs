@@ -49,7 +49,8 @@ impl Trap {
         trap.0.commit("second");
         trap.configure();
         trap.0.write("a.txt", "three\n");
-        trap.0.write("within/x.txt", "changed\n");
+        // Of the same length: git has to look at what is in it.
+        trap.0.write("within/x.txt", "y\n");
         trap
     }
 
