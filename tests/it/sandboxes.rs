@@ -131,7 +131,7 @@ impl Places {
         let mut text = "server=$PPID\n".to_owned();
         for (what, _, line) in TRIED {
             let line = self.filled(line);
-            text += &format!("if ( {line} ) >/dev/null 2>>$1.errors; then echo '{what}' >> $1.telling; fi\n");
+            text += &format!("if ( {line} ) >/dev/null 2>>$1.errors; then echo \"{what}\" >> $1.telling; fi\n");
         }
         text += "if [ -t 0 ] && echo > /dev/tty && echo > \"$(tty)\"; then echo 'the terminal' >> $1.telling; fi\n";
         text += "if [ \"$WORKFLOW_REPORT\" ] && echo output a=b >> $WORKFLOW_REPORT; then echo 'the report' >> $1.telling; fi\n";
@@ -348,7 +348,7 @@ fn checked(config: &str) -> (bool, String) {
     let data = home.path().join("data").display().to_string();
     fs::write(home.path().join("tidings.toml"), config.replace("{data}", &data)).expect("writes");
     let output = tidings(home.path()).arg("check").output().expect("runs");
-    let text = [output.stdout, output.stderr].concat();
+    let text = [output.stdout, output.stderr.clone()].concat();
     if !output.status.success() {
         let served = tidings(home.path()).args(["serve", "--listen", "127.0.0.1:0"]).output().expect("runs");
         assert!(!served.status.success() && served.stderr == output.stderr, "the start refuses the same");
@@ -377,7 +377,7 @@ fn a_check_says_what_holds_and_refuses_a_sandbox_that_would_not() {
             "agents.a.sandbox = project (tidings.toml): run.wrapper is",
         ),
         ("[run]\nsandbox = \"project\"\nsandbox_write = [\"{data}/x\"]\n", "/data/x (tidings.toml): lies in"),
-        ("[run]\nsandbox = \"projekt\"\n", "run.sandbox = projekt (tidings.toml): "),
+        ("[run]\nsandbox = \"projekt\"\n", "run.sandbox = \"projekt\" (tidings.toml): "),
     ] {
         let (passes, text) = checked(config);
         assert!(!passes && text.contains(key), "{config}\n{text}");
