@@ -54,9 +54,10 @@ impl Git {
     pub(super) async fn repository(&self, root: &Path, purpose: Purpose) -> Result<Place> {
         let given = root.to_owned();
         let Layout { git_dir, common, is_whole } = blocking(move || layout(&given)).await??;
-        let mut settings = self.settings(root, &common.join("config")).await?;
+        let without = Place::without(root.to_owned());
+        let mut settings = self.settings(&without, &common.join("config")).await?;
         // Of a repository with several working trees each may have some of its own.
-        settings.extend(self.settings(root, &git_dir.join("config.worktree")).await?);
+        settings.extend(self.settings(&without, &git_dir.join("config.worktree")).await?);
         let settings = Arc::new(settings);
         let shadow = if purpose != Purpose::Read && self.config.repository_programs {
             None
@@ -64,7 +65,7 @@ impl Git {
             if purpose != Purpose::Read && !is_whole {
                 self.complete(root, &common).await?;
             }
-            let config = settings.file(&self.submodules(root).await);
+            let config = settings.file(&self.submodules(&without).await);
             let (shadows, common) = (self.shadows.clone(), common.clone());
             Some(blocking(move || shadows.make(&common, &config)).await??)
         };
@@ -73,26 +74,26 @@ impl Git {
     }
 
     /// What is used of a file of configuration.
-    async fn settings(&self, root: &Path, file: &Path) -> Result<Settings> {
-        let Some(printed) = self.listed(root, file).await? else { return Ok(Settings::default()) };
+    async fn settings(&self, place: &Place, file: &Path) -> Result<Settings> {
+        let Some(printed) = self.listed(place, file).await? else { return Ok(Settings::default()) };
         Settings::of(&whole(printed)?.printed, &self.config.protocols)
     }
 
     /// A file of configuration as git lists it. Nothing, if there is no such file.
-    async fn listed(&self, root: &Path, file: &Path) -> Result<Option<Finished>> {
+    async fn listed(&self, place: &Place, file: &Path) -> Result<Option<Finished>> {
         let given = file.to_owned();
         if !blocking(move || given.symlink_metadata().is_ok()).await? {
             return Ok(None);
         }
         let path = file.to_string_lossy();
         let args = ["config", "--file", &path, "--no-includes", "--list", "-z"];
-        self.read(&Place::without(root.to_owned()), &args, SETTINGS_BYTES).await.map(Some)
+        self.read(place, &args, SETTINGS_BYTES).await.map(Some)
     }
 
     /// The names that the working tree gives its submodules. Where they cannot be read, none: the walls hold what looks
     /// into one.
-    async fn submodules(&self, root: &Path) -> BTreeSet<Vec<u8>> {
-        match self.listed(root, &root.join(".gitmodules")).await {
+    async fn submodules(&self, place: &Place) -> BTreeSet<Vec<u8>> {
+        match self.listed(place, &place.root.join(".gitmodules")).await {
             Ok(Some(listed)) if listed.status.success() => settings::submodules(&listed.printed),
             _ => BTreeSet::new(),
         }
@@ -101,7 +102,7 @@ impl Git {
     /// What is used of the configuration in a shadow, as it is by now.
     pub(super) async fn settings_of_shadow(&self, place: &Place) -> Result<Option<Settings>> {
         match place.shadow() {
-            Some(shadow) => self.settings(&place.root, &shadow.config()).await.map(Some),
+            Some(shadow) => self.settings(place, &shadow.config()).await.map(Some),
             None => Ok(None),
         }
     }

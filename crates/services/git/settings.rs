@@ -139,6 +139,9 @@ const LIST: &[(&str, Of, &[(&str, Kind)])] = &[
     ("i18n", All, &[("commitencoding", Name), ("logoutputencoding", Name)]),
 ];
 
+/// What stands for an address that is not used: of a protocol that nobody allows, as git says then.
+const REFUSED: &[u8] = b"refused::";
+
 const REBASING: Kind = Word(&["never", "local", "remote", "always"]);
 
 /// What is kept of a branch, and written by git where one follows another.
@@ -204,6 +207,10 @@ impl Settings {
             match kind {
                 Some(kind) if of_name && kind.takes(value, protocols) => {
                     settings.push(Setting { section, of, name, value: value.to_vec() });
+                }
+                // A remote without an address would be none, and nobody would hear why.
+                Some(Address) if of_name => {
+                    settings.push(Setting { section, of, name, value: REFUSED.to_vec() });
                 }
                 _ if section == "extensions" && name != "worktreeconfig" => return Err(unknown_form(&name)),
                 // Another version is another form.
@@ -391,10 +398,6 @@ mod tests {
             ("remote.origin.uploadpack", "x"),
             ("remote.origin.receivepack", "x"),
             ("remote.origin.proxy", "x"),
-            ("remote.origin.url", "ssh::x"),
-            ("remote.origin.url", "https::x"),
-            ("remote.origin.url", "--upload-pack=x"),
-            ("remote.origin.url", "a\nb"),
             ("branch.main.remote", "ext::sh -c x"),
             ("branch.main.remote", "/somewhere"),
             ("branch.main.rebase", "interactive"),
@@ -407,6 +410,14 @@ mod tests {
         ];
         for pair in none {
             assert_eq!(file(&[pair]), BARE, "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_would_be_a_program_is_one_that_git_refuses() {
+        for url in ["ssh::x", "https::x", "--upload-pack=x", "a\nb", ""] {
+            let expected = format!("[remote \"o\"]\n\turl = \"refused::\"\n{BARE}");
+            assert_eq!(file(&[("remote.o.url", url)]), expected, "{url}");
         }
     }
 
