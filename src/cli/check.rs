@@ -28,5 +28,8 @@ pub(super) fn run(options: &Options, surroundings: &Surroundings) -> Outcome {
     for warning in config.warnings() {
         say(format_args!("# warning: {warning}"))?;
     }
+    for line in config.walls() {
+        say(format_args!("# walls: {line}"))?;
+    }
     say(config.effective().trim_end())
 }

@@ -4,6 +4,7 @@
 //!   may be.
 //! - `sections`: the values as the root reads them; `parts`: as the other crates want them.
 //! - `domains`: what is declared of domains of their own.
+//! - `walls`: which sandboxes programs are in, and whether there can be one.
 //! - `start`: what only the start can judge of it, beside the machine: users, files with keys, declarations.
 //! - `layers`: reading and laying over each other; `problem`: what can be wrong.
 //! - `report`: the effective configuration as text, without `secrets`; `warnings`: what to know about it; `environment`:
@@ -17,6 +18,7 @@
 mod domains;
 mod environment;
 mod find;
+mod git;
 mod key;
 mod kind;
 mod layers;
@@ -31,6 +33,7 @@ mod sections;
 mod start;
 #[cfg(test)]
 mod tests;
+mod walls;
 mod warnings;
 mod work;
 

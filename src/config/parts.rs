@@ -16,7 +16,7 @@ use tidings_engine::{budget::BudgetConfig, seats::SeatsConfig};
 use tidings_services::{
     fs::FsConfig,
     git::GitConfig,
-    programs::{Environment, ProgramsConfig},
+    programs::{Environment, ProgramsConfig, Sandbox},
     project::RootsConfig,
     redaction::{Redaction, RedactionConfig},
     session::{AdapterKind, AgentConfig, Limits, SessionConfig, Stdin},
@@ -25,7 +25,7 @@ use tidings_services::{
 };
 use tidings_transports::{http::HttpConfig, patience::Patience};
 
-use super::{Agent, AuthKey, Config, ConfigError, Problem, Retention};
+use super::{Agent, AuthKey, Config, ConfigError, DEFAULT_FILE, Problem, Retention};
 use crate::listen::Patiences;
 
 impl Config {
@@ -127,15 +127,46 @@ impl Config {
         let run = &self.run;
         let set: BTreeMap<String, String> =
             run.set.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect();
-        let data_dir = std::path::absolute(&self.data_dir).unwrap_or_else(|_| self.data_dir.clone());
+        let data_dir = absolute(&self.data_dir);
         ProgramsConfig {
             env: Environment::new(&run.env, environment, &set).without(&data_dir.to_string_lossy()),
             user: run.user.clone(),
             wrapper: run.wrapper.clone(),
+            sandbox: self.sandbox(),
+            files: self.files_of_its_own(),
             nice: i32::from(run.nice),
             grace_ms: run.grace_ms,
             data_dir: self.data_dir.clone(),
         }
+    }
+
+    /// The sandbox of programs that have none of their own.
+    pub(super) fn sandbox(&self) -> Sandbox {
+        let run = &self.run;
+        Sandbox { level: run.sandbox, read: run.sandbox_read.clone(), write: run.sandbox_write.clone() }
+    }
+
+    /// The sandbox of an agent.
+    pub(super) fn sandbox_of(&self, agent: &Agent) -> Sandbox {
+        let with = |all: &[PathBuf], own: &Option<Vec<PathBuf>>| [all, own.as_deref().unwrap_or_default()].concat();
+        let run = &self.run;
+        Sandbox {
+            level: agent.sandbox.unwrap_or(run.sandbox),
+            read: with(&run.sandbox_read, &agent.sandbox_read),
+            write: with(&run.sandbox_write, &agent.sandbox_write),
+        }
+    }
+
+    /// The files of the configuration: itself, where it would be looked for if there is none, and secrets that it names.
+    fn files_of_its_own(&self) -> Vec<PathBuf> {
+        let itself = self.file.clone().unwrap_or_else(|| DEFAULT_FILE.into());
+        self.named_secrets().cloned().chain([itself]).map(|path| absolute(&path)).collect()
+    }
+
+    /// The files of secrets.
+    fn named_secrets(&self) -> impl Iterator<Item = &PathBuf> {
+        let auth = &self.auth;
+        auth.secret_file.iter().chain(auth.keys.iter().filter_map(|key| key.secret_file.as_ref()))
     }
 
     /// What is taken out of what programs print.
@@ -157,13 +188,10 @@ impl Config {
     /// Where projects may be.
     #[must_use]
     pub(crate) fn roots(&self) -> RootsConfig {
-        let auth = &self.auth;
-        let secrets = auth.secret_file.iter().chain(auth.keys.iter().filter_map(|key| key.secret_file.as_ref()));
-        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
         RootsConfig {
             beneath: self.project.roots.clone(),
             data_dir: Some(self.data_dir.clone()),
-            files: self.file.iter().chain(secrets).map(absolute).collect(),
+            files: self.file.iter().chain(self.named_secrets()).map(|path| absolute(path)).collect(),
         }
     }
 
@@ -188,7 +216,7 @@ impl Config {
     pub(crate) fn sessions(&self, redaction: Arc<Redaction>) -> Result<SessionConfig, ConfigError> {
         let run = &self.run;
         let sessions = SessionConfig {
-            agents: self.agents.iter().map(|(name, agent)| (name.clone(), agent_config(agent))).collect(),
+            agents: self.agents.iter().map(|(name, agent)| (name.clone(), self.agent(agent))).collect(),
             limits: Limits {
                 per_user: run.max_per_user,
                 per_project: run.max_per_project,
@@ -204,6 +232,20 @@ impl Config {
         // What is in a command line may be a secret: its value is not shown.
         sessions.check().map_err(|error| self.refused("agents", None, &error))?;
         Ok(sessions)
+    }
+
+    fn agent(&self, agent: &Agent) -> AgentConfig {
+        AgentConfig {
+            // The schema has refused every other word.
+            adapter: AdapterKind::named(&agent.adapter).unwrap_or_default(),
+            command: agent.command.clone(),
+            stdin: if agent.stdin == "close" { Stdin::Close } else { Stdin::Open },
+            resume: agent.resume.clone(),
+            terminal: agent.terminal.clone(),
+            projects: agent.projects.clone(),
+            roles: agent.roles.clone(),
+            sandbox: Some(self.sandbox_of(agent)),
+        }
     }
 
     /// The configuration of files.
@@ -235,6 +277,10 @@ impl Config {
             max_patch_bytes: git.max_patch_bytes.as_usize(),
             protocols: git.protocols.clone(),
             repository_programs: git.repository_programs,
+            programs: git.programs.clone(),
+            readable: git.readable.clone(),
+            unconfined: git.unconfined,
+            shadow_dir: git.shadow_dir.clone(),
             redaction,
         }
     }
@@ -332,11 +378,6 @@ fn taken<T>(result: Result<T, ConfigError>, problems: &mut Vec<Problem>) -> Opti
     result.map_err(|ConfigError(more)| problems.extend(more)).ok()
 }
 
-fn agent_config(agent: &Agent) -> AgentConfig {
-    // The schema has refused every other word.
-    let stdin = if agent.stdin == "close" { Stdin::Close } else { Stdin::Open };
-    let adapter = AdapterKind::named(&agent.adapter).unwrap_or_default();
-    let (resume, terminal) = (agent.resume.clone(), agent.terminal.clone());
-    let (projects, roles) = (agent.projects.clone(), agent.roles.clone());
-    AgentConfig { adapter, command: agent.command.clone(), stdin, resume, terminal, projects, roles }
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -23,6 +23,10 @@ pub(super) fn is_absolute(text: &str) -> bool {
     Path::new(text).is_absolute()
 }
 
+pub(super) fn is_program(text: &str) -> bool {
+    !text.is_empty() && (is_absolute(text) || !text.contains('/'))
+}
+
 pub(super) fn is_segment(text: &str) -> bool {
     id::is_segment(text)
 }

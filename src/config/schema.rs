@@ -4,6 +4,7 @@
 //! It is not where values live: see the sections.
 
 use super::{
+    git,
     key::{Key, key, line, list, secret},
     kind::Kind,
     passes::{
@@ -292,6 +293,21 @@ pub(crate) const KEYS: &[Key] = &[
         "Who may start it, of those who may command the project: users of one of these roles, on the server or in the project, and administrators. Absent: all of them.",
     ),
     key(
+        "agents.*.sandbox",
+        Kind::Word(&["off", "data", "project"]),
+        "What its program is kept from, as `run.sandbox`. Absent: as there.",
+    ),
+    key(
+        "agents.*.sandbox_read",
+        list(0, "an absolute path", is_absolute),
+        "What it may read and run in its sandbox, beside `run.sandbox_read`.",
+    ),
+    key(
+        "agents.*.sandbox_write",
+        list(0, "an absolute path", is_absolute),
+        "What it may read, run and change in its sandbox, beside `run.sandbox_write`: for one the folder of its own settings.",
+    ),
+    key(
         "project.roots",
         list(0, "an absolute path", is_absolute),
         "The directories that roots of projects lie beneath. None: anywhere but in `/proc`, `/sys`, `/dev` and `/etc`. No root is, holds or lies in the data directory, or holds the configuration.",
@@ -305,6 +321,21 @@ pub(crate) const KEYS: &[Key] = &[
         "run.wrapper",
         0,
         "A program and arguments put before every command, such as a sandbox; `{root}` is the project's root. The program is an absolute path, or found on the absolute folders of `PATH`, never in a project.",
+    ),
+    key(
+        "run.sandbox",
+        Kind::Word(&["off", "data", "project"]),
+        "What sessions, terminals and steps of workflows are kept from by the kernel (Landlock): `data` from the data directory and the configuration, `project` from everything but their project, a temporary directory, and the system's programs. Not with `run.wrapper`. See [below](#what-programs-may-touch).",
+    ),
+    key(
+        "run.sandbox_read",
+        list(0, "an absolute path", is_absolute),
+        "Files and folders that programs in a sandbox may read and run besides. One that is not there is passed over.",
+    ),
+    key(
+        "run.sandbox_write",
+        list(0, "an absolute path", is_absolute),
+        "Files and folders that they may read, run and change besides.",
     ),
     key(
         "run.env",
@@ -417,8 +448,12 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "git.repository_programs",
         Kind::Flag,
-        "Whether operations run what a repository itself names: its hooks, its filters, its merge drivers. Reading never does.",
+        "Whether operations run what a repository itself names: its hooks, its filters, its merge drivers. Then neither wall stands before them. Reading never does.",
     ),
+    git::PROGRAMS,
+    git::READABLE,
+    git::UNCONFINED,
+    git::SHADOW_DIR,
     line(
         "shell.command",
         0,

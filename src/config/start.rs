@@ -6,7 +6,7 @@
 
 use tidings_auth::PublicKeyConfig;
 use tidings_core::handler::Handler;
-use tidings_services::programs::check_user;
+use tidings_services::programs::{check_user, walls};
 
 use super::{Config, ConfigError, Problem};
 
@@ -42,6 +42,7 @@ impl Config {
             redaction.as_ref().map(drop).map_err(Clone::clone),
             redaction.map_or(Ok(()), |redaction| self.sessions(redaction).map(drop)),
             self.check_user(),
+            self.check_sandboxes(walls().is_some()),
             self.http().map(drop),
         ];
         judged.into_iter().filter_map(Result::err).flat_map(|ConfigError(problems)| problems).collect()

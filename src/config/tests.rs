@@ -277,6 +277,10 @@ fn a_command_line_that_leaves_its_program_or_an_option_to_others_is_named_withou
 fn what_is_dangerous_is_said() {
     let quiet = load(&[], "[run]\nwrapper = [\"sh\"]").expect("loads");
     assert_eq!(quiet.warnings(), Vec::<String>::new());
+    for sandbox in ["data", "project"] {
+        let fenced = load(&[], &format!("[run]\nsandbox = \"{sandbox}\"")).expect("loads");
+        assert_eq!(fenced.warnings(), Vec::<String>::new());
+    }
     let loud = load(&[], "listen = \"0.0.0.0:1\"\n[http]\ncors_origins = [\"*\"]").expect("loads");
     let warnings = loud.warnings().join("\n");
     for part in ["can read the data directory", "without TLS", "/metrics", "every origin"] {
@@ -353,6 +357,45 @@ fn a_program_that_each_project_would_bring_along_is_told_of() {
     }
     let all = warnings.iter().filter(|line| line.contains("relative path"));
     assert_eq!(all.count(), 4, "{warnings:?}");
+}
+
+#[test]
+fn a_sandbox_that_cannot_be_is_refused_and_never_left_out() {
+    let refused = |text: &str, kernel_has_walls: bool| {
+        let config = load(&[], text).expect("loads");
+        config.check_sandboxes(kernel_has_walls).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    let agent = "[agents.a]\ncommand = [\"sh\"]\n";
+    for text in ["", agent, "[run]\nwrapper = [\"sh\"]"] {
+        assert_eq!((refused(text, true), refused(text, false)), (String::new(), String::new()), "{text}");
+    }
+    let of_all = "[run]\nsandbox = \"data\"";
+    let of_one = format!("{agent}sandbox = \"project\"");
+    for (text, key) in
+        [(of_all, "run.sandbox = data (tidings.toml): "), (&of_one, "agents.a.sandbox = project (tidings.toml): ")]
+    {
+        assert_eq!(refused(text, true), "", "{text}");
+        let without = refused(text, false);
+        assert!(without.contains(&format!("{key}this kernel has no Landlock")), "{without}");
+    }
+    let opened = format!("{of_all}\n{agent}sandbox = \"off\"");
+    assert!(!refused(&opened, false).contains("agents.a"));
+    let both = format!("{of_one}\n[run]\nwrapper = [\"sh\"]");
+    assert!(refused(&both, true).contains("agents.a.sandbox = project (tidings.toml): run.wrapper is configured"));
+}
+
+#[test]
+fn an_agent_whose_program_lies_outside_of_its_sandbox_is_said() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let tool = dir.path().join("tool");
+    std::fs::copy("/bin/true", &tool).expect("copies");
+    let warned = |more: &str| {
+        let agent = format!("[agents.x]\ncommand = [{:?}]\n{more}", tool.display().to_string());
+        load(&[], &agent).expect("loads").warnings().join("\n").contains("lies where its sandbox lets nothing be run")
+    };
+    assert!(warned("sandbox = \"project\""));
+    assert!(!warned("") && !warned("sandbox = \"data\""));
+    assert!(!warned(&format!("sandbox = \"project\"\nsandbox_read = [{:?}]", dir.path())));
 }
 
 #[test]

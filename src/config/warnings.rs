@@ -5,7 +5,7 @@
 //! It is not a check: what the start would refuse is an error.
 
 use tidings_engine::log::{DataDir, Others};
-use tidings_services::programs::{check_user, is_missing};
+use tidings_services::programs::{check_user, is_kept_from, is_missing};
 
 use super::{Agent, Config, Origin, variables};
 
@@ -14,13 +14,7 @@ impl Config {
     #[must_use]
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        if self.run.user.is_none() && self.run.wrapper.is_empty() {
-            warnings.push(
-                "programs run as the server's own user: whoever may execute can read the data directory. \
-                 Set run.user or run.wrapper to separate them"
-                    .to_owned(),
-            );
-        }
+        self.warn_of_open_doors(&mut warnings);
         let others = match DataDir::others(&self.data_dir) {
             Others::Nothing => None,
             Others::Look => Some("look into"),
@@ -46,6 +40,7 @@ impl Config {
         }
         self.warn_of_programs(&mut warnings);
         self.warn_of_relative_programs(&mut warnings);
+        self.warn_of_git(&mut warnings);
         for root in self.project.roots.iter().filter(|root| !root.is_dir()) {
             warnings.push(format!("project.roots: {} is no directory: no project lies beneath it", root.display()));
         }
@@ -84,6 +79,13 @@ impl Config {
                 if let Some(program) = line.first().filter(|program| is_missing(&programs, Some(program))) {
                     warnings.push(format!(
                         "agents.{name}.{key}: {program} was not found among the programs (PATH): it cannot be started"
+                    ));
+                }
+                let kept = |program: &&String| is_kept_from(&programs, &self.sandbox_of(agent), program);
+                if let Some(program) = line.first().filter(kept) {
+                    warnings.push(format!(
+                        "agents.{name}.{key}: {program} lies where its sandbox lets nothing be run that is not in the \
+                         project: list its folder in sandbox_read"
                     ));
                 }
                 if let Some(option) = missing_option(agent, line).filter(|_| key != "terminal") {

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize, Serializer};
 use tidings_core::identity::Secret;
-use tidings_services::{project::ProjectId, session::AgentRole};
+use tidings_services::{programs::Level, project::ProjectId, session::AgentRole};
 
 use super::quantity::{Size, Span};
 
@@ -40,6 +40,15 @@ pub(crate) struct Agent {
     /// Who may start it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roles: Option<Vec<AgentRole>>,
+    /// What its program is kept from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<Level>,
+    /// What it may read in its sandbox, beside what all may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox_read: Option<Vec<PathBuf>>,
+    /// What it may change in its sandbox, beside what all may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox_write: Option<Vec<PathBuf>>,
 }
 
 impl Agent {
@@ -68,6 +77,12 @@ pub(crate) struct Run {
     pub user: Option<String>,
     /// Put before every command.
     pub wrapper: Vec<String>,
+    /// What programs are kept from.
+    pub sandbox: Level,
+    /// What they may read in their sandboxes.
+    pub sandbox_read: Vec<PathBuf>,
+    /// What they may change in their sandboxes.
+    pub sandbox_write: Vec<PathBuf>,
     /// Names that are passed on of the server's environment.
     pub env: Vec<String>,
     /// Further variables and their values, which may be secrets.
@@ -101,6 +116,9 @@ impl Default for Run {
         Self {
             user: None,
             wrapper: Vec::new(),
+            sandbox: Level::Off,
+            sandbox_read: Vec::new(),
+            sandbox_write: Vec::new(),
             env: env.map(str::to_owned).to_vec(),
             set: BTreeMap::new(),
             nice: 15,
@@ -171,6 +189,14 @@ pub(crate) struct Git {
     pub protocols: Vec<String>,
     /// Whether a repository's own programs are run.
     pub repository_programs: bool,
+    /// Programs that git may run beside its own.
+    pub programs: Vec<String>,
+    /// What git may read beside its own.
+    pub readable: Vec<PathBuf>,
+    /// Whether git runs without a wall.
+    pub unconfined: bool,
+    /// Where shadows lie.
+    pub shadow_dir: Option<PathBuf>,
 }
 
 impl Default for Git {
@@ -187,6 +213,10 @@ impl Default for Git {
             max_patch_bytes: Size(128 << 10),
             protocols: ["https", "ssh"].map(str::to_owned).to_vec(),
             repository_programs: false,
+            programs: Vec::new(),
+            readable: Vec::new(),
+            unconfined: false,
+            shadow_dir: None,
         }
     }
 }

@@ -263,6 +263,7 @@ export PATH
 exec git "$@"
 "#;
 
+/// A git that waits: a script, which the wall before git would not let start anything.
 fn slow_git(folder: &Path) -> String {
     use std::os::unix::fs::PermissionsExt;
     let program = folder.join("git");
@@ -280,7 +281,7 @@ fn repository(root: &Path) {
 async fn commands_that_nobody_waits_for_any_more_count_as_their_users_until_they_end() {
     let (programs, root) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
     let path = slow_git(programs.path());
-    let server = Server::start_with("[commands]\nmax_per_user = 4\n", &[("PATH", &path)]);
+    let server = Server::start_with("[commands]\nmax_per_user = 4\n[git]\nunconfined = true\n", &[("PATH", &path)]);
     repository(root.path());
     let admin = server.admin();
     let project = project_with_a_file(&server, &admin, root.path(), 10).await;
@@ -347,7 +348,7 @@ async fn two_hundred_reads_of_a_repository_at_once_run_a_few_programs_and_are_al
 async fn reads_beyond_those_that_may_wait_are_refused_and_no_answer_is_older_than_its_question() {
     let (programs, root) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
     let path = slow_git(programs.path());
-    let limits = "[git]\nmax_reads = 1\nmax_reads_per_project = 1\nmax_waiting_reads = 1\n";
+    let limits = "[git]\nunconfined = true\nmax_reads = 1\nmax_reads_per_project = 1\nmax_waiting_reads = 1\n";
     let server = Server::start_with(limits, &[("PATH", &path)]);
     repository(root.path());
     let admin = server.admin();
@@ -379,7 +380,7 @@ async fn reads_beyond_those_that_may_wait_are_refused_and_no_answer_is_older_tha
 async fn a_user_with_many_slow_reads_waiting_holds_up_itself_and_another_is_answered_after_a_few_turns() {
     let (programs, root) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
     let path = slow_git(programs.path());
-    let limits = "[git]\nmax_reads = 1\nmax_reads_per_project = 1\nmax_waiting_reads_per_user = 20\n";
+    let limits = "[git]\nunconfined = true\nmax_reads = 1\nmax_reads_per_project = 1\nmax_waiting_reads_per_user = 20\n";
     let server = Server::start_with(limits, &[("PATH", &path)]);
     repository(root.path());
     let admin = server.admin();

@@ -5,6 +5,7 @@
 //! They are not the tests of the crates, which stand beside their code.
 
 mod agents;
+mod behind_walls;
 mod cable;
 mod cli;
 mod commands;
@@ -19,6 +20,7 @@ mod examples;
 mod faults;
 mod full_disk;
 mod generated;
+mod grounds;
 mod handshakes;
 mod hosted;
 mod http;
@@ -28,6 +30,7 @@ mod limits;
 mod logins;
 mod openings;
 mod operations;
+mod ordinary_repositories;
 mod origins;
 mod outsiders;
 mod own_tokens;
@@ -38,6 +41,7 @@ mod restarts;
 mod rights_of_runs;
 mod roots;
 mod running;
+mod sandboxes;
 mod server;
 mod sessions;
 mod slow;

@@ -3,7 +3,7 @@
 //! Guarantees: plain values, without meaning of their own until the service uses them.
 //! It is not where they are documented for operators.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use crate::redaction::Redaction;
 
@@ -34,6 +34,16 @@ pub struct GitConfig {
     /// Whether programs that a repository itself names are run: its hooks, its filters, its merge drivers.
     /// Not by default.
     pub repository_programs: bool,
+    /// Programs that git may run beside its own, by name or path: what the operator's own configuration of git names,
+    /// such as `git-lfs`. With any of them also `/bin/sh`, which git starts them with. None by default.
+    pub programs: Vec<String>,
+    /// Files and folders that git may read beside its own: what the operator's configuration of git includes.
+    pub readable: Vec<PathBuf>,
+    /// Whether git runs without a wall before it where the kernel has none and there is no wrapper; and, where it has,
+    /// without it. Not by default.
+    pub unconfined: bool,
+    /// Where shadows of repositories lie; by default in a folder of the system's temporary one.
+    pub shadow_dir: Option<PathBuf>,
     /// What is taken out of what git says.
     pub redaction: Arc<Redaction>,
 }
@@ -54,6 +64,10 @@ impl GitConfig {
             max_patch_bytes: 128 * 1024,
             protocols: ["https", "ssh"].map(str::to_owned).to_vec(),
             repository_programs: false,
+            programs: Vec::new(),
+            readable: Vec::new(),
+            unconfined: false,
+            shadow_dir: None,
             redaction,
         }
     }

@@ -16,7 +16,14 @@ use std::{
 use tidings_core::{Code, Error, Result};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::{config::GitConfig, contract::Progress, progress::Listener};
+use super::{
+    config::GitConfig,
+    contract::Progress,
+    place::{Paths, Place, Purpose, Repository},
+    progress::Listener,
+    shadow::Shadows,
+    tools::{self, Toolbox, Tools},
+};
 use crate::{
     blocking::blocking,
     programs::{
@@ -30,7 +37,7 @@ const AFTERWARDS: Duration = Duration::from_millis(200);
 /// How much is read at once.
 const CHUNK: usize = 16 * 1024;
 
-/// Settings of every run: what would wait, stay, or be run that nobody asked for.
+/// Settings of every run: what would wait, stay, be run that nobody asked for, or look into repositories within.
 const SETTINGS: &[(&str, &str)] = &[
     ("color.ui", "false"),
     ("core.quotePath", "false"),
@@ -42,6 +49,11 @@ const SETTINGS: &[(&str, &str)] = &[
     ("fetch.recurseSubmodules", "false"),
     ("push.recurseSubmodules", "no"),
     ("diff.ignoreSubmodules", "dirty"),
+    ("diff.submodule", "short"),
+    ("status.submoduleSummary", "false"),
+    ("commit.verbose", "false"),
+    ("merge.autoStash", "false"),
+    ("rebase.autoStash", "false"),
     ("protocol.ext.allow", "never"),
     ("http.lowSpeedLimit", "1"),
     ("http.lowSpeedTime", "60"),
@@ -58,33 +70,16 @@ const VARIABLES: &[(&str, &str)] = &[
     ("GIT_SSH_VARIANT", "ssh"),
     ("GIT_PROGRESS_DELAY", "0"),
     ("GIT_PAGER", "cat"),
-    ("GIT_EDITOR", "true"),
-    ("GIT_SEQUENCE_EDITOR", "true"),
+    ("GIT_EDITOR", ":"),
+    ("GIT_SEQUENCE_EDITOR", ":"),
     ("GIT_MERGE_AUTOEDIT", "no"),
 ];
 
+/// No folder, and none can be made in it.
+const NOWHERE: &str = "/dev/null";
+
 /// Commands that are given paths of clients: paths, and no patterns.
 const TAKES_PATHS: [&str; 4] = ["add", "reset", "diff", "log"];
-
-/// Where git is run, and with which settings beside those of every run.
-#[derive(Debug, Clone)]
-pub(super) struct Place {
-    /// The project's directory.
-    pub(super) root: PathBuf,
-    /// Whether there is a repository in it.
-    pub(super) repository: bool,
-    /// Settings that take the place of the repository's own.
-    pub(super) settings: Vec<(String, String)>,
-}
-
-/// What a run is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// Reads: writes nothing, and reaches for nobody.
-    Read,
-    /// Changes something, and may reach for a remote.
-    Change,
-}
 
 /// Why a run was ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,16 +117,38 @@ pub(super) enum Printed {
 pub(super) struct Git {
     pub(super) programs: Arc<Programs>,
     pub(super) config: GitConfig,
+    pub(super) shadows: Arc<Shadows>,
+    toolbox: Arc<Toolbox>,
 }
 
 impl Git {
+    /// Gets ready.
+    pub(super) fn new(programs: Arc<Programs>, config: GitConfig) -> Self {
+        let folder = config.shadow_dir.clone();
+        let folder = folder.unwrap_or_else(|| std::env::temp_dir().join(format!("tidings-git-{}", programs.mark())));
+        let shadows = Arc::new(Shadows::new(folder, programs.owner()));
+        Self { programs, config, shadows, toolbox: Arc::default() }
+    }
+
     /// Runs a command that reads, and collects at most so many bytes of what it prints.
     ///
     /// # Errors
     /// `not_found` when the directory is gone, `unavailable` when git cannot be run or takes too long.
     pub(super) async fn read(&self, place: &Place, args: &[&str], limit: usize) -> Result<Finished> {
+        self.run(place, Purpose::Read, args, limit).await
+    }
+
+    /// The same for any purpose.
+    ///
+    /// # Errors
+    /// As [`Git::read`].
+    pub(super) async fn run(&self, place: &Place, purpose: Purpose, args: &[&str], limit: usize) -> Result<Finished> {
         let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
-        let running = self.start(place, Purpose::Read, &args).await?;
+        let running = self.start(place, purpose, &args, Paths::Literal).await?;
+        self.collect(running, limit).await
+    }
+
+    async fn collect(&self, running: Running, limit: usize) -> Result<Finished> {
         let bounds = Bounds { grace: self.programs.grace(), timeout: self.config.read_timeout };
         let finished = bounds.attend(running, Printed::Collect(limit), pending(), &mut |_| ()).await;
         let finished = finished.map_err(|error| unusable(&error))?;
@@ -144,37 +161,78 @@ impl Git {
     /// Starts git.
     ///
     /// # Errors
-    /// As [`Git::read`].
-    pub(super) async fn start(&self, place: &Place, purpose: Purpose, args: &[String]) -> Result<Running> {
-        let program = self.program(place, purpose, args);
+    /// As [`Git::read`]; `unavailable` where nothing would hold it.
+    pub(super) async fn start(
+        &self,
+        place: &Place,
+        purpose: Purpose,
+        args: &[String],
+        paths: Paths,
+    ) -> Result<Running> {
+        tools::check(&self.programs, &self.config)?;
+        let mut program = self.program(place, purpose, args, paths);
+        let is_free = self.config.repository_programs && purpose != Purpose::Read;
+        let tools =
+            if is_free || !tools::has_wall(&self.programs, &self.config) { None } else { Some(self.tools().await?) };
+        if let Some(git) = self.programs.find("git").filter(|_| !self.programs.is_wrapped()) {
+            program.run_file(&git);
+        }
+        let (git, place) = (self.clone(), place.clone());
         let start = move || {
             if !program.root.is_dir() {
                 return Err(gone());
+            }
+            if let Some(tools) = tools {
+                program.wall = Some(Arc::new(tools::wall(&tools, &git.programs, &git.config, &place, purpose)));
             }
             program.start_here().map_err(|error| unusable(&error))
         };
         blocking(start).await?
     }
 
-    fn program(&self, place: &Place, purpose: Purpose, args: &[String]) -> Program {
+    async fn tools(&self) -> Result<Arc<Tools>> {
+        let ask = |git: PathBuf, wall| async move {
+            let argv = vec![git.to_string_lossy().into_owned(), "--exec-path".to_owned()];
+            let mut program = self.programs.program(argv, "/".into());
+            program.wall = Some(Arc::new(wall));
+            let running = program.start().await.map_err(|error| unusable(&error))?;
+            let finished = self.collect(running, CHUNK).await?;
+            Ok(String::from_utf8_lossy(&finished.printed).into_owned())
+        };
+        self.toolbox.open(&self.programs, ask).await
+    }
+
+    /// A script of the server's own in a project, with words that it finds as its arguments.
+    pub(super) fn script(&self, root: &Path, script: &str, words: &[&str]) -> Program {
+        let argv = ["sh", "-c", script, "sh"].iter().chain(words).map(|&word| word.to_owned()).collect();
+        let mut program = self.programs.program(argv, root.to_owned());
+        if tools::has_wall(&self.programs, &self.config) {
+            program.wall = Some(Arc::new(tools::scripts(root)));
+        }
+        program
+    }
+
+    fn program(&self, place: &Place, purpose: Purpose, args: &[String], paths: Paths) -> Program {
         let mut argv = vec!["git".to_owned(), "--no-pager".to_owned()];
         argv.extend(args.iter().cloned());
         let mut program = self.programs.program(argv, place.root.clone());
+        let ssh = tools::ssh(&self.programs, &self.config);
         let environment = &mut program.environment;
         let has_ssh = environment.iter().any(|(name, _)| name == "GIT_SSH_COMMAND");
         for (name, value) in VARIABLES {
             environment.set(name, value);
         }
         // Not for all: git calls itself with patterns of its own, for one to clear away what a stash took.
-        if args.first().is_some_and(|command| TAKES_PATHS.contains(&command.as_str())) {
+        let takes_paths = args.first().is_some_and(|command| TAKES_PATHS.contains(&command.as_str()));
+        if takes_paths && paths == Paths::Literal {
             environment.set("GIT_LITERAL_PATHSPECS", "1");
         }
         if !has_ssh {
-            environment.set("GIT_SSH_COMMAND", "ssh -oBatchMode=yes -oConnectTimeout=20");
+            environment.set("GIT_SSH_COMMAND", &ssh);
         }
         let protocols = match purpose {
             Purpose::Read => "none".to_owned(),
-            Purpose::Change => self.config.protocols.join(":"),
+            Purpose::Alone | Purpose::Change | Purpose::Reach => self.config.protocols.join(":"),
         };
         environment.set("GIT_ALLOW_PROTOCOL", &protocols);
         if purpose == Purpose::Read {
@@ -184,18 +242,24 @@ impl Git {
         if let Some(above) = place.root.parent() {
             environment.set("GIT_CEILING_DIRECTORIES", &above.to_string_lossy());
         }
-        if place.repository {
-            environment.set("GIT_DIR", &place.root.join(".git").to_string_lossy());
-            environment.set("GIT_WORK_TREE", &place.root.to_string_lossy());
+        match &place.repository {
+            Repository::ToCome => {}
+            Repository::Without => environment.set("GIT_DIR", NOWHERE),
+            Repository::Here(here) => {
+                environment.set("GIT_DIR", &here.git_dir.to_string_lossy());
+                environment.set("GIT_WORK_TREE", &place.root.to_string_lossy());
+                if let Some(shadow) = &here.shadow {
+                    environment.set("GIT_COMMON_DIR", &shadow.dir().to_string_lossy());
+                }
+            }
         }
         // As variables: a name in a setting of `-c` could hold a '=' and so mean another one.
-        let hooks = (purpose == Purpose::Read || !self.config.repository_programs)
-            .then(|| ("core.hooksPath".to_owned(), "/dev/null".to_owned()));
-        let own = SETTINGS.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        let hooks =
+            (purpose == Purpose::Read || !self.config.repository_programs).then_some(("core.hooksPath", NOWHERE));
         let mut count = 0;
-        for (name, value) in own.chain(hooks).chain(place.settings.iter().cloned()) {
-            environment.set(&format!("GIT_CONFIG_KEY_{count}"), &name);
-            environment.set(&format!("GIT_CONFIG_VALUE_{count}"), &value);
+        for (name, value) in SETTINGS.iter().copied().chain(hooks) {
+            environment.set(&format!("GIT_CONFIG_KEY_{count}"), name);
+            environment.set(&format!("GIT_CONFIG_VALUE_{count}"), value);
             count += 1;
         }
         environment.set("GIT_CONFIG_COUNT", &count.to_string());
@@ -345,13 +409,5 @@ impl<O: AsyncRead + Unpin, E: AsyncRead + Unpin> Ears<'_, O, E> {
     fn finished(self, status: ExitStatus, stopped: Option<Stop>) -> Finished {
         let said = self.lines.said() + &self.errors.said();
         Finished { status, printed: self.out, said, stopped }
-    }
-}
-
-/// Whether a path is the directory itself or lies in it, all symbolic links followed.
-pub(super) fn is_within(path: &Path, directory: &Path) -> bool {
-    match (path.canonicalize(), directory.canonicalize()) {
-        (Ok(path), Ok(directory)) => path.starts_with(directory),
-        _ => false,
     }
 }

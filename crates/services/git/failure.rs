@@ -6,6 +6,11 @@
 /// A code, what git says in that case, and what to do.
 const KNOWN: &[(&str, &[&str], &str)] = &[
     (
+        "program_refused",
+        &["cannot run ", "cannot exec ", "cannot fork", "unable to fork", "Could not run 'git status"],
+        "git was to run a program that it may not: if the operator's own configuration of git names it, see git.programs",
+    ),
+    (
         "conflict",
         &[
             "CONFLICT (",

@@ -1,26 +1,49 @@
-//! A repository as it is looked at before anything of it is used: where it keeps its data, and which
-//! programs it names.
+//! A repository as it is looked at before anything of it is used: where it keeps its data, and what of its configuration
+//! is used.
 //!
-//! Guarantees: a repository whose data lies outside the project is refused; what its own configuration would
-//! run - filters, merge drivers, credential helpers, and the ends of a remote - is replaced by something
-//! harmless, and its hooks are left out.
-//! It is no sandbox: what the configuration of the system user names is run, and a repository that changes
-//! while git runs is not looked at again.
+//! Guarantees: a repository whose data lies outside the project is refused, whatever leads there: a file or a link in the
+//! place of `.git`, a link in the place of what lies in it, alternates. Its own configuration is not read by git when git
+//! works: a shadow stands for it, unless configured otherwise.
+//! It is not what holds git in the project when a repository changes after the look: that is the wall.
 
-use std::path::Path;
+use std::{
+    collections::BTreeSet,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use rustix::fs::{Mode, OFlags, open};
 use tidings_core::{Code, Error, Result};
 
 use super::{
-    execute::{Finished, Git, Place, Purpose, gone, is_within},
+    execute::{Finished, Git, gone},
     failure,
+    place::{Here, Place, Purpose, Repository},
+    settings::{self, Settings},
+    shadow::FOLDERS,
 };
 use crate::blocking::blocking;
 
-/// The most bytes of the names of a repository's settings.
-const NAMES_BYTES: usize = 256 * 1024;
-/// The most settings that are replaced.
-const MOST_SETTINGS: usize = 500;
+/// The most bytes of a repository's settings.
+const SETTINGS_BYTES: usize = 256 * 1024;
+/// The most bytes of a file in which git notes where something is.
+const NOTE_BYTES: u64 = 64 * 1024;
+/// What leads into the folders of a repository's data, beside what lies at its top.
+const PARTS: [&str; 4] = ["objects/pack", "objects/info", "refs/heads", "refs/remotes"];
+/// The most entries at its top that are looked at. The wall holds the rest.
+const MOST_ENTRIES: usize = 1000;
+/// Makes the folders that git cannot make through a shadow's links.
+const FOLDERS_SCRIPT: &str = "cd -- \"$1\" && shift && mkdir -p -- \"$@\"";
+
+/// Where a repository is.
+#[derive(Debug, PartialEq, Eq)]
+struct Layout {
+    git_dir: PathBuf,
+    common: PathBuf,
+    /// Whether the folders are there that git cannot make.
+    is_whole: bool,
+}
 
 impl Git {
     /// Looks at the repository of a project.
@@ -30,31 +53,65 @@ impl Git {
     /// `unavailable` when git cannot be run.
     pub(super) async fn repository(&self, root: &Path, purpose: Purpose) -> Result<Place> {
         let given = root.to_owned();
-        blocking(move || {
-            if !given.is_dir() {
-                return Err(gone());
+        let Layout { git_dir, common, is_whole } = blocking(move || layout(&given)).await??;
+        let without = Place::without(root.to_owned());
+        let mut settings = self.settings(&without, &common.join("config")).await?;
+        // Of a repository with several working trees each may have some of its own.
+        settings.extend(self.settings(&without, &git_dir.join("config.worktree")).await?);
+        let settings = Arc::new(settings);
+        let shadow = if purpose != Purpose::Read && self.config.repository_programs {
+            None
+        } else {
+            if purpose != Purpose::Read && !is_whole {
+                self.complete(root, &common).await?;
             }
-            given.join(".git").symlink_metadata().map(drop).map_err(|_| no_repository())
-        })
-        .await??;
-        let mut place = Place { root: root.to_owned(), repository: true, settings: Vec::new() };
-        let dirs = ["rev-parse", "--path-format=absolute", "--git-dir", "--git-common-dir"];
-        let dirs = whole(self.read(&place, &dirs, NAMES_BYTES).await?)?;
-        let (printed, given) = (String::from_utf8_lossy(&dirs.printed).into_owned(), root.to_owned());
-        let is_inside =
-            move || printed.lines().count() == 2 && printed.lines().all(|dir| is_within(Path::new(dir), &given));
-        if !blocking(is_inside).await? {
-            return Err(Error::new(
-                Code::Conflict,
-                "the repository keeps its data outside the project's directory: make that directory the project",
-            ));
+            let config = settings.file(&self.submodules(&without).await);
+            let (shadows, common) = (self.shadows.clone(), common.clone());
+            Some(blocking(move || shadows.make(&common, &config)).await??)
+        };
+        let here = Here { git_dir, common, shadow, settings };
+        Ok(Place { root: root.to_owned(), repository: Repository::Here(here) })
+    }
+
+    /// What is used of a file of configuration.
+    async fn settings(&self, place: &Place, file: &Path) -> Result<Settings> {
+        let Some(printed) = self.listed(place, file).await? else { return Ok(Settings::default()) };
+        Settings::of(&whole(printed)?.printed, &self.config.protocols)
+    }
+
+    /// A file of configuration as git lists it. Nothing, if there is no such file.
+    async fn listed(&self, place: &Place, file: &Path) -> Result<Option<Finished>> {
+        let given = file.to_owned();
+        if !blocking(move || given.symlink_metadata().is_ok()).await? {
+            return Ok(None);
         }
-        if purpose == Purpose::Read || !self.config.repository_programs {
-            let names = ["config", "--list", "--name-only", "-z", "--show-scope"];
-            let names = whole(self.read(&place, &names, NAMES_BYTES).await?)?;
-            place.settings = harmless(&names.printed)?;
+        let path = file.to_string_lossy();
+        let args = ["config", "--file", &path, "--no-includes", "--list", "-z"];
+        self.read(place, &args, SETTINGS_BYTES).await.map(Some)
+    }
+
+    /// The names that the working tree gives its submodules. Where they cannot be read, none: the walls hold what looks
+    /// into one.
+    async fn submodules(&self, place: &Place) -> BTreeSet<Vec<u8>> {
+        match self.listed(place, &place.root.join(".gitmodules")).await {
+            Ok(Some(listed)) if listed.status.success() => settings::submodules(&listed.printed),
+            _ => BTreeSet::new(),
         }
-        Ok(place)
+    }
+
+    /// What is used of the configuration in a shadow, as it is by now.
+    pub(super) async fn settings_of_shadow(&self, place: &Place) -> Result<Option<Settings>> {
+        match place.shadow() {
+            Some(shadow) => self.settings(place, &shadow.config()).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Makes what is missing of a repository, as the user that git runs as.
+    async fn complete(&self, root: &Path, common: &Path) -> Result<()> {
+        let common = common.to_string_lossy();
+        let words: Vec<&str> = std::iter::once(&*common).chain(FOLDERS).collect();
+        self.script_done(root, FOLDERS_SCRIPT, &words).await
     }
 }
 
@@ -64,9 +121,6 @@ fn whole(finished: Finished) -> Result<Finished> {
         return Err(Error::new(Code::Conflict, "the configuration of the repository is too large to be looked at"));
     }
     if !finished.status.success() {
-        if finished.said.contains("not a git repository") {
-            return Err(no_repository());
-        }
         return Err(Error::new(Code::Conflict, failure::of(&finished.said).1));
     }
     Ok(finished)
@@ -76,63 +130,167 @@ fn no_repository() -> Error {
     Error::new(Code::Conflict, "the project's directory holds no repository of git: clone into it, or make one there")
 }
 
-/// The settings that take the place of a repository's own, from `git config --list --name-only -z --show-scope`.
-fn harmless(printed: &[u8]) -> Result<Vec<(String, String)>> {
-    let text = String::from_utf8_lossy(printed);
-    let mut parts = text.split('\0');
-    let mut settings = Vec::new();
-    while let (Some(scope), Some(name)) = (parts.next(), parts.next()) {
-        if let Some(value) = replacement(name).filter(|_| matches!(scope, "local" | "worktree")) {
-            settings.push((name.to_owned(), value.to_owned()));
-        }
-    }
-    settings.dedup();
-    if settings.len() > MOST_SETTINGS {
-        return Err(Error::new(Code::Conflict, "the repository names too many programs in its configuration"));
-    }
-    Ok(settings)
+fn outside() -> Error {
+    Error::new(
+        Code::Conflict,
+        "the repository keeps its data outside the project's directory: make that directory the project",
+    )
 }
 
-/// What takes the place of a setting that names a program. git has made the section and the last part of a
-/// name lower case.
-fn replacement(name: &str) -> Option<&'static str> {
-    let (section, rest) = name.split_once('.')?;
-    let last = rest.rsplit('.').next()?;
-    Some(match (section, last) {
-        // Without a filter files are taken as they are.
-        ("filter", "clean" | "smudge" | "process") | ("credential", "helper") => "",
-        ("filter", "required") => "false",
-        // A driver that fails leaves a conflict for people.
-        ("merge", "driver") | ("gpg", "program") | ("core", "alternaterefscommand") => "false",
-        ("core", "gitproxy") => "none",
-        ("remote", "uploadpack") => "git-upload-pack",
-        ("remote", "receivepack") => "git-receive-pack",
-        _ => return None,
-    })
+/// Finds the repository in a project. Blocks on small reads.
+fn layout(root: &Path) -> Result<Layout> {
+    if !root.is_dir() {
+        return Err(gone());
+    }
+    let real = root.canonicalize().map_err(|_| gone())?;
+    let inside = |path: &Path| path.canonicalize().ok().filter(|path| path.starts_with(&real)).ok_or_else(outside);
+    let given = root.join(".git");
+    let kind = given.symlink_metadata().map_err(|_| no_repository())?.file_type();
+    let git_dir = if kind.is_dir() {
+        given
+    } else if kind.is_symlink() {
+        inside(&given)?
+    } else {
+        let note = note(&given).ok_or_else(no_repository)?;
+        let path = note.strip_prefix("gitdir: ").ok_or_else(no_repository)?;
+        inside(&root.join(path.trim_end_matches(['\n', '\r'])))?
+    };
+    if !git_dir.is_dir() {
+        return Err(no_repository());
+    }
+    let common = match note(&git_dir.join("commondir")) {
+        Some(path) => inside(&git_dir.join(path.trim_end_matches(['\n', '\r'])))?,
+        None => git_dir.clone(),
+    };
+    for dir in [&git_dir, &common] {
+        let entries = dir.read_dir().into_iter().flatten().flatten().take(MOST_ENTRIES).map(|entry| entry.path());
+        for part in entries.chain(PARTS.map(|part| dir.join(part))) {
+            if part.is_symlink() {
+                inside(&part)?;
+            }
+        }
+    }
+    let is_there = |name: &str| common.join(name).is_dir();
+    if !is_there("objects") || !is_there("refs") || !note(&git_dir.join("HEAD")).is_some_and(|head| is_head(&head)) {
+        return Err(no_repository());
+    }
+    let objects = common.join("objects");
+    let alternates = note(&objects.join("info/alternates")).unwrap_or_default();
+    for other in alternates.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        inside(&objects.join(other.trim_matches('"')))?;
+    }
+    let is_whole = FOLDERS.into_iter().all(is_there);
+    Ok(Layout { git_dir, common, is_whole })
+}
+
+/// Whether it is what stands in the file of a head: a branch or a commit.
+fn is_head(text: &str) -> bool {
+    let text = text.trim_end();
+    let is_id = (40..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_id || text.strip_prefix("ref:").is_some_and(|name| name.trim_start().starts_with("refs/"))
+}
+
+/// A small file of the repository as text.
+fn note(path: &Path) -> Option<String> {
+    note_of(path, NOTE_BYTES)
+}
+
+/// A file of at most so many bytes as text. Waits for nobody, also not for the other end of a pipe.
+pub(super) fn note_of(path: &Path, most: u64) -> Option<String> {
+    let file = open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let file = std::fs::File::from(file);
+    let meta = file.metadata().ok().filter(|meta| meta.is_file() && meta.len() <= most)?;
+    let mut text = String::new();
+    file.take(meta.len()).read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
     use super::*;
 
-    #[test]
-    fn what_a_repository_would_run_is_replaced_and_the_users_own_is_not() {
-        let printed = "global\0filter.lfs.process\0local\0core.bare\0local\0filter.a=b.c.clean\0worktree\0merge.x.driver\0\
-                       local\0remote.origin.uploadpack\0local\0credential.helper\0command\0filter.z.clean\0";
-        let settings = harmless(printed.as_bytes()).expect("settings");
-        let expected = [
-            ("filter.a=b.c.clean", ""),
-            ("merge.x.driver", "false"),
-            ("remote.origin.uploadpack", "git-upload-pack"),
-            ("credential.helper", ""),
-        ];
-        assert_eq!(settings, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    struct Repo(tempfile::TempDir);
+
+    impl Repo {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().expect("a directory");
+            for folder in ["project/.git/objects/info", "project/.git/refs", "other/objects", "other/refs"] {
+                fs::create_dir_all(dir.path().join(folder)).expect("makes");
+            }
+            for head in ["project/.git/HEAD", "other/HEAD"] {
+                fs::write(dir.path().join(head), "ref: refs/heads/main\n").expect("writes");
+            }
+            Self(dir)
+        }
+
+        fn at(&self, path: &str) -> PathBuf {
+            self.0.path().join(path)
+        }
+
+        fn layout(&self) -> Result<Layout> {
+            layout(&self.at("project"))
+        }
     }
 
     #[test]
-    fn more_programs_than_anybody_needs_are_refused() {
-        let printed: String = (0..600).map(|n| format!("local\0filter.f{n}.clean\0")).collect();
-        assert!(harmless(printed.as_bytes()).is_err());
-        assert_eq!(harmless(b"local"), Ok(Vec::new()));
+    fn a_repository_is_found_where_its_data_is_in_the_project() {
+        let repo = Repo::new();
+        let git_dir = repo.at("project/.git");
+        assert_eq!(repo.layout(), Ok(Layout { git_dir: git_dir.clone(), common: git_dir.clone(), is_whole: false }));
+        fs::rename(&git_dir, repo.at("project/data")).expect("moves");
+        fs::write(&git_dir, "gitdir: data\n").expect("writes");
+        let real = repo.at("project/data").canonicalize().expect("there");
+        assert_eq!(repo.layout().expect("a repository").git_dir, real);
+        fs::write(repo.at("project/data/objects/info/alternates"), "# none\n\n../objects\n").expect("writes");
+        assert!(repo.layout().is_ok());
+    }
+
+    #[test]
+    fn whatever_leads_to_another_repository_is_refused() {
+        type Lead = fn(&Repo);
+        let leads: [Lead; 9] = [
+            |repo| {
+                fs::remove_dir_all(repo.at("project/.git")).expect("removes");
+                symlink(repo.at("other"), repo.at("project/.git")).expect("links");
+            },
+            |repo| {
+                fs::remove_dir_all(repo.at("project/.git")).expect("removes");
+                fs::write(repo.at("project/.git"), "gitdir: ../other\n").expect("writes");
+            },
+            |repo| fs::write(repo.at("project/.git/commondir"), "../../other\n").expect("writes"),
+            |repo| {
+                fs::write(repo.at("project/.git/objects/info/alternates"), "../../../other/objects\n").expect("writes")
+            },
+            |repo| fs::write(repo.at("project/.git/objects/info/alternates"), "\"/nowhere\"\n").expect("writes"),
+            |repo| lead(repo, "objects"),
+            |repo| lead(repo, "refs"),
+            |repo| lead(repo, "HEAD"),
+            |repo| symlink(repo.at("other/packed-refs"), repo.at("project/.git/packed-refs")).expect("links"),
+        ];
+        for (number, prepare) in leads.into_iter().enumerate() {
+            let repo = Repo::new();
+            prepare(&repo);
+            assert_eq!(repo.layout(), Err(outside()), "{number}");
+        }
+    }
+
+    fn lead(repo: &Repo, part: &str) {
+        let place = repo.at("project/.git").join(part);
+        fs::rename(&place, repo.at("kept")).expect("moves");
+        symlink(repo.at("other").join(part), place).expect("links");
+    }
+
+    #[test]
+    fn what_is_no_repository_is_said_to_be_none() {
+        for (path, text) in [("HEAD", "garbage"), ("HEAD", ""), ("HEAD", "ref: /etc/passwd\n")] {
+            let repo = Repo::new();
+            fs::write(repo.at("project/.git").join(path), text).expect("writes");
+            assert_eq!(repo.layout(), Err(no_repository()), "{text}");
+        }
+        let repo = Repo::new();
+        fs::remove_dir_all(repo.at("project/.git/refs")).expect("removes");
+        assert_eq!(repo.layout(), Err(no_repository()));
     }
 }

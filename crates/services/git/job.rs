@@ -13,6 +13,7 @@ use super::{
         WorktreeAdd, WorktreeRemove,
     },
     names::{self, WORKTREES},
+    place::Purpose,
 };
 use crate::project::ProjectId;
 
@@ -35,6 +36,30 @@ impl Job {
         Self { project_id, kind, args, remote, protocol: None }
     }
 
+    /// What it takes of git.
+    pub(super) fn purpose(&self) -> Purpose {
+        let resumes = self.args.iter().any(|word| word == "--continue" || word == "--abort");
+        match self.kind {
+            Kind::Clone | Kind::Fetch | Kind::Pull | Kind::Push => Purpose::Reach,
+            Kind::Add | Kind::Unstage | Kind::Commit | Kind::Checkout => Purpose::Alone,
+            Kind::Merge if resumes => Purpose::Alone,
+            // Its commands call each other; so does a merge, to keep what is not committed.
+            Kind::Merge | Kind::Stash | Kind::Rebase | Kind::WorktreeAdd | Kind::WorktreeRemove => Purpose::Change,
+        }
+    }
+
+    /// The name of the working tree that it is about.
+    pub(super) fn tree(&self) -> Option<&str> {
+        let is_of_trees = matches!(self.kind, Kind::WorktreeAdd | Kind::WorktreeRemove);
+        let mut words = self.args.iter().filter(|_| is_of_trees);
+        words.find_map(|word| word.strip_prefix(WORKTREES)?.strip_prefix('/'))
+    }
+
+    /// Whether it goes on with what an unfinished rebase still has to do.
+    pub(super) fn goes_on_with_a_rebase(&self) -> bool {
+        self.kind == Kind::Rebase && self.args.iter().any(|word| word == "--continue")
+    }
+
     fn word(mut self, word: impl Into<String>) -> Self {
         self.args.push(word.into());
         self
@@ -53,16 +78,20 @@ impl Job {
 impl From<CloneFrom> for Job {
     fn from(input: CloneFrom) -> Self {
         let protocol = names::protocol(&input.url).to_owned();
-        let job = Self::of(input.project_id, Kind::Clone, &["clone", "--progress", "--no-recurse-submodules"])
-            .words(input.depth.map(|depth| format!("--depth={depth}")))
-            .words(input.branch.map(|branch| format!("--branch={branch}")));
+        let job = Self::of(
+            input.project_id,
+            Kind::Clone,
+            &["clone", "--progress", "--no-checkout", "--no-recurse-submodules"],
+        )
+        .words(input.depth.map(|depth| format!("--depth={depth}")))
+        .words(input.branch.map(|branch| format!("--branch={branch}")));
         Self { protocol: Some(protocol), ..job.words(["--".to_owned(), input.url, ".".to_owned()]) }
     }
 }
 
 impl From<Checkout> for Job {
     fn from(input: Checkout) -> Self {
-        Self::of(input.project_id, Kind::Checkout, &["checkout", "--progress", "--no-recurse-submodules"])
+        Self::of(input.project_id, Kind::Checkout, &["checkout", "--quiet", "--progress", "--no-recurse-submodules"])
             .word_if(input.create, "-b")
             .word(input.branch)
             .words(input.from.filter(|_| input.create))
@@ -234,7 +263,7 @@ mod tests {
         let clone = parsed::<CloneFrom>(json!({"url": "https://h/a", "depth": 3, "branch": "main"}));
         assert_eq!(
             line(clone.into()),
-            "clone --progress --no-recurse-submodules --depth=3 --branch=main -- https://h/a ."
+            "clone --progress --no-checkout --no-recurse-submodules --depth=3 --branch=main -- https://h/a ."
         );
         let add = Job::add(parsed(json!({"paths": ["-x", "b"]})));
         assert_eq!(line(add), "add --all -- -x b");

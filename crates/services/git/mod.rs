@@ -14,6 +14,8 @@
 //! as configured, whoever asks.
 //! It is not a git of its own: the command `git` does the work, as the user that programs run as.
 
+#[cfg(test)]
+mod attacks;
 pub mod config;
 pub mod contract;
 mod execute;
@@ -25,14 +27,19 @@ mod listing;
 mod looks;
 mod names;
 mod operation;
+mod place;
 mod progress;
 mod reading;
 mod refresh;
 mod registry;
 mod repositories;
+mod settings;
+mod settle;
+mod shadow;
 mod status;
 #[cfg(test)]
 mod tests;
+mod tools;
 mod trees;
 mod turns;
 

@@ -15,12 +15,14 @@ use super::{
         CANCELLED, COMPLETED, CONFLICT_PATHS, FAILED, Kind, OperationCancelled, OperationCompleted, OperationFailed,
         OperationProgress, OperationStarted, PROGRESS, Progress, STARTED, Status,
     },
-    execute::{Bounds, Finished, Place, Printed, Purpose, Stop},
+    execute::{Bounds, Finished, Printed, Stop},
     failure,
     job::Job,
     names::WORKTREES,
+    place::{Paths, Place, Purpose},
     registry::{Reason, Seat},
     repositories::Repositories,
+    settle::{leaving_out, todo_names_programs},
 };
 use crate::telling::{after_panic, tell_by_id};
 
@@ -161,8 +163,77 @@ impl Operation {
         {
             return end;
         }
+        let end = self.prepared().await;
+        match self.repositories.git.settle(&self.place, &self.job).await {
+            Err(error) if matches!(end, End::Completed) => End::failed("git_failed", error.message()),
+            _ => end,
+        }
+    }
+
+    /// What comes before git does what it is for, and that.
+    async fn prepared(&self) -> End {
+        let (git, job) = (&self.repositories.git, &self.job);
+        if job.goes_on_with_a_rebase() && !git.config.repository_programs && todo_names_programs(&self.place).await {
+            let why = "the rebase is to run programs (exec): take them out of its list, or abort it";
+            return End::failed("program_refused", why);
+        }
+        // A server that was killed while it made the tree has left it without a repository.
+        if let (Some(here), Some(name), Kind::WorktreeRemove) = (self.place.here(), job.tree(), job.kind)
+            && let Err(error) = git.mend(&self.place.root, here, name).await
+        {
+            return End::failed("git_failed", error.message());
+        }
+        let within = match self.within().await {
+            Ok(within) => within,
+            Err(error) => return End::failed("git_failed", error.message()),
+        };
+        match (job.kind, leaving_out(job, &within)) {
+            (Kind::Clone, _) => match self.run(&self.place, job.purpose(), &job.args, Paths::Literal).await {
+                End::Completed => self.check_out().await,
+                end => end,
+            },
+            (Kind::Commit, Some(add)) => match self.run(&self.place, Purpose::Alone, &add, Paths::Patterns).await {
+                End::Completed => {
+                    let args: Vec<String> = job.args.iter().filter(|word| *word != "--all").cloned().collect();
+                    self.run(&self.place, job.purpose(), &args, Paths::Literal).await
+                }
+                end => end,
+            },
+            (_, Some(args)) => self.run(&self.place, job.purpose(), &args, Paths::Patterns).await,
+            (_, None) => self.run(&self.place, job.purpose(), &job.args, Paths::Literal).await,
+        }
+    }
+
+    /// The repositories within that git would look into by what it does.
+    async fn within(&self) -> Result<Vec<String>> {
+        match self.job.kind {
+            Kind::Add | Kind::Commit => self.repositories.git.within(&self.place).await,
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Fills the directory of a clone, which git leaves empty: by then nobody but the server says how.
+    async fn check_out(&self) -> End {
+        let git = &self.repositories.git;
+        let ready = async {
+            let place = git.repository(&self.place.root, Purpose::Change).await?;
+            let has_commits = git.read(&place, &["rev-parse", "--verify", "--quiet", "HEAD"], OUTPUT).await?;
+            Ok::<_, Error>((place, has_commits.status.success()))
+        };
+        match ready.await {
+            Ok((place, true)) => {
+                let args = ["checkout", "--progress", "--force", "--no-recurse-submodules", "HEAD", "--"];
+                self.run(&place, Purpose::Alone, &args.map(str::to_owned), Paths::Literal).await
+            }
+            Ok((_, false)) => End::Completed,
+            Err(error) => End::failed("git_failed", error.message()),
+        }
+    }
+
+    /// Runs git once.
+    async fn run(&self, place: &Place, purpose: Purpose, args: &[String], paths: Paths) -> End {
         let (git, live) = (&self.repositories.git, &self.seat.live);
-        let running = match git.start(&self.place, Purpose::Change, &self.job.args).await {
+        let running = match git.start(place, purpose, args, paths).await {
             Ok(running) => running,
             Err(error) => return End::failed("spawn_failed", error.message()),
         };
@@ -180,9 +251,8 @@ impl Operation {
     /// is of the user that git runs as. The end of the operation, if that fails.
     async fn prepare_worktrees(&self) -> Option<End> {
         let git = &self.repositories.git;
-        let argv = ["sh", "-c", WORKTREES_SCRIPT].map(str::to_owned).to_vec();
         let bounds = Bounds { grace: git.programs.grace(), timeout: git.config.read_timeout };
-        let done = match git.programs.program(argv, self.place.root.clone()).start().await {
+        let done = match git.script(&self.place.root, WORKTREES_SCRIPT, &[]).start().await {
             Ok(running) => bounds.attend(running, Printed::Say, self.seat.live.course.turned(), &mut |_| ()).await,
             Err(error) => Err(error),
         };

@@ -12,12 +12,13 @@ use tidings_core::{Code, Error, Result, UserId, command::Json};
 
 use super::{
     contract::{FileStatus, Status, Unfinished},
-    execute::{Finished, Git, Place, Purpose, Stop},
+    execute::{Finished, Git, Stop},
     failure,
     input::{Diff, Log, OneProject, Show},
     listing::{self, BRANCH, BranchInfo, COMMIT, CommitInfo, FileChange, WorktreeInfo},
     looks::Seen,
     names::parse_cursor,
+    place::{Place, Purpose},
     repositories::Repositories,
     status::{self, Report},
     turns::Turn,
@@ -99,7 +100,14 @@ impl Git {
 
     /// Numbers and patch of what this command compares.
     async fn compare(&self, place: &Place, command: &[&str], what: &[&str]) -> Result<DiffAnswer> {
-        let safe = ["--no-ext-diff", "--no-textconv", "--ignore-submodules=dirty", "--no-color", "--find-renames"];
+        let safe = [
+            "--no-ext-diff",
+            "--no-textconv",
+            "--ignore-submodules=dirty",
+            "--submodule=short",
+            "--no-color",
+            "--find-renames",
+        ];
         let line = |form: &[&'static str]| [command, &safe, form, &["--end-of-options"], what].concat();
         let numbers = good(self.read(place, &line(&["--numstat", "-z"]), LIST_BYTES).await?)?;
         let (files, more) = listing::changes(&numbers.printed, FILES);
@@ -235,7 +243,12 @@ impl Repositories {
     pub async fn worktrees(self: Arc<Self>, user: UserId, input: OneProject) -> Result<Json<WorktreesAnswer>> {
         let (place, _turn) = self.to_read(&user, &input.project_id).await?;
         let finished = good(self.git.read(&place, &["worktree", "list", "--porcelain", "-z"], LIST_BYTES).await?)?;
-        Ok(Json(WorktreesAnswer { worktrees: listing::worktrees(&finished.printed) }))
+        let mut worktrees = listing::worktrees(&finished.printed);
+        // Behind a shadow git takes that for the place of the project's own.
+        if let Some(own) = worktrees.first_mut() {
+            own.path = place.root.to_string_lossy().into_owned();
+        }
+        Ok(Json(WorktreesAnswer { worktrees }))
     }
 
     /// The repository of a project, and the turn to read it.

@@ -10,7 +10,7 @@ use tidings_core::{Event, Result, fault, panics};
 
 use super::{
     contract::{HEAD_CHANGED, HeadChanged, STATUS_CHANGED, STATUS_FILES, Status, StatusChanged},
-    execute::Purpose,
+    place::Purpose,
     repositories::Repositories,
     status::Report,
 };

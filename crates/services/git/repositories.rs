@@ -24,11 +24,12 @@ use tokio::sync::oneshot;
 use super::{
     config::GitConfig,
     contract::{Begun, Kind, OperationId},
-    execute::{Git, Place, Purpose, gone},
+    execute::{Git, gone},
     input::Cancel,
     job::Job,
     looks::Looks,
     operation::Operation,
+    place::{Place, Purpose},
     refresh::Refreshing,
     registry::{Reason, Refused, Registry, Seat},
     turns::Turns,
@@ -88,7 +89,7 @@ impl Repositories {
     #[must_use]
     pub fn new(ports: GitPorts, programs: Arc<Programs>, config: GitConfig) -> Arc<Self> {
         let (registry, turns) = (Registry::new(config.max_operations), Turns::new(&config));
-        let git = Git { programs, config };
+        let git = Git::new(programs, config);
         Arc::new(Self { ports, git, refreshing: Mutex::default(), registry, turns, looks: Arc::default() })
     }
 
@@ -98,6 +99,8 @@ impl Repositories {
     /// # Errors
     /// `unavailable` when the log does not work.
     pub async fn recover(&self) -> Result<()> {
+        let shadows = self.git.shadows.clone();
+        blocking(move || shadows.clear()).await?;
         end_abandoned(&*self.ports.bus, &*self.ports.states, PROJECT).await
     }
 
@@ -173,7 +176,7 @@ impl Repositories {
         if !blocking(move || is_empty(&given)).await?? {
             return Err(Error::new(Code::Conflict, "the project's directory is not empty: nothing is cloned into it"));
         }
-        Ok(Place { root, repository: false, settings: Vec::new() })
+        Ok(Place::of_clone(root))
     }
 
     /// Asks an operation to end. It has ended once its end is told.

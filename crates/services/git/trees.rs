@@ -16,9 +16,9 @@ use tokio::sync::oneshot;
 
 use super::{
     contract::Kind,
-    execute::Purpose,
     input::{Worktree, WorktreeAdd},
     job::Job,
+    place::Purpose,
     registry::{Refused, Seat},
     repositories::Repositories,
 };
@@ -106,12 +106,14 @@ fn find(root: &Path, cwd: &str) -> Result<Found> {
     let dir = Place::find(root, Some(cwd)).map_err(|_| other())?.dir;
     let note = note(&dir.join(".git")).ok_or_else(other)?;
     let data = note.strip_prefix("gitdir:").map(str::trim).ok_or_else(other)?;
-    let half = self::note(&dir.join(data).join("locked")).is_some_and(|why| why.trim() == BEING_MADE);
+    let data = dir.join(data);
+    // Where git was killed with the server, what the tree names is gone.
+    let half = !data.is_dir() || self::note(&data.join("locked")).is_some_and(|why| why.trim() == BEING_MADE);
     Ok(if half { Found::Half } else { Found::Tree(dir) })
 }
 
 /// A small file as text.
-fn note(path: &Path) -> Option<String> {
+pub(super) fn note(path: &Path) -> Option<String> {
     let meta = path.symlink_metadata().ok()?;
     (meta.is_file() && meta.len() <= NOTE_BYTES).then(|| fs::read_to_string(path).ok())?
 }

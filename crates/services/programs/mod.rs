@@ -6,6 +6,7 @@
 //! away from its service by [`Programs::stop`]; no program of another data directory's server is killed.
 //! It is not a domain: what a program means, and how its end is told, is its service's.
 
+mod alone;
 pub(crate) mod decode;
 mod environment;
 mod handed;
@@ -15,12 +16,14 @@ mod mark;
 pub(crate) mod meter;
 pub(crate) mod process;
 pub(crate) mod reader;
+mod sandbox;
 mod starter;
 mod survivors;
 mod table;
 pub(crate) mod terminal;
 #[cfg(test)]
 mod tests;
+pub(crate) mod wall;
 
 use std::{
     io,
@@ -40,7 +43,10 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-pub use self::environment::Environment;
+pub use self::{
+    environment::Environment,
+    sandbox::{Level, Sandbox},
+};
 use self::{
     mark::{MARK, Mark},
     process::{Program, Running, SystemUser, for_root},
@@ -67,6 +73,10 @@ pub struct ProgramsConfig {
     /// is replaced by the project's root. It gets `env` and what the server adds, and nothing that somebody chose for
     /// the program inside. Empty by default.
     pub wrapper: Vec<String>,
+    /// What programs are kept from by the kernel, of sessions, terminals and steps; nothing by default. Not with a wrapper.
+    pub sandbox: Sandbox,
+    /// The files of the configuration, with the secrets that it names: no program in a sandbox sees one.
+    pub files: Vec<PathBuf>,
     /// How far programs step back behind the server where both want the same processor, from 0 for not at all
     /// to 19; 15 by default: a program then gets a thirtieth of what the server gets.
     pub nice: i32,
@@ -81,7 +91,16 @@ impl ProgramsConfig {
     /// The defaults: an empty environment.
     #[must_use]
     pub fn new(data_dir: PathBuf) -> Self {
-        Self { env: Environment::default(), user: None, wrapper: Vec::new(), nice: 15, grace_ms: 5_000, data_dir }
+        Self {
+            env: Environment::default(),
+            user: None,
+            wrapper: Vec::new(),
+            sandbox: Sandbox::default(),
+            files: Vec::new(),
+            nice: 15,
+            grace_ms: 5_000,
+            data_dir,
+        }
     }
 }
 
@@ -92,6 +111,15 @@ impl ProgramsConfig {
 pub fn check_user(name: &str) -> Result<bool> {
     SystemUser::known(name).map(|user| user.can_be_run_as())
 }
+
+/// The version of the walls that the running kernel has, and what it does not hold yet; none if it has none.
+#[must_use]
+pub fn walls() -> Option<(i32, Vec<&'static str>)> {
+    wall::abi().map(|abi| (abi, wall::lacking(abi)))
+}
+
+/// What is said where the kernel has no walls.
+pub const NO_WALLS: &str = wall::MISSING;
 
 /// Whether a program is not there, as far as that can be said before it is started: a program by its name or its absolute
 /// path, or the wrapper. False where only the system or the wrapper can tell: of what another user or a sandbox runs, and
@@ -109,6 +137,13 @@ pub fn is_missing(config: &ProgramsConfig, program: Option<&str>) -> bool {
             !of_another && !is_in_projects && !lookup::is_apart(program, path)
         }
     }
+}
+
+/// Whether a program that is there lies where its sandbox lets nothing be run that is not in the project.
+#[must_use]
+pub fn is_kept_from(config: &ProgramsConfig, sandbox: &Sandbox, program: &str) -> bool {
+    let file = lookup::find_apart(program, config.env.get("PATH")).and_then(|file| file.canonicalize().ok());
+    file.is_some_and(|file| sandbox.keeps_from(&file))
 }
 
 /// A program that was started in its turn.
@@ -134,6 +169,9 @@ pub struct Programs {
     env: Environment,
     user: Option<SystemUser>,
     wrapper: Vec<String>,
+    sandbox: Sandbox,
+    /// What is kept from programs in sandboxes.
+    kept: Vec<PathBuf>,
     /// The priority of programs; none is the server's own.
     nice: Option<i32>,
     grace: Duration,
@@ -163,7 +201,10 @@ impl Programs {
         let nice = priority(config.nice);
         let starter = Starter::new(nice).map_err(|error| Error::unavailable(format!("no thread is left: {error}")))?;
         let young = Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZero::get)));
-        Ok(Arc::new(Self { env, user, wrapper: config.wrapper, nice, grace, starter, young, survivors, mark }))
+        let (wrapper, sandbox) = (config.wrapper, config.sandbox);
+        let named = std::path::absolute(&config.data_dir).unwrap_or(config.data_dir);
+        let kept = [config.files, vec![named, data_dir]].concat();
+        Ok(Arc::new(Self { env, user, wrapper, sandbox, kept, nice, grace, starter, young, survivors, mark }))
     }
 
     /// Kills what a former life of the server left running. To be called once, before anything is started.
@@ -205,6 +246,34 @@ impl Programs {
         self.grace
     }
 
+    /// Whether a wrapper stands before every program.
+    pub(crate) fn is_wrapped(&self) -> bool {
+        !self.wrapper.is_empty()
+    }
+
+    /// What tells this server's things from another's.
+    pub(crate) fn mark(&self) -> &str {
+        self.mark.value()
+    }
+
+    /// The user and the group that programs run as, if they are not the server's own.
+    pub(crate) fn owner(&self) -> Option<(u32, u32)> {
+        self.user.as_ref().and_then(SystemUser::of_another)
+    }
+
+    /// A variable of every program.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        match (&self.user, name) {
+            (Some(user), "HOME") => Some(&user.home),
+            _ => self.env.get(name),
+        }
+    }
+
+    /// Where a program is, by its absolute path or on the absolute folders of the programs' path.
+    pub(crate) fn find(&self, name: &str) -> Option<PathBuf> {
+        lookup::find_apart(name, self.env.get("PATH"))
+    }
+
     /// A program in a directory of a project, with the wrapper before it.
     pub(crate) fn program(&self, argv: Vec<String>, root: PathBuf) -> Program {
         let mut environment = self.env.clone();
@@ -216,7 +285,7 @@ impl Programs {
             environment.set("LOGNAME", &user.name);
         }
         let (wrapper, user, nice) = (for_root(&self.wrapper, &root), self.user.clone(), self.nice);
-        Program { wrapper, argv, root, environment, chosen: Environment::default(), user, nice }
+        Program { wrapper, argv, root, environment, chosen: Environment::default(), user, nice, wall: None }
     }
 
     /// Starts a program in its turn, with a pipe to report on whose name it finds in `variable`, and remembers

@@ -18,6 +18,7 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
 };
 
 use parking_lot::RwLock;
@@ -32,7 +33,13 @@ use tokio::{
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
 };
 
-use super::{environment::Environment, handed, lookup, table::Family};
+use super::{
+    alone,
+    environment::Environment,
+    handed, lookup,
+    table::Family,
+    wall::{Wall, behind},
+};
 use crate::blocking::blocking;
 
 /// A terminal that is being opened is inherited by whatever starts meanwhile, until it is marked; a pipe that is
@@ -83,6 +90,11 @@ impl SystemUser {
         getuid().is_root() || getuid().as_raw() == self.uid
     }
 
+    /// Its id and its group's, unless it is the server's own user.
+    pub(super) fn of_another(&self) -> Option<(u32, u32)> {
+        (self.uid != getuid().as_raw()).then_some((self.uid, self.gid))
+    }
+
     fn in_list(list: &str, name: &str) -> Option<Self> {
         list.lines().find_map(|line| {
             let fields: Vec<&str> = line.split(':').collect();
@@ -110,6 +122,8 @@ pub(crate) struct Program {
     pub(crate) user: Option<SystemUser>,
     /// Its priority, in the system's measure; none is the server's own.
     pub(crate) nice: Option<i32>,
+    /// What it may touch; none for whatever its user may.
+    pub(crate) wall: Option<Arc<Wall>>,
 }
 
 /// What a start comes down to.
@@ -140,6 +154,13 @@ impl Program {
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.chosen.remove(name);
         self.environment.set(name, value);
+    }
+
+    /// Names the file that is run.
+    pub(crate) fn run_file(&mut self, file: &Path) {
+        if let Some(name) = self.argv.first_mut() {
+            *name = file.to_string_lossy().into_owned();
+        }
     }
 
     /// Lets it begin in another directory than the project's.
@@ -207,9 +228,9 @@ impl Program {
 
     /// Starts it; what it inherits is the callers' to see to.
     fn spawn(&self, line: &Line<'_>) -> io::Result<Running> {
-        let mut child = match piped(self.command(line)?).spawn() {
+        let mut child = match self.begin(self.command(line)?) {
             Err(error) if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
-                piped(self.through_shell(line)?).spawn()
+                self.begin(self.through_shell(line)?)
             }
             started => started,
         }
@@ -223,6 +244,16 @@ impl Program {
         Ok(Running { child, group, stdin, stdout, stderr })
     }
 
+    /// Starts a command line with pipes, behind its wall.
+    fn begin(&self, command: Command) -> io::Result<Child> {
+        let mut command = piped(command);
+        let user = self.runs_as().filter(|_| self.is_alone());
+        behind(self.wall.as_deref(), move || {
+            user.map_or(Ok(()), |(uid, gid)| alone::become_user(uid, gid))?;
+            command.spawn()
+        })
+    }
+
     /// What the system said of a start, with what it was about: the system names neither. Arguments are left out: they
     /// may hold secrets.
     pub(super) fn not_started(&self, line: &Line<'_>, error: &io::Error) -> io::Error {
@@ -231,11 +262,19 @@ impl Program {
         let why = match error.kind() {
             io::ErrorKind::NotFound => format!("{what} '{name}', or an interpreter that it names, is not there"),
             io::ErrorKind::PermissionDenied => {
-                format!("{what} '{name}' may not be run, or the directory {} not be entered", self.root.display())
+                let sandbox =
+                    if self.wall.is_some() { "; its sandbox lets it run what run.sandbox_read names" } else { "" };
+                let root = self.root.display();
+                format!("{what} '{name}' may not be run, or the directory {root} not be entered{sandbox}")
             }
             _ => format!("{what} '{name}'"),
         };
         io::Error::new(error.kind(), format!("{why}: {error}"))
+    }
+
+    /// Whether the kernel keeps it from starting others. Then the thread that starts it becomes its user first.
+    fn is_alone(&self) -> bool {
+        self.wall.as_deref().is_some_and(Wall::is_alone)
     }
 
     /// Lets it step back behind the server.
@@ -274,7 +313,7 @@ impl Program {
             .env_clear()
             .envs(line.environment.iter())
             .kill_on_drop(true);
-        if let Some((uid, gid)) = self.runs_as() {
+        if let Some((uid, gid)) = self.runs_as().filter(|_| !self.is_alone()) {
             command.uid(uid).gid(gid);
         }
         Ok(command)
@@ -297,7 +336,7 @@ impl Program {
 
     /// The user and the group that it runs as, if they are not the server's own.
     pub(super) fn runs_as(&self) -> Option<(u32, u32)> {
-        self.user.as_ref().filter(|user| user.uid != getuid().as_raw()).map(|user| (user.uid, user.gid))
+        self.user.as_ref().and_then(SystemUser::of_another)
     }
 }
 

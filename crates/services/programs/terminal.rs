@@ -10,7 +10,10 @@ use pty_process::{OwnedReadPty, OwnedWritePty, Size};
 use rustix::fs::{Gid, Mode, Uid, fchmod, fchown};
 use tokio::process::Child;
 
-use super::process::{Group, Program, STARTING, inheriting};
+use super::{
+    process::{Group, Program, STARTING, inheriting},
+    wall::behind,
+};
 use crate::blocking::blocking;
 
 /// A program in its terminal, and the server's end of that.
@@ -48,10 +51,13 @@ impl Program {
             fchmod(&inner, Mode::from_raw_mode(0o620))?;
         }
         let child = inheriting(std::mem::take(&mut line.inherits), || {
-            pty_process::Command::from(command).spawn(inner).map_err(|error| match error {
-                pty_process::Error::Io(error) => self.not_started(&line, &error),
-                other => io::Error::other(other),
+            behind(self.wall.as_deref(), move || {
+                pty_process::Command::from(command).spawn(inner).map_err(|error| match error {
+                    pty_process::Error::Io(error) => error,
+                    other => io::Error::other(other),
+                })
             })
+            .map_err(|error| self.not_started(&line, &error))
         })?;
         let group = Group::of_session(&child)?;
         self.step_back(&group);

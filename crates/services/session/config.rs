@@ -15,7 +15,7 @@ use tidings_core::{
 };
 
 use super::command_line;
-use crate::{project::ProjectId, redaction::Redaction};
+use crate::{programs::Sandbox, project::ProjectId, redaction::Redaction};
 
 /// How the server speaks with an agent's program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -136,6 +136,9 @@ pub struct AgentConfig {
     /// Who may start it, beside administrators: whoever has one of these. By default whoever may command the project.
     #[serde(default)]
     pub roles: Option<Vec<AgentRole>>,
+    /// The sandbox of its program; by default that of all programs.
+    #[serde(default)]
+    pub sandbox: Option<Sandbox>,
 }
 
 impl AgentConfig {
@@ -234,7 +237,7 @@ mod tests {
         let agent: AgentConfig = serde_json::from_str(r#"{"command":["claude","{prompt}"]}"#).expect("parses");
         assert_eq!((agent.adapter, agent.stdin), (AdapterKind::Lines, Stdin::Open));
         assert!(serde_json::from_str::<AgentConfig>(r#"{"command":[],"adapter":"other"}"#).is_err());
-        assert_eq!((agent.projects, agent.roles), (None, None));
+        assert_eq!((agent.projects, agent.roles, agent.sandbox), (None, None, None));
         for kind in
             [AdapterKind::Lines, AdapterKind::ClaudeCode, AdapterKind::Codex, AdapterKind::Gemini, AdapterKind::Acp]
         {

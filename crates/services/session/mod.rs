@@ -11,7 +11,7 @@
 //! Guarantees: a session that started has exactly one end, whoever dies; its output is told in the
 //! order it was read, without loss, and a program that prints faster than the log takes it waits;
 //! no child sees a `TIDINGS_*` variable or the path of the data directory.
-//! It is not a sandbox: what separates programs from the server is `[run] user` or a wrapper.
+//! It is not a sandbox: what separates programs from the server is `[run] sandbox`, `user` or a wrapper.
 
 mod adapter;
 mod agent;

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     git::input::Worktree,
-    programs::{decode::shortened, line},
+    programs::{Sandbox, decode::shortened, line},
     project::ProjectId,
     shell::contract::{DEFAULT_COLS, DEFAULT_ROWS},
 };
@@ -100,6 +100,8 @@ pub(super) struct Plan {
     pub(super) prompted: bool,
     /// The agent's own id of the conversation that goes on.
     pub(super) resume: Option<String>,
+    /// The agent's own sandbox.
+    pub(super) sandbox: Option<Sandbox>,
     pub(super) key: Option<Key>,
     pub(super) title: String,
     agent: Option<String>,
@@ -134,6 +136,7 @@ impl Plan {
             }
             _ => return Err(Error::invalid_field("agent", "is given, or else command, not both")),
         };
+        let sandbox = request.agent.as_ref().and_then(|name| config.agents.get(name)?.sandbox.clone());
         let redact = |text: &str| config.redaction.redact(text).into_owned();
         let shown_prompt = prompt.as_deref().map(|text| shortened(&redact(text), SHOWN_PROMPT).to_owned());
         let shown_command = request.command.as_deref().map(|command| line::shown(command, redact));
@@ -151,6 +154,7 @@ impl Plan {
             stdin,
             adapter,
             resume,
+            sandbox,
             key,
             title,
             agent: request.agent,
@@ -267,6 +271,7 @@ mod tests {
             terminal: None,
             projects: None,
             roles: None,
+            sandbox: None,
         };
         config.agents.insert("asks".into(), agent(&["prog", "--", "do: {prompt}"]));
         config.agents.insert("reads".into(), agent(&["prog"]));

@@ -149,10 +149,11 @@ impl Work<'_> {
     }
 
     async fn start(&self, dir: PathBuf) -> std::io::Result<Running> {
-        let mut program = self.sessions.programs.program(self.plan.argv.clone(), self.plan.root.clone());
-        if dir != self.plan.root {
+        let (programs, plan) = (&self.sessions.programs, self.plan);
+        let mut program = programs.program(plan.argv.clone(), plan.root.clone());
+        if dir != plan.root {
             program.enter(dir);
         }
-        program.start().await
+        programs.confine(program, &plan.root, plan.sandbox.as_ref()).await?.start().await
     }
 }

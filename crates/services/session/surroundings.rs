@@ -8,7 +8,12 @@ use std::{path::PathBuf, process::ExitStatus, sync::Arc};
 use tidings_core::{BoxFuture, Result, UserId};
 
 use super::contract::SessionId;
-use crate::{git::input::Worktree, programs::meter::Meter, project::ProjectId, shell::TerminalId};
+use crate::{
+    git::input::Worktree,
+    programs::{Sandbox, meter::Meter},
+    project::ProjectId,
+    shell::TerminalId,
+};
 
 /// Terminals and working trees, as sessions get them.
 pub trait Surroundings: Send + Sync {
@@ -45,6 +50,8 @@ pub struct Wanted {
     pub(crate) rows: u16,
     /// Hears whenever the program writes.
     pub(crate) meter: Arc<Meter>,
+    /// The agent's own sandbox.
+    pub(crate) sandbox: Option<Sandbox>,
 }
 
 /// A terminal that a session's program runs in.

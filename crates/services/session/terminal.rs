@@ -80,6 +80,7 @@ impl Work<'_> {
             cols,
             rows,
             meter,
+            sandbox: plan.sandbox.clone(),
         };
         self.surroundings()?.terminal(wanted).await
     }

@@ -9,7 +9,7 @@
 //! was written, without loss, and a program that floods waits; whoever joins gets the screen, not a replay;
 //! viewers come and go, and the terminal stays until its program exits, somebody closes it, or nobody has
 //! watched it for longer than configured (a session's stays until that ends).
-//! It is not a sandbox: what separates programs from the server is `[run] user` or a wrapper.
+//! It is not a sandbox: what separates programs from the server is `[run] sandbox`, `user` or a wrapper.
 
 pub mod answer;
 pub mod config;

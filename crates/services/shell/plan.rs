@@ -14,7 +14,7 @@ use super::{
     input::OpenShell,
 };
 use crate::{
-    programs::{line, meter::Meter},
+    programs::{Sandbox, line, meter::Meter},
     project::{Place, ProjectId},
     session::{SessionId, surroundings::Wanted},
 };
@@ -37,6 +37,8 @@ pub(super) struct Plan {
     pub(super) rows: u16,
     /// The session whose program it is; none for a person's own.
     pub(super) session: Option<OfSession>,
+    /// The sandbox of a session's agent.
+    pub(super) sandbox: Option<Sandbox>,
     title: String,
     command: Option<Vec<String>>,
 }
@@ -62,15 +64,15 @@ impl Plan {
         let name = redact(&name.to_string_lossy());
         let title = name.chars().filter(|character| !character.is_control()).take(TITLE_CHARS).collect();
         let OpenShell { project_id, cols, rows, env, .. } = request;
-        Self { user, project_id, argv, place, env, cols, rows, session: None, title, command }
+        Self { user, project_id, argv, place, env, cols, rows, session: None, sandbox: None, title, command }
     }
 
     /// The terminal that a session wants. How many there may be, and for how long, is the session's.
     pub(super) fn of_session(wanted: Wanted, place: Place) -> Self {
-        let Wanted { session_id, user, project_id, argv, command, title, cols, rows, meter, .. } = wanted;
+        let Wanted { session_id, user, project_id, argv, command, title, cols, rows, meter, sandbox, .. } = wanted;
         let title = title.chars().filter(|character| !character.is_control()).collect();
         let session = Some(OfSession { id: session_id, meter });
-        Self { user, project_id, argv, place, env: BTreeMap::new(), cols, rows, session, title, command }
+        Self { user, project_id, argv, place, env: BTreeMap::new(), cols, rows, session, sandbox, title, command }
     }
 
     /// The event of its start.

@@ -166,13 +166,15 @@ impl Work<'_> {
     }
 
     async fn start(&self) -> io::Result<InTerminal> {
-        let mut program = self.shells.programs.program(self.plan.argv.clone(), self.plan.place.root.clone());
+        let (programs, root) = (&self.shells.programs, &self.plan.place.root);
+        let mut program = programs.program(self.plan.argv.clone(), root.clone());
         program.enter(self.plan.place.dir.clone());
         program.environment.set("TERM", "xterm-256color");
         program.environment.set("COLORTERM", "truecolor");
         for (name, value) in &self.plan.env {
             program.give(name, value);
         }
+        let program = programs.confine(program, root, self.plan.sandbox.as_ref()).await?;
         program.start_in_terminal(self.plan.cols, self.plan.rows).await
     }
 

@@ -14,6 +14,7 @@ const OFF: &[(&str, &str)] = &[
     ("crates/engine/log/readers.rs", "the log's readers"),
     ("crates/services/blocking.rs", "the services' one way"),
     ("crates/services/programs/starter.rs", "starts of programs, one after the other"),
+    ("crates/services/programs/wall.rs", "a thread for each program behind a wall, which restricts itself"),
     ("src/faults.rs", "for tests"),
     ("src/listen/arrivals.rs", "connections as the system has them"),
     ("src/serve.rs", "the start, so that signals are heard meanwhile"),

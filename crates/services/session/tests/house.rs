@@ -393,5 +393,6 @@ pub(super) fn agent(command: &[&str]) -> AgentConfig {
         terminal: None,
         projects: None,
         roles: None,
+        sandbox: None,
     }
 }

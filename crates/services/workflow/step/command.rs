@@ -67,7 +67,7 @@ impl Attempt {
             Ok(root) => root,
             Err(error) => return Outcome::failed("root_refused", error.message()),
         };
-        let mut program = programs.program(argv, root);
+        let mut program = programs.program(argv, root.clone());
         for (name, value) in env {
             program.give(&name, &value);
         }
@@ -75,8 +75,11 @@ impl Attempt {
         program.set("WORKFLOW_STEP_ID", &self.step_id);
         program.set("WORKFLOW_ATTEMPT", &self.attempt.to_string());
         let name = format!("{}-{}", self.run_id, self.place);
-        let Begun { running, reports, youth } = match programs.start_reporting(program, "WORKFLOW_REPORT", &name).await
-        {
+        let started = async {
+            let program = programs.confine(program, &root, None).await?;
+            programs.start_reporting(program, "WORKFLOW_REPORT", &name).await
+        };
+        let Begun { running, reports, youth } = match started.await {
             Ok(started) => started,
             Err(error) => {
                 return Outcome::failed("spawn_failed", format!("the program could not be started: {error}"));

@@ -1,0 +1,154 @@
+//! What is left to do after git has changed something behind a shadow.
+//!
+//! Guarantees: which remote's branch one of the repository follows stands in the repository's own configuration; a working
+//! tree knows its repository by that, and not by a shadow that is gone.
+//! It decides nothing: it writes down what git did.
+
+use std::path::{Path, PathBuf};
+
+use tidings_core::{Code, Error, Result};
+
+use super::{
+    contract::Kind,
+    execute::{Bounds, Finished, Git, Printed},
+    guard::note_of,
+    job::Job,
+    names::WORKTREES,
+    place::{Here, Place, Purpose},
+    settings::Settings,
+    trees::note,
+};
+use crate::blocking::blocking;
+
+/// The most bytes of what is listed to find repositories within.
+const LIST_BYTES: usize = 16 * 1024 * 1024;
+/// The most repositories within that are left out by name: they are arguments of a program.
+const MOST_WITHIN: usize = 1000;
+
+/// The most bytes of what a rebase still has to do.
+const REBASE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Lets a tree name its repository. What is there is written over: it is git's, or a link of somebody's that leads
+/// nowhere else behind the wall.
+const MEND_SCRIPT: &str = "test ! -L \"$1\" && test -f \"$1/.git\" && test ! -L \"$1/.git\" && \
+                           printf 'gitdir: %s\\n' \"$2\" > \"$1/.git\"";
+
+impl Git {
+    /// Puts in order what a run left.
+    ///
+    /// # Errors
+    /// `conflict` with why not.
+    pub(super) async fn settle(&self, place: &Place, job: &Job) -> Result<()> {
+        let Some(here) = place.here().filter(|here| here.shadow.is_some()) else { return Ok(()) };
+        if let Some(name) = job.tree() {
+            self.mend(&place.root, here, name).await?;
+        }
+        if let Some(now) = self.settings_of_shadow(place).await? {
+            self.write_back(place, here, &now).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes what branches follow into the repository's own configuration, where that changed.
+    async fn write_back(&self, place: &Place, here: &Here, now: &Settings) -> Result<()> {
+        let before: Vec<_> = here.settings.branches().collect();
+        let news: Vec<_> = now.branches().filter(|setting| !before.contains(setting)).collect();
+        let config = here.common.join("config");
+        for (key, value) in news {
+            let (key, value) = (text(&key)?, text(value)?);
+            let path = config.to_string_lossy();
+            let args = ["config", "--file", &path, "--replace-all", key, value];
+            good(self.run(&Place::without(place.root.clone()), Purpose::Alone, &args, 0).await?)?;
+        }
+        Ok(())
+    }
+
+    /// Lets a working tree that was made behind a shadow name its repository.
+    pub(super) async fn mend(&self, root: &Path, here: &Here, name: &str) -> Result<()> {
+        let (tree, given, common) = (format!("{WORKTREES}/{name}"), root.to_owned(), here.common.clone());
+        let found = blocking({
+            let tree = tree.clone();
+            move || data_of(&given.join(tree), &common)
+        });
+        match found.await? {
+            Some(data) => self.script_done(root, MEND_SCRIPT, &[&tree, &data.to_string_lossy()]).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Runs a script of the server's own to its end.
+    pub(super) async fn script_done(&self, root: &Path, script: &str, words: &[&str]) -> Result<()> {
+        let failed = |why: String| Error::new(Code::Conflict, format!("the repository cannot be prepared: {why}"));
+        let bounds = Bounds { grace: self.programs.grace(), timeout: self.config.read_timeout };
+        let running = self.script(root, script, words).start().await.map_err(|error| failed(error.to_string()))?;
+        let finished = bounds.attend(running, Printed::Say, std::future::pending(), &mut |_| ()).await;
+        match finished {
+            Ok(finished) if finished.status.success() => Ok(()),
+            Ok(finished) => Err(failed(finished.said)),
+            Err(error) => Err(failed(error.to_string())),
+        }
+    }
+
+    /// The repositories within that the index knows: git would look into each with that one's own configuration.
+    pub(super) async fn within(&self, place: &Place) -> Result<Vec<String>> {
+        let listed = self.read(place, &["ls-files", "--stage", "-z"], LIST_BYTES).await?;
+        let lines = listed.printed.split(|&byte| byte == 0).filter(|line| line.starts_with(b"160000 "));
+        let paths = lines.filter_map(|line| line.splitn(2, |&byte| byte == b'\t').nth(1));
+        let within: Vec<String> = paths.map(|path| String::from_utf8_lossy(path).into_owned()).collect();
+        if within.len() > MOST_WITHIN {
+            return Err(Error::new(Code::Conflict, "the repository holds too many others"));
+        }
+        Ok(within)
+    }
+}
+
+/// The words of a job, without the repositories within that the index knows; and whether they hold patterns now.
+pub(super) fn leaving_out(job: &Job, within: &[String]) -> Option<Vec<String>> {
+    if within.is_empty() {
+        return None;
+    }
+    let out = within.iter().map(|path| format!(":(exclude,literal){path}"));
+    let given = job.args.iter().skip_while(|word| *word != "--").skip(1).map(|path| format!(":(literal){path}"));
+    match job.kind {
+        Kind::Add => Some(["add", "--all", "--"].map(str::to_owned).into_iter().chain(given).chain(out).collect()),
+        Kind::Commit if job.args.iter().any(|word| word == "--all") => {
+            Some(["add", "--update", "--", ":(literal)."].map(str::to_owned).into_iter().chain(out).collect())
+        }
+        _ => None,
+    }
+}
+
+/// Where the repository keeps what it notes of a tree; nothing, where the tree says so itself, or is none.
+fn data_of(tree: &Path, common: &Path) -> Option<PathBuf> {
+    let note = note(&tree.join(".git"))?;
+    let said = Path::new(note.strip_prefix("gitdir:")?.trim());
+    let data = common.canonicalize().ok()?.join("worktrees").join(said.file_name()?);
+    (data != said && data.is_dir()).then_some(data)
+}
+
+/// Whether what an unfinished rebase still has to do holds programs.
+pub(super) async fn todo_names_programs(place: &Place) -> bool {
+    let Some(here) = place.here() else { return false };
+    let file = here.git_dir.join("rebase-merge/git-rebase-todo");
+    let names = move || {
+        if file.symlink_metadata().is_err() {
+            return false;
+        }
+        let is_program = |line: &str| matches!(line.split_whitespace().next(), Some("exec" | "x"));
+        note_of(&file, REBASE_BYTES).is_none_or(|list| list.lines().any(is_program))
+    };
+    // What cannot be looked at is not done.
+    blocking(names).await.unwrap_or(true)
+}
+
+fn text(bytes: &[u8]) -> Result<&str> {
+    std::str::from_utf8(bytes).map_err(|_| Error::new(Code::Conflict, "a name of a branch is no text in UTF-8"))
+}
+
+fn good(finished: Finished) -> Result<()> {
+    if finished.status.success() {
+        return Ok(());
+    }
+    let why = format!("what the branch follows cannot be written into the configuration: {}", finished.said.trim());
+    Err(Error::new(Code::Conflict, why))
+}
