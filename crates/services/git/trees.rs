@@ -6,7 +6,7 @@
 //! It is not the removal: what was done in a tree is somebody's work.
 
 use std::{
-    fs,
+    io::Read,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -16,13 +16,14 @@ use tokio::sync::oneshot;
 
 use super::{
     contract::Kind,
-    execute::Purpose,
+    execute::{Purpose, gone},
     input::{Worktree, WorktreeAdd},
     job::Job,
     registry::{Refused, Seat},
     repositories::Repositories,
 };
 use crate::{
+    beneath::{Links, Root},
     blocking::blocking,
     project::{Place, ProjectId},
 };
@@ -99,19 +100,22 @@ async fn look(root: &Path, tree: &Worktree) -> Result<Found> {
 
 /// What is in the place of a tree. Blocks on small reads.
 fn find(root: &Path, cwd: &str) -> Result<Found> {
-    if root.join(cwd).symlink_metadata().is_err() {
+    let other = || Error::new(Code::Conflict, format!("{cwd} is something else than a working tree: remove it"));
+    let project = Root::open(root).map_err(|_| gone())?;
+    if !project.holds(cwd).map_err(|_| other())? {
         return Ok(Found::Nothing);
     }
-    let other = || Error::new(Code::Conflict, format!("{cwd} is something else than a working tree: remove it"));
-    let dir = Place::find(root, Some(cwd)).map_err(|_| other())?.dir;
-    let note = note(&dir.join(".git")).ok_or_else(other)?;
-    let data = note.strip_prefix("gitdir:").map(str::trim).ok_or_else(other)?;
-    let half = self::note(&dir.join(data).join("locked")).is_some_and(|why| why.trim() == BEING_MADE);
+    let Place { root, dir, .. } = Place::find(root, Some(cwd)).map_err(|_| other())?;
+    let note = |path: &Path| note(&project, path.strip_prefix(&root).ok()?.to_str()?);
+    let data = note(&dir.join(".git")).ok_or_else(other)?;
+    let data = data.strip_prefix("gitdir:").map(str::trim).ok_or_else(other)?;
+    let half = note(&dir.join(data).join("locked")).is_some_and(|why| why.trim() == BEING_MADE);
     Ok(if half { Found::Half } else { Found::Tree(dir) })
 }
 
-/// A small file as text.
-fn note(path: &Path) -> Option<String> {
-    let meta = path.symlink_metadata().ok()?;
-    (meta.is_file() && meta.len() <= NOTE_BYTES).then(|| fs::read_to_string(path).ok())?
+/// A small file of a project as text.
+fn note(project: &Root, path: &str) -> Option<String> {
+    let mut text = String::new();
+    let read = project.file(path, Links::Never).ok()?.take(NOTE_BYTES + 1).read_to_string(&mut text).ok()?;
+    (read as u64 <= NOTE_BYTES).then_some(text)
 }

@@ -203,6 +203,12 @@ pub struct Turn {
     /// Its last word, the first 2 KiB of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
+    /// Whether `result` is only the beginning of it: the event of this turn has more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
+    /// The event of its end. None of a turn that an older server was told of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<Seq>,
 }
 
 /// What is known of the agent inside a session.
@@ -262,7 +268,7 @@ impl Conversation {
                 self.plan = Some(Plan { current, total, steps });
             }),
             USAGE => with(payload.typed::<Usage>(), |event| self.usage.add(event)),
-            TURN_COMPLETED => with(payload.typed::<TurnCompleted>(), |event| self.answer(event)),
+            TURN_COMPLETED => with(payload.typed::<TurnCompleted>(), |event| self.answer(event, seq)),
             MESSAGE_QUEUED => with(payload.typed::<MessageQueued>(), |event| self.queue(event, message.by.as_ref())),
             MESSAGE_DEQUEUED => with(payload.typed::<MessageDequeued>(), |event| {
                 self.queue.retain(|waiting| waiting.message_id != event.message_id);
@@ -377,11 +383,12 @@ impl Conversation {
         }
     }
 
-    fn answer(&mut self, event: &TurnCompleted) {
+    fn answer(&mut self, event: &TurnCompleted, seq: Seq) {
         self.activity = Some(Activity::Idle);
         self.usage.turns += 1;
         let result = event.result.as_deref().map(|text| shortened(text, VALUE_BYTES).to_owned());
-        self.turn = Some(Turn { status: event.status, reason: event.reason.clone(), result });
+        let truncated = event.truncated || result.as_ref().map(String::len) != event.result.as_ref().map(String::len);
+        self.turn = Some(Turn { status: event.status, reason: event.reason.clone(), result, truncated, seq: Some(seq) });
     }
 
     fn queue(&mut self, event: &MessageQueued, by: Option<&UserId>) {
