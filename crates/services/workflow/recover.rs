@@ -65,7 +65,9 @@ impl Runs {
         let (runs, most) = (self.clone(), self.config.limits.concurrency);
         let going = async move {
             // Here and off the tasks that deliver: whatever a definition does to its reader, others are served.
+            let state = Arc::new(state);
             let planned = again(state.clone(), most).await;
+            let state = Arc::unwrap_or_clone(state);
             let found = planned.and_then(|plan| root.map(|root| (plan, root)));
             let (plan, root, broken) = match found {
                 Ok((plan, root)) => (plan, root, None),
@@ -83,7 +85,7 @@ impl Runs {
 }
 
 /// The plan of a run that was let in once, also where less is allowed by now; or why the run ends.
-async fn again(state: RunState, concurrency: usize) -> Result<Plan, (&'static str, String)> {
+async fn again(state: Arc<RunState>, concurrency: usize) -> Result<Plan, (&'static str, String)> {
     let reading = move || {
         fault::here("workflow.plan");
         let definition = read(&state.definition, Bounds { bytes: 0, steps: 0 });
@@ -124,10 +126,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_definition_that_is_not_taken_any_more_ends_its_run_and_says_why() {
-        let state = |definition: &str| RunState {
-            definition: definition.to_owned(),
-            steps: vec![StepState { step_id: "a".to_owned(), ..StepState::default() }],
-            ..RunState::default()
+        let state = |definition: &str| {
+            Arc::new(RunState {
+                definition: definition.to_owned(),
+                steps: vec![StepState { step_id: "a".to_owned(), ..StepState::default() }],
+                ..RunState::default()
+            })
         };
         assert!(again(state("steps: {a: {command: [make]}}"), 1).await.is_ok());
         for (definition, why) in [

@@ -12,11 +12,13 @@
 //! output NAME<<DELIMITER      the same over many lines: those up to the next that is DELIMITER
 //! ```
 
-use super::super::{
-    contract::Progress,
-    outputs::{MOST, Outputs, STEP_BYTES, bytes, of_step},
+use crate::{
+    redaction::Redaction,
+    workflow::{
+        contract::Progress,
+        outputs::{MOST, Outputs, STEP_BYTES, bytes, of_step},
+    },
 };
-use crate::redaction::Redaction;
 
 /// The longest line.
 const LINE_BYTES: usize = 64 * 1024;
