@@ -87,9 +87,10 @@ impl Run {
             Err(panicked) => panicked,
         };
         tracing::error!(run = %id, error = %failed, "a run's task panicked");
-        let (code, why) = match self.computing {
-            true => ("expression_failed", format!("what its definition computes cannot be computed: {failed}")),
-            false => ("internal", failed.message().to_owned()),
+        let (code, why) = if self.computing {
+            ("expression_failed", format!("an expression of the definition cannot be computed: {failed}"))
+        } else {
+            ("internal", failed.message().to_owned())
         };
         if let Err(error) = self.break_off(code, why).await {
             tracing::error!(run = %id, %error, "the end of a run could not be told");
