@@ -190,9 +190,9 @@ steps:
         assert!(written(&room.root, "read") == fits, "{what}: it is another text");
         let (code, why) = failure(&state, "beyond");
         assert!(code == "outputs_invalid" && why.contains("256 KiB"), "{what}: {code} {why}");
-        for (name, called) in [("argument", "part 1 of the command"), ("variable", "the variable TEXT")] {
+        for (name, called) in [("argument", "a part of the command"), ("variable", "variable")] {
             let (code, why) = failure(&state, name);
-            assert!(code == "spawn_failed" && why.contains(called) && why.contains("'stdin'"), "{what}: {code} {why}");
+            assert!(code == "expression_failed" && why.contains(called) && why.contains("128 KiB"), "{what}: {code} {why}");
         }
         // Whoever reads the snapshot of the session is told that it has the beginning only, and where the rest is.
         let session = step(&state, "fits")["sessionId"].as_str().expect("an id");

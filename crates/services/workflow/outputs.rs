@@ -39,17 +39,30 @@ pub(super) fn of_step(outputs: &Outputs) -> Result<(), String> {
     }
 }
 
-/// Whether a run may hold these beside what it holds already.
+/// Whether a run may hold these beside what it holds already. None are always taken: a run of an older server may hold
+/// more than one of this.
 ///
 /// # Errors
 /// Why not.
 pub(super) fn of_run<'a>(held: impl IntoIterator<Item = &'a Outputs>, outputs: &Outputs) -> Result<(), String> {
-    let held: usize = held.into_iter().map(bytes).sum();
-    if held.saturating_add(bytes(outputs)) <= RUN_BYTES {
+    let (held, more) = (held.into_iter().map(bytes).sum::<usize>(), bytes(outputs));
+    if outputs.is_empty() || held + more <= RUN_BYTES {
         return Ok(());
     }
-    let more = bytes(outputs);
     Err(format!("the outputs of a run are at most 1 MiB together: it holds {held} bytes, and these are {more} more"))
+}
+
+/// Whether a run may begin with what another one gave.
+///
+/// # Errors
+/// Why not.
+pub(super) fn kept<'a>(held: impl IntoIterator<Item = &'a Outputs>) -> Result<(), String> {
+    match held.into_iter().map(bytes).sum::<usize>() {
+        held if held > RUN_BYTES => {
+            Err(format!("would keep {held} bytes of outputs, and a run has at most 1 MiB: begin with an earlier step"))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -70,6 +83,9 @@ mod tests {
         let held = vec![outputs(1, STEP_BYTES - 4); 3];
         assert_eq!(of_run(&held, &outputs(1, STEP_BYTES - 4)), Ok(()));
         assert!(of_run(&held, &outputs(1, STEP_BYTES - 3)).expect_err("beyond").contains("1 MiB"));
-        assert_eq!(of_run(&[], &Outputs::new()), Ok(()));
+        let many = vec![outputs(1, STEP_BYTES - 4); 5];
+        assert_eq!(of_run(&many, &Outputs::new()), Ok(()), "what gives nothing adds nothing");
+        assert_eq!(kept(&many[..4]), Ok(()));
+        assert!(kept(&many).expect_err("beyond").contains("1 MiB"));
     }
 }

@@ -29,18 +29,9 @@ pub(super) struct Plan {
 /// A step with all its values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Prepared {
-    Command(CommandLine),
+    Command { argv: Vec<String>, env: Vec<(String, String)>, stdin: Option<String> },
     Session { agent: String, prompt: String },
     Approval { message: String },
-}
-
-/// A program with what it is given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct CommandLine {
-    pub(super) argv: Vec<String>,
-    pub(super) env: Vec<(String, String)>,
-    /// What it reads from its standard input; none is nothing.
-    pub(super) stdin: Option<String>,
 }
 
 impl Plan {
@@ -140,7 +131,7 @@ impl Plan {
         let context = self.context(state, place, &|place| state.steps[place].status);
         let step = self.step(place);
         Ok(match &step.work {
-            Work::Command(parts) => Prepared::Command(CommandLine {
+            Work::Command(parts) => Prepared::Command {
                 stdin: step.stdin.as_ref().map(|text| text.render(&context)).transpose()?,
                 argv: argv(parts, &context)?,
                 env: self
@@ -150,7 +141,7 @@ impl Plan {
                     .chain(&step.env)
                     .map(|(name, value)| Ok((name.clone(), value.render(&context)?)))
                     .collect::<Result<_, String>>()?,
-            }),
+            },
             Work::Session { agent, prompt } => {
                 Prepared::Session { agent: agent.clone(), prompt: prompt.render(&context)? }
             }

@@ -23,7 +23,7 @@ use super::{
     file,
     input::{Approve, Posted, Rerun, StartRun, ValidateWorkflow},
     listening::Sessions,
-    outputs::{self, Outputs},
+    outputs,
     plan::Plan,
     registry::{Asked, Registry, Request, Whose},
     run::Run,
@@ -215,7 +215,7 @@ impl Runs {
             }
         }
         let kept = steps.iter().filter_map(|shape| shape.reused.as_ref());
-        outputs::of_run(kept, &Outputs::new()).map_err(|why| Error::invalid_field("from", why))?;
+        outputs::kept(kept).map_err(|why| Error::invalid_field("from", why))?;
         let started = RunStarted {
             run_id: RunId::random(),
             project_id,

@@ -22,7 +22,6 @@ use super::{
     super::{
         contract::{Progress, STEP_OUTPUT, STEP_PROGRESS, StepOutput, StepProgress, Stream},
         outputs,
-        plan::CommandLine,
         telling::Outcome,
     },
     Attempt, Reason,
@@ -46,8 +45,6 @@ const DRAIN: Duration = Duration::from_secs(1);
 const HOLD: Duration = Duration::from_millis(20);
 /// Between two events of progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
-/// The longest argument or variable, its name and what ends it included, that the system hands to a program.
-const ARGUMENT_BYTES: usize = 128 * 1024;
 /// How many pieces wait, and how many become one unit on the bus.
 const QUEUE: usize = 4;
 
@@ -64,12 +61,13 @@ enum Item {
 }
 
 impl Attempt {
-    /// Runs a program to its end.
-    pub(super) async fn command(&self, line: CommandLine) -> Outcome {
-        let CommandLine { argv, env, stdin } = line;
-        if let Some(why) = too_long(&argv, &env) {
-            return Outcome::failed("spawn_failed", why);
-        }
+    /// Runs a program to its end. It reads `stdin` from its standard input, and nothing where there is none.
+    pub(super) async fn command(
+        &self,
+        argv: Vec<String>,
+        env: Vec<(String, String)>,
+        stdin: Option<String>,
+    ) -> Outcome {
         let programs = &self.runs.programs;
         let root = match self.runs.ports.roots.still(self.root.clone()).await {
             Ok(root) => root,
@@ -263,14 +261,6 @@ impl Attempt {
         let (run_id, step_id) = (self.run_id.clone(), self.step_id.clone());
         Event::new(STEP_PROGRESS, StepProgress { run_id, step_id, attempt: self.attempt, progress })
     }
-}
-
-/// Why the system would not start a program with these, if it would not. What it says itself names neither.
-fn too_long(argv: &[String], env: &[(String, String)]) -> Option<String> {
-    let argument = argv.iter().position(|part| part.len() + 1 > ARGUMENT_BYTES).map(|place| format!("part {place} of the command"));
-    let variable = || env.iter().find(|(name, value)| name.len() + value.len() + 2 > ARGUMENT_BYTES);
-    let what = argument.or_else(|| variable().map(|(name, _)| format!("the variable {name}")))?;
-    Some(format!("{what} is longer than the 128 KiB that the system hands to a program: give it to its standard input, by 'stdin'"))
 }
 
 /// Writes what a program is given to read, as far as it reads it, and ends its input.
