@@ -12,6 +12,8 @@ use crate::{
     sessions::Room,
 };
 
+const PAGE: &str = include_str!("../../docs/WORKFLOWS.md");
+
 /// Gives an output over many lines: its name, how many lines, and how long each is with its end.
 const GIVE: &str = r#"
 line=$(head -c $(($3 - 1)) /dev/zero | tr '\0' x)
@@ -73,6 +75,16 @@ steps:
     assert_eq!(written(&room.root, "read"), "x".repeat(65_527));
     assert_eq!(written(&room.root, "told"), lines, "and nothing is read where nothing was given");
     assert_eq!(step(&state, "many")["outputs"], json!({"text": lines}));
+}
+
+#[tokio::test]
+async fn the_lines_of_the_page_give_what_they_say() {
+    let lines = PAGE.split_once("```sh\n").and_then(|(_, rest)| rest.split_once("```")).expect("a block").0;
+    let room = Room::open("").await;
+    std::fs::write(room.root.path().join("notes.md"), "# Notes\n\n- one\n").expect("writes");
+    let definition = json!({"steps": {"one": {"command": ["sh", "-c", lines]}}}).to_string();
+    let state = ended(&room, &begin(&room, &definition).await).await;
+    assert_eq!(step(&state, "one")["outputs"], json!({"version": "1.4.2", "notes": "# Notes\n\n- one"}), "{state}");
 }
 
 #[tokio::test]
