@@ -153,7 +153,9 @@ mod tests {
         }
         assert!(root.file("in/file", Links::Inside).is_ok() && root.file("inside", Links::Inside).is_ok());
         assert!(root.file("inside", Links::Never).is_err());
-        for (path, expected) in [("in/file", true), ("out", true), ("circle", true), ("none", false), ("in/file/x", false)] {
+        for (path, expected) in
+            [("in/file", true), ("out", true), ("circle", true), ("none", false), ("in/file/x", false)]
+        {
             assert_eq!(root.holds(path).expect(path), expected, "{path}");
         }
         assert!(root.holds("folder/secret").is_err() && root.holds("../x").is_err());

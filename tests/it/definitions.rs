@@ -39,7 +39,10 @@ fn step<'a>(state: &'a Value, id: &str) -> &'a Value {
 
 #[tokio::test]
 async fn a_definition_that_is_swapped_with_a_link_while_it_is_read_tells_nothing_of_what_lies_outside() {
-    let (room, outside) = (Room::open("[workflow]\nmax_per_user = 0\nmax_per_project = 0\n").await, tempfile::tempdir().expect("a directory"));
+    let (room, outside) = (
+        Room::open("[workflow]\nmax_per_user = 0\nmax_per_project = 0\n").await,
+        tempfile::tempdir().expect("a directory"),
+    );
     let at = |name: &str| room.root.path().join(name);
     std::fs::create_dir(at("in")).expect("makes");
     std::fs::write(at("in/w.yml"), "steps: {ours: {command: ['true']}}").expect("writes");

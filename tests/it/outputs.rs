@@ -101,9 +101,8 @@ async fn outputs_beyond_a_bound_fail_their_step_and_say_which_bound_it_was() {
         ("odd", "echo output a-b=1 >> $WORKFLOW_REPORT", "output NAME=VALUE"),
         ("open", r#"printf "output a<<END\none\n" >> $WORKFLOW_REPORT"#, "'a' has no end"),
     ];
-    let steps = table.map(|(name, line, _)| {
-        (name.to_owned(), json!({"command": ["sh", "-c", line], "continueOnError": true}))
-    });
+    let steps =
+        table.map(|(name, line, _)| (name.to_owned(), json!({"command": ["sh", "-c", line], "continueOnError": true})));
     let definition = json!({"steps": serde_json::Map::from_iter(steps)}).to_string();
     let state = ended(&room, &begin(&room, &definition).await).await;
     for (name, _, why) in table {
@@ -161,12 +160,29 @@ fn agents(said: &str) -> [(&'static str, &'static [&'static str], String); 3] {
     let item = json!({"type": "item.completed", "item": {"id": "item_0", "type": "agent_message", "text": said}});
     let pieces = said.as_bytes().chunks(1000).map(|_| ()).count();
     let cut = |n: usize| said.floor_char_boundary((n * 1000).min(said.len()));
-    let piece = |n: usize| json!({"type": "message", "role": "assistant", "content": said[cut(n)..cut(n + 1)], "delta": true});
+    let piece =
+        |n: usize| json!({"type": "message", "role": "assistant", "content": said[cut(n)..cut(n + 1)], "delta": true});
     let pieces: String = (0..=pieces).map(|n| format!("> {}\n", piece(n))).collect();
     [
         ("claude-code", &CLAUDE, format!("{ASKED}\n{INIT}\n> {claude}\n")),
-        ("codex", &[], format!("expect look\n> {}\n> {item}\n> {}\n", json!({"type": "thread.started", "thread_id": "t"}), json!({"type": "turn.completed"}))),
-        ("gemini", &[], format!("expect look\n> {}\n{pieces}> {}\n", json!({"type": "init", "session_id": "s"}), json!({"type": "result", "status": "success"}))),
+        (
+            "codex",
+            &[],
+            format!(
+                "expect look\n> {}\n> {item}\n> {}\n",
+                json!({"type": "thread.started", "thread_id": "t"}),
+                json!({"type": "turn.completed"})
+            ),
+        ),
+        (
+            "gemini",
+            &[],
+            format!(
+                "expect look\n> {}\n{pieces}> {}\n",
+                json!({"type": "init", "session_id": "s"}),
+                json!({"type": "result", "status": "success"})
+            ),
+        ),
     ]
 }
 
@@ -204,7 +220,10 @@ steps:
         assert!(code == "outputs_invalid" && why.contains("256 KiB"), "{what}: {code} {why}");
         for (name, called) in [("argument", "a part of the command"), ("variable", "variable")] {
             let (code, why) = failure(&state, name);
-            assert!(code == "expression_failed" && why.contains(called) && why.contains("128 KiB"), "{what}: {code} {why}");
+            assert!(
+                code == "expression_failed" && why.contains(called) && why.contains("128 KiB"),
+                "{what}: {code} {why}"
+            );
         }
         // Whoever reads the snapshot of the session is told that it has the beginning only, and where the rest is.
         let session = step(&state, "fits")["sessionId"].as_str().expect("an id");

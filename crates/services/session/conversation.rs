@@ -397,7 +397,8 @@ impl Conversation {
         self.usage.turns += 1;
         let result = event.result.as_deref().map(|text| shortened(text, VALUE_BYTES).to_owned());
         let truncated = event.truncated || result.as_ref().map(String::len) != event.result.as_ref().map(String::len);
-        self.turn = Some(Turn { status: event.status, reason: event.reason.clone(), result, truncated, seq: Some(seq) });
+        self.turn =
+            Some(Turn { status: event.status, reason: event.reason.clone(), result, truncated, seq: Some(seq) });
     }
 
     fn queue(&mut self, event: &MessageQueued, seq: Seq, by: Option<&UserId>) {

@@ -93,7 +93,9 @@ async fn again(state: Arc<RunState>, concurrency: usize) -> Result<Plan, (&'stat
         if plan.fits(&state) { Ok(plan) } else { Err("it makes other steps than those that were told".to_owned()) }
     };
     let read = blocking(reading).await.unwrap_or_else(|error| Err(error.to_string()));
-    read.map_err(|why| ("definition_invalid", format!("this version of the server does not take the definition: {why}")))
+    read.map_err(|why| {
+        ("definition_invalid", format!("this version of the server does not take the definition: {why}"))
+    })
 }
 
 /// What is there, or that it is not; an error only where that cannot be told now. A run is not ended for that.
@@ -127,11 +129,10 @@ mod tests {
     #[tokio::test]
     async fn a_definition_that_is_not_taken_any_more_ends_its_run_and_says_why() {
         let state = |definition: &str| {
-            Arc::new(RunState {
-                definition: definition.to_owned(),
-                steps: vec![StepState { step_id: "a".to_owned(), ..StepState::default() }],
-                ..RunState::default()
-            })
+            let mut state = RunState::default();
+            definition.clone_into(&mut state.definition);
+            state.steps = vec![StepState { step_id: "a".to_owned(), ..StepState::default() }];
+            Arc::new(state)
         };
         assert!(again(state("steps: {a: {command: [make]}}"), 1).await.is_ok());
         for (definition, why) in [

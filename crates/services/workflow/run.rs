@@ -86,7 +86,9 @@ fn fitting(prepared: Prepared) -> Result<Prepared, String> {
             let variable = env.iter().find(|(name, value)| name.len() + 1 + value.len() > ARGUMENT_BYTES);
             let what = variable.map(|(name, _)| format!("the variable {name}"));
             if let Some(what) = what.or_else(|| argument.then(|| "a part of the command".to_owned())) {
-                return Err(format!("{what} is 128 KiB or longer with its values, and no program gets that: use 'stdin'"));
+                return Err(format!(
+                    "{what} is 128 KiB or longer with its values, and no program gets that: use 'stdin'"
+                ));
             }
         }
         _ => {}

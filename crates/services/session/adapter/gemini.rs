@@ -134,8 +134,7 @@ impl Gemini {
         let reason = if succeeded { None } else { kind.or_else(|| bounds::name(&line["status"])) };
         let status = if succeeded { TurnStatus::Success } else { TurnStatus::Error };
         let session_id = self.session_id.clone();
-        let told =
-            TurnCompleted { session_id, status, reason, result: why, truncated: false, duration_ms: duration };
+        let told = TurnCompleted { session_id, status, reason, result: why, truncated: false, duration_ms: duration };
         self.turn_ends(told, steps);
     }
 

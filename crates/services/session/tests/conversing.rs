@@ -151,6 +151,7 @@ fn a_turn_shows_the_beginning_of_its_last_word_and_which_event_has_all_of_it() {
     assert!(permission.input.as_str().is_some_and(|input| input.len() == 2048) && permission.seq == Some(told.1));
     let turn = told.tell(TURN_COMPLETED, json!({"status": "success"})).conversation.turn.expect("a turn");
     assert_eq!((turn.result, turn.truncated), (None, false));
-    let saved = serde_json::from_value::<crate::session::conversation::Turn>(json!({"status": "success", "result": "x"}));
+    let saved =
+        serde_json::from_value::<crate::session::conversation::Turn>(json!({"status": "success", "result": "x"}));
     assert_eq!(saved.expect("is read").seq, None, "as an older server saved it");
 }

@@ -60,8 +60,19 @@ pub(super) fn definition(root: &Node, bounds: Bounds, flaws: &mut Flaws) -> Opti
 
 /// A step. `count` is how many there are before it, and then with it.
 fn step(entry: &Entry, count: &mut usize, bounds: Bounds, flaws: &mut Flaws) -> Option<(Step, Vec<(String, usize)>)> {
-    let keys =
-        ["command", "session", "approval", "needs", "env", "stdin", "timeout", "retries", "if", "continueOnError", "matrix"];
+    let keys = [
+        "command",
+        "session",
+        "approval",
+        "needs",
+        "env",
+        "stdin",
+        "timeout",
+        "retries",
+        "if",
+        "continueOnError",
+        "matrix",
+    ];
     let what = format!("the step '{}'", entry.key);
     check_name(&entry.key, "a step", entry.line, flaws);
     let map = Fields::of(&entry.value, &what, &keys, flaws)?;

@@ -97,12 +97,7 @@ impl Attempt {
         outcome
     }
 
-    async fn attend(
-        &self,
-        running: Running,
-        reports: impl AsyncRead + Unpin + Send,
-        input: Option<String>,
-    ) -> Outcome {
+    async fn attend(&self, running: Running, reports: impl AsyncRead + Unpin + Send, input: Option<String>) -> Outcome {
         let Running { mut child, group, stdin, stdout, stderr } = running;
         let (items, queue) = mpsc::channel(QUEUE);
         let (killed, is_killed) = watch::channel(false);

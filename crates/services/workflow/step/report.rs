@@ -259,7 +259,7 @@ mod tests {
     fn the_last_output_of_a_name_counts_and_what_follows_the_first_sign_is_its_value() {
         assert_eq!(outputs("output a=1\noutput a=2=3\noutput b=\n"), of([("a", "2=3"), ("b", "")]));
         assert_eq!(outputs("output a=x<<y\r\noutput  b=c d "), of([("a", "x<<y"), ("b", "c d ")]));
-        assert_eq!(outputs("rubbish\noutputs a=1\noutput"), of([]));
+        assert_eq!(outputs("rubbish\noutputs a=1\nan output"), of([]));
     }
 
     #[test]
@@ -277,7 +277,11 @@ mod tests {
             assert_eq!(outputs(text), expected, "{text}");
         }
         let report = reported("output a<<EOF\nprogress 1 2\noutput b=1\nEOF\nitem\n");
-        assert_eq!((report.progress.current, report.progress.total), (1, 0), "what is inside is no line of the protocol");
+        assert_eq!(
+            (report.progress.current, report.progress.total),
+            (1, 0),
+            "what is inside is no line of the protocol"
+        );
     }
 
     #[test]

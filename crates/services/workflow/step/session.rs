@@ -142,7 +142,9 @@ impl Attempt {
             Some(result) if !turn.truncated => result.clone(),
             Some(_) => match self.turn_of(id, turn).await.as_deref() {
                 Some(TurnCompleted { result: Some(result), truncated: false, .. }) => result.clone(),
-                Some(_) => return refused("the agent's answer is longer than the 256 KiB that outputs of a step may be"),
+                Some(_) => {
+                    return refused("the agent's answer is longer than the 256 KiB that outputs of a step may be");
+                }
                 None => return refused("the agent's answer is not in the log any more"),
             },
         };
