@@ -131,7 +131,7 @@ impl Report {
             _ if name.is_empty() || name.len() > NAME_BYTES => self.refuse(ODD.to_owned()),
             (Some(value), _) => self.keep(name.to_owned(), value.to_owned()),
             (None, Some(delimiter)) => {
-                let (name, delimiter, room) = (name.to_owned(), delimiter.to_owned(), self.room(name));
+                let (name, delimiter, room) = (name.to_owned(), delimiter.to_owned(), self.room(name).unwrap_or_default());
                 self.open = Some(Open { name, delimiter, value: None, room });
             }
             (None, None) => self.refuse(ODD.to_owned()),
@@ -166,17 +166,17 @@ impl Report {
         Some(open)
     }
 
-    /// How many bytes the value of an output may be beside the others.
-    fn room(&self, name: &str) -> usize {
+    /// How many bytes the value of an output may be beside the others; none where its name is too much.
+    fn room(&self, name: &str) -> Option<usize> {
         let own = self.outputs.get(name).map_or(0, |former| name.len() + former.len());
-        STEP_BYTES.saturating_sub(bytes(&self.outputs) - own + name.len())
+        STEP_BYTES.checked_sub(bytes(&self.outputs) - own + name.len())
     }
 
     fn keep(&mut self, name: String, value: String) {
         if self.refused.is_some() {
             return;
         }
-        if value.len() > self.room(&name) {
+        if self.room(&name).is_none_or(|room| value.len() > room) {
             return self.refuse(too_much(&name));
         }
         self.outputs.insert(name, value);
@@ -319,6 +319,8 @@ mod tests {
         let fits = lines(256);
         assert_eq!(outputs(&format!("output a<<E\n{fits}\nE\n")), of([("a", &fits)]));
         assert_eq!(outputs(&format!("output a=1\noutput a<<E\n{fits}\nE\n")), of([("a", &fits)]));
+        let named = outputs(&format!("output a<<E\n{fits}\nE\noutput b=\n"));
+        assert!(named.expect_err("its name").contains("256 KiB together: with 'b'"));
         let beyond = outputs(&format!("output b=1\noutput a<<E\n{fits}\nE\noutput c=1\n"));
         assert!(beyond.expect_err("beyond").contains("256 KiB together: with 'a'"));
         let mut report = Report::default();
