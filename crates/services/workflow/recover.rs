@@ -75,7 +75,7 @@ impl Runs {
             };
             let mut run = Run { runs, seat, plan, state, untold: Vec::new(), root, principal, computing: false };
             let Some((code, why)) = broken else { return run.go().await };
-            if let Err(error) = run.break_off(code, why).await {
+            if let Err(error) = run.break_off(code, &why).await {
                 tracing::error!(%error, "the end of a run could not be told; the next start tells it");
             }
         };

@@ -115,7 +115,7 @@ impl Run {
         } else {
             ("internal", failed.message().to_owned())
         };
-        if let Err(error) = self.break_off(code, why).await {
+        if let Err(error) = self.break_off(code, &why).await {
             tracing::error!(run = %id, %error, "the end of a run could not be told");
         }
     }
@@ -124,12 +124,12 @@ impl Run {
     ///
     /// # Errors
     /// The bus's.
-    pub(super) async fn break_off(&mut self, code: &str, message: String) -> Result<()> {
+    pub(super) async fn break_off(&mut self, code: &str, message: &str) -> Result<()> {
         let mut events = Vec::new();
         for (place, step) in self.state.steps.iter().enumerate() {
             let outcome = match step.status {
                 status if status.has_ended() => continue,
-                StepStatus::Running => Outcome::failed(code, message.clone()),
+                StepStatus::Running => Outcome::failed(code, message),
                 _ => Outcome::Cancelled,
             };
             events.push(self.teller().broken_off(place, outcome));

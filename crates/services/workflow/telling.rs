@@ -206,17 +206,17 @@ impl Teller<'_> {
                     count if count > 10 => format!("{count} steps failed, among them {shown}"),
                     _ => format!("the steps {shown} failed"),
                 };
-                self.broken("step_failed", message)
+                self.broken("step_failed", &message)
             }
         }
     }
 
     /// The run ends in a failure of its own.
-    pub(super) fn broken(&self, code: &str, message: String) -> Event {
+    pub(super) fn broken(&self, code: &str, message: &str) -> Event {
         let data = RunFailed {
             run_id: self.id.clone(),
             code: code.to_owned(),
-            message: shortened(&message, MESSAGE_BYTES).to_owned(),
+            message: shortened(message, MESSAGE_BYTES).to_owned(),
             duration_ms: self.since(self.state.started_at),
             usage: self.state.usage,
             board: self.board(RunStatus::Failed),

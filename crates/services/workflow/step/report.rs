@@ -131,7 +131,8 @@ impl Report {
             _ if name.is_empty() || name.len() > NAME_BYTES => self.refuse(ODD.to_owned()),
             (Some(value), _) => self.keep(name.to_owned(), value.to_owned()),
             (None, Some(delimiter)) => {
-                let (name, delimiter, room) = (name.to_owned(), delimiter.to_owned(), self.room(name).unwrap_or_default());
+                let (name, delimiter, room) =
+                    (name.to_owned(), delimiter.to_owned(), self.room(name).unwrap_or_default());
                 self.open = Some(Open { name, delimiter, value: None, room });
             }
             (None, None) => self.refuse(ODD.to_owned()),
