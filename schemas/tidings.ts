@@ -1468,6 +1468,8 @@ export interface Permission {
   options: PermissionOption[];
   /** The request. */
   requestId: string;
+  /** Its event, which has all of the input. None of one that an older server was told of. */
+  seq?: number | null;
   /** The tool that wants to run. */
   tool: string;
 }
@@ -1755,6 +1757,8 @@ export interface Queued {
   content: string;
   /** The message. */
   messageId: string;
+  /** Its event, which has all of it. None of one that an older server was told of. */
+  seq?: number | null;
   /** Who. */
   userId?: UserId | null;
 }
@@ -2497,12 +2501,14 @@ export interface SessionTurnCompleted {
   durationMs?: number | null;
   /** Why it ended, as the agent calls it, such as `error_max_turns`. */
   reason?: string | null;
-  /** Its last word, at most 64 KiB of it; of a failure, why. */
+  /** Its last word, at most 256 KiB of it; of a failure, why. */
   result?: string | null;
   /** The session. */
   sessionId: SessionId;
   /** Whether it did what was asked. An agent that calls its failure a success is told from its words. */
   status: TurnStatus;
+  /** Whether `result` is only the beginning of its last word. */
+  truncated?: boolean;
 }
 
 /** `session.usage`: what a turn used, told once for each turn. The state has the sum. */
@@ -3035,8 +3041,12 @@ export interface Turn {
   reason?: string | null;
   /** Its last word, the first 2 KiB of it. */
   result?: string | null;
+  /** The event of its end. None of a turn that an older server was told of. */
+  seq?: number | null;
   /** Whether it did what was asked. */
   status: TurnStatus;
+  /** Whether `result` is only the beginning of it: the event of this turn has more. */
+  truncated?: boolean;
 }
 
 /** How a turn ended. */
@@ -3168,8 +3178,8 @@ export interface WorkflowRunCompleted {
 }
 
 /**
- * `workflow.run.failed`, an end. Codes: `step_failed`, `definition_unreadable` (by this version of the
- * server), `internal`.
+ * `workflow.run.failed`, an end. Codes: `step_failed`, `definition_invalid` (this version of the server
+ * does not take what an older one took), `expression_failed`, `project_removed`, `root_refused`, `internal`.
  */
 export interface WorkflowRunFailed {
   /** Why, for programs. */

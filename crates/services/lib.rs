@@ -5,6 +5,7 @@
 //! Guarantees: a service emits facts and takes calls; it names no channel, knows no socket and no
 //! other service.
 
+mod beneath;
 mod blocking;
 mod count;
 mod course;

@@ -58,5 +58,5 @@ export const SAMPLES = {
     because("a hundred thousand seeds: two thousand are tried in every run"),
   ],
   "docs/TERMINALS.md": [file("examples/web/terminal.mjs")],
-  "docs/WORKFLOWS.md": [read("tests/clients/workflow.test.js")],
+  "docs/WORKFLOWS.md": [read("tests/clients/workflow.test.js"), read("tests/it/outputs.rs")],
 };

@@ -53,3 +53,34 @@ async fn whoever_loses_the_right_to_a_project_is_told_nothing_more_of_its_files(
         assert_eq!(watcher.refused(command, json!({"projectId": project})).await, "forbidden", "{command}");
     }
 }
+
+#[tokio::test]
+async fn a_remote_that_is_not_there_and_one_that_is_not_allowed_are_told_apart() {
+    let room = Room::open("").await;
+    let git = |arguments: &[&str]| {
+        let who = ["-c", "user.name=ada", "-c", "user.email=ada@example.org"];
+        let done = std::process::Command::new("git").args(who).args(arguments).current_dir(room.root.path()).output();
+        assert!(done.expect("runs").status.success(), "{arguments:?}");
+    };
+    git(&["init", "--quiet"]);
+    git(&["commit", "--quiet", "--allow-empty", "--message=one"]);
+    git(&["remote", "add", "local", "file:///nowhere/at/all"]);
+    let mut watcher = Watcher::connect(&room.server, &room.token).await;
+    watcher.done("subscribe", json!(format!("project:{}", room.project))).await;
+    for (command, remote, code) in [
+        ("git.push", None, "remote_not_found"),
+        ("git.push", Some("none"), "remote_not_found"),
+        ("git.fetch", Some("none"), "remote_not_found"),
+        ("git.push", Some("local"), "protocol_not_allowed"),
+        ("git.fetch", Some("local"), "protocol_not_allowed"),
+    ] {
+        let mut input = json!({"projectId": room.project});
+        if let Some(remote) = remote {
+            input["remote"] = json!(remote);
+        }
+        let begun = watcher.done(command, input).await;
+        let end = watcher.of_type("git.operation.failed").await;
+        assert_eq!(end["data"]["operationId"], begun["data"]["operationId"], "{end}");
+        assert_eq!(end["data"]["code"], code, "{command} {remote:?}: {end}");
+    }
+}

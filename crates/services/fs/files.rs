@@ -32,7 +32,6 @@ use tokio::{
 };
 
 use super::{
-    beneath,
     config::FsConfig,
     contract::Witness,
     input::{ListFolder, ReadFile, Watch},
@@ -41,6 +40,7 @@ use super::{
     watch::Watching,
 };
 use crate::{
+    beneath,
     blocking::blocking,
     count::Count,
     project::{ProjectId, Roots},

@@ -11,7 +11,7 @@ use ignore::{
     gitignore::{Gitignore, GitignoreBuilder},
 };
 
-use super::beneath::{Links, Root};
+use crate::beneath::{Links, Root};
 
 /// The most bytes of one file of rules.
 const RULES_BYTES: u64 = 256 * 1024;

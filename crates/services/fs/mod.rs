@@ -1,7 +1,7 @@
 //! Files of projects: read and listed, and watched while somebody looks.
 //!
 //! - [`contract`]: events, and the two small ports; [`input`]: what the commands take; [`config`]: limits.
-//! - [`Files`]: the service. `beneath`: how a path is opened; `reading`: what is answered.
+//! - [`Files`]: the service. `reading`: what is answered; how a path is opened is the crate's `beneath`.
 //! - `tree`: the watched directories; `ignores`: what is left out; `batch`: what is told; `watch`: the task.
 //!
 //! Guarantees: no path leads out of the project, whatever is a symbolic link; a watch costs one descriptor, and
@@ -10,7 +10,6 @@
 //! It writes nothing.
 
 mod batch;
-mod beneath;
 pub mod config;
 pub mod contract;
 mod files;

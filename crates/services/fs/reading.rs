@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tidings_core::{Result, Timestamp};
 
-use super::beneath::{Links, refusal, root};
+use crate::beneath::{Links, refusal, root};
 
 /// The longest character, in bytes.
 const CHARACTER: usize = 4;

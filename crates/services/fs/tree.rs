@@ -24,10 +24,10 @@ use rustix::{
 
 use super::{
     batch::Batch,
-    beneath::{Links, Root},
     contract::Reason,
     ignores::{GIT, Ignores, join},
 };
+use crate::beneath::{Links, Root};
 
 /// What is wanted of the system. Reading is not: it is no change.
 const EVENTS: WatchFlags = WatchFlags::CREATE

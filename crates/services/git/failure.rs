@@ -3,6 +3,11 @@
 //! Guarantees: every failure has a code; what is not known is `git_failed` with git's own words.
 //! It is no parser of git's messages beyond what it needs: they are in English, because the server asks so.
 
+/// The code where a protocol is not allowed.
+pub(super) const PROTOCOL: &str = "protocol_not_allowed";
+/// The code where a remote is not there.
+pub(super) const NO_REMOTE: &str = "remote_not_found";
+
 /// A code, what git says in that case, and what to do.
 const KNOWN: &[(&str, &[&str], &str)] = &[
     (
@@ -108,13 +113,15 @@ const KNOWN: &[(&str, &[&str], &str)] = &[
         ],
         "the remote cannot be reached, or broke off: try again",
     ),
-    ("protocol_not_allowed", &["transport '"], "the configuration does not allow this protocol: see git.protocols"),
+    (PROTOCOL, &["transport '"], "the configuration does not allow this protocol: see git.protocols"),
     (
-        "remote_not_found",
+        NO_REMOTE,
         &[
             "does not appear to be a git repository",
             "Repository not found",
             "No such remote",
+            "No remote repository specified",
+            "No configured push destination",
             "Could not read from remote",
             "repository '",
             "not found in upstream",
@@ -155,6 +162,11 @@ const KNOWN: &[(&str, &[&str], &str)] = &[
     ),
     ("disk_full", &["No space left on device"], "the disk is full"),
 ];
+
+/// What to do where this code is told.
+pub(super) fn advice(code: &str) -> &'static str {
+    KNOWN.iter().find(|(known, ..)| *known == code).map_or("", |(.., advice)| advice)
+}
 
 /// The code and what to do, from what git said.
 pub(super) fn of(said: &str) -> (&'static str, String) {

@@ -292,10 +292,27 @@ impl Operation {
             _ => {}
         }
         let said = self.repositories.git.config.redaction.redact(&finished.said).into_owned();
-        let (code, message) = failure::of(&said);
+        let (mut code, mut message) = failure::of(&said);
+        // Git takes the name of a remote that is not there for a folder, which the configuration may not allow.
+        if code == failure::PROTOCOL && self.names_no_remote().await {
+            (code, message) = (failure::NO_REMOTE, failure::advice(failure::NO_REMOTE).to_owned());
+        }
         let conflicts = if code == "conflict" { self.conflicts().await } else { Vec::new() };
         let output = said[said.ceil_char_boundary(said.len().saturating_sub(OUTPUT))..].to_owned();
         End::Failed { code: code.to_owned(), message, output, conflicts }
+    }
+
+    /// Whether the remote that is named is none of the repository's.
+    async fn names_no_remote(&self) -> bool {
+        let named = self.job.args.iter().skip_while(|word| *word != "--").nth(1);
+        let Some(named) = named.filter(|_| self.job.remote && self.job.kind != Kind::Clone) else { return false };
+        let git = &self.repositories.git;
+        let read = async {
+            let place = git.repository(&self.place.root, Purpose::Read).await?;
+            git.read(&place, &["remote"], CONFLICT_BYTES).await
+        };
+        let Ok(finished) = read.await else { return false };
+        finished.status.success() && !String::from_utf8_lossy(&finished.printed).lines().any(|remote| remote == named)
     }
 
     /// The paths that are in conflict.

@@ -23,7 +23,7 @@ use super::{
     status::{self, Report},
     turns::Turn,
 };
-use crate::{blocking::blocking, project::ProjectId};
+use crate::{beneath::Root, blocking::blocking, project::ProjectId};
 
 /// The most files of an answer.
 const FILES: usize = 1000;
@@ -276,7 +276,8 @@ fn good(finished: Finished) -> Result<Finished> {
 
 /// What was begun in the repository, by the files that git leaves for itself.
 fn unfinished(root: &Path) -> Option<Unfinished> {
-    let there = |name: &str| root.join(".git").join(name).symlink_metadata().is_ok();
+    let root = Root::open(root).ok()?;
+    let there = |name: &str| root.holds(&format!(".git/{name}")).is_ok_and(|there| there);
     let signs = [
         ("rebase-merge", Unfinished::Rebase),
         ("rebase-apply", Unfinished::Rebase),

@@ -14,7 +14,7 @@ use super::{
     repositories::Repositories,
     status::Report,
 };
-use crate::{blocking::blocking, fs::contract::Witness, project::ProjectId};
+use crate::{beneath::Root, blocking::blocking, fs::contract::Witness, project::ProjectId};
 
 /// From the first sight of a change until the repository is read, and between two reads.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -77,8 +77,8 @@ impl Drop for Attending {
 
 /// Whether a directory holds no repository.
 async fn is_gone(root: &Path) -> Result<bool> {
-    let place = root.join(".git");
-    blocking(move || !place.exists()).await
+    let root = root.to_owned();
+    blocking(move || !Root::open(&root).and_then(|root| root.holds(".git")).is_ok_and(|there| there)).await
 }
 
 /// The repositories, as whoever watches files tells them of changes.

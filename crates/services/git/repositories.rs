@@ -6,12 +6,14 @@
 
 use std::{
     collections::HashMap,
+    ffi::CStr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use parking_lot::Mutex;
+use rustix::fs::Dir;
 use tidings_core::{
     Code, Error, Result, UserId,
     bus::EventBus,
@@ -35,6 +37,7 @@ use super::{
     turns::Turns,
 };
 use crate::{
+    beneath::{Links, Root},
     blocking::blocking,
     programs::Programs,
     project::{ProjectId, ProjectState, Roots},
@@ -216,6 +219,8 @@ impl Repositories {
 }
 
 fn is_empty(root: &Path) -> Result<bool> {
-    let mut entries = root.read_dir().map_err(|_| gone())?;
-    Ok(entries.next().is_none())
+    let entries = Root::open(root).and_then(|root| root.directory("", Links::Never)).map_err(|_| gone())?;
+    let mut entries = Dir::read_from(&entries).map_err(|_| gone())?;
+    let is_own = |name: &CStr| matches!(name.to_bytes(), b"." | b"..");
+    Ok(entries.all(|entry| entry.is_ok_and(|entry| is_own(entry.file_name()))))
 }

@@ -18,7 +18,7 @@ use super::{
     settings::Settings,
     trees::note,
 };
-use crate::blocking::blocking;
+use crate::{beneath::Root, blocking::blocking};
 
 /// The most bytes of what is listed to find repositories within.
 const LIST_BYTES: usize = 16 * 1024 * 1024;
@@ -120,7 +120,7 @@ pub(super) fn leaving_out(job: &Job, within: &[String]) -> Option<Vec<String>> {
 
 /// Where the repository keeps what it notes of a tree; nothing, where the tree says so itself, or is none.
 fn data_of(tree: &Path, common: &Path) -> Option<PathBuf> {
-    let note = note(&tree.join(".git"))?;
+    let note = note(&Root::open(tree).ok()?, ".git")?;
     let said = Path::new(note.strip_prefix("gitdir:")?.trim());
     let data = common.canonicalize().ok()?.join("worktrees").join(said.file_name()?);
     (data != said && data.is_dir()).then_some(data)

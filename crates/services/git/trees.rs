@@ -6,7 +6,7 @@
 //! It is not the removal: what was done in a tree is somebody's work.
 
 use std::{
-    fs,
+    io::Read,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use super::{
     contract::Kind,
+    execute::gone,
     input::{Worktree, WorktreeAdd},
     job::Job,
     place::Purpose,
@@ -23,6 +24,7 @@ use super::{
     repositories::Repositories,
 };
 use crate::{
+    beneath::{Links, Root},
     blocking::blocking,
     project::{Place, ProjectId},
 };
@@ -99,21 +101,25 @@ async fn look(root: &Path, tree: &Worktree) -> Result<Found> {
 
 /// What is in the place of a tree. Blocks on small reads.
 fn find(root: &Path, cwd: &str) -> Result<Found> {
-    if root.join(cwd).symlink_metadata().is_err() {
+    let other = || Error::new(Code::Conflict, format!("{cwd} is something else than a working tree: remove it"));
+    let project = Root::open(root).map_err(|_| gone())?;
+    if !project.holds(cwd).map_err(|_| other())? {
         return Ok(Found::Nothing);
     }
-    let other = || Error::new(Code::Conflict, format!("{cwd} is something else than a working tree: remove it"));
-    let dir = Place::find(root, Some(cwd)).map_err(|_| other())?.dir;
-    let note = note(&dir.join(".git")).ok_or_else(other)?;
-    let data = note.strip_prefix("gitdir:").map(str::trim).ok_or_else(other)?;
-    let data = dir.join(data);
+    let Place { root, dir, .. } = Place::find(root, Some(cwd)).map_err(|_| other())?;
+    let inside = |path: &Path| Some(path.strip_prefix(&root).ok()?.to_str()?.to_owned());
+    let note = |path: &Path| note(&project, &inside(path)?);
+    let data = note(&dir.join(".git")).ok_or_else(other)?;
+    let data = dir.join(data.strip_prefix("gitdir:").map(str::trim).ok_or_else(other)?);
     // Where git was killed with the server, what the tree names is gone.
-    let half = !data.is_dir() || self::note(&data.join("locked")).is_some_and(|why| why.trim() == BEING_MADE);
+    let is_there = inside(&data).is_some_and(|data| project.directory(&data, Links::Never).is_ok());
+    let half = !is_there || note(&data.join("locked")).is_some_and(|why| why.trim() == BEING_MADE);
     Ok(if half { Found::Half } else { Found::Tree(dir) })
 }
 
-/// A small file as text.
-pub(super) fn note(path: &Path) -> Option<String> {
-    let meta = path.symlink_metadata().ok()?;
-    (meta.is_file() && meta.len() <= NOTE_BYTES).then(|| fs::read_to_string(path).ok())?
+/// A small file of a project as text.
+pub(super) fn note(project: &Root, path: &str) -> Option<String> {
+    let mut text = String::new();
+    let read = project.file(path, Links::Never).ok()?.take(NOTE_BYTES + 1).read_to_string(&mut text).ok()?;
+    (read as u64 <= NOTE_BYTES).then_some(text)
 }

@@ -144,6 +144,9 @@ pub struct Permission {
     /// When it is withdrawn by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// Its event, which has all of the input. None of one that an older server was told of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<Seq>,
 }
 
 /// A message that waits until the agent is free.
@@ -160,6 +163,9 @@ pub struct Queued {
     pub user_id: Option<UserId>,
     /// The text, the first 2 KiB of it.
     pub content: String,
+    /// Its event, which has all of it. None of one that an older server was told of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<Seq>,
 }
 
 /// The agent's plan.
@@ -203,6 +209,12 @@ pub struct Turn {
     /// Its last word, the first 2 KiB of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
+    /// Whether `result` is only the beginning of it: the event of this turn has more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
+    /// The event of its end. None of a turn that an older server was told of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<Seq>,
 }
 
 /// What is known of the agent inside a session.
@@ -253,7 +265,7 @@ impl Conversation {
             SUBAGENT_COMPLETED => with(payload.typed::<SubagentCompleted>(), |event| {
                 self.subagents.retain(|open| open.execution_id != event.execution_id);
             }),
-            PERMISSION_REQUESTED => with(payload.typed::<PermissionRequested>(), |event| self.ask(event)),
+            PERMISSION_REQUESTED => with(payload.typed::<PermissionRequested>(), |event| self.ask(event, seq)),
             PERMISSION_RESOLVED => with(payload.typed::<PermissionResolved>(), |event| {
                 self.permissions.retain(|waiting| waiting.request_id != event.request_id);
             }),
@@ -262,8 +274,10 @@ impl Conversation {
                 self.plan = Some(Plan { current, total, steps });
             }),
             USAGE => with(payload.typed::<Usage>(), |event| self.usage.add(event)),
-            TURN_COMPLETED => with(payload.typed::<TurnCompleted>(), |event| self.answer(event)),
-            MESSAGE_QUEUED => with(payload.typed::<MessageQueued>(), |event| self.queue(event, message.by.as_ref())),
+            TURN_COMPLETED => with(payload.typed::<TurnCompleted>(), |event| self.answer(event, seq)),
+            MESSAGE_QUEUED => with(payload.typed::<MessageQueued>(), |event| {
+                self.queue(event, seq, message.by.as_ref());
+            }),
             MESSAGE_DEQUEUED => with(payload.typed::<MessageDequeued>(), |event| {
                 self.queue.retain(|waiting| waiting.message_id != event.message_id);
             }),
@@ -363,7 +377,7 @@ impl Conversation {
         }
     }
 
-    fn ask(&mut self, event: &PermissionRequested) {
+    fn ask(&mut self, event: &PermissionRequested, seq: Seq) {
         self.activity = Some(Activity::Waiting);
         if self.permissions.len() < OPEN {
             self.permissions.push(Permission {
@@ -373,24 +387,28 @@ impl Conversation {
                 options: event.options.clone(),
                 execution_id: event.execution_id.clone(),
                 expires_at: event.expires_at,
+                seq: Some(seq),
             });
         }
     }
 
-    fn answer(&mut self, event: &TurnCompleted) {
+    fn answer(&mut self, event: &TurnCompleted, seq: Seq) {
         self.activity = Some(Activity::Idle);
         self.usage.turns += 1;
         let result = event.result.as_deref().map(|text| shortened(text, VALUE_BYTES).to_owned());
-        self.turn = Some(Turn { status: event.status, reason: event.reason.clone(), result });
+        let truncated = event.truncated || result.as_ref().map(String::len) != event.result.as_ref().map(String::len);
+        self.turn =
+            Some(Turn { status: event.status, reason: event.reason.clone(), result, truncated, seq: Some(seq) });
     }
 
-    fn queue(&mut self, event: &MessageQueued, by: Option<&UserId>) {
+    fn queue(&mut self, event: &MessageQueued, seq: Seq, by: Option<&UserId>) {
         if self.queue.len() < OPEN {
             self.queue.push(Queued {
                 message_id: event.message_id.clone(),
                 client_message_id: event.client_message_id.clone(),
                 user_id: by.cloned(),
                 content: shortened(&event.content, VALUE_BYTES).to_owned(),
+                seq: Some(seq),
             });
         }
     }

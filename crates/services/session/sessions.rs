@@ -35,6 +35,7 @@ use super::{
     telling::{DOMAIN, Telling},
 };
 use crate::{
+    beneath::{Links, Root},
     blocking::blocking,
     git::input::Worktree,
     listing::OUTPUTS_AT_ONCE,
@@ -214,9 +215,12 @@ impl Sessions {
         }
         if request.worktree.is_none() {
             request.worktree = state.worktree.and_then(Worktree::named);
-            let tree = request.worktree.as_ref().map(|tree| root.join(tree.directory()));
+            let tree = request.worktree.as_ref().map(|tree| (root.to_owned(), tree.directory()));
+            let is_there = |(root, tree): (PathBuf, String)| {
+                blocking(move || Root::open(&root).and_then(|root| root.directory(&tree, Links::Inside)).is_ok())
+            };
             if let Some(tree) = tree
-                && !blocking(move || tree.is_dir()).await?
+                && !is_there(tree).await?
             {
                 return Err(refuse("the working tree of this session is gone: name one"));
             }

@@ -29,7 +29,7 @@ pub(super) struct Plan {
 /// A step with all its values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Prepared {
-    Command { argv: Vec<String>, env: Vec<(String, String)> },
+    Command { argv: Vec<String>, env: Vec<(String, String)>, stdin: Option<String> },
     Session { agent: String, prompt: String },
     Approval { message: String },
 }
@@ -132,6 +132,7 @@ impl Plan {
         let step = self.step(place);
         Ok(match &step.work {
             Work::Command(parts) => Prepared::Command {
+                stdin: step.stdin.as_ref().map(|text| text.render(&context)).transpose()?,
                 argv: argv(parts, &context)?,
                 env: self
                     .definition

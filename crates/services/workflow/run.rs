@@ -9,7 +9,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
-use tidings_core::{Code, Error, Event, Principal, Result, Timestamp, UserId, panics};
+use tidings_core::{Code, Error, Event, Principal, Result, Timestamp, UserId, fault, panics};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, watch},
     time::sleep,
@@ -18,6 +18,7 @@ use tokio::{
 use super::{
     contract::{Decision as Answer, RunStatus},
     definition::StepKind,
+    outputs,
     plan::{Plan, Prepared},
     registry::{Asked, Request, Seat},
     runs::Runs,
@@ -30,6 +31,10 @@ use crate::telling::tell_by_id;
 
 /// How many ends of steps wait to be told.
 const ENDS: usize = 16;
+/// The most bytes of what a person is asked: the state keeps it.
+const QUESTION_BYTES: usize = 64 * 1024;
+/// The most bytes of an argument, or of a variable with its name, that the system hands to a program.
+const ARGUMENT_BYTES: usize = 128 * 1024 - 1;
 /// The longest sleep: a wall clock may leap.
 const LONGEST_SLEEP_MS: i64 = 60_000;
 
@@ -45,6 +50,8 @@ pub(super) struct Run {
     pub(super) root: PathBuf,
     /// In whose name agents are asked; none once nobody knows.
     pub(super) principal: Option<Principal>,
+    /// Whether its definition is being computed.
+    pub(super) computing: bool,
 }
 
 type Ends = mpsc::Receiver<(usize, Done)>;
@@ -68,6 +75,27 @@ struct Work {
     told: (RunStatus, u64),
 }
 
+/// A step whose values have room where they go.
+fn fitting(prepared: Prepared) -> Result<Prepared, String> {
+    match &prepared {
+        Prepared::Approval { message } if message.len() > QUESTION_BYTES => {
+            return Err("the message is longer than 64 KiB with its values".to_owned());
+        }
+        Prepared::Command { argv, env, .. } => {
+            let argument = argv.iter().any(|part| part.len() > ARGUMENT_BYTES);
+            let variable = env.iter().find(|(name, value)| name.len() + 1 + value.len() > ARGUMENT_BYTES);
+            let what = variable.map(|(name, _)| format!("the variable {name}"));
+            if let Some(what) = what.or_else(|| argument.then(|| "a part of the command".to_owned())) {
+                return Err(format!(
+                    "{what} is 128 KiB or longer with its values, and no program gets that: use 'stdin'"
+                ));
+            }
+        }
+        _ => {}
+    }
+    Ok(prepared)
+}
+
 impl Run {
     /// Runs it to its end, or to the server's.
     pub(super) async fn go(mut self) {
@@ -82,27 +110,29 @@ impl Run {
             Err(panicked) => panicked,
         };
         tracing::error!(run = %id, error = %failed, "a run's task panicked");
-        if let Err(error) = self.break_off("internal", failed.message().to_owned()).await {
+        let (code, why) = if self.computing {
+            ("expression_failed", format!("an expression of the definition cannot be computed: {failed}"))
+        } else {
+            ("internal", failed.message().to_owned())
+        };
+        if let Err(error) = self.break_off(code, &why).await {
             tracing::error!(run = %id, %error, "the end of a run could not be told");
         }
     }
 
-    /// Ends a run that cannot go on, with all its steps.
+    /// Ends a run that cannot go on, with all its steps. Its definition is not asked: it may be the reason.
     ///
     /// # Errors
     /// The bus's.
-    pub(super) async fn break_off(&mut self, code: &str, message: String) -> Result<()> {
-        // Nothing is tried again.
-        let mut state = self.state.clone();
-        state.status = RunStatus::Cancelling;
+    pub(super) async fn break_off(&mut self, code: &str, message: &str) -> Result<()> {
         let mut events = Vec::new();
         for (place, step) in self.state.steps.iter().enumerate() {
             let outcome = match step.status {
                 status if status.has_ended() => continue,
-                StepStatus::Running => Outcome::failed(code, message.clone()),
+                StepStatus::Running => Outcome::failed(code, message),
                 _ => Outcome::Cancelled,
             };
-            events.push(Teller { state: &state, ..self.teller() }.ended(place, outcome.into(), None));
+            events.push(self.teller().broken_off(place, outcome));
         }
         self.say(events);
         let over = self.teller().broken(code, message);
@@ -170,7 +200,10 @@ impl Run {
     async fn settle(&mut self, work: &mut Work) -> Result<(bool, bool, Option<Timestamp>)> {
         let mut starts = Vec::new();
         let (held_back, round) = loop {
+            self.computing = true;
+            fault::here("workflow.compute");
             let mut round = next(&self.plan, &self.state, self.now());
+            self.computing = false;
             let (teller, decisions) = (self.teller(), std::mem::take(&mut round.decisions));
             let decided: Vec<Event> = decisions.into_iter().map(|decision| teller.decided(decision)).collect();
             self.say(decided);
@@ -207,7 +240,10 @@ impl Run {
 
     /// Says that an attempt begins, if there is room for it.
     fn begin(&mut self, place: usize, work: &mut Work, starts: &mut Vec<Start>) -> bool {
-        let prepared = match self.plan.prepare(&self.state, place) {
+        self.computing = true;
+        let prepared = self.plan.prepare(&self.state, place).and_then(fitting);
+        self.computing = false;
+        let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(why) => {
                 let failed = self.teller().decided(Decision::Fail(place, why));
@@ -328,8 +364,18 @@ impl Run {
     fn end(&mut self, place: usize, done: Done, work: &mut Work) {
         work.permits.remove(&place);
         let by = self.state.cancelled_by.clone().filter(|_| done.outcome == Outcome::Cancelled);
-        let event = self.teller().ended(place, done, by);
+        let event = self.teller().ended(place, self.bounded(done), by);
         self.say([event]);
+    }
+
+    /// What came of an attempt, if the run may hold what it gave.
+    fn bounded(&self, mut done: Done) -> Done {
+        if let Outcome::Completed { outputs, .. } = &done.outcome
+            && let Err(why) = outputs::of_run(self.state.steps.iter().map(|step| &step.outputs), outputs)
+        {
+            done.outcome = Outcome::failed(outputs::INVALID, why);
+        }
+        done
     }
 
     /// Does what somebody asked for, and says whether it was done.
@@ -393,7 +439,7 @@ impl Run {
         });
         while self.state.steps.iter().any(|step| step.status == StepStatus::Running) {
             let Some((place, done)) = ends.recv().await else { break };
-            let event = self.teller().ended(place, done, None);
+            let event = self.teller().ended(place, self.bounded(done), None);
             self.say([event]);
             self.tell().await?;
         }

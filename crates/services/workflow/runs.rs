@@ -1,9 +1,8 @@
 //! The service: starts runs, goes on with those of a former life, and lets people cancel and answer.
 //!
 //! Guarantees: nothing runs of a definition that is refused; whoever is answered that a run started finds
-//! it in the log; after [`Runs::recover`] every open run is under way again; after [`Runs::stop`] nothing
-//! of any run is.
-//! It is not the judgement of who may: that is the gate's, which the rows ask.
+//! it in the log; after [`Runs::stop`] nothing of any run is.
+//! It is not the judgement of who may: that is the gate's, which the rows ask. What a former life left open is `recover`'s.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -11,7 +10,7 @@ use tidings_core::{
     Action, BoxFuture, Code, Error, Event, Principal, Result, UserId,
     bus::{EventBus, Listening},
     command::Calls,
-    projection::{ListStates, Reducer, States},
+    projection::States,
     runtime::{Clock, Tasks},
 };
 use tokio::sync::{Semaphore, oneshot};
@@ -24,10 +23,11 @@ use super::{
     file,
     input::{Approve, Posted, Rerun, StartRun, ValidateWorkflow},
     listening::Sessions,
+    outputs,
     plan::Plan,
     registry::{Asked, Registry, Request, Whose},
     run::Run,
-    state::{RunReducer, RunState, StepStatus},
+    state::{RunState, StepStatus},
     telling::DOMAIN,
 };
 use crate::{
@@ -39,8 +39,6 @@ use crate::{
 
 /// How often a start is tried before its caller is told that the log does not work.
 const START_TRIES: u32 = 3;
-/// How many states are looked through at once when the server starts.
-const RECOVER_PAGE: usize = 200;
 
 /// Who a user is, for what a run does in its name when nobody is logged in.
 pub trait Users: Send + Sync {
@@ -137,64 +135,6 @@ impl Runs {
         Arc::new(Self { ports, config, programs, registry, room, reading, listening, _heard: heard })
     }
 
-    /// Goes on with every run that a former life left open. To be called before the first start, after the
-    /// sessions of that life were ended.
-    ///
-    /// # Errors
-    /// `unavailable` when the log does not work.
-    pub async fn recover(self: &Arc<Self>) -> Result<()> {
-        let mut below = None;
-        loop {
-            let query = ListStates { project: None, below, open: true, limit: RECOVER_PAGE };
-            let views = self.ports.states.list(DOMAIN, query).await?;
-            let Some(last) = views.last() else { return Ok(()) };
-            below = Some(last.id.clone());
-            let states = views.iter().filter_map(|view| view.state::<RunState>());
-            for state in states.filter(|&state| RunReducer::is_open(state)) {
-                // Where it failed before, it is begun again: what goes on already goes on.
-                if state.run_id.as_ref().is_some_and(|id| self.registry.mouth(id).is_none()) {
-                    self.take_up(state.clone()).await?;
-                }
-            }
-        }
-    }
-
-    /// Goes on with a run.
-    async fn take_up(self: &Arc<Self>, state: RunState) -> Result<()> {
-        let (Some(id), Some(project_id)) = (state.run_id.clone(), state.project_id.clone()) else { return Ok(()) };
-        let whose = Whose { user: state.started_by.clone(), project_id: project_id.clone() };
-        let mut principal = match &state.started_by {
-            Some(user) => known(self.ports.users.principal(user).await)?,
-            None => None,
-        };
-        if let Some(principal) = &mut principal {
-            principal.issued_at = state.started_at;
-        }
-        let root = folder(self.root(&project_id).await)?;
-        let seat = self.registry.enter(id, whose, true)?;
-        // What was let in once is let in again, also where less is allowed by now.
-        let definition = read(&state.definition, super::definition::Bounds { bytes: 0, steps: 0 });
-        let plan = definition.ok().map(|definition| Plan::new(definition, self.config.limits.concurrency));
-        let fits = plan.as_ref().is_some_and(|plan| plan.fits(&state));
-        let plan = plan.unwrap_or_else(|| Plan::new(Definition::default(), 1));
-        let (runs, folder) = (self.clone(), root.clone().unwrap_or_default());
-        let mut run = Run { runs, seat, plan, state, untold: Vec::new(), root: folder, principal };
-        let going = async move {
-            let (code, why) = match root {
-                _ if !fits => {
-                    ("definition_unreadable", "this version of the server cannot read the definition".to_owned())
-                }
-                Err(broken) => broken,
-                Ok(_) => return run.go().await,
-            };
-            if let Err(error) = run.break_off(code, why).await {
-                tracing::error!(%error, "the end of a run could not be told; the next start tells it");
-            }
-        };
-        self.ports.tasks.spawn("workflow.run", Box::pin(going));
-        Ok(())
-    }
-
     /// Ends every attempt of every run: TERM, after the grace KILL, and its end is told. The runs stay open
     /// for the next start. New ones are refused. Resolves when none is under way.
     pub async fn stop(&self) {
@@ -274,6 +214,8 @@ impl Runs {
                 shape.reused = kept.map(|step| step.outputs.clone());
             }
         }
+        let kept = steps.iter().filter_map(|shape| shape.reused.as_ref());
+        outputs::kept(kept).map_err(|why| Error::invalid_field("from", why))?;
         let started = RunStarted {
             run_id: RunId::random(),
             project_id,
@@ -306,7 +248,8 @@ impl Runs {
         state.apply(STARTED, &event.payload, now, event.by.as_ref());
         let told = tell_by_id(&*self.ports.bus, vec![event], Some(START_TRIES)).await;
         let principal = Some(who.principal);
-        let run = Run { runs: self.clone(), seat, plan, state, untold: Vec::new(), root, principal };
+        let untold = Vec::new();
+        let run = Run { runs: self.clone(), seat, plan, state, untold, root, principal, computing: false };
         let lost = told.is_err();
         self.ports.tasks.spawn("workflow.run", Box::pin(run.go_if(lost)));
         told.map(|()| id)
@@ -360,7 +303,7 @@ impl Runs {
         Ok(view.and_then(|view| view.state::<RunState>().cloned()).filter(|state| state.run_id.is_some()))
     }
 
-    async fn root(&self, project: &ProjectId) -> Result<PathBuf> {
+    pub(super) async fn root(&self, project: &ProjectId) -> Result<PathBuf> {
         self.ports.roots.of(&*self.ports.states, project).await
     }
 
@@ -386,31 +329,14 @@ impl Runs {
     }
 }
 
-/// What is there, or that it is not; an error only where that cannot be told now. A run is not ended for that.
-fn known<T>(found: Result<T>) -> Result<Option<T>> {
-    match found {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if error.retryable() => Err(error),
-        Err(_) => Ok(None),
-    }
-}
-
-/// The directory of a project, or why a run in it ends; an error only where that cannot be told now.
-fn folder(found: Result<PathBuf>) -> Result<Result<PathBuf, (&'static str, String)>> {
-    match found {
-        Ok(folder) => Ok(Ok(folder)),
-        Err(error) => match error.code() {
-            Code::NotFound => Ok(Err(("project_removed", "the project is not there any more".to_owned()))),
-            Code::Conflict => Ok(Err(("root_refused", error.message().to_owned()))),
-            _ => Err(error),
-        },
-    }
-}
-
 /// The refusal of a definition, with the lines.
 fn refusal(flaws: &[Flaw]) -> Error {
-    let all: Vec<String> = flaws.iter().map(ToString::to_string).collect();
-    Error::invalid_field("definition", all.join("; "))
+    Error::invalid_field("definition", all(flaws))
+}
+
+/// What is wrong with a definition, with the lines.
+pub(super) fn all(flaws: &[Flaw]) -> String {
+    flaws.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl Run {
@@ -454,34 +380,5 @@ impl Plan {
         let step = self.definition.steps.iter().position(|step| step.id == self.step(first[0]).id)?;
         let after = self.definition.steps.iter().enumerate().filter(|(_, other)| other.ancestors.contains(&step));
         Some(first.into_iter().chain(after.flat_map(|(after, _)| self.places(after))).collect())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_run_ends_only_where_its_project_is_gone_or_is_where_none_may_be() {
-        assert_eq!(folder(Ok("/a".into())), Ok(Ok("/a".into())));
-        let refused = folder(Err(Error::new(Code::Conflict, "lies in /etc"))).expect("an answer").expect_err("an end");
-        assert_eq!(refused, ("root_refused", "lies in /etc".to_owned()));
-        assert_eq!(folder(Err(Error::not_found())).expect("an answer").expect_err("an end").0, "project_removed");
-        for unknown in [Error::unavailable("the disk is full"), Error::internal()] {
-            let code = unknown.code();
-            assert_eq!(folder(Err(unknown)).expect_err("is none").code(), code);
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_told_now_is_not_taken_for_what_is_not_there() {
-        assert_eq!(known(Ok(1)).expect("is there"), Some(1));
-        for gone in [Error::not_found(), Error::forbidden()] {
-            assert_eq!(known::<u8>(Err(gone)).expect("is an answer"), None);
-        }
-        for unknown in [Error::unavailable("the disk is full"), Error::overloaded("many wait")] {
-            let code = unknown.code();
-            assert_eq!(known::<u8>(Err(unknown)).expect_err("is none").code(), code);
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! The projection of `workflow:run:*`: the graph, how each step is, and the newest of what it printed.
 //!
-//! Guarantees: a pure fold. It is bounded by the graph, by [`TAIL_BYTES`] for each step and by
-//! [`TAILS_BYTES`] for all of them; the first end of a run, of a step and of an attempt counts, and no
+//! Guarantees: a pure fold. It is bounded by the graph, by what steps may give (`outputs`), by [`TAIL_BYTES`] for
+//! each step and by [`TAILS_BYTES`] for all of them; the first end of a run, of a step and of an attempt counts, and no
 //! later event changes it.
 //! It is not the whole output: that is in the channel's history. What follows from a state is the
 //! scheduler's to say.

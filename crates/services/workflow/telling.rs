@@ -151,6 +151,29 @@ impl Teller<'_> {
         event.by(by)
     }
 
+    /// The end of a step of a run that breaks off: its plan is not asked, and nothing is tried again.
+    pub(super) fn broken_off(&self, place: usize, outcome: Outcome) -> Event {
+        let Outcome::Failed { code, message, exit_code, signal } = outcome else {
+            return self.ended(place, Outcome::Cancelled.into(), None);
+        };
+        let (step, message) = (&self.state.steps[place], shortened(&message, MESSAGE_BYTES).to_owned());
+        let data = StepFailed {
+            run_id: self.id.clone(),
+            step_id: step.step_id.clone(),
+            attempt: step.attempt,
+            code,
+            message,
+            exit_code,
+            signal,
+            duration_ms: self.since(step.started_at),
+            retry_at: None,
+            tolerated: false,
+            usage: None,
+            attention: self.attention(step),
+        };
+        Event::new(STEP_FAILED, data)
+    }
+
     /// An approval begins to wait.
     pub(super) fn waiting(&self, place: usize, message: String) -> Event {
         let step_id = self.state.steps[place].step_id.clone();
@@ -183,17 +206,17 @@ impl Teller<'_> {
                     count if count > 10 => format!("{count} steps failed, among them {shown}"),
                     _ => format!("the steps {shown} failed"),
                 };
-                self.broken("step_failed", message)
+                self.broken("step_failed", &message)
             }
         }
     }
 
     /// The run ends in a failure of its own.
-    pub(super) fn broken(&self, code: &str, message: String) -> Event {
+    pub(super) fn broken(&self, code: &str, message: &str) -> Event {
         let data = RunFailed {
             run_id: self.id.clone(),
             code: code.to_owned(),
-            message,
+            message: shortened(message, MESSAGE_BYTES).to_owned(),
             duration_ms: self.since(self.state.started_at),
             usage: self.state.usage,
             board: self.board(RunStatus::Failed),

@@ -1,7 +1,7 @@
 //! Bounds: what of an agent's words fits into an event.
 //!
 //! Guarantees: a value is at most [`VALUE_BYTES`] as JSON, else a text with its beginning; a text is
-//! at most [`TEXT_BYTES`]; an id is 1 to 256 bytes, and two long ids that differ stay apart. What was
+//! at most [`TEXT_BYTES`], and the last word of a turn at most [`LAST_WORD_BYTES`]; an id is 1 to 256 bytes, and two long ids that differ stay apart. What was
 //! cut ends in `…`. What is too deep for an event's data is a text of its JSON, and a number that is too large
 //! for it is the largest: a line that says so is a line like others.
 //! It is not a bound of lines: the run does not give longer ones than it reads.
@@ -25,6 +25,8 @@ use crate::programs::decode::{pieces, shortened};
 pub(super) const VALUE_BYTES: usize = 64 * 1024;
 /// The most bytes of the text of one block. No model says so much at once; a program may.
 pub(super) const TEXT_BYTES: usize = 512 * 1024;
+/// The most bytes of the last word of a turn: as much as a step of a workflow may give to the next.
+pub(super) const LAST_WORD_BYTES: usize = 256 * 1024;
 /// The most levels of what an agent says: an event puts a few around it.
 const LEVELS: usize = json::LEVELS - 4;
 /// The most bytes of an id.
@@ -38,6 +40,26 @@ pub(super) fn text(text: &str, limit: usize) -> String {
         return text.to_owned();
     }
     format!("{}{CUT}", shortened(text, limit - CUT.len()))
+}
+
+/// The last word of a turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LastWord {
+    text: String,
+    /// Whether it is only its beginning.
+    cut: bool,
+}
+
+impl LastWord {
+    /// What fits of a text, of which something may be missing already.
+    pub(super) fn of(text: &str, cut: bool) -> Self {
+        Self { text: self::text(text, LAST_WORD_BYTES), cut: cut || text.len() > LAST_WORD_BYTES }
+    }
+
+    /// As the end of a turn has it: the text, and whether it is only the beginning.
+    pub(super) fn told(word: Option<Self>) -> (Option<String>, bool) {
+        word.map_or((None, false), |word| (Some(word.text), word.cut))
+    }
 }
 
 /// A value that fits.
@@ -58,6 +80,12 @@ pub(super) fn id(value: &Value) -> Option<String> {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     Some(format!("{}~{:016x}", shortened(text, 200), hasher.finish()))
+}
+
+/// The agent's own id of a conversation, by which it is resumed; none where there is none, and of one that is too long:
+/// a part of it would be the id of another.
+pub(super) fn own_id(value: &Value) -> Option<String> {
+    id(value).filter(|id| value.as_str() == Some(id))
 }
 
 /// A short text, such as a name; none where there is none.
@@ -110,6 +138,16 @@ mod tests {
     }
 
     #[test]
+    fn a_last_word_says_whether_it_is_whole() {
+        let word = |length: usize, cut| LastWord::told(Some(LastWord::of(&"x".repeat(length), cut)));
+        assert_eq!(word(LAST_WORD_BYTES, false), (Some("x".repeat(LAST_WORD_BYTES)), false));
+        let (text, cut) = word(LAST_WORD_BYTES + 1, false);
+        assert!(cut && text.is_some_and(|text| text.len() <= LAST_WORD_BYTES && text.ends_with(CUT)));
+        assert_eq!(word(1, true), (Some("x".to_owned()), true), "something is missing already");
+        assert_eq!(LastWord::told(None), (None, false));
+    }
+
+    #[test]
     fn an_object_is_one_however_odd_its_parts_are() {
         let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
         let line = format!(r#"{{"type":"a","text":"\ud83d","\ude00":-1e400,"deep":{deep}}}"#);
@@ -127,5 +165,6 @@ mod tests {
         let [a, b] = ["a", "b"].map(|end| id(&json!("x".repeat(300) + end)).expect("an id"));
         assert!(a != b && a.len() <= ID_BYTES, "{a} {b}");
         assert_eq!((id(&json!("")), id(&json!(7)), id(&json!("a"))), (None, None, Some("a".to_owned())));
+        assert_eq!((own_id(&json!("x".repeat(300))), own_id(&json!("a"))), (None, Some("a".to_owned())));
     }
 }

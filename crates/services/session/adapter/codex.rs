@@ -12,7 +12,8 @@ use super::{
         SessionId,
         agent::{AgentStarted, Block, NO_RESULT, Outcome, TurnCompleted, TurnStatus, Usage},
     },
-    Activity, Adapter, Answered, Context, Step, bounds,
+    Activity, Adapter, Answered, Context, Step,
+    bounds::{self, LastWord},
     open::{Call, Ending, Open},
     progress::progress,
     speech::{Kind, Speech},
@@ -50,13 +51,12 @@ impl Codex {
     }
 
     fn thread_started(&mut self, line: &Value) -> Step {
-        let id = bounds::id(&line["thread_id"]);
-        if let Some(id) = &id {
-            self.thread.clone_from(id);
+        if let Some(id) = bounds::id(&line["thread_id"]) {
+            self.thread = id;
         }
         Step::AgentStarted(AgentStarted {
             session_id: self.session_id.clone(),
-            agent_session_id: id,
+            agent_session_id: bounds::own_id(&line["thread_id"]),
             model: None,
             version: None,
             tools: Vec::new(),
@@ -142,13 +142,15 @@ impl Codex {
         self.open.end(steps);
         let last = self.speech.take_last();
         let told = self.error.take();
-        let result = if status == TurnStatus::Success { last } else { error.or(told).or(last) };
+        let why = error.or(told).filter(|_| status != TurnStatus::Success).map(|why| LastWord::of(&why, false));
+        let (result, truncated) = LastWord::told(why.or(last));
         self.working = false;
         steps.push(Step::TurnCompleted(TurnCompleted {
             session_id: self.session_id.clone(),
             status,
             reason: reason.map(str::to_owned),
             result,
+            truncated,
             duration_ms: None,
         }));
     }

@@ -11,7 +11,8 @@ use super::{
         SessionId,
         agent::{AgentStarted, Block, NO_RESULT, Outcome, TurnCompleted, TurnStatus, Usage},
     },
-    Activity, Adapter, Answered, Context, Step, bounds,
+    Activity, Adapter, Answered, Context, Step,
+    bounds::{self, LastWord},
     open::{Call, Ending, Open},
     speech::{Kind, Speech},
 };
@@ -55,7 +56,7 @@ impl Gemini {
         self.model = bounds::name(&line["model"]);
         Step::AgentStarted(AgentStarted {
             session_id: self.session_id.clone(),
-            agent_session_id: bounds::id(&line["session_id"]),
+            agent_session_id: bounds::own_id(&line["session_id"]),
             model: self.model.clone(),
             version: None,
             tools: Vec::new(),
@@ -132,8 +133,8 @@ impl Gemini {
         let duration = line["stats"]["duration_ms"].as_u64();
         let reason = if succeeded { None } else { kind.or_else(|| bounds::name(&line["status"])) };
         let status = if succeeded { TurnStatus::Success } else { TurnStatus::Error };
-        let told =
-            TurnCompleted { session_id: self.session_id.clone(), status, reason, result: why, duration_ms: duration };
+        let session_id = self.session_id.clone();
+        let told = TurnCompleted { session_id, status, reason, result: why, truncated: false, duration_ms: duration };
         self.turn_ends(told, steps);
     }
 
@@ -156,7 +157,11 @@ impl Gemini {
         self.open.end(steps);
         let (last, error) = (self.speech.take_last(), self.error.take());
         let error = error.filter(|_| told.status != TurnStatus::Success);
-        told.result = told.result.or(error).or(last);
+        if let Some(why) = told.result.take().or(error) {
+            told.result = Some(why);
+        } else {
+            (told.result, told.truncated) = LastWord::told(last);
+        }
         (self.working, self.begun) = (false, false);
         steps.push(Step::TurnCompleted(told));
     }
@@ -206,7 +211,7 @@ impl Adapter for Gemini {
         if self.working {
             let (session_id, reason) = (self.session_id.clone(), Some(NO_RESULT.to_owned()));
             let status = TurnStatus::Error;
-            let told = TurnCompleted { session_id, status, reason, result: None, duration_ms: None };
+            let told = TurnCompleted { session_id, status, reason, result: None, truncated: false, duration_ms: None };
             self.turn_ends(told, &mut steps);
         } else {
             self.settle(&mut steps);

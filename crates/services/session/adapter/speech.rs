@@ -18,7 +18,8 @@ use super::{
         SessionId,
         agent::{AgentMessage, Block, Role, TextDelta},
     },
-    Step, bounds,
+    Step,
+    bounds::{self, LastWord},
     open::{Call, Open},
 };
 use crate::programs::decode::shortened;
@@ -76,7 +77,7 @@ pub(super) struct Speech {
     messages: VecDeque<Message>,
     made: u64,
     bytes: usize,
-    last: Option<String>,
+    last: Option<LastWord>,
 }
 
 impl Speech {
@@ -195,6 +196,11 @@ impl Speech {
         let draft = self.take(at, number);
         let message = &mut self.messages[at];
         message.next = number.saturating_add(1);
+        let cut = match (&block, &draft) {
+            (Block::Text { text }, Some(draft)) if text.is_empty() => draft.cut,
+            (Block::Text { text }, _) => text.len() > bounds::TEXT_BYTES,
+            _ => false,
+        };
         let block = match (block, draft) {
             // Some agents tell the pieces of a thought, and the whole without its text.
             (Block::Thinking { text }, Some(draft)) if text.is_empty() => Block::Thinking { text: draft.text },
@@ -204,7 +210,7 @@ impl Speech {
             (Block::Thinking { text }, _) => Block::Thinking { text: bounds::text(&text, bounds::TEXT_BYTES) },
             (block, _) => block,
         };
-        let told = self.told(at, number, block);
+        let told = self.told(at, number, block, cut);
         steps.push(told);
     }
 
@@ -237,7 +243,7 @@ impl Speech {
                 Kind::Tool { id, name } => Block::ToolUse { execution_id: id.clone(), name: name.clone() },
             };
             self.messages[at].remember(&told);
-            let told = self.told(at, block, told);
+            let told = self.told(at, block, told, draft.cut);
             steps.push(told);
             if let Kind::Tool { id, name } = draft.kind {
                 let input = bounds::read(&draft.text).unwrap_or(Value::String(draft.text));
@@ -255,14 +261,15 @@ impl Speech {
     }
 
     /// The last text of the agent itself, and none from now on.
-    pub(super) fn take_last(&mut self) -> Option<String> {
+    pub(super) fn take_last(&mut self) -> Option<LastWord> {
         self.last.take()
     }
 
-    fn told(&mut self, at: usize, number: u32, block: Block) -> Step {
+    /// `cut` says whether something of the block is missing.
+    fn told(&mut self, at: usize, number: u32, block: Block, cut: bool) -> Step {
         let message = &self.messages[at];
         if let (Block::Text { text }, None) = (&block, &message.parent) {
-            self.last = Some(bounds::text(text, bounds::VALUE_BYTES));
+            self.last = Some(LastWord::of(text, cut));
         }
         Step::Message(AgentMessage {
             session_id: self.session_id.clone(),

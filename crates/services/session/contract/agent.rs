@@ -437,9 +437,12 @@ pub struct TurnCompleted {
     /// Why it ended, as the agent calls it, such as `error_max_turns`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Its last word, at most 64 KiB of it; of a failure, why.
+    /// Its last word, at most 256 KiB of it; of a failure, why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
+    /// Whether `result` is only the beginning of its last word.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
     /// How long it took, in milliseconds, as the agent says, else as the server saw it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,

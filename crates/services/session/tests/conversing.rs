@@ -131,3 +131,27 @@ fn what_is_open_when_a_server_dies_is_ended_piece_by_piece_before_the_session() 
     let expected = [PERMISSION_RESOLVED, TOOL_COMPLETED, SUBAGENT_COMPLETED, MESSAGE_DEQUEUED, "session.error"];
     assert_eq!(ends, expected);
 }
+
+#[test]
+fn a_turn_shows_the_beginning_of_its_last_word_and_which_event_has_all_of_it() {
+    let mut told = Told::new();
+    let mut answer = |length: usize, truncated: bool| {
+        let turn = json!({"status": "success", "result": "x".repeat(length), "truncated": truncated});
+        let state = told.tell(TURN_COMPLETED, turn);
+        let (turn, seq) = (state.conversation.turn.expect("a turn"), told.1);
+        assert_eq!(turn.seq, Some(seq));
+        (turn.result.map(|result| result.len()), turn.truncated)
+    };
+    assert_eq!(answer(2048, false), (Some(2048), false));
+    assert_eq!(answer(2049, false), (Some(2048), true));
+    assert_eq!(answer(3, true), (Some(3), true), "of which the event has the beginning only");
+    let options = json!([{"id": "a", "label": "Allow", "kind": "allow_once"}]);
+    let asked = json!({"requestId": "r", "tool": "Write", "input": {"content": "x".repeat(3000)}, "options": options});
+    let permission = told.tell(PERMISSION_REQUESTED, asked).conversation.permissions.remove(0);
+    assert!(permission.input.as_str().is_some_and(|input| input.len() == 2048) && permission.seq == Some(told.1));
+    let turn = told.tell(TURN_COMPLETED, json!({"status": "success"})).conversation.turn.expect("a turn");
+    assert_eq!((turn.result, turn.truncated), (None, false));
+    let saved =
+        serde_json::from_value::<crate::session::conversation::Turn>(json!({"status": "success", "result": "x"}));
+    assert_eq!(saved.expect("is read").seq, None, "as an older server saved it");
+}

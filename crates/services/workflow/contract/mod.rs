@@ -253,8 +253,8 @@ pub struct RunCompleted {
     pub board: Option<Board>,
 }
 
-/// `workflow.run.failed`, an end. Codes: `step_failed`, `definition_unreadable` (by this version of the
-/// server), `internal`.
+/// `workflow.run.failed`, an end. Codes: `step_failed`, `definition_invalid` (this version of the server
+/// does not take what an older one took), `expression_failed`, `project_removed`, `root_refused`, `internal`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RunFailed {

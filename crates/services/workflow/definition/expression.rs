@@ -14,7 +14,7 @@ use super::yaml::Flaw;
 /// The most bytes of one expression.
 const EXPRESSION_BYTES: usize = 1024;
 /// The most bytes that a text becomes.
-pub(super) const TEXT_BYTES: usize = 64 * 1024;
+pub(super) const TEXT_BYTES: usize = 1024 * 1024;
 /// How many operations an expression may take.
 const FUEL: u64 = 10_000;
 const OPEN: &str = "${{";
@@ -267,7 +267,7 @@ impl Template {
             }
         }
         match text {
-            _ if text.len() > TEXT_BYTES => Err("a text is longer than 64 KiB with its values".to_owned()),
+            _ if text.len() > TEXT_BYTES => Err("a text is longer than 1 MiB with its values".to_owned()),
             _ if text.contains('\0') => Err("a text holds a NUL".to_owned()),
             _ => Ok(text),
         }
@@ -338,7 +338,7 @@ mod tests {
         assert_eq!(text("").as_deref(), Ok(""));
         assert!(text("${{ steps.a.outputs.w }}").expect_err("missing").contains("has no value"));
         assert!(text("${{ steps.b.outputs.w }}").is_err());
-        assert!(text("${{ 'x' * 70000 }}").expect_err("long").contains("64 KiB"));
+        assert!(text("${{ 'x' * 1100000 }}").expect_err("long").contains("1 MiB"));
         assert!(Template::parse("a ${{ b", 3).is_err());
     }
 

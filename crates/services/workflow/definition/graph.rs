@@ -119,6 +119,7 @@ fn names_in(step: &Step) -> BTreeSet<Name> {
     let mut names = BTreeSet::new();
     names.extend(step.condition.iter().flat_map(super::Expression::names));
     names.extend(step.env.iter().flat_map(|(_, value)| value.names()));
+    names.extend(step.stdin.iter().flat_map(super::Template::names));
     match &step.work {
         Work::Command(parts) => names.extend(parts.iter().flat_map(super::Template::names)),
         Work::Session { prompt: text, .. } | Work::Approval { message: text } => names.extend(text.names()),

@@ -72,6 +72,8 @@ pub struct Step {
     pub work: Work,
     /// Further variables of its command.
     pub env: Vec<(String, Template)>,
+    /// What its command reads from its standard input; none is nothing.
+    pub stdin: Option<Template>,
     /// How long one attempt may take, in milliseconds; none is without limit.
     pub timeout_ms: Option<u64>,
     /// What follows a failure.

@@ -60,8 +60,19 @@ pub(super) fn definition(root: &Node, bounds: Bounds, flaws: &mut Flaws) -> Opti
 
 /// A step. `count` is how many there are before it, and then with it.
 fn step(entry: &Entry, count: &mut usize, bounds: Bounds, flaws: &mut Flaws) -> Option<(Step, Vec<(String, usize)>)> {
-    let keys =
-        ["command", "session", "approval", "needs", "env", "timeout", "retries", "if", "continueOnError", "matrix"];
+    let keys = [
+        "command",
+        "session",
+        "approval",
+        "needs",
+        "env",
+        "stdin",
+        "timeout",
+        "retries",
+        "if",
+        "continueOnError",
+        "matrix",
+    ];
     let what = format!("the step '{}'", entry.key);
     check_name(&entry.key, "a step", entry.line, flaws);
     let map = Fields::of(&entry.value, &what, &keys, flaws)?;
@@ -79,8 +90,11 @@ fn step(entry: &Entry, count: &mut usize, bounds: Bounds, flaws: &mut Flaws) -> 
     let work = work(&map, &what, entry.line, flaws);
     let needs = map.get("needs").map(|node| names(node, "needs", flaws)).unwrap_or_default();
     let env = map.get("env").map(|node| variables(node, flaws)).unwrap_or_default();
-    if let (Some(node), Some(Work::Session { .. } | Work::Approval { .. })) = (map.get("env"), &work) {
-        flaws.push(Flaw::at(node.line, "'env' is for commands"));
+    let stdin = map.get("stdin").and_then(|node| template(node, "stdin", flaws));
+    for key in ["env", "stdin"] {
+        if let (Some(node), Some(Work::Session { .. } | Work::Approval { .. })) = (map.get(key), &work) {
+            flaws.push(Flaw::at(node.line, format!("'{key}' is for commands")));
+        }
     }
     let timeout_ms = map.get("timeout").and_then(|node| duration(node, "timeout", flaws));
     let retries = map.get("retries").and_then(|node| retries(node, flaws)).unwrap_or_default();
@@ -96,6 +110,7 @@ fn step(entry: &Entry, count: &mut usize, bounds: Bounds, flaws: &mut Flaws) -> 
         ancestors: Vec::new(),
         work: work?,
         env,
+        stdin,
         timeout_ms,
         retries,
         condition,

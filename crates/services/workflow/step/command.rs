@@ -8,12 +8,12 @@
 
 use std::{os::unix::process::ExitStatusExt, pin::pin, process::ExitStatus, sync::Arc, time::Duration};
 
-use futures_util::future::join3;
+use futures_util::future::{join3, join4};
 use parking_lot::Mutex;
 use tidings_core::{Event, Result};
 use tokio::{
-    io::AsyncRead,
-    process::Child,
+    io::{AsyncRead, AsyncWriteExt},
+    process::{Child, ChildStdin},
     sync::{Notify, mpsc, watch},
     time::{Instant, sleep_until, timeout},
 };
@@ -21,6 +21,7 @@ use tokio::{
 use super::{
     super::{
         contract::{Progress, STEP_OUTPUT, STEP_PROGRESS, StepOutput, StepProgress, Stream},
+        outputs,
         telling::Outcome,
     },
     Attempt, Reason,
@@ -60,8 +61,13 @@ enum Item {
 }
 
 impl Attempt {
-    /// Runs a program to its end.
-    pub(super) async fn command(&self, argv: Vec<String>, env: Vec<(String, String)>) -> Outcome {
+    /// Runs a program to its end. It reads `stdin` from its standard input, and nothing where there is none.
+    pub(super) async fn command(
+        &self,
+        argv: Vec<String>,
+        env: Vec<(String, String)>,
+        stdin: Option<String>,
+    ) -> Outcome {
         let programs = &self.runs.programs;
         let root = match self.runs.ports.roots.still(self.root.clone()).await {
             Ok(root) => root,
@@ -85,7 +91,7 @@ impl Attempt {
                 return Outcome::failed("spawn_failed", format!("the program could not be started: {error}"));
             }
         };
-        let mut attending = pin!(self.attend(running, reports));
+        let mut attending = pin!(self.attend(running, reports, stdin));
         let outcome = tokio::select! {
             outcome = &mut attending => outcome,
             () = youth.pass() => attending.await,
@@ -94,12 +100,10 @@ impl Attempt {
         outcome
     }
 
-    async fn attend(&self, running: Running, reports: impl AsyncRead + Unpin + Send) -> Outcome {
+    async fn attend(&self, running: Running, reports: impl AsyncRead + Unpin + Send, input: Option<String>) -> Outcome {
         let Running { mut child, group, stdin, stdout, stderr } = running;
-        // Nobody speaks to it: its input is at its end.
-        drop(stdin);
         let (items, queue) = mpsc::channel(QUEUE);
-        let (killed, _) = watch::channel(false);
+        let (killed, is_killed) = watch::channel(false);
         let over = Arc::new(Notify::new());
         let meter = Arc::new(Meter::new(self.runs.config.limits.output_bytes, self.runs.ports.clock.clone()));
         let met = over.clone();
@@ -121,7 +125,8 @@ impl Attempt {
             killed.send_replace(true);
             ended
         };
-        let ((), (status, reason), told) = join3(reading, watching, self.tell_all(queue)).await;
+        let feeding = feed(stdin, input, is_killed);
+        let ((), (status, reason), told, ()) = join4(reading, watching, self.tell_all(queue), feeding).await;
         if told.is_err() {
             return Outcome::failed("output_lost", "the log took the output no more");
         }
@@ -142,14 +147,14 @@ impl Attempt {
             exit_code: status.code(),
             signal: status.signal(),
         };
-        match (status.code(), report.refused) {
-            (None, _) => failed("killed", "a signal that the server did not send ended the program".to_owned()),
-            (Some(0), Some(why)) => failed("outputs_invalid", why.to_owned()),
-            (Some(0), None) => {
-                let progress = report.progress;
-                Outcome::Completed { outputs: report.into_outputs(&self.runs.config.redaction), progress }
-            }
-            (Some(code), _) => failed("exit_code", format!("the program exited with {code}")),
+        let progress = report.progress;
+        match status.code() {
+            None => failed("killed", "a signal that the server did not send ended the program".to_owned()),
+            Some(0) => match report.into_outputs(&self.runs.config.redaction) {
+                Ok(outputs) => Outcome::Completed { outputs, progress },
+                Err(why) => failed(outputs::INVALID, why),
+            },
+            Some(code) => failed("exit_code", format!("the program exited with {code}")),
         }
     }
 
@@ -253,6 +258,17 @@ impl Attempt {
     pub(super) fn progress(&self, progress: Progress) -> Event {
         let (run_id, step_id) = (self.run_id.clone(), self.step_id.clone());
         Event::new(STEP_PROGRESS, StepProgress { run_id, step_id, attempt: self.attempt, progress })
+    }
+}
+
+/// Writes what a program is given to read, as far as it reads it, and ends its input.
+async fn feed(mut stdin: ChildStdin, input: Option<String>, mut killed: watch::Receiver<bool>) {
+    let Some(input) = input else { return };
+    tokio::select! {
+        // It may have closed its end: then it wants no more.
+        written = stdin.write_all(input.as_bytes()) => drop(written),
+        // The sender goes only after it.
+        _ = killed.wait_for(|killed| *killed) => {}
     }
 }
 

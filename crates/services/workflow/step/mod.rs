@@ -77,8 +77,8 @@ impl Attempt {
     pub(super) async fn go(self, work: Prepared) -> Done {
         let going = async {
             match work {
-                Prepared::Command { argv, env } => match self.may_execute().await {
-                    Ok(()) => self.command(argv, env).await.into(),
+                Prepared::Command { argv, env, stdin } => match self.may_execute().await {
+                    Ok(()) => self.command(argv, env, stdin).await.into(),
                     Err(refused) => refused.into(),
                 },
                 Prepared::Session { agent, prompt } => self.session(agent, prompt).await,

@@ -1,10 +1,11 @@
 //! A session step: an agent is asked in a session, as the run's user, and answers.
 //!
 //! Guarantees: an attempt starts one session, also when its start has to be asked for again; when the
-//! outcome is there, the session has ended. What it used is read from its state.
+//! outcome is there, the session has ended. What it used is read from its state; its answer, which the state holds
+//! the beginning of, is read whole from its channel, and an answer that cannot be had whole is none.
 //! It is not the session: what the agent says is in the session's own channel.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{json, value::to_raw_value};
 use tidings_core::{Code, Error, Event, Principal, Result, command::Answer};
@@ -13,21 +14,24 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::{
     super::{
         contract::{Progress, STEP_SESSION, StepSession, Usage},
+        outputs::{self, Outputs},
         telling::{Done, Outcome},
     },
     Attempt, Reason,
-    report::OUTPUTS_BYTES,
 };
 use crate::{
-    programs::decode::shortened,
     session::{
         SessionId, SessionState, Status,
-        contract::agent::TurnStatus,
-        conversation::{Activity, Conversation},
+        contract::agent::{TurnCompleted, TurnStatus},
+        conversation::{Activity, Conversation, Turn},
     },
     telling::tell_by_id,
 };
 
+/// The domain of sessions, as states are read back by it.
+const SESSION: &str = "session";
+/// The output that an agent's answer is.
+const RESULT: &str = "result";
 /// How long an agent that has answered may take to end by itself.
 const SETTLE: Duration = Duration::from_secs(2);
 /// How often the state is looked at when nothing is heard: what tells may be behind.
@@ -98,7 +102,11 @@ impl Attempt {
             }
             if !state.status.is_open() {
                 let usage = Some(usage_of(&state)).filter(|usage| *usage != Usage::default());
-                return Done { outcome: outcome(&state, reason, progress), usage };
+                let outcome = match (outcome(&state, reason, progress), &state.conversation.turn) {
+                    (Outcome::Completed { progress, .. }, Some(turn)) => self.answered(id, turn, progress).await,
+                    (outcome, _) => outcome,
+                };
+                return Done { outcome, usage };
             }
             if settled_at.is_none() && has_answered(&state.conversation) {
                 settled_at = Some(Instant::now() + SETTLE);
@@ -126,10 +134,46 @@ impl Attempt {
         }
     }
 
+    /// The end of a step whose agent did what it was asked: with its answer, whole.
+    async fn answered(&self, id: &SessionId, turn: &Turn, progress: Progress) -> Outcome {
+        let refused = |why: &str| Outcome::failed(outputs::INVALID, why);
+        let whole = match &turn.result {
+            None => return Outcome::Completed { outputs: Outputs::new(), progress },
+            Some(result) if !turn.truncated => result.clone(),
+            Some(_) => match self.turn_of(id, turn).await.as_deref() {
+                Some(TurnCompleted { result: Some(result), truncated: false, .. }) => result.clone(),
+                Some(_) => {
+                    return refused("the agent's answer is longer than the 256 KiB that outputs of a step may be");
+                }
+                None => return refused("the agent's answer is not in the log any more"),
+            },
+        };
+        let outputs = Outputs::from([(RESULT.to_owned(), whole)]);
+        match outputs::of_step(&outputs) {
+            Ok(()) => Outcome::Completed { outputs, progress },
+            Err(why) => refused(&why),
+        }
+    }
+
+    /// The end of a turn as it was told, as soon as it can be read; none if it is not kept any more.
+    async fn turn_of(&self, id: &SessionId, turn: &Turn) -> Option<Arc<TurnCompleted>> {
+        let seq = turn.seq?;
+        loop {
+            match self.runs.ports.states.messages(SESSION, id.as_str(), seq.saturating_sub(1), 1).await {
+                Ok((messages, _)) => {
+                    let told = messages.first().filter(|message| message.seq == Some(seq))?;
+                    return told.payload.typed::<TurnCompleted>().ok();
+                }
+                Err(error) => tracing::warn!(session = %id, %error, "the answer of a session cannot be read"),
+            }
+            sleep(READ_AGAIN).await;
+        }
+    }
+
     /// The state of a session, as soon as it can be read.
     async fn state_of(&self, id: &SessionId) -> Option<SessionState> {
         loop {
-            match self.runs.ports.states.get("session", id.as_str()).await {
+            match self.runs.ports.states.get(SESSION, id.as_str()).await {
                 Ok(view) => return view.and_then(|view| view.state::<SessionState>().cloned()),
                 Err(error) => tracing::warn!(session = %id, %error, "the state of a session cannot be read"),
             }
@@ -152,16 +196,12 @@ fn usage_of(state: &SessionState) -> Usage {
     Usage { input_tokens, output_tokens: used.output_tokens, cost_usd: used.cost_usd }
 }
 
-/// What came of a session that has ended.
+/// What came of a session that has ended, but for its answer.
 fn outcome(state: &SessionState, reason: Option<Reason>, progress: Progress) -> Outcome {
     if let Some(reason) = reason {
         return reason.outcome();
     }
-    let completed = || {
-        let result = state.conversation.turn.as_ref().and_then(|turn| turn.result.as_deref());
-        let result = result.map(|result| ("result".to_owned(), shortened(result, OUTPUTS_BYTES).to_owned()));
-        Outcome::Completed { outputs: BTreeMap::from_iter(result), progress }
-    };
+    let completed = || Outcome::Completed { outputs: Outputs::new(), progress };
     let turn = state.conversation.turn.as_ref().map(|turn| turn.status);
     match (state.status, turn) {
         // An agent that has answered is done, whoever ended its program.

@@ -23,7 +23,7 @@ use super::{
     },
     Activity, Adapter, Answered, Context, Step,
     asking::Asking,
-    bounds,
+    bounds::{self, LastWord},
     open::Open,
     speech::Speech,
 };
@@ -173,7 +173,7 @@ impl Acp {
         };
         steps.push(Step::AgentStarted(AgentStarted {
             session_id: self.session_id.clone(),
-            agent_session_id: bounds::id(&json!(session)),
+            agent_session_id: bounds::own_id(&json!(session)),
             model: bounds::name(&result["models"]["currentModelId"]),
             version: self.version.clone(),
             tools: Vec::new(),
@@ -226,11 +226,13 @@ impl Acp {
         self.said.forget();
         let last = self.speech.take_last();
         (self.working, self.interrupted) = (false, false);
+        let (result, truncated) = LastWord::told(why.map(|why| LastWord::of(&why, false)).or(last));
         steps.push(Step::TurnCompleted(TurnCompleted {
             session_id: self.session_id.clone(),
             status,
             reason,
-            result: why.or(last),
+            result,
+            truncated,
             duration_ms: None,
         }));
     }

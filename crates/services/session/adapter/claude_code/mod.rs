@@ -139,7 +139,7 @@ impl ClaudeCode {
         let tools = line["tools"].as_array().into_iter().flatten().take(1_000).filter_map(bounds::name);
         let started = AgentStarted {
             session_id: self.session_id.clone(),
-            agent_session_id: bounds::id(&line["session_id"]),
+            agent_session_id: bounds::own_id(&line["session_id"]),
             model: bounds::name(&line["model"]),
             version: bounds::name(&line["claude_code_version"]),
             tools: tools.collect(),
@@ -168,7 +168,7 @@ impl ClaudeCode {
             tools: Vec::new(),
         };
         let mut started = self.told.clone().unwrap_or_else(unnamed);
-        started.agent_session_id = bounds::id(&line["new_conversation_id"]);
+        started.agent_session_id = bounds::own_id(&line["new_conversation_id"]);
         self.totals = Totals::default();
         self.tell(started, steps);
     }

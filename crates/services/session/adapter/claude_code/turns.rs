@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use super::{
     super::{
         super::contract::agent::{NO_RESULT, Outcome, TurnCompleted, TurnStatus, Usage},
-        Step, bounds,
+        Step,
+        bounds::{self, LastWord},
         open::Ending,
     },
     ClaudeCode,
@@ -102,11 +103,13 @@ impl ClaudeCode {
         let errors = line["errors"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let errors = errors.collect::<Vec<_>>().join("\n");
         let result = line["result"].as_str().filter(|result| !result.is_empty()).unwrap_or(&errors);
+        let (result, truncated) = LastWord::told((!result.is_empty()).then(|| LastWord::of(result, false)));
         Step::TurnCompleted(TurnCompleted {
             session_id: self.session_id.clone(),
             status,
             reason,
-            result: (!result.is_empty()).then(|| bounds::text(result, bounds::VALUE_BYTES)),
+            result,
+            truncated,
             duration_ms: line["duration_ms"].as_u64(),
         })
     }
@@ -120,6 +123,7 @@ impl ClaudeCode {
             status,
             reason: Some(NO_RESULT.to_owned()),
             result: None,
+            truncated: false,
             duration_ms: None,
         })
     }

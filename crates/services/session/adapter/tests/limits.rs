@@ -13,7 +13,7 @@ use super::{
     ledger::Ledger,
     play::context,
 };
-use crate::session::AdapterKind::{Acp, ClaudeCode, Codex};
+use crate::session::AdapterKind::{Acp, ClaudeCode, Codex, Gemini};
 
 fn delta(index: usize, text: &str) -> String {
     let delta = json!({ "type": "text_delta", "text": text });
@@ -127,4 +127,35 @@ fn a_long_input_or_output_of_a_tool_becomes_its_beginning() {
     let [Step::ToolCompleted(tool)] = &steps[..] else { panic!("a tool ends: {}", steps.len()) };
     let output = tool.output.as_str().expect("a text");
     assert!(output.starts_with("yyy") && output.ends_with(bounds::CUT) && output.len() <= bounds::VALUE_BYTES);
+}
+
+#[test]
+fn the_last_word_of_a_turn_is_whole_up_to_256_kib_and_says_so_beyond() {
+    let turn = |steps: Vec<Step>| {
+        let last = steps.into_iter().next_back().expect("a step");
+        let Step::TurnCompleted(turn) = last else { panic!("the turn ends: {last:?}") };
+        (turn.result.expect("a text"), turn.truncated)
+    };
+    for length in [200 * 1024, bounds::LAST_WORD_BYTES, bounds::LAST_WORD_BYTES + 1] {
+        let (said, fits) = ("y".repeat(length), length <= bounds::LAST_WORD_BYTES);
+        let told = |(text, truncated): (String, bool), who: &str| {
+            assert_eq!((text == said, truncated), (fits, !fits), "{who}: {length}");
+        };
+        let mut claude = make(ClaudeCode, context(&[])).expect("an adapter");
+        let result = json!({ "type": "result", "subtype": "success", "result": said });
+        told(turn(claude.line(&result.to_string())), "claude-code");
+        let mut codex = make(Codex, context(&[])).expect("an adapter");
+        codex.line(&json!({ "type": "turn.started" }).to_string());
+        let item = json!({ "id": "item_0", "type": "agent_message", "text": said });
+        codex.line(&json!({ "type": "item.completed", "item": item }).to_string());
+        told(turn(codex.line(&json!({ "type": "turn.completed" }).to_string())), "codex");
+        // In pieces, of which none is the whole.
+        let mut gemini = make(Gemini, context(&[])).expect("an adapter");
+        for piece in said.as_bytes().chunks(1000) {
+            let piece = str::from_utf8(piece).expect("text");
+            let piece = json!({ "type": "message", "role": "assistant", "content": piece, "delta": true });
+            gemini.line(&piece.to_string());
+        }
+        told(turn(gemini.line(&json!({ "type": "result", "status": "success" }).to_string())), "gemini");
+    }
 }

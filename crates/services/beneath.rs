@@ -1,4 +1,4 @@
-//! Opening what lies beneath a project's root, and nothing else.
+//! Opening what lies beneath a project's root, and nothing else. Every domain that reads files of projects reads them so.
 //!
 //! Guarantees: the kernel resolves every path in one step (`openat2`), so that no symbolic link, however quickly it
 //! is put there, leads out of the root; opening waits for nobody, also not for the other end of a pipe.
@@ -17,11 +17,11 @@ const TRIES: u32 = 8;
 
 /// A project's directory.
 #[derive(Debug)]
-pub(super) struct Root(OwnedFd);
+pub(crate) struct Root(OwnedFd);
 
 /// What becomes of symbolic links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Links {
+pub(crate) enum Links {
     /// They are followed as long as they stay in the root.
     Inside,
     /// They are refused.
@@ -33,21 +33,33 @@ impl Root {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(Self(openat(CWD, path, flags, Mode::empty())?))
     }
 
     /// Whether it still has a name.
-    pub(super) fn is_there(&self) -> bool {
+    pub(crate) fn is_there(&self) -> bool {
         fstat(&self.0).is_ok_and(|stat| stat.st_nlink > 0)
+    }
+
+    /// Whether something has this path. A symbolic link in its last part is something, wherever it leads.
+    ///
+    /// # Errors
+    /// The system's: `XDEV` where the path leads out.
+    pub(crate) fn holds(&self, path: &str) -> io::Result<bool> {
+        match self.beneath(path, OFlags::PATH | OFlags::NOFOLLOW, Links::Inside) {
+            Ok(_) => Ok(true),
+            Err(error) if is_absence(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Opens a directory to be listed; the empty path is the root.
     ///
     /// # Errors
     /// The system's: `XDEV` where the path leads out.
-    pub(super) fn directory(&self, path: &str, links: Links) -> io::Result<OwnedFd> {
+    pub(crate) fn directory(&self, path: &str, links: Links) -> io::Result<OwnedFd> {
         self.beneath(path, OFlags::RDONLY | OFlags::DIRECTORY, links)
     }
 
@@ -55,7 +67,7 @@ impl Root {
     ///
     /// # Errors
     /// As [`Root::directory`]; `invalid input` for what is no regular file.
-    pub(super) fn file(&self, path: &str, links: Links) -> io::Result<File> {
+    pub(crate) fn file(&self, path: &str, links: Links) -> io::Result<File> {
         let file = self.beneath(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY, links)?;
         match FileType::from_raw_mode(fstat(&file)?.st_mode) {
             FileType::RegularFile => Ok(File::from(file)),
@@ -81,8 +93,13 @@ impl Root {
     }
 }
 
+/// Whether the system says that nothing has this path.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::NOENT | Errno::NOTDIR))
+}
+
 /// What a client is told where a path cannot be opened.
-pub(super) fn refusal(error: &io::Error) -> Error {
+pub(crate) fn refusal(error: &io::Error) -> Error {
     let refuse = |why: &str| Error::invalid_field("path", why);
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::NOENT | Errno::NOTDIR) => Error::new(Code::NotFound, "there is no such file or folder"),
@@ -101,7 +118,7 @@ pub(super) fn refusal(error: &io::Error) -> Error {
 ///
 /// # Errors
 /// `not_found` when the directory is gone.
-pub(super) fn root(path: &Path) -> Result<Root> {
+pub(crate) fn root(path: &Path) -> Result<Root> {
     Root::open(path).map_err(|_| Error::new(Code::NotFound, "the project's directory is not there any more"))
 }
 
@@ -136,6 +153,12 @@ mod tests {
         }
         assert!(root.file("in/file", Links::Inside).is_ok() && root.file("inside", Links::Inside).is_ok());
         assert!(root.file("inside", Links::Never).is_err());
+        for (path, expected) in
+            [("in/file", true), ("out", true), ("circle", true), ("none", false), ("in/file/x", false)]
+        {
+            assert_eq!(root.holds(path).expect(path), expected, "{path}");
+        }
+        assert!(root.holds("folder/secret").is_err() && root.holds("../x").is_err());
         assert_eq!(why(&root.file("circle", Links::Inside).expect_err("a circle")).0, Code::InvalidData);
         assert_eq!(why(&root.file("none", Links::Inside).expect_err("none")).0, Code::NotFound);
         assert_eq!(why(&root.file("in", Links::Inside).expect_err("a folder")).1, "is a folder");
