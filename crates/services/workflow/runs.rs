@@ -20,7 +20,7 @@ use super::{
     answer::Validated,
     config::WorkflowConfig,
     contract::{Board, RunId, RunStarted, RunStatus, STARTED},
-    definition::{Definition, Flaw, Work, read},
+    definition::{Definition, Flaw, Work, read, read_again},
     file,
     input::{Approve, Posted, Rerun, StartRun, ValidateWorkflow},
     listening::Sessions,
@@ -173,7 +173,8 @@ impl Runs {
         let root = folder(self.root(&project_id).await)?;
         let seat = self.registry.enter(id, whose, true)?;
         // What was let in once is let in again, also where less is allowed by now.
-        let definition = read(&state.definition, super::definition::Bounds { bytes: 0, steps: 0 });
+        let definition = read_again(&state.definition);
+        let flaw = definition.as_ref().err().and_then(|flaws| flaws.first()).map(|flaw| format!(": {flaw}"));
         let plan = definition.ok().map(|definition| Plan::new(definition, self.config.limits.concurrency));
         let fits = plan.as_ref().is_some_and(|plan| plan.fits(&state));
         let plan = plan.unwrap_or_else(|| Plan::new(Definition::default(), 1));
@@ -182,7 +183,8 @@ impl Runs {
         let going = async move {
             let (code, why) = match root {
                 _ if !fits => {
-                    ("definition_unreadable", "this version of the server cannot read the definition".to_owned())
+                    let why = "this version of the server cannot read the definition";
+                    ("definition_unreadable", format!("{why}{}", flaw.unwrap_or_default()))
                 }
                 Err(broken) => broken,
                 Ok(_) => return run.go().await,
@@ -210,10 +212,7 @@ impl Runs {
     pub async fn validate(self: Arc<Self>, input: ValidateWorkflow) -> Result<Validated> {
         let root = self.root(&input.project_id).await?;
         let text = self.text(root, input.definition, input.file).await?;
-        Ok(match self.read(&text) {
-            Ok(definition) => Validated { valid: true, flaws: Vec::new(), steps: Plan::new(definition, 0).shapes() },
-            Err(flaws) => Validated { valid: false, flaws, steps: Vec::new() },
-        })
+        Ok(Validated::of(self.read(&text)))
     }
 
     /// Starts a run, for somebody who may. Resolves when the start is durable.
@@ -226,9 +225,7 @@ impl Runs {
         let root = self.root(&request.project_id).await?;
         let text = self.text(root.clone(), request.definition, request.file.clone()).await?;
         let definition = self.read(&text).map_err(|flaws| refusal(&flaws))?;
-        let inputs = definition
-            .inputs(request.inputs)
-            .map_err(|(name, why)| Error::invalid_field(format!("inputs.{name}"), why))?;
+        let inputs = definition.inputs(request.inputs)?;
         let title = request.title.or_else(|| definition.name.clone()).or_else(|| request.file.clone());
         let title = title.unwrap_or_else(|| "workflow".to_owned());
         let plan = Plan::new(definition, self.config.limits.concurrency);
@@ -264,6 +261,7 @@ impl Runs {
         }
         let root = self.root(&project_id).await?;
         let definition = self.read(&former.definition).map_err(|flaws| refusal(&flaws))?;
+        let inputs = definition.inputs(former.inputs)?;
         let plan = Plan::new(definition, self.config.limits.concurrency);
         let mut steps = plan.shapes();
         if let Some(from) = &request.from {
@@ -280,7 +278,7 @@ impl Runs {
             title: former.title,
             definition: former.definition,
             file: former.file,
-            inputs: former.inputs,
+            inputs,
             rerun_of: Some(request.run_id),
             steps,
             board: None,
