@@ -104,7 +104,11 @@ async fn a_run_of_an_older_version_that_cannot_be_evaluated_fails_alone_and_the_
             let token = server.admin();
             let path = format!("/api/workflows/runs/{run}");
             let completed = format!("/api/workflows/runs/{}", made.expected["completedRun"].as_str().expect("an id"));
-            assert_eq!(server.get(&completed, &token).await.json()["status"], "completed", "the others are as they were");
+            assert_eq!(
+                server.get(&completed, &token).await.json()["status"],
+                "completed",
+                "the others are as they were"
+            );
             if after == gone {
                 let state = ended(&server, &token, &run).await;
                 let error = &state["error"];
@@ -217,7 +221,9 @@ async fn inputs_are_held_to_their_types_at_a_start_over_every_door() {
         let answer = watcher.ask("workflow.run.start", asked).await;
         assert!(answer["error"]["fields"][&field].as_str().is_some_and(|told| told.contains(why)), "{answer}");
     }
-    for (inputs, status) in [(r#"{"any": 1}"#, "skipped"), (r#"{"any": true, "deploy": true, "stage": "live"}"#, "completed")] {
+    for (inputs, status) in
+        [(r#"{"any": 1}"#, "skipped"), (r#"{"any": true, "deploy": true, "stage": "live"}"#, "completed")]
+    {
         let state = run(&room, TYPED, inputs).await;
         assert_eq!(step(&state, "s")["status"], status, "{state}");
     }
@@ -264,7 +270,11 @@ async fn a_text_is_neither_a_number_nor_a_condition_and_what_to_write_instead_is
     ];
     for (rest, why) in found {
         let step = comes_of(&room, rest).await.unwrap_or_else(|flaws| panic!("{rest}: {flaws}"));
-        assert_eq!((&step["status"], &step["error"]["code"]), (&json!("failed"), &json!("expression_failed")), "{step}");
+        assert_eq!(
+            (&step["status"], &step["error"]["code"]),
+            (&json!("failed"), &json!("expression_failed")),
+            "{step}"
+        );
         assert!(step["error"]["message"].as_str().is_some_and(|told| told.contains(why)), "{step}");
     }
     let right = [

@@ -18,8 +18,8 @@ pub use self::step::{
     StepStarted, StepWaiting, Stream,
 };
 pub use super::definition::StepKind;
-use crate::{project::ProjectId, workflow::scalar::Scalar};
 pub use crate::project::contract::Board;
+use crate::{project::ProjectId, workflow::scalar::Scalar};
 
 tidings_core::id_type! {
     /// A run of a workflow. Ids sort by the time of their start.

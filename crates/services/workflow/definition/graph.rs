@@ -149,7 +149,9 @@ fn wrong(name: &Name, definition: &Definition, step: Option<&Step>, places: &Has
     let is_known = match name {
         Name::Success | Name::Failure | Name::RunId => true,
         Name::Input(input) => definition.inputs.contains_key(input),
-        Name::Matrix(key) => step.is_some_and(|step| step.matrix.first().is_some_and(|values| values.contains_key(key))),
+        Name::Matrix(key) => {
+            step.is_some_and(|step| step.matrix.first().is_some_and(|values| values.contains_key(key)))
+        }
         Name::Status(needed) | Name::Output { step: needed, .. } => match (places.get(needed), step) {
             (Some(place), Some(step)) if !step.ancestors.contains(place) => {
                 return Some(format!("an expression names 'steps.{needed}', which it does not need"));

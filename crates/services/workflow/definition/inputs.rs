@@ -137,7 +137,10 @@ fn input(name: &str, node: &Node, flaws: &mut Flaws) -> Option<Input> {
     let options = map.get("options");
     let is_choice = map.get("type").and_then(Node::text) == Some("choice");
     if let (Some(node), false) = (options, is_choice) {
-        flaws.push(Flaw::at(node.line, format!("the input '{name}' has 'options' and is no choice: write 'type: choice'")));
+        flaws.push(Flaw::at(
+            node.line,
+            format!("the input '{name}' has 'options' and is no choice: write 'type: choice'"),
+        ));
         return None;
     }
     let r#type = match map.get("type") {
@@ -180,7 +183,9 @@ fn options(name: &str, node: Option<&Node>, line: usize, flaws: &mut Flaws) -> O
     let mut options: Vec<String> = Vec::with_capacity(items.len());
     for item in items {
         match item.text() {
-            Some(text) if options.iter().any(|known| known == text) => return refused(item.line, "has an option twice"),
+            Some(text) if options.iter().any(|known| known == text) => {
+                return refused(item.line, "has an option twice");
+            }
             Some(text) => options.push(text.to_owned()),
             None => return refused(item.line, "has an option that is no text"),
         }

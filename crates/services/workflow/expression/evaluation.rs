@@ -78,9 +78,7 @@ impl<'a> Evaluation<'a, '_> {
             Tree::Number(spelling) => Value::Written(spelling),
             Tree::Boolean(flag) => Value::Boolean(*flag),
             Tree::Nothing => Value::Nothing,
-            Tree::Name(name) => {
-                self.scope.value(name).ok_or_else(|| format!("names '{name}', which has no value"))?
-            }
+            Tree::Name(name) => self.scope.value(name).ok_or_else(|| format!("names '{name}', which has no value"))?,
             Tree::List(parts) => {
                 self.budget.make(size_of::<Value<'_>>().saturating_mul(parts.len()))?;
                 Value::List(parts.iter().map(|part| self.value(part)).collect::<Result<_, _>>()?)

@@ -39,9 +39,9 @@ impl Parser<'_, '_> {
             ("matrix", [name]) => Ok(Name::Matrix(owned(name))),
             ("steps", [step, "status"]) => Ok(Name::Status(owned(step))),
             ("steps", [step, "outputs", output]) => Ok(Name::Output { step: owned(step), output: owned(output) }),
-            ("steps", [step] | [step, "outputs"]) => Err(format!(
-                "it names 'steps.{step}' without saying what of it: its status, or outputs.NAME"
-            )),
+            ("steps", [step] | [step, "outputs"]) => {
+                Err(format!("it names 'steps.{step}' without saying what of it: its status, or outputs.NAME"))
+            }
             ("run" | "inputs" | "matrix" | "steps", []) => {
                 Err(format!("it names '{root}' without saying which, as in {root}.name"))
             }

@@ -6,10 +6,7 @@
 
 use std::{borrow::Cow, cmp::Ordering};
 
-use super::{
-    tree::Operator,
-    types::Kind,
-};
+use super::{tree::Operator, types::Kind};
 use crate::workflow::scalar::Scalar;
 
 /// A value.

@@ -67,8 +67,11 @@ fn tree() -> impl Strategy<Value = Tree> {
             many().prop_map(Tree::Join),
             (prop::sample::select(OPERATORS.to_vec()), boxed(), boxed())
                 .prop_map(|(operator, left, right)| Tree::Binary(operator, left, right)),
-            (boxed(), boxed(), boxed())
-                .prop_map(|(then, condition, otherwise)| Tree::Choice { then, condition, otherwise }),
+            (boxed(), boxed(), boxed()).prop_map(|(then, condition, otherwise)| Tree::Choice {
+                then,
+                condition,
+                otherwise
+            }),
             (prop::sample::select(Conversion::ALL.to_vec()), boxed())
                 .prop_map(|(conversion, part)| Tree::Convert(conversion, part)),
         ]
