@@ -30,7 +30,8 @@ fn with(after: &str) -> String {
 /// Posts a text as it is: no library spells its numbers anew.
 async fn post(room: &Room, path: &str, body: String) -> Response {
     let body = Some(("application/json", body.into()));
-    let asked = http::request(Method::POST, &room.server.url(), path, Some(&room.token), body);
+    let url = room.server.url();
+    let asked = http::request(Method::POST, &url, path, Some(&room.token), body);
     tokio::time::timeout(PATIENCE, asked).await.expect("in time").expect("an answer")
 }
 
