@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tidings_services::workflow::{
-    expression::{Budget, Expression, Name, Scope, Template, Value, types::Kinds},
+    expression::{Budget, Expression, Name, Scope, Template, Value, kind::Kinds},
     scalar::Scalar,
 };
 

@@ -10,7 +10,7 @@ use super::{Definition, Flaw, Step, Work, reading::Unbound};
 use crate::workflow::{
     expression::{
         Expression, Name, Template,
-        types::{Kind, Kinds},
+        kind::{Kind, Kinds},
     },
     scalar::Scalar,
 };

@@ -11,7 +11,7 @@ use super::{
     yaml::{Node, Tree},
 };
 use crate::workflow::{
-    expression::types::{Kind, Kinds},
+    expression::kind::{Kind, Kinds},
     scalar::Scalar,
 };
 

@@ -7,8 +7,8 @@
 use std::{borrow::Cow, cmp::Ordering};
 
 use super::{
+    kind::{self, Kind},
     tree::{Conversion, Name, Operator, Tree},
-    types::{self, Kind},
     value::{Number, Value},
 };
 
@@ -100,7 +100,7 @@ impl<'a> Evaluation<'a, '_> {
     fn condition(&mut self, tree: &'a Tree) -> Result<bool, String> {
         match self.value(tree)? {
             Value::Boolean(is_true) => Ok(is_true),
-            other => Err(types::no_condition(tree, other.kind())),
+            other => Err(kind::no_condition(tree, other.kind())),
         }
     }
 
@@ -118,7 +118,7 @@ impl<'a> Evaluation<'a, '_> {
         match self.value(tree)? {
             Value::Written(spelling) => Number::parse(spelling),
             Value::Number(number) => Ok(number),
-            other => Err(types::no_minus(tree, other.kind())),
+            other => Err(kind::no_minus(tree, other.kind())),
         }
     }
 
@@ -126,7 +126,7 @@ impl<'a> Evaluation<'a, '_> {
         let mut joined = String::new();
         for part in parts {
             let value = self.value(part)?;
-            let text = value.text().ok_or_else(|| types::no_text(value.kind()))?;
+            let text = value.text().ok_or_else(|| kind::no_text(value.kind()))?;
             self.budget.make(text.len())?;
             joined.push_str(&text);
         }
@@ -135,8 +135,8 @@ impl<'a> Evaluation<'a, '_> {
 
     fn binary(&mut self, operator: Operator, left: &'a Tree, right: &'a Tree) -> Result<Value<'a>, String> {
         let (one, other) = (self.value(left)?, self.value(right)?);
-        if types::binary(operator, one.kind(), other.kind()).is_none() {
-            return Err(types::no_binary(operator, left, one.kind(), right, other.kind()));
+        if kind::binary(operator, one.kind(), other.kind()).is_none() {
+            return Err(kind::no_binary(operator, left, one.kind(), right, other.kind()));
         }
         let is = |so: bool| Ok(Value::Boolean(so));
         match operator {
@@ -169,8 +169,8 @@ impl<'a> Evaluation<'a, '_> {
                 }
                 Ok(true)
             }
-            _ if types::binary(Operator::Equal, one.kind(), other.kind()).is_none() => {
-                Err(types::no_binary(Operator::Equal, left, one.kind(), right, other.kind()))
+            _ if kind::binary(Operator::Equal, one.kind(), other.kind()).is_none() => {
+                Err(kind::no_binary(Operator::Equal, left, one.kind(), right, other.kind()))
             }
             _ => Ok(self.order(one, other)?.is_eq()),
         }
@@ -239,9 +239,9 @@ impl<'a> Evaluation<'a, '_> {
                     self.budget.make(text.len())?;
                     Ok(Value::Text(text.into_owned().into()))
                 }
-                None => Err(types::no_conversion(conversion, value.kind())),
+                None => Err(kind::no_conversion(conversion, value.kind())),
             },
-            (_, value) => Err(types::no_conversion(conversion, value.kind())),
+            (_, value) => Err(kind::no_conversion(conversion, value.kind())),
         }
     }
 }
@@ -251,7 +251,7 @@ fn calculable(value: &Value<'_>) -> Result<Number, String> {
     match value {
         Value::Written(spelling) => Number::parse(spelling),
         Value::Number(number) => Ok(*number),
-        other => Err(types::no_minus(&Tree::Nothing, other.kind())),
+        other => Err(kind::no_minus(&Tree::Nothing, other.kind())),
     }
 }
 

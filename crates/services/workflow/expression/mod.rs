@@ -2,7 +2,7 @@
 //!
 //! - `lexer`: a text becomes tokens; `parser` and `naming`: tokens become a [`tree`], with the names in it; `writing`:
 //!   the other way round;
-//! - [`types`]: what each operation takes, seen before anything runs and kept to while it does;
+//! - [`kind`]: what each operation takes, seen before anything runs and kept to while it does;
 //! - [`value`]: what is calculated with; [`evaluation`]: a tree and a [`Scope`] become a value;
 //! - [`template`]: a text with expressions in it.
 //!
@@ -12,6 +12,7 @@
 //! It is not a template language: a text is its own characters and the values of its expressions.
 
 pub mod evaluation;
+pub mod kind;
 mod lexer;
 mod naming;
 mod parser;
@@ -19,14 +20,13 @@ pub mod template;
 #[cfg(test)]
 mod tests;
 pub mod tree;
-pub mod types;
 pub mod value;
 mod writing;
 
 use self::{
     evaluation::evaluate,
+    kind::{Kind, Kinds},
     tree::Tree,
-    types::{Kind, Kinds},
 };
 pub use self::{
     evaluation::{Budget, Scope},
@@ -84,9 +84,9 @@ impl Expression {
     /// # Errors
     /// Why it is none.
     pub fn check_condition(&self, kinds: &dyn Fn(&Name) -> Kinds) -> Result<(), String> {
-        let of = types::check(&self.tree, kinds).map_err(|why| self.told(&why))?;
+        let of = kind::check(&self.tree, kinds).map_err(|why| self.told(&why))?;
         match of.only_without(Kind::Boolean) {
-            Some(kind) => Err(self.told(&types::no_condition(&self.tree, kind))),
+            Some(kind) => Err(self.told(&kind::no_condition(&self.tree, kind))),
             None => Ok(()),
         }
     }
@@ -96,12 +96,12 @@ impl Expression {
     /// # Errors
     /// Why it cannot.
     pub fn check_text(&self, kinds: &dyn Fn(&Name) -> Kinds) -> Result<(), String> {
-        let of = types::check(&self.tree, kinds).map_err(|why| self.told(&why))?;
+        let of = kind::check(&self.tree, kinds).map_err(|why| self.told(&why))?;
         if of.may_be(Kind::Text) || of.may_be(Kind::Number) || of.may_be(Kind::Boolean) {
             return Ok(());
         }
         let kind = if of.may_be(Kind::List) { Kind::List } else { Kind::Nothing };
-        Err(self.told(&types::no_text(kind)))
+        Err(self.told(&kind::no_text(kind)))
     }
 
     /// Whether it is true.
@@ -111,7 +111,7 @@ impl Expression {
     pub fn is_true(&self, scope: &dyn Scope, budget: &mut Budget) -> Result<bool, String> {
         match evaluate(&self.tree, scope, budget).map_err(|why| self.told(&why))? {
             Value::Boolean(is_true) => Ok(is_true),
-            other => Err(self.told(&types::no_condition(&self.tree, other.kind()))),
+            other => Err(self.told(&kind::no_condition(&self.tree, other.kind()))),
         }
     }
 

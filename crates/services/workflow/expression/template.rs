@@ -7,8 +7,8 @@
 use super::{
     Expression, Name,
     evaluation::{Budget, Scope, evaluate},
+    kind,
     tree::Tree,
-    types,
 };
 
 const OPEN: &str = "${{";
@@ -130,11 +130,11 @@ impl Expression {
             tree = match evaluate(condition, scope, budget).map_err(|why| self.told(&why))? {
                 super::Value::Boolean(true) => then,
                 super::Value::Boolean(false) => otherwise,
-                other => return Err(self.told(&types::no_condition(condition, other.kind()))),
+                other => return Err(self.told(&kind::no_condition(condition, other.kind()))),
             };
         }
         let value = evaluate(tree, scope, budget).map_err(|why| self.told(&why))?;
-        let text = value.text().ok_or_else(|| self.told(&types::no_text(value.kind())))?;
+        let text = value.text().ok_or_else(|| self.told(&kind::no_text(value.kind())))?;
         budget.make(text.len()).map_err(|why| self.told(&why))?;
         Ok((text.into_owned(), matches!(tree, Tree::Text(_))))
     }

@@ -2,11 +2,11 @@
 //!
 //! Guarantees: a number is a whole one of 64 bits or a finite double; what leaves that is an error, never another
 //! number. A number that was not calculated keeps its spelling as a text.
-//! It is not the judgement of what goes together: that is [`super::types`]'s.
+//! It is not the judgement of what goes together: that is [`super::kind`]'s.
 
 use std::{borrow::Cow, cmp::Ordering};
 
-use super::{tree::Operator, types::Kind};
+use super::{kind::Kind, tree::Operator};
 use crate::workflow::scalar::Scalar;
 
 /// A value.

@@ -9,8 +9,8 @@ use crate::workflow::{
     expression::{
         BYTES, Budget, Expression, Name, Scope, Template, Value,
         evaluation::evaluate,
+        kind,
         tree::{Conversion, Operator, Tree},
-        types,
     },
     scalar::Scalar,
 };
@@ -132,10 +132,10 @@ proptest! {
             if let Ok(made) = &made {
                 prop_assert!(made.text().is_none_or(|text| text.len() <= 1 << 20));
                 // Whatever has a value has passed the check, unless what is wrong in it was not come to.
-                let checked = types::check(&tree, &|_| kind.into());
+                let checked = kind::check(&tree, &|_| kind.into());
                 prop_assert!(checked.is_err() || checked.is_ok_and(|kinds| kinds.may_be(made.kind())), "{tree}");
             }
-            if types::check(&tree, &|_| kind.into()).is_ok() && let Err(why) = made {
+            if kind::check(&tree, &|_| kind.into()).is_ok() && let Err(why) = made {
                 // What is left to fail are values, and types that only a choice leaves open.
                 let open = tree.to_string().contains(" if ") || tree.to_string().contains('[');
                 let by_type = ["compares ", "calculates a", "as a condition", "puts ", "looks for"];
