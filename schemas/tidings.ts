@@ -1812,7 +1812,7 @@ export interface RunState {
   /** The file of the project that it was read from. */
   file?: string | null;
   /** What it was given, with the defaults of the rest. */
-  inputs: Record<string, unknown>;
+  inputs: Record<string, string | number | boolean>;
   /** How many of its steps have ended. */
   progress: HowMuch;
   /** The project that it runs in. */
@@ -2851,7 +2851,7 @@ export interface StepShape {
   /** What it does. */
   kind?: StepKind;
   /** Its values, of a matrix. */
-  matrix?: Record<string, unknown>;
+  matrix?: Record<string, string | number | boolean>;
   /** The step of the definition. */
   name: string;
   /** The steps of the definition that end before it begins. */
@@ -2879,7 +2879,7 @@ export interface StepState {
   /** What it does. */
   kind: StepKind;
   /** Its values, of a matrix. */
-  matrix?: Record<string, unknown>;
+  matrix?: Record<string, string | number | boolean>;
   /** What a person is asked. */
   message?: string | null;
   /** The step of the definition. */
@@ -3125,6 +3125,18 @@ export interface WorkflowFlaw {
   reason: string;
 }
 
+/** An input of a definition. */
+export interface WorkflowInput {
+  /** What it is when nothing is given. */
+  default?: string | number | boolean | null;
+  /** For people. */
+  description?: string | null;
+  /** The texts of a choice. */
+  options?: string[];
+  /** What it is held to: `string`, `number`, `boolean` or `choice`; absent where that is any of the first three. */
+  type?: string | null;
+}
+
 /** Answer of a command that names a run and has nothing more to say. */
 export interface WorkflowRunApproveAnswer {
   /** The run. */
@@ -3279,7 +3291,7 @@ export type WorkflowRunStartInput = {
   definition?: WorkflowDefinition | null;
   /** A file of the project that holds it: a path from the project's root. */
   file?: string | null;
-  /** What the definition wants to be given: texts, numbers and flags. */
+  /** What the definition wants to be given, each of its type: texts, numbers and flags. Numbers keep their spelling. */
   inputs?: Record<string, string | number | boolean>;
   /** Where it runs. */
   projectId: ProjectId;
@@ -3300,7 +3312,7 @@ export interface WorkflowRunStarted {
   /** The file of the project that it was read from. */
   file?: string | null;
   /** What it was given, with the defaults of the rest. */
-  inputs?: Record<string, unknown>;
+  inputs?: Record<string, string | number | boolean>;
   /** The project that it runs in. */
   projectId: ProjectId;
   /** The run that it repeats, in part or whole. */
@@ -3473,6 +3485,8 @@ export interface WorkflowRunUpdated {
 export interface WorkflowValidateAnswer {
   /** What is wrong with it, in the order of the text; at most 20. */
   flaws: WorkflowFlaw[];
+  /** What a run of it has to be, or may be, given. */
+  inputs: Record<string, WorkflowInput>;
   /** The graph of a run of it. */
   steps: StepShape[];
   /** Whether a run of it could start. */

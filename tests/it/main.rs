@@ -18,6 +18,7 @@ mod documented;
 mod endings;
 mod escapes;
 mod examples;
+mod expressions;
 mod faults;
 mod full_disk;
 mod generated;

@@ -11,7 +11,10 @@ use serde_json::{Value, json, value::RawValue};
 use tidings_core::json::from_str;
 use validator::{Validate, ValidationError};
 
-use super::contract::{Decision, RunId, RunStatus};
+use super::{
+    contract::{Decision, RunId, RunStatus},
+    scalar::Scalar,
+};
 use crate::{project::ProjectId, together::one_of};
 
 /// The most bytes of the inputs of a run, as JSON.
@@ -56,11 +59,10 @@ pub struct StartRun {
     #[serde(default)]
     #[validate(length(min = 1, max = 4096, message = "is 1 to 4096 characters"))]
     pub file: Option<String>,
-    /// What the definition wants to be given: texts, numbers and flags.
+    /// What the definition wants to be given, each of its type: texts, numbers and flags. Numbers keep their spelling.
     #[serde(default)]
     #[validate(custom(function = "some_inputs"))]
-    #[schemars(extend("additionalProperties" = { "type": ["string", "number", "boolean"] }))]
-    pub inputs: BTreeMap<String, Value>,
+    pub inputs: BTreeMap<String, Scalar>,
     /// What people call it; by default the definition's name, or its file's.
     #[serde(default)]
     #[validate(length(min = 1, max = 200, message = "is 1 to 200 characters"))]
@@ -157,16 +159,14 @@ pub struct ReadStepOutput {
     pub attempt: Option<u32>,
 }
 
-fn some_inputs(inputs: &BTreeMap<String, Value>) -> Result<(), ValidationError> {
-    let refused = |why: &'static str| Err(ValidationError::new("inputs").with_message(why.into()));
-    let bytes: usize = inputs.iter().map(|(name, value)| name.len() + value.to_string().len()).sum();
-    match inputs {
-        _ if bytes > INPUTS_BYTES => refused("are at most 64 KiB"),
-        _ if inputs.values().any(|value| value.is_null() || value.is_array() || value.is_object()) => {
-            refused("are texts, numbers and flags")
-        }
-        _ => Ok(()),
+fn some_inputs(inputs: &BTreeMap<String, Scalar>) -> Result<(), ValidationError> {
+    // As JSON: with its quotes and escapes.
+    let json = |value: &Scalar| serde_json::to_string(value).map_or(0, |json| json.len());
+    let bytes: usize = inputs.iter().map(|(name, value)| name.len() + json(value)).sum();
+    if bytes > INPUTS_BYTES {
+        return Err(ValidationError::new("inputs").with_message("are at most 64 KiB".into()));
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -184,12 +184,19 @@ mod tests {
 
     #[test]
     fn inputs_out_of_bounds_are_refused_with_the_reason() {
-        let refusal = |inputs: &str| {
+        let read = |inputs: &str| {
             let json = format!(r#"{{"projectId":"p","definition":"x","inputs":{inputs}}}"#);
-            let input: StartRun = serde_json::from_str(&json).expect("parses");
-            tidings_core::command::check(&input).expect_err("refused").to_string()
+            tidings_core::refusal::read::<StartRun>(&json)
         };
-        assert!(refusal(r#"{"a":[1]}"#).contains("texts, numbers and flags"));
+        let kept = read(r#"{"a":3.10,"b":1e3,"c":true}"#).expect("read").inputs;
+        assert_eq!(kept.values().map(Scalar::as_str).collect::<Vec<_>>(), ["3.10", "1e3", "true"]);
+        let refusal = |inputs: &str| {
+            let refused = read(inputs).and_then(|input| tidings_core::command::check(&input)).expect_err("refused");
+            refused.to_string()
+        };
+        for odd in ["[1]", "null", "{}"] {
+            assert!(refusal(&format!(r#"{{"a":{odd}}}"#)).contains("inputs.a"), "{odd}");
+        }
         assert!(refusal(&format!(r#"{{"a":"{}"}}"#, "x".repeat(INPUTS_BYTES))).contains("64 KiB"));
     }
 }

@@ -1,8 +1,8 @@
 //! Workflows: a graph of steps runs in a project, survives the server, and everybody who may can watch.
 //!
 //! - [`contract`]: events; [`input`]: what the commands take; [`state`]: the projection.
-//! - [`definition`]: what a text says; `plan`: that as the steps of one run; `scheduler`: what is next.
-//!   All three are pure.
+//! - [`definition`]: what a text says; [`expression`]: its conditions and values; [`scalar`]: what is given as it was
+//!   written; `plan`: a definition as the steps of one run; `scheduler`: what is next. All of them are pure.
 //! - [`Runs`]: the service. One task a run (`run`), which owns its decisions, and one an attempt of a step
 //!   (`step`), which owns its program or follows its session.
 //!
@@ -15,6 +15,7 @@ pub mod answer;
 pub mod config;
 pub mod contract;
 pub mod definition;
+pub mod expression;
 mod file;
 pub mod input;
 mod listening;
@@ -25,6 +26,7 @@ mod recover;
 mod registry;
 mod run;
 mod runs;
+pub mod scalar;
 mod scheduler;
 pub mod state;
 mod step;

@@ -1,19 +1,24 @@
 //! A plan: a definition as the steps of one run, and what its expressions see.
 //!
 //! Guarantees: the steps of a plan stand in the places of [`RunState::steps`]; the same definition gives
-//! the same plan in every life of the server.
+//! the same plan in every life of the server. An expression sees what it names, where it lies: nothing is copied for
+//! it. A condition is evaluated once, when all that it can name has ended.
 //! It is not the decision what runs next: that is the scheduler's.
 
-use std::{collections::BTreeMap, ops::Range};
-
-use serde_json::{Map, Value, json};
+use std::{ops::Range, sync::OnceLock};
 
 use super::{
     contract::Shape,
-    definition::{Definition, Instance, Step, Work, expression::Template},
+    definition::{Definition, Instance, Step, Work},
+    expression::{Budget, Name, Scope, Template, Value},
     state::{RunState, StepStatus},
 };
-use crate::programs::line;
+use crate::{programs::line, session::input::PROMPT_BYTES};
+
+/// The most bytes of an argument or a variable with its name: what Linux takes, with the NUL after it.
+const ARGUMENT_BYTES: usize = 128 * 1024 - 1;
+/// The most bytes of what a person is asked.
+const MESSAGE_BYTES: usize = 64 * 1024;
 
 /// A definition and its steps in a run.
 #[derive(Debug, Clone)]
@@ -24,6 +29,8 @@ pub(super) struct Plan {
     instances: Vec<Instance>,
     /// The places of the instances of each step of the definition.
     places: Vec<Range<usize>>,
+    /// Whether the condition of each place is true, once that was evaluated: what it can name changes no more.
+    conditions: Vec<OnceLock<bool>>,
 }
 
 /// A step with all its values.
@@ -46,7 +53,8 @@ impl Plan {
         }
         let most = if most == 0 { usize::MAX } else { most };
         let concurrency = definition.concurrency.unwrap_or(usize::MAX).min(most);
-        Self { definition, concurrency, instances, places }
+        let conditions = vec![OnceLock::new(); instances.len()];
+        Self { definition, concurrency, instances, places, conditions }
     }
 
     /// The step of the definition that stands in a place.
@@ -96,31 +104,24 @@ impl Plan {
         self.instances.iter().map(shape).collect()
     }
 
-    /// What the expressions of a step see. `status` says how the step in a place is.
-    pub(super) fn context(&self, state: &RunState, place: usize, status: &dyn Fn(usize) -> StepStatus) -> Value {
-        let instance = self.instances[place];
-        let step = &self.definition.steps[instance.step];
-        let succeeded = |place: usize| self.has_succeeded(place, status(place));
-        let failed = |place: usize| self.has_failed(place, status(place));
-        let mut steps = Map::new();
-        for &ancestor in &step.ancestors {
-            let places = self.places(ancestor);
-            let mut outputs: BTreeMap<&str, &str> = BTreeMap::new();
-            for place in places.clone() {
-                outputs.extend(state.steps[place].outputs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-            }
-            let status = all_together(places.map(status));
-            let told = json!({"status": status.as_str(), "outputs": outputs});
-            steps.insert(self.definition.steps[ancestor].id.clone(), told);
+    /// Whether a step runs, by its condition; none without one. To be asked once all that it needs has ended. `status`
+    /// says how the step in a place is.
+    ///
+    /// # Errors
+    /// Why the condition has no value.
+    pub(super) fn condition(
+        &self,
+        state: &RunState,
+        place: usize,
+        status: &dyn Fn(usize) -> StepStatus,
+    ) -> Option<Result<bool, String>> {
+        let condition = self.step(place).condition.as_ref()?;
+        if let Some(known) = self.conditions[place].get() {
+            return Some(Ok(*known));
         }
-        json!({
-            "success": self.needs(place).all(succeeded),
-            "failure": self.needs(place).any(failed),
-            "inputs": state.inputs,
-            "matrix": step.matrix[instance.values],
-            "run": {"id": state.run_id},
-            "steps": steps,
-        })
+        let seen = Seen { plan: self, state, place, status };
+        let is_true = condition.is_true(&seen, &mut Budget::default());
+        Some(is_true.map(|is_true| *self.conditions[place].get_or_init(|| is_true)))
     }
 
     /// A step with the values of its expressions.
@@ -128,48 +129,118 @@ impl Plan {
     /// # Errors
     /// Why one of them has none.
     pub(super) fn prepare(&self, state: &RunState, place: usize) -> Result<Prepared, String> {
-        let context = self.context(state, place, &|place| state.steps[place].status);
+        let seen = Seen { plan: self, state, place, status: &|place| state.steps[place].status };
+        let budget = &mut Budget::default();
         let step = self.step(place);
         Ok(match &step.work {
             Work::Command(parts) => Prepared::Command {
-                stdin: step.stdin.as_ref().map(|text| text.render(&context)).transpose()?,
-                argv: argv(parts, &context)?,
-                env: self
-                    .definition
-                    .env
-                    .iter()
-                    .chain(&step.env)
-                    .map(|(name, value)| Ok((name.clone(), value.render(&context)?)))
-                    .collect::<Result<_, String>>()?,
+                stdin: step.stdin.as_ref().map(|text| text.render(&seen, budget)).transpose()?.map(|rendered| rendered.text),
+                argv: argv(parts, &seen, budget)?,
+                env: variables(self.definition.env.iter().chain(&step.env), &seen, budget)?,
             },
             Work::Session { agent, prompt } => {
-                Prepared::Session { agent: agent.clone(), prompt: prompt.render(&context)? }
+                let prompt = prompt.render(&seen, budget)?.text;
+                let prompt = within(prompt, PROMPT_BYTES, "the prompt is longer than 64 KiB with its values")?;
+                Prepared::Session { agent: agent.clone(), prompt }
             }
-            Work::Approval { message } => Prepared::Approval { message: message.render(&context)? },
+            Work::Approval { message } => {
+                let message = message.render(&seen, budget)?.text;
+                let message = within(message, MESSAGE_BYTES, "the message is longer than 64 KiB with its values")?;
+                Prepared::Approval { message }
+            }
         })
     }
 }
 
+/// What the expressions of a step see: each name where it lies.
+struct Seen<'a> {
+    plan: &'a Plan,
+    state: &'a RunState,
+    place: usize,
+    status: &'a dyn Fn(usize) -> StepStatus,
+}
+
+impl Seen<'_> {
+    /// The places of a step that this one needs, near or far.
+    fn needed(&self, name: &str) -> Option<Range<usize>> {
+        let steps = &self.plan.definition.steps;
+        let ancestors = &self.plan.step(self.place).ancestors;
+        let step = ancestors.iter().find(|&&ancestor| steps[ancestor].id == name)?;
+        Some(self.plan.places(*step))
+    }
+}
+
+impl Scope for Seen<'_> {
+    fn value(&self, name: &Name) -> Option<Value<'_>> {
+        let instance = self.plan.instances[self.place];
+        Some(match name {
+            Name::Success => {
+                let succeeded = |place| self.plan.has_succeeded(place, (self.status)(place));
+                Value::Boolean(self.plan.needs(self.place).all(succeeded))
+            }
+            Name::Failure => {
+                let failed = |place| self.plan.has_failed(place, (self.status)(place));
+                Value::Boolean(self.plan.needs(self.place).any(failed))
+            }
+            Name::RunId => Value::Text(self.state.run_id.as_ref()?.as_str().into()),
+            Name::Input(name) => self.state.inputs.get(name)?.into(),
+            Name::Matrix(key) => self.plan.step(self.place).matrix[instance.values].get(key)?.into(),
+            Name::Status(step) => {
+                let status = all_together(self.needed(step)?.map(self.status));
+                Value::Text(status.as_str().into())
+            }
+            Name::Output { step, output } => {
+                // Of a matrix, the last one of that name.
+                let mut places = self.needed(step)?.rev();
+                let value = places.find_map(|place| self.state.steps[place].outputs.get(output))?;
+                Value::Text(value.as_str().into())
+            }
+        })
+    }
+}
+
+/// A text that is no longer than it may be.
+fn within(text: String, most: usize, why: &str) -> Result<String, String> {
+    if text.len() > most { Err(why.to_owned()) } else { Ok(text) }
+}
+
 /// A command line with the values of its expressions. No value that the definition's author did not write becomes an
 /// option: after a `--` there are none.
-fn argv(parts: &[Template], context: &Value) -> Result<Vec<String>, String> {
+fn argv(parts: &[Template], seen: &Seen<'_>, budget: &mut Budget) -> Result<Vec<String>, String> {
     let mut argv: Vec<String> = Vec::with_capacity(parts.len());
     for part in parts {
-        let word = part.render(context)?;
-        if argv.is_empty() && !line::is_program(&word) {
+        let rendered = part.render(seen, budget)?;
+        let place = argv.len();
+        if argv.is_empty() && !line::is_program(&rendered.text) {
             return Err("the command names no program: it is empty, or begins with '-'".to_owned());
         }
         let no_more_options = argv.iter().any(|word| word == "--");
-        if !no_more_options && part.lets_others_begin_an_option(&word, context) {
-            let place = argv.len();
+        if !no_more_options && rendered.is_option_of_others {
             return Err(format!(
                 "with the values of its expressions, part {place} of the command begins with '-' and would be an option: \
                  write '--' before it, or begin it with a text, as in --name=${{{{ … }}}}"
             ));
         }
-        argv.push(word);
+        argv.push(within(rendered.text, ARGUMENT_BYTES, "a part of the command is 128 KiB or longer with its values")?);
     }
     Ok(argv)
+}
+
+/// Variables with the values of their expressions.
+fn variables<'a>(
+    variables: impl Iterator<Item = &'a (String, Template)>,
+    seen: &Seen<'_>,
+    budget: &mut Budget,
+) -> Result<Vec<(String, String)>, String> {
+    let mut rendered = Vec::new();
+    for (name, value) in variables {
+        let value = value.render(seen, budget)?.text;
+        // The system sees it as NAME=VALUE.
+        let most = ARGUMENT_BYTES - name.len() - 1;
+        let value = within(value, most, "a variable is 128 KiB or longer with its value")?;
+        rendered.push((name.clone(), value));
+    }
+    Ok(rendered)
 }
 
 /// How the instances of a matrix are together.

@@ -13,7 +13,7 @@ use tidings_core::{
 };
 
 use super::{
-    definition::{Bounds, Definition, read},
+    definition::{Definition, read_again},
     plan::Plan,
     registry::Whose,
     run::Run,
@@ -88,7 +88,7 @@ impl Runs {
 async fn again(state: Arc<RunState>, concurrency: usize) -> Result<Plan, (&'static str, String)> {
     let reading = move || {
         fault::here("workflow.plan");
-        let definition = read(&state.definition, Bounds { bytes: 0, steps: 0 });
+        let definition = read_again(&state.definition);
         let plan = Plan::new(definition.map_err(|flaws| all(&flaws))?, concurrency);
         if plan.fits(&state) { Ok(plan) } else { Err("it makes other steps than those that were told".to_owned()) }
     };

@@ -150,10 +150,7 @@ impl Runs {
     pub async fn validate(self: Arc<Self>, input: ValidateWorkflow) -> Result<Validated> {
         let root = self.root(&input.project_id).await?;
         let text = self.text(root, input.definition, input.file).await?;
-        Ok(match self.read(&text) {
-            Ok(definition) => Validated { valid: true, flaws: Vec::new(), steps: Plan::new(definition, 0).shapes() },
-            Err(flaws) => Validated { valid: false, flaws, steps: Vec::new() },
-        })
+        Ok(Validated::of(self.read(&text)))
     }
 
     /// Starts a run, for somebody who may. Resolves when the start is durable.
@@ -166,9 +163,7 @@ impl Runs {
         let root = self.root(&request.project_id).await?;
         let text = self.text(root.clone(), request.definition, request.file.clone()).await?;
         let definition = self.read(&text).map_err(|flaws| refusal(&flaws))?;
-        let inputs = definition
-            .inputs(request.inputs)
-            .map_err(|(name, why)| Error::invalid_field(format!("inputs.{name}"), why))?;
+        let inputs = definition.inputs(request.inputs)?;
         let title = request.title.or_else(|| definition.name.clone()).or_else(|| request.file.clone());
         let title = title.unwrap_or_else(|| "workflow".to_owned());
         let plan = Plan::new(definition, self.config.limits.concurrency);
@@ -204,6 +199,7 @@ impl Runs {
         }
         let root = self.root(&project_id).await?;
         let definition = self.read(&former.definition).map_err(|flaws| refusal(&flaws))?;
+        let inputs = definition.inputs(former.inputs)?;
         let plan = Plan::new(definition, self.config.limits.concurrency);
         let mut steps = plan.shapes();
         if let Some(from) = &request.from {
@@ -222,7 +218,7 @@ impl Runs {
             title: former.title,
             definition: former.definition,
             file: former.file,
-            inputs: former.inputs,
+            inputs,
             rerun_of: Some(request.run_id),
             steps,
             board: None,

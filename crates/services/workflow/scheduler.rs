@@ -129,14 +129,14 @@ impl Look<'_> {
             // It was judged before its first attempt.
             return Judgement::Ready;
         }
-        let Some(condition) = &self.plan.step(place).condition else {
-            let all = self.plan.needs(place).all(|need| self.plan.has_succeeded(need, self.status[need]));
-            return if all { Judgement::Ready } else { Judgement::Skip(SkipReason::Needs) };
-        };
-        match condition.is_true(&self.plan.context(self.state, place, &|place| self.status[place])) {
-            Ok(true) => Judgement::Ready,
-            Ok(false) => Judgement::Skip(SkipReason::Condition),
-            Err(why) => Judgement::Fail(why),
+        match self.plan.condition(self.state, place, &|place| self.status[place]) {
+            None if self.plan.needs(place).all(|need| self.plan.has_succeeded(need, self.status[need])) => {
+                Judgement::Ready
+            }
+            None => Judgement::Skip(SkipReason::Needs),
+            Some(Ok(true)) => Judgement::Ready,
+            Some(Ok(false)) => Judgement::Skip(SkipReason::Condition),
+            Some(Err(why)) => Judgement::Fail(why),
         }
     }
 

@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, VecDeque};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tidings_core::{Message, Payload, Timestamp, UserId, projection::Reducer};
 
 use super::contract::{
@@ -19,7 +18,7 @@ use super::contract::{
     STEP_SKIPPED, STEP_STARTED, STEP_WAITING, Shape, SkipReason, StepCancelled, StepCompleted, StepFailed, StepKind,
     StepOutput, StepProgress, StepSession, StepSkipped, StepStarted, StepWaiting, UPDATED, Usage,
 };
-use crate::{project::ProjectId, session::SessionId};
+use crate::{project::ProjectId, session::SessionId, workflow::scalar::Scalar};
 
 /// The most bytes that a state keeps of the output of one step: the newest.
 pub const TAIL_BYTES: usize = 4 * 1024;
@@ -101,7 +100,7 @@ pub struct StepState {
     pub needs: Vec<String>,
     /// Its values, of a matrix.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub matrix: BTreeMap<String, Value>,
+    pub matrix: BTreeMap<String, Scalar>,
     /// How it is.
     pub status: StepStatus,
     /// Which attempt is, or was last, under way; 0 before the first.
@@ -255,7 +254,7 @@ pub struct RunState {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// What it was given, with the defaults of the rest.
-    pub inputs: BTreeMap<String, Value>,
+    pub inputs: BTreeMap<String, Scalar>,
     /// The run that it repeats, in part or whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rerun_of: Option<RunId>,

@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use validator::Validate;
 
 pub use self::step::{
@@ -19,8 +18,8 @@ pub use self::step::{
     StepStarted, StepWaiting, Stream,
 };
 pub use super::definition::StepKind;
-use crate::project::ProjectId;
 pub use crate::project::contract::Board;
+use crate::{project::ProjectId, workflow::scalar::Scalar};
 
 tidings_core::id_type! {
     /// A run of a workflow. Ids sort by the time of their start.
@@ -187,7 +186,7 @@ pub struct Shape {
     pub needs: Vec<String>,
     /// Its values, of a matrix.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub matrix: BTreeMap<String, Value>,
+    pub matrix: BTreeMap<String, Scalar>,
     /// What it gave in the run before, where it is not run again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reused: Option<BTreeMap<String, String>>,
@@ -210,7 +209,7 @@ pub struct RunStarted {
     pub file: Option<String>,
     /// What it was given, with the defaults of the rest.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub inputs: BTreeMap<String, Value>,
+    pub inputs: BTreeMap<String, Scalar>,
     /// The run that it repeats, in part or whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerun_of: Option<RunId>,

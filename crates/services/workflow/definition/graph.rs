@@ -1,15 +1,31 @@
 //! What needs what, and which names an expression may use.
 //!
 //! Guarantees: after [`bind`] every need leads to a step, there is no cycle, and every expression names
-//! only what is there when it is computed.
+//! only what is there when it is computed, and does with it what its type allows, as far as that is known.
 //! It is not the order of a run: that follows from what happens.
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Definition, Flaw, Step, Work, expression::Name, reading::Unbound};
+use super::{Definition, Flaw, Step, Work, reading::Unbound};
+use crate::workflow::{
+    expression::{
+        Expression, Name, Template,
+        kind::{Kind, Kinds},
+    },
+    scalar::Scalar,
+};
+
+/// What is asked of the types in expressions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Types {
+    /// They are checked.
+    Held,
+    /// Whoever evaluates an expression finds what is wrong.
+    Left,
+}
 
 /// Gives every name its step.
-pub(super) fn bind(unbound: Unbound, flaws: &mut Vec<Flaw>) -> Option<Definition> {
+pub(super) fn bind(unbound: Unbound, types: Types, flaws: &mut Vec<Flaw>) -> Option<Definition> {
     let Unbound { mut definition, needs } = unbound;
     let places: HashMap<String, usize> =
         definition.steps.iter().enumerate().map(|(place, step)| (step.id.clone(), place)).collect();
@@ -42,6 +58,9 @@ pub(super) fn bind(unbound: Unbound, flaws: &mut Vec<Flaw>) -> Option<Definition
     }
     definition.order = order;
     check_names(&definition, &places, flaws);
+    if types == Types::Held && flaws.is_empty() {
+        check_types(&definition, flaws);
+    }
     Some(definition)
 }
 
@@ -96,63 +115,96 @@ fn cycle(steps: &[Step], lines: &[Vec<(usize, usize)>]) -> Flaw {
 }
 
 fn check_names(definition: &Definition, places: &HashMap<String, usize>, flaws: &mut Vec<Flaw>) {
-    for (_, value) in &definition.env {
+    let common = definition.env.iter().flat_map(|(_, value)| value.expressions());
+    for name in common.flat_map(Expression::names) {
         // The variables of all steps may use what every step knows.
-        for name in value.names() {
-            if name.root == "steps" || name.root == "matrix" {
-                flaws.push(Flaw::at(1, format!("'env' of the whole definition cannot use '{}'", name.root)));
-            } else if let Some(why) = wrong(&name, definition, None, places) {
-                flaws.push(Flaw::at(1, why));
+        match name {
+            Name::Matrix(_) => flaws.push(Flaw::at(1, "'env' of the whole definition cannot use 'matrix'")),
+            Name::Status(_) | Name::Output { .. } => {
+                flaws.push(Flaw::at(1, "'env' of the whole definition cannot use 'steps'"));
             }
+            _ => flaws.extend(wrong(name, definition, None, places).map(|why| Flaw::at(1, why))),
         }
     }
     for step in &definition.steps {
-        for name in names_in(step) {
-            if let Some(why) = wrong(&name, definition, Some(step), places) {
-                flaws.push(Flaw::at(step.line, format!("the step '{}': {why}", step.id)));
-            }
+        let expressions = step.condition.iter().chain(texts(step).flat_map(Template::expressions));
+        let names: BTreeSet<&Name> = expressions.flat_map(Expression::names).collect();
+        for why in names.into_iter().filter_map(|name| wrong(name, definition, Some(step), places)) {
+            flaws.push(Flaw::at(step.line, format!("the step '{}': {why}", step.id)));
         }
     }
 }
 
-fn names_in(step: &Step) -> BTreeSet<Name> {
-    let mut names = BTreeSet::new();
-    names.extend(step.condition.iter().flat_map(super::Expression::names));
-    names.extend(step.env.iter().flat_map(|(_, value)| value.names()));
-    names.extend(step.stdin.iter().flat_map(super::Template::names));
-    match &step.work {
-        Work::Command(parts) => names.extend(parts.iter().flat_map(super::Template::names)),
-        Work::Session { prompt: text, .. } | Work::Approval { message: text } => names.extend(text.names()),
-    }
-    names
+/// The texts of a step.
+fn texts(step: &Step) -> impl Iterator<Item = &Template> {
+    let work = match &step.work {
+        Work::Command(parts) => &parts[..],
+        Work::Session { prompt: text, .. } | Work::Approval { message: text } => std::slice::from_ref(text),
+    };
+    step.env.iter().map(|(_, value)| value).chain(&step.stdin).chain(work)
 }
 
 /// What is wrong with a name, if anything is.
 fn wrong(name: &Name, definition: &Definition, step: Option<&Step>, places: &HashMap<String, usize>) -> Option<String> {
-    let Name { root, member } = name;
-    let known = match root.as_str() {
-        "success" | "failure" => return None,
-        "inputs" | "matrix" | "steps" | "run" => member.as_ref(),
-        _ => {
-            return Some(format!(
-                "an expression names '{root}', which is not known: success, failure, inputs, matrix, steps and run are"
-            ));
+    let is_known = match name {
+        Name::Success | Name::Failure | Name::RunId => true,
+        Name::Input(input) => definition.inputs.contains_key(input),
+        Name::Matrix(key) => {
+            step.is_some_and(|step| step.matrix.first().is_some_and(|values| values.contains_key(key)))
         }
-    };
-    let Some(member) = known else {
-        return Some(format!("an expression names '{root}' without saying which, as in {root}.name"));
-    };
-    let is_known = match (root.as_str(), step) {
-        ("inputs", _) => definition.inputs.contains_key(member),
-        ("run", _) => member == "id",
-        ("matrix", Some(step)) => step.matrix.first().is_some_and(|values| values.contains_key(member)),
-        ("steps", Some(step)) => match places.get(member) {
-            Some(place) if !step.ancestors.contains(place) => {
-                return Some(format!("an expression names 'steps.{member}', which it does not need"));
+        Name::Status(needed) | Name::Output { step: needed, .. } => match (places.get(needed), step) {
+            (Some(place), Some(step)) if !step.ancestors.contains(place) => {
+                return Some(format!("an expression names 'steps.{needed}', which it does not need"));
             }
-            known => known.is_some(),
+            (place, _) => place.is_some(),
         },
-        _ => false,
     };
-    (!is_known).then(|| format!("an expression names '{root}.{member}', which is not there"))
+    if is_known {
+        return None;
+    }
+    let shown = match name {
+        Name::Status(step) | Name::Output { step, .. } => format!("steps.{step}"),
+        name => name.to_string(),
+    };
+    Some(format!("an expression names '{shown:.128}', which is not there"))
+}
+
+fn check_types(definition: &Definition, flaws: &mut Vec<Flaw>) {
+    let flaw = |line: usize, result: Result<(), String>| result.err().map(|why| Flaw::at(line, why));
+    let common = |name: &Name| kinds(name, definition, None);
+    for expression in definition.env.iter().flat_map(|(_, value)| value.expressions()) {
+        flaws.extend(flaw(1, expression.check_text(&common)));
+    }
+    for step in &definition.steps {
+        if flaws.len() > super::FLAWS {
+            return;
+        }
+        let known = |name: &Name| kinds(name, definition, Some(step));
+        let told = |result: Result<(), String>| result.map_err(|why| format!("the step '{}': {why}", step.id));
+        if let Some(condition) = &step.condition {
+            flaws.extend(flaw(step.line, told(condition.check_condition(&known))));
+        }
+        for expression in texts(step).flat_map(Template::expressions) {
+            flaws.extend(flaw(step.line, told(expression.check_text(&known))));
+        }
+    }
+}
+
+/// The types that a name may be of.
+fn kinds(name: &Name, definition: &Definition, step: Option<&Step>) -> Kinds {
+    match name {
+        Name::Success | Name::Failure => Kind::Boolean.into(),
+        Name::RunId | Name::Status(_) | Name::Output { .. } => Kind::Text.into(),
+        Name::Input(input) => definition.inputs.get(input).map_or(Kinds::SCALAR, |input| input.r#type.kinds()),
+        Name::Matrix(key) => {
+            let values = step.into_iter().flat_map(|step| &step.matrix).filter_map(|values| values.get(key));
+            values.fold(Kinds::NONE, |kinds, value| {
+                kinds.or(match value {
+                    Scalar::Text(_) => Kind::Text,
+                    Scalar::Number(_) => Kind::Number,
+                    Scalar::Boolean(_) => Kind::Boolean,
+                })
+            })
+        }
+    }
 }

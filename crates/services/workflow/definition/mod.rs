@@ -1,14 +1,15 @@
 //! Definitions of workflows: a text becomes a graph of steps, or a list of what is wrong with it.
 //!
-//! - [`yaml`](self): lines and bounds; `reading`: what each key means; `graph`: what needs what;
-//!   [`expression`]: conditions and values.
+//! - [`yaml`](self): lines and bounds; `reading`: what each key means; `inputs`: what is given; `graph`: what needs
+//!   what, and which names and types expressions have. Those are [`super::expression`]'s.
 //!
 //! Guarantees: what [`read`] gives can be run: it has no cycle, no unknown name, no expression that is
-//! none, and no more steps than it may. Reading has no effect. Equal texts give equal definitions.
+//! none or cannot have a value for its types, and no more steps than it may. Reading evaluates nothing and has no
+//! effect. Equal texts give equal definitions.
 //! It is not a run: nothing here knows what happened.
 
-pub mod expression;
 mod graph;
+mod inputs;
 mod reading;
 #[cfg(test)]
 mod tests;
@@ -16,10 +17,16 @@ mod yaml;
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use tidings_core::Error;
 
-use self::expression::{Expression, Template};
-pub use self::yaml::Flaw;
+pub use self::{
+    inputs::{Input, InputType},
+    yaml::Flaw,
+};
+use super::{
+    expression::{Expression, Template},
+    scalar::Scalar,
+};
 
 /// The most flaws that are told of one definition.
 pub const FLAWS: usize = 20;
@@ -50,13 +57,6 @@ pub struct Definition {
     pub order: Vec<usize>,
 }
 
-/// Something that is given to a run.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Input {
-    /// What it is when nothing is given. Without one, something has to be.
-    pub default: Option<Value>,
-}
-
 /// A step of a definition: one of a run, or with a matrix several.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
@@ -83,7 +83,7 @@ pub struct Step {
     /// Whether its failure counts as a success for what needs it and for the run.
     pub continue_on_error: bool,
     /// The values of each of its instances; one empty set without a matrix.
-    pub matrix: Vec<BTreeMap<String, Value>>,
+    pub matrix: Vec<BTreeMap<String, Scalar>>,
 }
 
 /// What a step does.
@@ -196,19 +196,21 @@ impl Definition {
     /// The inputs of a run: what is given, and the defaults of what is not.
     ///
     /// # Errors
-    /// The name of an input that is unknown or missing, and which of it.
-    pub fn inputs(
-        &self,
-        mut given: BTreeMap<String, Value>,
-    ) -> Result<BTreeMap<String, Value>, (String, &'static str)> {
+    /// `invalid_data` with an input that is unknown, missing or of another type, and which of it.
+    pub fn inputs(&self, mut given: BTreeMap<String, Scalar>) -> Result<BTreeMap<String, Scalar>, Error> {
+        let refused = |name: &str, why: &str| Err(Error::invalid_field(format!("inputs.{name:.128}"), why));
         if let Some(unknown) = given.keys().find(|name| !self.inputs.contains_key(*name)) {
-            return Err((unknown.clone(), "is not an input of this workflow"));
+            return refused(unknown, "is not an input of this workflow");
         }
         for (name, input) in &self.inputs {
-            match &input.default {
-                Some(default) => drop(given.entry(name.clone()).or_insert_with(|| default.clone())),
-                None if !given.contains_key(name) => return Err((name.clone(), "has to be given")),
-                None => {}
+            match (given.get(name), &input.default) {
+                (Some(value), _) => {
+                    if let Err(why) = input.r#type.check(value) {
+                        return refused(name, &why);
+                    }
+                }
+                (None, Some(default)) => drop(given.insert(name.clone(), default.clone())),
+                (None, None) => return refused(name, "has to be given"),
             }
         }
         Ok(given)
@@ -226,10 +228,23 @@ pub fn read(text: &str, bounds: Bounds) -> Result<Definition, Vec<Flaw>> {
             format!("is {} bytes long, and at most {} are allowed", text.len(), bounds.bytes),
         )]);
     }
+    bound(text, bounds, graph::Types::Held)
+}
+
+/// Reads the definition of a run that began already, perhaps by another version: whatever was let in once. Types are
+/// left to each expression when it is evaluated, so that one that was never right fails its own step, if it is come to.
+///
+/// # Errors
+/// What cannot be read, as [`read`].
+pub fn read_again(text: &str) -> Result<Definition, Vec<Flaw>> {
+    bound(text, Bounds { bytes: 0, steps: 0 }, graph::Types::Left)
+}
+
+fn bound(text: &str, bounds: Bounds, types: graph::Types) -> Result<Definition, Vec<Flaw>> {
     let root = yaml::parse(text).map_err(|flaw| vec![flaw])?;
     let mut flaws = Vec::new();
     let definition = reading::definition(&root, bounds, &mut flaws);
-    let definition = definition.and_then(|unbound| graph::bind(unbound, &mut flaws));
+    let definition = definition.and_then(|unbound| graph::bind(unbound, types, &mut flaws));
     flaws.sort_by_key(|flaw| flaw.line);
     flaws.dedup();
     flaws.truncate(FLAWS);

@@ -6,12 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
 use super::{
-    Bounds, Definition, Flaw, Input, Retries, Step, Work,
-    expression::{Expression, Template},
+    Bounds, Definition, Flaw, Retries, Step, Work,
+    inputs::inputs,
     yaml::{Entry, Node, Tree},
+};
+use crate::workflow::{
+    expression::{Expression, Template},
+    scalar::Scalar,
 };
 
 /// The most parts of a command line.
@@ -30,7 +32,7 @@ pub(super) struct Unbound {
     pub(super) needs: Vec<Vec<(String, usize)>>,
 }
 
-type Flaws = Vec<Flaw>;
+pub(super) type Flaws = Vec<Flaw>;
 
 /// Reads a definition as far as it can be read.
 pub(super) fn definition(root: &Node, bounds: Bounds, flaws: &mut Flaws) -> Option<Unbound> {
@@ -164,30 +166,6 @@ fn approval(node: &Node, flaws: &mut Flaws) -> Option<Work> {
     Some(Work::Approval { message })
 }
 
-fn inputs(node: &Node, flaws: &mut Flaws) -> BTreeMap<String, Input> {
-    let mut inputs = BTreeMap::new();
-    for entry in entries(node, "inputs", flaws).unwrap_or_default() {
-        check_name(&entry.key, "an input", entry.line, flaws);
-        let default = match &entry.value.tree {
-            Tree::Map(_) => {
-                let what = format!("the input '{}'", entry.key);
-                let map = Fields::of(&entry.value, &what, &["default", "description"], flaws);
-                map.and_then(|map| map.get("default").and_then(|node| scalar(node, "default", flaws)))
-            }
-            Tree::List(_) => {
-                flaws.push(Flaw::at(
-                    entry.value.line,
-                    format!("the input '{}' is a text, a number or a flag", entry.key),
-                ));
-                None
-            }
-            Tree::Scalar { .. } => entry.value.value().filter(|value| !value.is_null()),
-        };
-        inputs.insert(entry.key.clone(), Input { default });
-    }
-    inputs
-}
-
 fn variables(node: &Node, flaws: &mut Flaws) -> Vec<(String, Template)> {
     let mut variables = Vec::new();
     for entry in entries(node, "env", flaws).unwrap_or_default() {
@@ -232,7 +210,7 @@ fn retries(node: &Node, flaws: &mut Flaws) -> Option<Retries> {
 }
 
 /// All combinations of the values of a matrix, counted before they are made.
-fn matrix(node: &Node, count: &mut usize, bounds: Bounds, flaws: &mut Flaws) -> Option<Vec<BTreeMap<String, Value>>> {
+fn matrix(node: &Node, count: &mut usize, bounds: Bounds, flaws: &mut Flaws) -> Option<Vec<BTreeMap<String, Scalar>>> {
     let (mut axes, mut size) = (Vec::new(), 1_usize);
     for entry in entries(node, "matrix", flaws)? {
         check_name(&entry.key, "a key of a matrix", entry.line, flaws);
@@ -240,7 +218,7 @@ fn matrix(node: &Node, count: &mut usize, bounds: Bounds, flaws: &mut Flaws) -> 
             flaws.push(Flaw::at(entry.value.line, format!("'{}' of a matrix is a list of values", entry.key)));
             return None;
         };
-        let values: Option<Vec<Value>> = items.iter().map(|item| scalar(item, &entry.key, flaws)).collect();
+        let values: Option<Vec<Scalar>> = items.iter().map(|item| scalar(item, &entry.key, flaws)).collect();
         size = size.saturating_mul(items.len());
         axes.push((entry.key.clone(), values?));
     }
@@ -255,7 +233,7 @@ fn matrix(node: &Node, count: &mut usize, bounds: Bounds, flaws: &mut Flaws) -> 
     }
     let mut combinations = vec![BTreeMap::new()];
     for (key, values) in axes {
-        let with = |combination: &BTreeMap<String, Value>, value: &Value| {
+        let with = |combination: &BTreeMap<String, Scalar>, value: &Scalar| {
             let mut combination = combination.clone();
             combination.insert(key.clone(), value.clone());
             combination
@@ -267,7 +245,7 @@ fn matrix(node: &Node, count: &mut usize, bounds: Bounds, flaws: &mut Flaws) -> 
 
 fn condition(node: &Node, flaws: &mut Flaws) -> Option<Expression> {
     let written = text(node, "if", flaws)?;
-    keep(Expression::parse(&written, node.line), flaws)
+    keep(Expression::parse(&written), node.line, flaws)
 }
 
 fn template(node: &Node, what: &str, flaws: &mut Flaws) -> Option<Template> {
@@ -276,7 +254,7 @@ fn template(node: &Node, what: &str, flaws: &mut Flaws) -> Option<Template> {
         flaws.push(Flaw::at(node.line, format!("'{what}' holds no NUL")));
         return None;
     }
-    keep(Template::parse(&written, node.line), flaws)
+    keep(Template::parse(&written), node.line, flaws)
 }
 
 /// Names: one, or a list of them.
@@ -298,11 +276,11 @@ fn name_of(node: &Node, flaws: &mut Flaws) -> Option<String> {
     Some(name)
 }
 
-fn keep<T>(result: Result<T, Flaw>, flaws: &mut Flaws) -> Option<T> {
-    result.map_err(|flaw| flaws.push(flaw)).ok()
+fn keep<T>(result: Result<T, String>, line: usize, flaws: &mut Flaws) -> Option<T> {
+    result.map_err(|why| flaws.push(Flaw::at(line, why))).ok()
 }
 
-fn text(node: &Node, what: &str, flaws: &mut Flaws) -> Option<String> {
+pub(super) fn text(node: &Node, what: &str, flaws: &mut Flaws) -> Option<String> {
     let text = node.text();
     if text.is_none() {
         flaws.push(Flaw::at(node.line, format!("'{what}' is a text, not {}", node.kind())));
@@ -310,8 +288,8 @@ fn text(node: &Node, what: &str, flaws: &mut Flaws) -> Option<String> {
     text.map(str::to_owned)
 }
 
-fn scalar(node: &Node, what: &str, flaws: &mut Flaws) -> Option<Value> {
-    let value = node.value().filter(|value| !value.is_null());
+pub(super) fn scalar(node: &Node, what: &str, flaws: &mut Flaws) -> Option<Scalar> {
+    let value = node.value();
     if value.is_none() {
         flaws.push(Flaw::at(node.line, format!("'{what}' is a text, a number or a flag, not {}", node.kind())));
     }
@@ -344,7 +322,7 @@ fn duration(node: &Node, what: &str, flaws: &mut Flaws) -> Option<u64> {
     parsed
 }
 
-fn check_name(name: &str, what: &str, line: usize, flaws: &mut Flaws) {
+pub(super) fn check_name(name: &str, what: &str, line: usize, flaws: &mut Flaws) {
     let mut chars = name.chars();
     let starts = chars.next().is_some_and(|char| char.is_ascii_alphabetic() || char == '_');
     if !starts || name.len() > 64 || !chars.all(|char| char.is_ascii_alphanumeric() || char == '_') {
@@ -353,7 +331,7 @@ fn check_name(name: &str, what: &str, line: usize, flaws: &mut Flaws) {
     }
 }
 
-fn entries<'a>(node: &'a Node, what: &str, flaws: &mut Flaws) -> Option<&'a [Entry]> {
+pub(super) fn entries<'a>(node: &'a Node, what: &str, flaws: &mut Flaws) -> Option<&'a [Entry]> {
     match &node.tree {
         Tree::Map(entries) if entries.len() > NAMES && what != "steps" => {
             flaws.push(Flaw::at(node.line, format!("'{what}' has at most {NAMES} names")));
@@ -368,13 +346,13 @@ fn entries<'a>(node: &'a Node, what: &str, flaws: &mut Flaws) -> Option<&'a [Ent
 }
 
 /// A map whose keys are known.
-struct Fields<'a> {
+pub(super) struct Fields<'a> {
     line: usize,
     entries: &'a [Entry],
 }
 
 impl<'a> Fields<'a> {
-    fn of(node: &'a Node, what: &str, known: &[&str], flaws: &mut Flaws) -> Option<Self> {
+    pub(super) fn of(node: &'a Node, what: &str, known: &[&str], flaws: &mut Flaws) -> Option<Self> {
         let Tree::Map(entries) = &node.tree else {
             flaws.push(Flaw::at(node.line, format!("{what} is a map, not {}", node.kind())));
             return None;
@@ -386,7 +364,7 @@ impl<'a> Fields<'a> {
         Some(Self { line: node.line, entries })
     }
 
-    fn get(&self, key: &str) -> Option<&'a Node> {
+    pub(super) fn get(&self, key: &str) -> Option<&'a Node> {
         self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
     }
 

@@ -54,6 +54,7 @@ steps:
     let ids: Vec<String> = read.instances().map(|instance| read.instance_id(instance)).collect();
     assert_eq!(ids, ["build", "test.1", "test.2", "test.3", "test.4", "review", "ship"]);
     assert_eq!(test.matrix[1], BTreeMap::from([("os".to_owned(), "linux".into()), ("n".to_owned(), 2.into())]));
+    assert_eq!(read.inputs["level"], Input { r#type: InputType::Number, default: Some(3.into()), description: None });
 }
 
 #[test]
@@ -74,10 +75,109 @@ fn the_same_as_json_is_the_same() {
 fn inputs_are_given_or_have_a_default() {
     let text = "inputs: {a: x, b: }\nsteps: {s: {command: [ls, '${{ inputs.a }}']}}";
     let definition = read(text, BOUNDS).expect("a definition");
-    let given = |name: &str| BTreeMap::from([(name.to_owned(), Value::from(1))]);
-    assert_eq!(definition.inputs(given("b")).expect("enough")["a"], "x");
-    assert_eq!(definition.inputs(given("a")), Err(("b".to_owned(), "has to be given")));
-    assert_eq!(definition.inputs(given("c")), Err(("c".to_owned(), "is not an input of this workflow")));
+    let given = |name: &str| BTreeMap::from([(name.to_owned(), "1".into())]);
+    let refused = |name: &str| definition.inputs(given(name)).expect_err("refused").fields().clone();
+    assert_eq!(definition.inputs(given("b")).expect("enough")["a"], "x".into());
+    assert_eq!(refused("a"), BTreeMap::from([("inputs.b".to_owned(), "has to be given".to_owned())]));
+    assert_eq!(refused("c")["inputs.c"], "is not an input of this workflow");
+}
+
+#[test]
+fn an_input_is_of_its_type_or_of_its_defaults() {
+    let text = r#"
+inputs:
+  text: "1.0"
+  number: 3.10
+  flag: false
+  any:
+  said: {type: string, default: 3.10}
+  needed: {type: number, description: how many}
+  sure: {type: boolean}
+  one: {type: choice, options: [3.9, 3.10, "no"], default: 3.10}
+steps: {s: {command: [ls]}}
+"#;
+    let definition = read(text, BOUNDS).expect("a definition");
+    let number = |spelling: &str| Scalar::number(spelling).expect("a number");
+    let needed = [("any", "".into()), ("needed", 1.into()), ("sure", true.into())];
+    let given = |name: &str, value: Scalar| {
+        let mut given = BTreeMap::from(needed.clone().map(|(name, value)| (name.to_owned(), value)));
+        given.insert(name.to_owned(), value);
+        definition.inputs(given)
+    };
+    let all = given("any", 1.into()).expect("all of their types");
+    let spelled: Vec<&str> = all.values().map(Scalar::as_str).collect();
+    assert_eq!(spelled, ["1", "false", "1", "3.10", "3.10", "3.10", "true", "1.0"]);
+    assert_eq!(definition.inputs["needed"].description.as_deref(), Some("how many"));
+    assert_eq!((&all["said"], &all["one"], &all["number"]), (&"3.10".into(), &"3.10".into(), &number("3.10")));
+    let table: [(&str, Vec<Scalar>, Vec<Scalar>); 6] = [
+        ("text", vec!["".into(), "false".into()], vec![1.into(), true.into()]),
+        ("number", vec![0.into(), number("1e3")], vec!["1".into(), false.into()]),
+        ("flag", vec![true.into()], vec!["false".into(), 0.into()]),
+        ("any", vec!["x".into(), 0.into(), true.into()], vec![]),
+        ("said", vec!["x".into()], vec![number("3.10")]),
+        ("one", vec!["no".into(), "3.9".into()], vec!["yes".into(), number("3.10"), false.into()]),
+    ];
+    for (name, right, wrong) in table {
+        for value in right {
+            assert!(given(name, value.clone()).is_ok(), "{name}: {value:?}");
+        }
+        for value in wrong {
+            let refused = given(name, value.clone()).expect_err(name);
+            assert!(refused.fields().contains_key(&format!("inputs.{name}")), "{name}: {value:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_said_of_an_input_fits_together() {
+    let table = [
+        ("{type: text}", "is string, number, boolean or choice"),
+        ("{type: [string]}", "is string, number, boolean or choice"),
+        ("{type: number, default: \"1\"}", "the default of the input 'v' is a number"),
+        ("{type: boolean, default: 0}", "is true or false"),
+        ("{type: choice}", "is a choice without 'options'"),
+        ("{type: choice, options: x}", "no list"),
+        ("{type: choice, options: []}", "has 1 to 256 'options'"),
+        ("{type: choice, options: [a, a]}", "has an option twice"),
+        ("{type: choice, options: [[a]]}", "an option that is no text"),
+        ("{type: choice, options: [a], default: b}", "is one of these texts: a"),
+        ("{options: [a]}", "write 'type: choice'"),
+        ("{typ: string}", "'typ' is not a key of the input 'v'"),
+    ];
+    for (input, reason) in table {
+        refused(&format!("inputs:\n  v: {input}\nsteps: {{s: {{command: [ls]}}}}"), 2, reason);
+    }
+}
+
+#[test]
+fn what_cannot_be_for_its_types_is_refused_where_it_is_seen_and_read_again_all_the_same() {
+    let one = |step: &str| {
+        format!(
+            "inputs: {{n: 3, deploy: false, tag: \"1.0\", any: }}\nsteps:\n  o: {{command: [ls]}}\n  s: {{needs: o, matrix: \
+             {{m: [1, 2], x: [a, 1]}}, {step}}}\n"
+        )
+    };
+    let table = [
+        ("if: steps.o.outputs.n > 10, command: [ls]", "write int(steps.o.outputs.n) > 10"),
+        ("if: steps.o.outputs.ok, command: [ls]", "write steps.o.outputs.ok == 'true'"),
+        ("if: steps.o.status, command: [ls]", "has a text as a condition"),
+        ("if: inputs.tag, command: [ls]", "write inputs.tag == 'true'"),
+        ("if: inputs.n == '3', command: [ls]", "compares a number with a text"),
+        ("if: matrix.m == 'a', command: [ls]", "compares a number with a text"),
+        ("if: '2 in ([1] * 9000000000000)', command: [ls]", "calculates a list * a number"),
+        ("command: [ls, \"${{ ['x' * 100000] * 9000000 }}\"]", "calculates a text * a number"),
+        ("command: [ls, '${{ [1] }}']", "puts a list into a text"),
+        ("command: [ls], env: {A: '${{ inputs.tag + 1 }}'}", "calculates a text + a number"),
+        ("approval: {message: '${{ -inputs.tag }}'}", "puts '-' before a text"),
+    ];
+    for (step, reason) in table {
+        refused(&one(step), 4, reason);
+        assert_eq!(read_again(&one(step)).expect("is read").steps.len(), 2, "{step}");
+    }
+    for step in ["if: inputs.deploy", "if: inputs.any", "if: inputs.any == 1", "if: matrix.x == 'a'", "if: success"] {
+        assert!(read(&one(&format!("{step}, command: [ls]")), BOUNDS).is_ok(), "{step}");
+    }
+    refused("env: {A: '${{ none }}'}\nsteps: {s: {command: [ls]}}", 1, "puts none into a text");
 }
 
 #[test]

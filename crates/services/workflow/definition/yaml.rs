@@ -7,8 +7,9 @@
 use std::borrow::Cow;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
-use serde_json::Value;
 use tidings_core::json;
+
+use crate::workflow::scalar::Scalar;
 
 /// The deepest nesting that is read.
 pub(super) const DEPTH: usize = 24;
@@ -78,17 +79,16 @@ impl Node {
         }
     }
 
-    /// A scalar as a value: a number or a flag where it is spelled as one, without quotes.
-    pub(super) fn value(&self) -> Option<Value> {
+    /// A scalar as a value: a number or a flag where it is spelled as one, without quotes. None if nothing is written.
+    pub(super) fn value(&self) -> Option<Scalar> {
         let Tree::Scalar { text, plain } = &self.tree else { return None };
-        if !plain {
-            return Some(Value::String(text.clone()));
-        }
         Some(match text.as_str() {
-            "" | "~" | "null" => Value::Null,
-            "true" => Value::Bool(true),
-            "false" => Value::Bool(false),
-            text => number(text).unwrap_or_else(|| Value::String(text.to_owned())),
+            _ if !plain => Scalar::Text(text.clone()),
+            "" | "~" | "null" => return None,
+            "true" => Scalar::Boolean(true),
+            "false" => Scalar::Boolean(false),
+            // What JSON calls a number: a version such as 1.2.3 or an octal such as 0644 stays a text.
+            text => Scalar::number(text).unwrap_or_else(|| Scalar::Text(text.to_owned())),
         })
     }
 
@@ -101,11 +101,6 @@ impl Node {
             Tree::Map(_) => "a map",
         }
     }
-}
-
-fn number(text: &str) -> Option<Value> {
-    // What JSON calls a number: a version such as 1.2.3 or an octal such as 0644 stays a text.
-    serde_json::from_str::<serde_json::Number>(text).ok().map(Value::Number)
 }
 
 /// Reads a text.
@@ -259,7 +254,7 @@ mod tests {
     fn every_part_knows_its_line_in_yaml_and_in_json() {
         for text in ["a: 1\nb:\n  - x\n  - y\n", "{\n\"a\": 1, \"b\":\n[\n\"x\",\n\"y\"]}"] {
             let Tree::Map(entries) = parse(text).expect("parses").tree else { panic!("a map") };
-            assert_eq!(entries[0].value.value(), Some(Value::from(1)));
+            assert_eq!(entries[0].value.value(), Some(Scalar::from(1)));
             let Tree::List(items) = &entries[1].value.tree else { panic!("a list") };
             assert_eq!(items[1].text(), Some("y"));
             assert_eq!(items[1].line, text.lines().position(|line| line.contains('y')).expect("there") + 1);
@@ -268,18 +263,25 @@ mod tests {
 
     #[test]
     fn a_scalar_is_what_it_is_spelled_as_unless_it_is_quoted() {
+        let number = |spelling: &str| Some(Scalar::number(spelling).expect("a number"));
         let table = [
-            ("7", Value::from(7)),
-            ("'7'", Value::from("7")),
-            ("1.5", Value::from(1.5)),
-            ("1.2.3", Value::from("1.2.3")),
-            ("0644", Value::from("0644")),
-            ("yes", Value::from("yes")),
-            ("true", Value::from(true)),
-            ("~", Value::Null),
+            ("7", number("7")),
+            ("'7'", Some("7".into())),
+            ("1.5", number("1.5")),
+            ("3.10", number("3.10")),
+            ("1e3", number("1e3")),
+            ("-0", number("-0")),
+            ("1.2.3", Some("1.2.3".into())),
+            ("0644", Some("0644".into())),
+            ("yes", Some("yes".into())),
+            ("true", Some(true.into())),
+            ("'true'", Some("true".into())),
+            ("~", None),
         ];
         for (text, expected) in table {
-            assert_eq!(parse(text).expect("parses").value(), Some(expected), "{text}");
+            let value = parse(text).expect("parses").value();
+            assert_eq!(value, expected, "{text}");
+            assert!(value.is_none_or(|value| value.as_str() == text.trim_matches('\'')), "{text} keeps its spelling");
         }
     }
 
