@@ -68,7 +68,7 @@ fn cors(origins: &Origins) -> Option<CorsLayer> {
         .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
         // Which headers a program sets is its own affair: none of them gives a right but the token's.
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([request_id, header::RETRY_AFTER, header::WWW_AUTHENTICATE])
+        .expose_headers([request_id, header::RETRY_AFTER, header::WWW_AUTHENTICATE, PREFERENCE_APPLIED])
         .max_age(Duration::from_secs(600));
     if origins.is_all() {
         return Some(layer.allow_origin(AllowOrigin::any()));
