@@ -139,7 +139,7 @@ impl Batch {
             drop(self.below(path));
             self.left.entry(place).or_insert(Left::Perhaps);
         }
-        if let Some(from) = node.from.as_ref().filter(|from| self.home(path).as_ref() == Some(from)) {
+        if let Some(from) = node.from.as_ref().filter(|from| self.home(path).as_ref() == Some(*from)) {
             self.left.remove(from);
         }
         self.put_in(path, node, below);

@@ -243,7 +243,10 @@ mod tests {
             "clone --progress --no-recurse-submodules --depth=3 --branch=main -- https://h/a ."
         );
         let add = Job::add(parsed(json!({"paths": ["-x", "b"]})));
+        assert_eq!(add.paths(), ["-x", "b"]);
         assert_eq!(line(add), "add --all -- -x b");
+        let unstage = Job::unstage(parsed(json!({"paths": ["--", "b"]})));
+        assert_eq!(unstage.paths(), ["--", "b"]);
         let commit = parsed::<Commit>(json!({"message": "--amend", "all": true}));
         assert_eq!(line(commit.into()), "commit --quiet --no-edit --cleanup=strip --all --message=--amend");
         let push = parsed::<Push>(json!({"branch": "main"}));

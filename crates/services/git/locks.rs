@@ -144,6 +144,9 @@ impl Repositories {
 
 fn unlock(root: &Path) -> Result<Vec<String>> {
     let locks = find(root);
+    if locks.is_empty() {
+        return Ok(Vec::new());
+    }
     if let Some(Holder { id, name }) = holder(root, &locks, Unseen::Passed) {
         let message = format!("the process {id} ({name}) works in this repository: wait for its end, or end it");
         return Err(Error::new(Code::Conflict, message));

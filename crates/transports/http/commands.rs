@@ -4,7 +4,7 @@
 //! byte, each at most once; `commandId` and `Idempotency-Key` are one thing.
 //! It is not the judgement of an input: the row parses it, the gate authorises it.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
@@ -16,7 +16,7 @@ use serde::{
 use serde_json::value::RawValue;
 use tidings_core::{
     Error, Principal, Result,
-    command::{Answer, Command, Repeated, WAIT_MS},
+    command::{Answer, Command, END, Repeated, WAIT_MS},
     json,
     refusal::{self, shown},
 };
@@ -65,13 +65,11 @@ pub(super) async fn run_write(
 
 /// Whether an answer has the end of what the command began.
 fn has_ended(answer: &Answer) -> bool {
-    #[derive(Deserialize)]
-    struct Begun<'a> {
-        #[serde(borrow)]
-        end: Option<&'a RawValue>,
-    }
     match answer {
-        Answer::Json(json) => json::from_str::<Begun<'_>>(json.get()).is_ok_and(|begun| begun.end.is_some()),
+        Answer::Json(json) => {
+            let fields = json::from_str::<BTreeMap<String, de::IgnoredAny>>(json.get());
+            fields.is_ok_and(|fields| fields.contains_key(END))
+        }
         Answer::Text(_) | Answer::Repeated => false,
     }
 }
