@@ -112,7 +112,10 @@ impl Batch {
             return;
         }
         let parked = parked(number);
-        drop(self.take_out(&parked, is_folder));
+        if self.here.contains_key(&parked) {
+            // What went away under this number before has not come.
+            drop(self.take_out(&parked, is_folder));
+        }
         let (node, below) = self.take_out(path, is_folder);
         self.put_in(&parked, node, below);
     }
@@ -174,8 +177,8 @@ impl Batch {
             None => ("", path),
         };
         let place = format!("{was}{rest}");
-        let mut ways = std::iter::once(place.as_str()).chain(above(&place).take_while(|way| way.len() > was.len()));
-        let has_left = ways.any(|way| self.left.contains_key(way));
+        let is_left = |way: &str| way.len() > was.len() && self.left.contains_key(way);
+        let has_left = is_left(&place) || above(&place).any(is_left);
         (!has_left).then_some(place)
     }
 

@@ -288,6 +288,10 @@ async fn whoever_waits_for_an_end_is_answered_with_it_or_without_it_when_the_tim
     // A stop ends what waits, and whoever waits for it.
     let waiting = house.add_and_wait(Some(PATIENCE));
     let stopped = async {
+        let queued = || house.memory.told().iter().filter(|told| *told == "git.operation.queued").count();
+        while queued() < 2 {
+            tokio::task::yield_now().await;
+        }
         house.repositories.registry.close();
         drop(busy);
     };
