@@ -20,8 +20,8 @@ use tidings_services::{
             EVENTS, HEAD_CHANGED, OperationNamed, OperationQueued, OperationStarted, QUEUED, STARTED, STATUS_CHANGED,
         },
         input::{
-            Asked, Cancel, Checkout, CloneFrom, Commit, Diff, Fetch, Log, Merge, OneProject, Paths, Pull, Push, Rebase, Show,
-            Stash, WorktreeAdd, WorktreeRemove,
+            Asked, Cancel, Checkout, CloneFrom, Commit, Diff, Fetch, Log, Merge, OneProject, Paths, Pull, Push, Rebase,
+            Show, Stash, WorktreeAdd, WorktreeRemove,
         },
         job::Job,
     },
@@ -188,12 +188,9 @@ where
 /// The rows that change what is here.
 fn changing(all: &Arc<Repositories>) -> Vec<Command> {
     vec![
-        operation::<Paths>(
-            all,
-            ("git.add", "/api/projects/{projectId}/git/add"),
-            "Stages paths.",
-            |input| Ok(Job::add(input)),
-        ),
+        operation::<Paths>(all, ("git.add", "/api/projects/{projectId}/git/add"), "Stages paths.", |input| {
+            Ok(Job::add(input))
+        }),
         operation::<Paths>(
             all,
             ("git.unstage", "/api/projects/{projectId}/git/unstage"),

@@ -111,7 +111,10 @@ async fn a_lock_of_somebody_else_is_told_as_what_it_is_and_unlocking_takes_it_aw
     let unlocked = unlock().await;
     let mut removed: Vec<String> = serde_json::from_value(unlocked.json()["removed"].clone()).expect("paths");
     removed.sort();
-    assert_eq!((unlocked.status, removed.as_slice()), (200, &[".git/index.lock", ".git/refs/heads/main.lock"].map(str::to_owned)[..]));
+    assert_eq!(
+        (unlocked.status, removed.as_slice()),
+        (200, &[".git/index.lock", ".git/refs/heads/main.lock"].map(str::to_owned)[..])
+    );
     assert_eq!(end_of(&room, "commit", json!({"message": "second", "all": true})).await["status"], "completed");
     assert_eq!(unlock().await.json()["removed"], json!([]));
 }
@@ -166,7 +169,9 @@ async fn names_with_tabs_and_line_breaks_are_shown_and_taken_everywhere() {
 async fn unstaging_a_rename_by_its_shown_path_takes_both_halves() {
     let room = repository(GIT).await;
     fs::create_dir(room.root.path().join("sub")).expect("makes");
-    for (to, paths) in [("b.txt", json!(["b.txt"])), ("sub/c.txt", json!(["./sub/"])), ("d\te.txt", json!(["d\te.txt"]))] {
+    for (to, paths) in
+        [("b.txt", json!(["b.txt"])), ("sub/c.txt", json!(["./sub/"])), ("d\te.txt", json!(["d\te.txt"]))]
+    {
         git(room.root.path(), &["mv", "a.txt", to]);
         let files = read(&room, "status", json!({})).await["files"].clone();
         assert_eq!(files, json!([{"path": to, "from": "a.txt", "staged": "renamed"}]));

@@ -262,8 +262,7 @@ impl Batch {
         }
         self.here.clear();
         self.left.clear();
-        let changes: Vec<_> =
-            changes.into_iter().map(|(path, (kind, from))| FileChange { path, kind, from }).collect();
+        let changes: Vec<_> = changes.into_iter().map(|(path, (kind, from))| FileChange { path, kind, from }).collect();
         changes.chunks(CHANGES).map(<[FileChange]>::to_vec).collect()
     }
 

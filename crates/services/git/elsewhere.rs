@@ -34,7 +34,9 @@ pub(super) fn check(root: &Path) -> Result<()> {
             "this is a submodule, which keeps its data outside the project's directory, in {place}: make the repository that it is a part of the project, or clone the submodule into a project of its own"
         )
     } else {
-        format!("the repository keeps its data outside the project's directory, in {place}: make that directory the project")
+        format!(
+            "the repository keeps its data outside the project's directory, in {place}: make that directory the project"
+        )
     };
     Err(Error::new(Code::Conflict, why))
 }
@@ -48,7 +50,9 @@ mod tests {
     #[test]
     fn a_directory_whose_data_lie_elsewhere_is_told_what_it_is() {
         let home = tempfile::tempdir().expect("a directory");
-        for folder in [".git/modules/sub", ".git/worktrees/tree", "sub", "tree", "own/data", "other", "lost", "plain/.git"] {
+        for folder in
+            [".git/modules/sub", ".git/worktrees/tree", "sub", "tree", "own/data", "other", "lost", "plain/.git"]
+        {
             fs::create_dir_all(home.path().join(folder)).expect("makes");
         }
         fs::write(home.path().join(".git/worktrees/tree/commondir"), "../..\n").expect("writes");

@@ -197,7 +197,8 @@ mod tests {
 
     #[test]
     fn commits_and_branches_are_read_by_their_fields() {
-        let fields = ["a1", "b1 c1", "A\x1fda", "a@x", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "HEAD -> main, tag: v1"];
+        let fields =
+            ["a1", "b1 c1", "A\x1fda", "a@x", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "HEAD -> main, tag: v1"];
         let log = format!("{}\0Subject\0Body\nmore\n\0a2\0\0Bob", fields.join("\0"));
         let commits = commits(log.as_bytes());
         assert_eq!(commits[0].author, "A\x1fda", "whatever somebody is called");

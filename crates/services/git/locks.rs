@@ -106,7 +106,8 @@ impl Git {
     pub(super) async fn remember(&self, id: &str, root: &Path, began: SystemTime) -> Option<PathBuf> {
         let (folder, id, root) = (self.programs.data_dir().join(KEPT), id.to_owned(), root.to_owned());
         let kept = blocking(move || keep(&folder, &id, root, began)).await.ok()?;
-        kept.inspect_err(|error| tracing::warn!(%error, "an operation of git is not remembered for the next start")).ok()
+        kept.inspect_err(|error| tracing::warn!(%error, "an operation of git is not remembered for the next start"))
+            .ok()
     }
 
     /// Forgets it.

@@ -46,8 +46,7 @@ pub(crate) fn a_path(text: &str) -> Result<(), ValidationError> {
 }
 
 /// What each of [`paths`] is, but for its length.
-pub(super) const PATH_FOR_GIT: &str =
-    r"^(?!/)(?!([^\x00]*/)?\.\.(/|$))(?!([^\x00]*/)?\.[gG][iI][tT](/|$))[^\x00]+$";
+pub(super) const PATH_FOR_GIT: &str = r"^(?!/)(?!([^\x00]*/)?\.\.(/|$))(?!([^\x00]*/)?\.[gG][iI][tT](/|$))[^\x00]+$";
 
 /// Paths for git: none of them its own folder.
 pub(super) fn paths(paths: &[String]) -> Result<(), ValidationError> {

@@ -18,8 +18,8 @@ use tokio::sync::oneshot;
 use super::{
     contract::{
         CANCELLED, COMPLETED, CONFLICT_PATHS, EndStatus, FAILED, Kind, OperationCancelled, OperationCompleted,
-        OperationEnd, OperationFailed, OperationProgress, OperationQueued, OperationStarted, PROGRESS, Progress, QUEUED,
-        STARTED, Status, stopped,
+        OperationEnd, OperationFailed, OperationProgress, OperationQueued, OperationStarted, PROGRESS, Progress,
+        QUEUED, STARTED, Status, stopped,
     },
     execute::{Bounds, Finished, Place, Printed, Purpose, Stop},
     failure,

@@ -128,7 +128,8 @@ impl Seat {
     /// Whether the one that is before it is about to leave, and nobody is between them.
     pub(super) fn is_next_soon(&self) -> bool {
         let inner = self.registry.inner.lock();
-        let is_first = inner.lines.get(&self.project_id).and_then(VecDeque::front).is_some_and(|it| it.id == self.live.id);
+        let is_first =
+            inner.lines.get(&self.project_id).and_then(VecDeque::front).is_some_and(|it| it.id == self.live.id);
         let before = inner.running.get(&self.project_id);
         is_first && before.is_some_and(|before| before.is_over.load(Ordering::Acquire))
     }
@@ -165,8 +166,7 @@ impl From<Refused> for Error {
             }
             Refused::Full(of) => {
                 metrics::counter!("tidings_limited_total", "limit" => "git_operations").increment(1);
-                Self::overloaded(format!("too many operations {of} wait for their turn"))
-                    .with_retry_after_ms(LATER_MS)
+                Self::overloaded(format!("too many operations {of} wait for their turn")).with_retry_after_ms(LATER_MS)
             }
             Refused::Stopping => Self::new(Code::Draining, "the server is stopping"),
         }
@@ -274,7 +274,8 @@ impl Registry {
     /// The operation of this id in a project, whether it runs or waits.
     pub(super) fn find(&self, project_id: &ProjectId, id: &OperationId) -> Option<Arc<Live>> {
         let inner = self.inner.lock();
-        let mut all = inner.running.get(project_id).into_iter().chain(inner.lines.get(project_id).into_iter().flatten());
+        let mut all =
+            inner.running.get(project_id).into_iter().chain(inner.lines.get(project_id).into_iter().flatten());
         all.find(|live| live.id == *id).cloned()
     }
 

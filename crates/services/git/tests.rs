@@ -270,7 +270,8 @@ async fn operations_of_a_project_wait_for_their_turn_and_run_in_their_order() {
     drop(busy);
     let Json(last) = house.add_and_wait(Some(PATIENCE)).await.expect("ends");
     assert_eq!(last.end.expect("its end").status, EndStatus::Completed);
-    let mut expected: Vec<(String, String)> = waiting.map(|id| (id.to_string(), "git.operation.completed".to_owned())).into();
+    let mut expected: Vec<(String, String)> =
+        waiting.map(|id| (id.to_string(), "git.operation.completed".to_owned())).into();
     expected.push((last.operation_id.to_string(), "git.operation.completed".to_owned()));
     assert_eq!(house.ends(), expected);
     house.settled().await;

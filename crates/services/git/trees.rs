@@ -56,7 +56,9 @@ impl Repositories {
             let changes_trees = |kind: Option<Kind>| kind.is_some_and(Kind::changes_trees);
             let settled = self.registry.get(&project_id).is_none_or(|live| !changes_trees(live.kind));
             let holds_turn = place.as_ref().is_some_and(Seat::has_turn);
-            if (settled || holds_turn) && let Found::Tree(dir) = look(&root, &tree).await? {
+            if (settled || holds_turn)
+                && let Found::Tree(dir) = look(&root, &tree).await?
+            {
                 return Ok(dir);
             }
             // In line with what others asked for, and without an operation that is told: the tree may come meanwhile.

@@ -213,17 +213,18 @@ mod tests {
             of_git(git::STARTED, serde_json::json!({"operationId": id, "kind": "clone", "hosted": hosted}))
         };
         let progress = serde_json::json!({"operationId": "o1", "progress": {"phase": "Receiving", "current": 3}});
-        let queued = |id: &str| {
-            of_git(git::QUEUED, serde_json::json!({"operationId": id, "kind": "commit", "hosted": true}))
-        };
-        let mut events = vec![registered(), queued("o1"), started("o1", true), started("o2", false), started("o3", true)];
+        let queued =
+            |id: &str| of_git(git::QUEUED, serde_json::json!({"operationId": id, "kind": "commit", "hosted": true}));
+        let mut events =
+            vec![registered(), queued("o1"), started("o1", true), started("o2", false), started("o3", true)];
         events.push(queued("o4"));
         events.push(queued("o5"));
         events.push(of_git(git::PROGRESS, progress));
         events.push(of_git(git::COMPLETED, serde_json::json!({"operationId": "o3", "kind": "clone"})));
         events.push(of_git(git::CANCELLED, serde_json::json!({"operationId": "o5", "kind": "commit"})));
         let state = folded(events);
-        let of = |(id, it): (&git::OperationId, &git::OpenOperation)| (id.to_string(), it.queued, it.progress.is_some());
+        let of =
+            |(id, it): (&git::OperationId, &git::OpenOperation)| (id.to_string(), it.queued, it.progress.is_some());
         let open: Vec<_> = state.git.operations.iter().map(of).collect();
         let expected = [("o1", false, true), ("o2", false, false), ("o4", true, false)];
         assert_eq!(open, expected.map(|(id, queued, progress)| (id.to_owned(), queued, progress)));

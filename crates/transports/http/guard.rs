@@ -20,7 +20,7 @@ use http::{HeaderName, HeaderValue, Method, header};
 use tidings_core::{Code, Error};
 use tower_http::cors::{AllowCredentials, AllowHeaders, AllowOrigin, CorsLayer};
 
-use super::{origin::Origins, problem::Problem};
+use super::{origin::Origins, prefer::PREFERENCE_APPLIED, problem::Problem};
 
 /// What a foreign page's request is told, whatever door it came to.
 pub(crate) const REFUSAL: &str = "pages of this origin may not use the server, http.cors_origins lists those that may";
