@@ -175,28 +175,28 @@ impl Tree {
 
     fn change(&mut self, events: &ReadFlags, cookie: u32, path: String, is_folder: bool, batch: &mut Batch) {
         if events.contains(ReadFlags::CREATE) {
+            batch.created(path.clone(), is_folder);
             if is_folder {
                 self.add_found(&path, Some(batch));
             }
-            batch.created(path);
         } else if events.contains(ReadFlags::MOVED_TO) {
-            let from_within = batch.moved_to(cookie, path.clone());
+            batch.moved_to(cookie, &path, is_folder);
             if is_folder {
                 self.remove(&path);
                 self.rename(&parked(cookie), &path);
-                self.add_found(&path, if from_within { None } else { Some(batch) });
+                self.add_found(&path, Some(batch));
             }
         } else if events.contains(ReadFlags::MOVED_FROM) {
             if is_folder {
                 // What happens in it from now on happens under the name that it comes with.
                 self.rename(&path, &parked(cookie));
             }
-            batch.moved_from(cookie, path);
+            batch.moved_from(cookie, &path, is_folder);
         } else if events.contains(ReadFlags::DELETE) {
             if is_folder {
                 self.remove(&path);
             }
-            batch.removed(path);
+            batch.removed(&path, is_folder);
         } else if !is_folder {
             batch.modified(path);
         }
@@ -210,7 +210,7 @@ impl Tree {
         }
     }
 
-    /// Watches a directory and all in it. What is found there is told where a batch is given.
+    /// Watches a directory and all in it. What is found there and is new is told where a batch is given.
     fn add(&mut self, path: &str, mut batch: Option<&mut Batch>) -> io::Result<()> {
         let mut waiting = vec![path.to_owned()];
         let mut is_first = true;
@@ -224,7 +224,7 @@ impl Tree {
                             continue;
                         }
                         if let Some(batch) = batch.as_deref_mut() {
-                            batch.created(path.clone());
+                            batch.found(path.clone(), is_folder);
                         }
                         if is_folder {
                             waiting.push(path);
