@@ -354,14 +354,13 @@ impl Tree {
         self.by_path.clear();
         self.add_found("", Some(batch));
         self.add_git();
-        let is_watched = |number: &i32, path: &String| self.by_path.get(path) == Some(number);
-        let others = self.by_number.iter().filter(|(number, path)| !is_watched(number, path));
+        let others = self.by_number.iter().filter(|(number, path)| self.by_path.get(*path) != Some(*number));
         for number in others.map(|(number, _)| *number).collect::<Vec<i32>>() {
             self.by_number.remove(&number);
             self.forget(number);
         }
         batch.git = true;
-        tracing::debug!(before, now = self.len(), "the watched directories were looked at anew");
+        tracing::debug!(before, now = self.len(), "looked anew at the watched directories");
         if self.incomplete {
             batch.rescan(Reason::Limit);
         }
