@@ -145,6 +145,8 @@ async fn what_waits_is_bounded_and_whoever_finds_no_place_is_told_when_to_come_b
     assert_eq!(told(&room.server, &room.token, &room.project).await.len(), 2, "nothing came of it");
     assert_eq!(ask(&room, "unlock", json!({}), None).await.status, 409, "something runs");
     ask(&room, "cancel", json!({"operationId": fetch}), None).await;
+    let is_free = async || room.server.metric("tidings_running{of=\"waiting_operation\"}").await == 0.0;
+    eventually("a place in line", is_free).await;
     assert_eq!(end_of(&room, "commit", json!({"message": "none"})).await["code"], "nothing_to_commit");
 }
 

@@ -5,7 +5,7 @@
 //! than the bound is told as "look anew". What came and went in between is not told at all.
 //! It does not know the tree: it believes what it is told of it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::contract::{CHANGES, ChangeKind, FileChange, Reason};
 
@@ -78,12 +78,34 @@ impl Batch {
         self.bound();
     }
 
-    /// Notes something that is found in a folder: it is told where the folder is new. Of others it was told before.
-    pub(super) fn found(&mut self, path: String, is_folder: bool) {
-        let new = above(&path).find_map(|folder| self.here.get(folder)).is_some_and(|folder| folder.from.is_none());
-        if new {
-            self.created(path, is_folder);
+    /// Notes what is in a folder now, by paths. It is told where the folder is new, and what was taken for a part of it
+    /// and is none is not. Of other folders it was told before.
+    pub(super) fn found(&mut self, folder: &str, entries: &[(String, bool)]) {
+        let known = std::iter::once(folder).chain(above(folder)).find_map(|path| self.here.get(path));
+        if known.is_none_or(|node| node.from.is_some()) {
+            return;
         }
+        for (path, is_folder) in entries {
+            self.created(path.clone(), *is_folder);
+        }
+        let within = format!("{folder}/");
+        let known = self.here.range(within.clone()..).take_while(|(path, _)| path.starts_with(&within));
+        // What moved here goes by its own event.
+        let direct = known.filter(|(path, node)| node.from.is_none() && !path[within.len()..].contains('/'));
+        let there: HashSet<&str> = entries.iter().map(|(path, _)| path.as_str()).collect();
+        let gone: Vec<(String, bool)> = direct
+            .filter(|(path, _)| !there.contains(path.as_str()))
+            .map(|(path, node)| (path.clone(), node.is_folder))
+            .collect();
+        for (path, is_folder) in gone {
+            drop(self.take_out(&path, is_folder));
+        }
+    }
+
+    /// The folders that came or moved, by their paths now.
+    pub(super) fn folders(&self) -> Vec<String> {
+        let folders = self.here.iter().filter(|(path, node)| node.is_folder && !path.starts_with('\0'));
+        folders.map(|(path, _)| path.clone()).collect()
     }
 
     pub(super) fn modified(&mut self, path: String) {
@@ -424,13 +446,13 @@ mod tests {
             it.moved_from(1, "d", true);
             it.moved_to(1, "e", true);
             it.removed("e/c", false);
-            it.found("e/a".to_owned(), false);
+            it.found("e", &[("e/a".to_owned(), false)]);
         };
         assert_eq!(told(moved), ["Renamed e d", "Modified e/a", "Removed e/b", "Removed e/c"]);
         let replaced = |it: &mut Batch| {
             moved(it);
             it.created("d".to_owned(), true);
-            it.found("d/a".to_owned(), false);
+            it.found("d", &[("d/a".to_owned(), false)]);
         };
         let expected = ["Created d", "Created d/a", "Renamed e d", "Modified e/a", "Removed e/b", "Removed e/c"];
         assert_eq!(told(replaced), expected);

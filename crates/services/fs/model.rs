@@ -169,7 +169,7 @@ fn do_it(world: &mut World, batch: &mut Batch, number: u32, doing: Doing) {
             world.insert(path.clone(), if is_folder { None } else { content });
             if is_folder {
                 let inside = format!("{path}/c");
-                batch.found(inside.clone(), false);
+                batch.found(&path, &[(inside.clone(), false)]);
                 world.insert(inside, content);
             }
         }

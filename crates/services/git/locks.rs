@@ -24,7 +24,7 @@ use std::{
 use rustix::fs::{AtFlags, Dir, FileType, Stat, statat, unlinkat};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidings_core::{Code, Error, Result, Timestamp, UserId, command::Json};
+use tidings_core::{Code, Error, Result, Timestamp, UserId, command::Json, json};
 
 use super::{execute::Git, input::OneProject, repositories::Repositories};
 use crate::{
@@ -345,9 +345,9 @@ fn is_id(name: Option<&OsStr>) -> bool {
 }
 
 fn read(path: &Path) -> io::Result<Kept> {
-    let mut text = Vec::new();
-    fs::File::open(path)?.take(KEPT_BYTES).read_to_end(&mut text)?;
-    Ok(serde_json::from_slice(&text)?)
+    let mut text = String::new();
+    fs::File::open(path)?.take(KEPT_BYTES).read_to_string(&mut text)?;
+    json::from_str(&text).map_err(io::Error::other)
 }
 
 #[cfg(test)]
