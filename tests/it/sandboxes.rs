@@ -28,7 +28,7 @@ const TRIED: &[(&str, &str, &str)] = &[
     ("the database", "o", "head -c 16 DATA/log.db"),
     ("the key", "o", "cat DATA/signing.key"),
     ("the folder", "o", "ls DATA"),
-    ("a new file in it", "o", "touch DATA/new"),
+    ("a new file in it", "o", "echo x > DATA/new"),
     ("a change in it", "o", "echo x >> DATA/decoy"),
     ("a file of it cut off", "o", "truncate -s 1 DATA/decoy"),
     ("a file moved out of it", "o", "mv DATA/moved ROOT/moved"),
@@ -47,7 +47,7 @@ const TRIED: &[(&str, &str, &str)] = &[
     // What is others'.
     ("another project's file", "od", "cat OTHER/file"),
     ("another project's file by a link", "od", "cat ROOT/to-other/file"),
-    ("a file in another project", "od", "touch OTHER/new"),
+    ("a file in another project", "od", "echo x > OTHER/new"),
     ("a program of another project", "od", "OTHER/tool"),
     ("a signal to a program outside", "od", "kill -0 $server"),
     // What has to work.
@@ -61,7 +61,7 @@ const TRIED: &[(&str, &str, &str)] = &[
     ("the system", "odp", "test -s /etc/passwd && ls /usr/bin && cat /proc/self/status"),
     ("shared memory", "odp", "made=$(mktemp -p /dev/shm) && rm $made"),
     ("a place of one's own from a list", "odp", "cat LISTED/file && LISTED/tool"),
-    ("to write there", "od", "touch LISTED/new"),
+    ("to write there", "od", "echo x > LISTED/new"),
     ("to change what is listed for that", "odp", "echo x > CHANGED/new && rm CHANGED/new"),
     ("git", "odp", "cd ROOT && git add own && git -c user.name=a -c user.email=a@b commit -qm x --allow-empty"),
 ];
@@ -127,6 +127,12 @@ impl Places {
         fs::write(data.join("signing.key"), "k".repeat(40)).expect("writes");
         for decoy in ["decoy", "moved"] {
             fs::write(data.join(decoy), "decoy").expect("writes");
+        }
+        // What the kind before has made would be no new one.
+        for made in [data.join("new"), self.other.path().join("new"), self.listed.path().join("new")] {
+            if made.exists() {
+                fs::remove_file(made).expect("is removed");
+            }
         }
         let mut text = "server=$PPID\n".to_owned();
         for (what, _, line) in TRIED {
