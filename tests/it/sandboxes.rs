@@ -69,6 +69,8 @@ const TRIED: &[(&str, &str, &str)] = &[
 /// The places of a test.
 struct Places {
     room: Room,
+    /// Where what is temporary goes.
+    _temporary: TempDir,
     other: TempDir,
     listed: TempDir,
     changed: TempDir,
@@ -95,14 +97,15 @@ fn place() -> TempDir {
 impl Places {
     /// A server with these lines in its configuration, and a project of git with links to what is not its own.
     async fn open(config: &str) -> Self {
-        let (other, listed, changed) = (place(), place(), place());
+        let (other, listed, changed, temporary) = (place(), place(), place(), place());
         let home = tempfile::tempdir().expect("a directory");
         fs::write(home.path().join("secret"), "s".repeat(40)).expect("writes");
         let text = format!(
-            "drain_ms = 500\n[auth]\nsecret_file = {:?}\n[run]\nsandbox_read = [{:?}]\nsandbox_write = [{:?}]\n{config}",
+            "drain_ms = 500\n[auth]\nsecret_file = {:?}\n[run]\nsandbox_read = [{:?}]\nsandbox_write = [{:?}]\nset = {{ TMPDIR = {:?} }}\n{config}",
             home.path().join("secret"),
             listed.path(),
-            changed.path()
+            changed.path(),
+            temporary.path()
         );
         fs::write(home.path().join("tidings.toml"), text).expect("writes");
         let room = Room::around(Server::start_in(home, &[])).await;
@@ -113,7 +116,7 @@ impl Places {
         symlink(&data, root.join("to-data")).expect("a link");
         symlink(data.join("signing.key"), root.join("to-key")).expect("a link");
         symlink(other.path(), root.join("to-other")).expect("a link");
-        Self { room, other, listed, changed }
+        Self { room, _temporary: temporary, other, listed, changed }
     }
 
     fn root(&self) -> &Path {
@@ -268,9 +271,16 @@ async fn a_program_that_its_sandbox_does_not_let_run_is_told_as_that() {
     assert!(message.contains("run.sandbox_read"), "{message}");
 }
 
+/// A server with this sandbox, and where what is temporary goes.
+async fn fenced(sandbox: &str) -> (Room, TempDir) {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let set = format!("set = {{ TMPDIR = {:?} }}", temporary.path());
+    (Room::open(&format!("[run]\nsandbox = \"{sandbox}\"\n{set}\n")).await, temporary)
+}
+
 #[tokio::test]
 async fn a_program_in_a_sandbox_gains_no_privileges_and_mounts_nothing() {
-    let room = Room::open("[run]\nsandbox = \"data\"\n").await;
+    let (room, _temporary) = fenced("data").await;
     let id = room
         .start("cat /proc/self/status; mkdir m; mount -t tmpfs none m && echo mounted; mknod n b 7 0 && echo made")
         .await;
@@ -330,7 +340,7 @@ async fn a_sandbox_goes_with_another_user_and_a_folder_that_somebody_else_put_th
 
 #[tokio::test]
 async fn each_project_has_a_temporary_folder_of_its_own() {
-    let room = Room::open("[run]\nsandbox = \"project\"\n").await;
+    let (room, _temporary) = fenced("project").await;
     let (folder, _) = tells(&room).await;
     let other = tempfile::tempdir().expect("a directory");
     let made = room.server.post("/api/projects", &room.token, json!({"name": "two", "root": other.path()})).await;
@@ -342,9 +352,6 @@ async fn each_project_has_a_temporary_folder_of_its_own() {
     let output = room.output(&id).await;
     assert!(output.contains("tmp=/") && !output.contains(&format!("tmp={}\n", folder.display())), "{output}");
     assert!(!output.contains("listed\n"), "{output}");
-    fs::remove_dir_all(folder).expect("is removed");
-    let of_other = output.lines().find_map(|line| line.strip_prefix("tmp=")).expect("a line");
-    fs::remove_dir_all(of_other).expect("is removed");
 }
 
 /// What `tidings check` says of this configuration: whether it passes, and both of what it prints.
