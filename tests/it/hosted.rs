@@ -73,6 +73,7 @@ impl Hosting {
         let producer = producer(&room.server);
         let house = Self { room, producer, session, terminal, run, operation };
         house.waits().await;
+        eventually("the end of the operation", async || house.heads().await[0] == 2).await;
         house
     }
 
