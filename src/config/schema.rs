@@ -4,7 +4,7 @@
 //! It is not where values live: see the sections.
 
 use super::{
-    key::{Key, key, line, list, secret},
+    key::{Key, count, key, line, list, secret},
     kind::Kind,
     passes::{
         is_absolute, is_any, is_filter, is_long, is_network, is_origin, is_pattern, is_protocol, is_role, is_segment,
@@ -445,7 +445,7 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Flag,
         "Whether what looks like a key, a token or a password is taken out of programs' output.",
     ),
-    key(
+    count(
         "redaction.patterns",
         list(0, "a regular expression", is_pattern),
         "Patterns beside the built-in ones. Where one has a group named `secret`, only that is hidden.",
