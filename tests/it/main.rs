@@ -10,6 +10,7 @@ mod cli;
 mod commands;
 mod connections;
 mod deadlines;
+mod declared;
 mod directory;
 mod discretion;
 mod documented;
