@@ -1,10 +1,12 @@
 //! A domain that is declared in the configuration: a name, a form of channels, and schemas of events.
 //!
 //! Guarantees: what is declared is checked before the server starts; an event goes to the channel that its
-//! data, or its producer, names; data of a type with a schema is held against it where it enters.
+//! data, or its producer, names, and what the one says never contradicts the other; data of a type with a schema is
+//! held against it where it enters, and no data has a field twice.
 //! It has no service, no commands and no state: it is for programs outside.
 
 mod against;
+mod once;
 
 use serde_json::Value;
 use tidings_core::{
@@ -14,7 +16,7 @@ use tidings_core::{
     id::is_segment,
 };
 
-use self::against::AgainstSchema;
+use self::{against::AgainstSchema, once::Once};
 
 const THIRTY_DAYS_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 
@@ -93,31 +95,32 @@ impl DeclaredHandler {
         Ok(Self { name: name.leak(), namespaces: vec![namespace].leak(), template, strict, rows })
     }
 
-    /// The channel that the data name; none if a field is not there.
-    fn in_data(&self, data: &Value) -> Result<Option<Channel>> {
+    /// The channel that the data name; where a field is not there, it is as `named` has it. None if neither says it.
+    fn home(&self, data: &Value, named: Option<&Channel>) -> Result<Option<Channel>> {
+        let mut named = named.map(|named| named.as_str().split(':'));
         let mut segments = Vec::new();
-        for segment in self.template.split(':') {
-            let Some(field) = open(segment) else {
-                segments.push(segment);
-                continue;
+        for form in self.template.split(':') {
+            let by_name = named.as_mut().and_then(Iterator::next);
+            let segment = match open(form) {
+                Some(field) => in_data(data, field)?.or(by_name),
+                None => Some(form),
             };
-            match data.get(field) {
-                None => return Ok(None),
-                Some(Value::String(id)) if is_segment(id) => segments.push(id),
-                Some(_) => {
-                    let why = "an id is a string of 1 to 128 letters, digits, '_' or '-'";
-                    return Err(Error::invalid_field(format!("data.{field}"), why));
-                }
-            }
+            segments.push(segment);
         }
-        segments.join(":").parse().map(Some)
+        let segments: Option<Vec<&str>> = segments.into_iter().collect();
+        segments.map(|segments| segments.join(":").parse()).transpose()
     }
+}
 
-    /// Whether a channel has the form of this domain's.
-    fn has_form(&self, channel: &Channel) -> bool {
-        let (form, name) = (self.template.split(':'), channel.as_str().split(':'));
-        form.clone().count() == name.clone().count()
-            && form.zip(name).all(|(form, name)| open(form).is_some() || form == name)
+/// The id in a field of the data; none if it is not there.
+fn in_data<'a>(data: &'a Value, field: &str) -> Result<Option<&'a str>> {
+    match data.get(field) {
+        None => Ok(None),
+        Some(Value::String(id)) if is_segment(id) => Ok(Some(id)),
+        Some(_) => {
+            let why = "an id is a string of 1 to 128 letters, digits, '_' or '-'";
+            Err(Error::invalid_field(format!("data.{field}"), why))
+        }
     }
 }
 
@@ -147,13 +150,19 @@ impl Handler for DeclaredHandler {
             let why = format!("event type '{}': the domain '{}' declares no such event", event.event_type, self.name);
             return Err(Error::new(Code::InvalidEvent, why.clone()).with_field("type", why));
         }
-        let data = event.payload.typed::<Value>()?;
-        match (self.in_data(&data)?, &event.channel) {
+        let data = &event.payload.typed::<Once>()?.0;
+        let named = event.channel.as_ref();
+        match (self.home(data, named)?, named) {
+            // What the name says elsewhere than the data would have, or in another form, is another channel.
             (Some(home), Some(named)) if home != *named => {
-                Err(Error::invalid_field("channel", format!("the data names {home}")))
+                let whole = self.home(data, None)?;
+                let why = whole.map_or_else(
+                    || format!("is {}, with the ids of the data", self.template),
+                    |home| format!("the data names {home}"),
+                );
+                Err(Error::invalid_field("channel", why))
             }
             (Some(home), _) => Ok(Route::to(home)),
-            (None, Some(named)) if self.has_form(named) => Ok(Route::to(named.clone())),
             (None, Some(_)) => Err(Error::invalid_field("channel", format!("is {}", self.template))),
             (None, None) => {
                 let fields = self.template.split(':').filter_map(open);
@@ -247,6 +256,13 @@ mod tests {
             (both.clone(), Some("build:shop:run:7"), Ok("build:shop:run:7")),
             (both, Some("build:shop:run:8"), Err(Code::InvalidData)),
             (json!({"repo": "shop"}), Some("build:shop:run:7"), Ok("build:shop:run:7")),
+            (json!({"buildId": "7"}), Some("build:shop:run:7"), Ok("build:shop:run:7")),
+            (json!({}), Some("build:shop:run:7"), Ok("build:shop:run:7")),
+            (json!({"repo": "other"}), Some("build:shop:run:7"), Err(Code::InvalidData)),
+            (json!({"buildId": "8"}), Some("build:shop:run:7"), Err(Code::InvalidData)),
+            (json!({"buildId": 7}), Some("build:shop:run:7"), Err(Code::InvalidData)),
+            (json!({"repo": null}), Some("build:shop:run:7"), Err(Code::InvalidData)),
+            (json!({"repo": "shop"}), Some("other:shop:run:7"), Err(Code::InvalidData)),
             (json!({"repo": "shop"}), Some("build:shop:walk:7"), Err(Code::InvalidData)),
             (json!({"repo": "shop"}), Some("build:7"), Err(Code::InvalidData)),
             (json!({"repo": "shop"}), None, Err(Code::InvalidData)),
@@ -310,6 +326,19 @@ mod tests {
         ];
         assert_eq!(fields, expected);
         assert!(handler.events()[0].data.read(&mut Payload::of(json!({"tests": [{"name": "a", "ms": 3.0}]}))).is_ok());
+    }
+
+    #[test]
+    fn an_id_that_is_there_twice_is_refused_with_and_without_a_schema() {
+        let handler = declared("build:{buildId}", false, vec![finished(json!({}))]).expect("is good");
+        let json = r#"{"buildId":"b2","buildId":"b1"}"#;
+        let mut payload = Payload::raw(serde_json::from_str(json).expect("JSON"));
+        let twice = |error: Error| {
+            assert_eq!(error.fields().get("data.buildId").map(String::as_str), Some("is there twice"), "{error}");
+        };
+        let queued = Event { payload: payload.clone(), ..event("build.queued", json!({}), Some("build:b1")) };
+        twice(handler.route(&queued).expect_err("refused"));
+        twice(handler.events()[0].data.read(&mut payload).expect_err("refused"));
     }
 
     #[test]

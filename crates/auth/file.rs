@@ -12,7 +12,10 @@ use std::{
 };
 
 use rusqlite::{Connection, OpenFlags};
-use tidings_core::damage::{Damage, beside};
+use tidings_core::{
+    damage::{Damage, beside},
+    own_file,
+};
 
 use crate::{error::AuthError, mark::Mark, schema};
 
@@ -40,7 +43,7 @@ fn flags() -> OpenFlags {
 }
 
 fn is_there(path: &Path) -> Result<bool, AuthError> {
-    match fs::metadata(path) {
+    match own_file::facts(path) {
         Ok(found) if found.len() == 0 => Err(Damage::Empty { file: path.to_owned(), had: HAD }.into()),
         Ok(_) => Ok(true),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
@@ -132,6 +135,15 @@ mod tests {
         other.execute_batch("PRAGMA journal_mode = WAL; VACUUM;").expect("written");
         drop(other);
         assert!(matches!(open(dir.path()), Err(AuthError::Damaged(Damage::Empty { .. }))));
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_file_is_refused() {
+        let (dir, other) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+        drop(open(other.path()).expect("a first start"));
+        std::os::unix::fs::symlink(path(other.path()), path(dir.path())).expect("made");
+        let error = open(dir.path()).expect_err("refused").to_string();
+        assert!(error.contains("users.db") && error.contains("symbolic link"), "{error}");
     }
 
     #[test]

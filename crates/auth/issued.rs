@@ -20,7 +20,7 @@ use crate::{
     error::Fault,
     keys::MOST_BYTES,
     login::{self, Token},
-    random, users,
+    random, revocations, users,
 };
 
 /// The longest life of a token.
@@ -65,7 +65,7 @@ impl Auth {
     ///
     /// # Errors
     /// `not_found` for a user who is not there, `conflict` for a disabled one and for a subject that is the id of a
-    /// user; `invalid_data` by field; `unavailable`.
+    /// user, also of one who was deleted; `invalid_data` by field; `unavailable`.
     pub fn issue(&self, new: &NewToken) -> Result<(String, Timestamp)> {
         check_name(new.name.as_deref())?;
         let mut roles = new.roles.clone();
@@ -153,6 +153,10 @@ fn subject(connection: &Connection, whose: &Whose, listing: Listing<'_>) -> Resu
         }
         Whose::Subject(id) if listing != Listing::Unlisted && users::by_id(connection, id)?.is_some() => {
             Err(Error::new(Code::Conflict, "this subject is the id of a user here").into())
+        }
+        Whose::Subject(id) if listing != Listing::Unlisted && revocations::is_for_good(connection, id)? => {
+            let why = "this subject is the id of a user who was deleted: no token of it is ever good";
+            Err(Error::new(Code::Conflict, why).into())
         }
         Whose::Subject(id) => Ok(id.clone()),
     }

@@ -6,14 +6,14 @@
 
 use std::{
     fs::{self, File, OpenOptions, Permissions},
-    io::Write,
+    io::{self, ErrorKind, Read, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::Path,
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
-use tidings_core::identity::Secret;
+use tidings_core::{identity::Secret, own_file};
 
 use crate::{error::AuthError, random};
 
@@ -71,12 +71,15 @@ impl KeyFile {
 
     /// Reads the file; none if there is none.
     pub(crate) fn read(path: &Path) -> Result<Option<Self>, AuthError> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(AuthError::io(path, error)),
+        let fail = |error| AuthError::io(path, error);
+        let mut file = match own_file::open(path, OpenOptions::new().read(true)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(fail(error)),
         };
-        close_to_others(path)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(fail)?;
+        close_to_others(&file).map_err(fail)?;
         let file: Self = serde_json::from_str(&text).map_err(|error| {
             let place = format!("it is damaged, at line {} column {}", error.line(), error.column());
             AuthError::key("signing.key", place)
@@ -102,8 +105,12 @@ impl KeyFile {
             .collect();
         let text = serde_json::json!({ "version": self.version, "keys": keys }).to_string();
         let beside = path.with_extension("key.new");
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside).map_err(fail)?;
+        // What a killed writer left; a link goes as such.
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(fail(error)),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).map_err(fail)?;
         file.set_permissions(Permissions::from_mode(0o600)).map_err(fail)?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(fail)?;
         fs::rename(&beside, path).map_err(fail)?;
@@ -112,12 +119,35 @@ impl KeyFile {
     }
 }
 
-fn close_to_others(path: &Path) -> Result<(), AuthError> {
-    let fail = |error| AuthError::io(path, error);
-    let mode = fs::metadata(path).map_err(fail)?.permissions().mode();
-    if mode & 0o077 != 0 {
+fn close_to_others(file: &File) -> io::Result<()> {
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
         tracing::warn!("signing.key could be read by others; it is closed to them now, and should be rotated");
-        fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(fail)?;
+        file.set_permissions(Permissions::from_mode(0o600))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn links_are_not_followed_and_what_they_lead_to_keeps_its_text_and_its_mode() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (victim, path) = (dir.path().join("victim"), dir.path().join("signing.key"));
+        fs::write(&victim, "precious").expect("writes");
+        fs::set_permissions(&victim, Permissions::from_mode(0o644)).expect("opened to others");
+        symlink(&victim, &path).expect("made");
+        let error = KeyFile::read(&path).expect_err("refused").to_string();
+        assert!(error.contains("signing.key") && error.contains("symbolic link"), "{error}");
+        fs::remove_file(&path).expect("removed");
+        symlink(&victim, dir.path().join("signing.key.new")).expect("made");
+        KeyFile::of(StoredKey::generate(0)).write(&path).expect("writes");
+        assert_eq!(KeyFile::read(&path).expect("reads").map(|file| file.keys.len()), Some(1));
+        let left = fs::metadata(&victim).expect("there");
+        assert_eq!((left.permissions().mode() & 0o777, left.len()), (0o644, 8));
+        assert!(!dir.path().join("signing.key.new").is_symlink());
+    }
 }

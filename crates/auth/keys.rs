@@ -109,6 +109,11 @@ impl Ring {
     }
 }
 
+/// A hash of a message that only who has this secret can make, as base64url.
+pub(crate) fn hash_for(secret: &str, message: &str) -> String {
+    keyed_hash(message.as_bytes(), &EncodingKey::from_secret(secret.as_bytes()))
+}
+
 fn keyed_hash(message: &[u8], key: &EncodingKey) -> String {
     crypto::sign(message, key, Algorithm::HS256).expect("HMAC takes any key and message")
 }

@@ -134,8 +134,11 @@ pub(crate) fn wrong() -> Error {
 }
 
 /// What is said of a refresh token that is not accepted. The same one never is again, so what is wrong with it is final;
-/// what is wrong with the server is not.
+/// what is wrong with the server is not. What is none counts as a wrong try to log in.
 pub(crate) fn spent(error: Error) -> Error {
+    if error.code() == Code::Unauthenticated {
+        metrics::counter!("tidings_logins_total", "result" => "wrong").increment(1);
+    }
     match error.code() {
         Code::Unauthenticated | Code::TokenExpired | Code::TokenRevoked => error.not_retryable(),
         _ => error,
@@ -157,7 +160,7 @@ pub(crate) fn begin(
     }
     let issued = store.stamp_for(&account.user.id, now);
     let (family, handle) = (random::id::<16>(), refresh::handle());
-    let (user, refresh_token) = (&account.user.id, refresh::first_of(&handle));
+    let (user, refresh_token) = (&account.user.id, refresh::first_of(&handle, &family));
     let new = Beginning { user, family: &family, handle: &handle, refresh_token: &refresh_token, from };
     logins::begin(transaction, &new, terms.times(now.0, issued), terms.max_logins)?;
     known::remember(transaction, user, from.address, now.0)?;

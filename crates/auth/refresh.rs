@@ -1,12 +1,16 @@
 //! Refresh tokens: the line of each login.
 //!
-//! A refresh token is the handle of its login and a secret. Each is made from the one before: its secret is a keyed
-//! hash of it, so that the answer to a lost response can be made again, also after a restart, while the disk has
-//! only SHA-256 of those that still count: the newest, and what was used within the grace. Whoever brings another
-//! one with the handle of a login has one that was used before.
+//! A refresh token is the handle of its login, a secret and a mark. Each is made from the one before: its secret is a
+//! keyed hash of it, so that the answer to a lost response can be made again, also after a restart, while the disk has
+//! only SHA-256 of those that still count: the newest, and what was used within the grace. The mark is a keyed hash of
+//! handle and secret, and says that the server made them: whoever brings another one with a mark that is right has one
+//! that was used before. The key of the marks is the login's own id, so that no rotation of keys makes them unknown.
+//! What has no mark is of a server before there were marks: it works as long as there is a row of it, and after that it
+//! is no token, since nothing tells it from garbage.
 //!
 //! Guarantees: a refresh token is used once; whoever brings it again within the grace gets the same successor; later
-//! use ends the login, whoever brought it and however old it is; a login has a bounded number of rows.
+//! use ends the login, whoever brought it and however old it is; what the server never gave out changes nothing; a
+//! login has a bounded number of rows.
 //! It is not where access tokens are made: see [`crate::login`].
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -14,11 +18,13 @@ use tidings_core::{Error, UserId};
 
 use crate::{
     error::Fault,
-    keys::Ring,
+    keys::{self, Ring},
     logins::{self, expired, not_valid, revoked},
     random::{self, fingerprint},
 };
 
+/// How many characters of its keyed hash a mark has: 132 bits, in base64url.
+const MARK_LENGTH: usize = 22;
 /// How many used ones of a login are kept within the grace.
 const MOST_USED: i64 = 16;
 
@@ -82,20 +88,32 @@ pub(crate) fn handle() -> String {
 }
 
 /// The first refresh token of a login.
-pub(crate) fn first_of(handle: &str) -> String {
-    with_handle(handle, &random::text::<32>())
+pub(crate) fn first_of(handle: &str, family: &str) -> String {
+    whole(handle, &random::text::<32>(), family)
 }
 
-fn with_handle(handle: &str, secret: &str) -> String {
-    format!("{handle}.{secret}")
+fn whole(handle: &str, secret: &str, family: &str) -> String {
+    let unmarked = format!("{handle}.{secret}");
+    format!("{unmarked}.{}", mark(&unmarked, family))
 }
 
-/// What a refresh token is one of; none for one that is not known here.
+fn mark(unmarked: &str, family: &str) -> String {
+    let mut mark = keys::hash_for(family, &format!("tidings: the mark of the refresh token {unmarked}"));
+    mark.truncate(MARK_LENGTH);
+    mark
+}
+
+/// Whether the server made this token for this login, however long ago.
+fn was_given(token: &str, family: &str) -> bool {
+    // By their hashes, so that the time of the comparison tells nothing of the mark.
+    token.rsplit_once('.').is_some_and(|(unmarked, said)| fingerprint(said) == fingerprint(&mark(unmarked, family)))
+}
+
+/// What a refresh token is one of; none for one that the server never gave out, as far as it can tell.
 pub(crate) fn find(connection: &Connection, token: &str) -> rusqlite::Result<Option<Found>> {
-    match token.split_once('.') {
-        Some((handle, _)) => find_by_handle(connection, handle, token),
-        None => find_by_hash(connection, token),
-    }
+    let Some((handle, _)) = token.split_once('.') else { return find_by_hash(connection, token) };
+    let found = find_by_handle(connection, handle, token)?;
+    Ok(found.filter(|found| !matches!(found.place, Place::Behind) || was_given(token, &found.family)))
 }
 
 fn find_by_handle(connection: &Connection, handle: &str, token: &str) -> rusqlite::Result<Option<Found>> {
@@ -179,7 +197,7 @@ fn use_up(
     times: Times,
 ) -> Result<Refreshed, Fault> {
     let handle = found.handle.unwrap_or_else(handle);
-    let next = with_handle(&handle, &ring.successor(token));
+    let next = whole(&handle, &ring.successor(token), &found.family);
     let table = if token.contains('.') { "refresh_line" } else { "refresh_tokens" };
     transaction
         .prepare_cached(&format!("UPDATE {table} SET used = ?2, issued = ?3 WHERE hash = ?1"))?
@@ -204,11 +222,12 @@ fn again(
     found: &Found,
     first: First,
 ) -> Result<Result<Refreshed, Error>, Fault> {
-    // Version 1 of the file may have made the answer.
+    // A server before there were marks, or version 1 of the file, may have made the answer.
     let is_old = !token.contains('.');
     let texts = |secret: String| {
-        let ours = found.handle.as_deref().map(|handle| with_handle(handle, &secret));
-        ours.into_iter().chain(is_old.then_some(secret))
+        let ours =
+            found.handle.as_deref().map(|handle| [whole(handle, &secret, &found.family), format!("{handle}.{secret}")]);
+        ours.into_iter().flatten().chain(is_old.then_some(secret))
     };
     for next in ring.possible_successors(token).flat_map(texts) {
         let after = find(transaction, &next)?.filter(|after| after.login == found.login);
@@ -240,7 +259,7 @@ mod tests {
 
     use tidings_core::{
         Code,
-        identity::{Identity, Secret},
+        identity::{Identity, NewUser, Origin, Secret},
         runtime::Clock,
     };
     use tidings_testkit::{TestClock, TestTasks};
@@ -284,6 +303,53 @@ mod tests {
         assert_eq!(refresh("used").await.expect_err("used again").code(), Code::TokenRevoked);
         assert_eq!(auth.verify(&second.token).expect_err("ended").code(), Code::TokenRevoked);
         assert_eq!(refresh(&second.refresh_token).await.expect_err("ended").code(), Code::TokenRevoked);
+    }
+
+    /// A login with a token as servers gave it out before there were marks.
+    async fn unmarked_login(auth: &Auth) -> String {
+        let password = Secret("a long enough password".to_owned());
+        let user = NewUser { username: "ann".to_owned(), password: password.clone(), roles: vec![] };
+        auth.create_user(user).await.expect("made");
+        let from = Origin { address: "192.0.2.1".parse().expect("an address"), agent: String::new() };
+        let login = auth.login("ann".to_owned(), password, from).await.expect("logs in");
+        let (unmarked, _) = login.refresh_token.rsplit_once('.').expect("has a mark");
+        let written = auth.store.run_here(|_, transaction| {
+            Ok(transaction.execute("UPDATE refresh_line SET hash = ?1", [fingerprint(unmarked)])?)
+        });
+        assert_eq!(written.expect("written"), 1);
+        unmarked.to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_token_without_a_mark_works_as_long_as_it_is_kept_and_then_ends_nothing() {
+        let clock = TestClock::new();
+        let dir = tempfile::tempdir().expect("a directory");
+        let auth = opened(&dir, &clock);
+        let refresh = async |token: &str| auth.refresh(Secret(token.to_owned())).await;
+        let old = unmarked_login(&auth).await;
+        let first = refresh(&old).await.expect("goes on");
+        assert_eq!(first.refresh_token.matches('.').count(), 2);
+        assert_eq!(refresh(&old).await.expect("the same again").refresh_token, first.refresh_token);
+        auth.store.run_here(|_, transaction| Ok(forget_used(transaction, i64::MAX)?)).expect("forgotten");
+        assert_eq!(refresh(&old).await.expect_err("nothing tells it from garbage").code(), Code::Unauthenticated);
+        auth.verify(&first.token).expect("verifies");
+        refresh(&first.refresh_token).await.expect("goes on");
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_a_mark_that_was_lost_is_given_again() {
+        let clock = TestClock::new();
+        let dir = tempfile::tempdir().expect("a directory");
+        let auth = opened(&dir, &clock);
+        let old = unmarked_login(&auth).await;
+        let first = auth.refresh(Secret(old.clone())).await.expect("goes on");
+        let (next, _) = first.refresh_token.rsplit_once('.').expect("has a mark");
+        let as_before = "UPDATE refresh_line SET hash = ?1 WHERE used IS NULL";
+        let written = auth.store.run_here(|_, transaction| Ok(transaction.execute(as_before, [fingerprint(next)])?));
+        assert_eq!(written.expect("written"), 1);
+        let again = auth.refresh(Secret(old)).await.expect("the same again");
+        assert_eq!(again.refresh_token, next);
+        auth.refresh(Secret(next.to_owned())).await.expect("goes on");
     }
 
     #[tokio::test]

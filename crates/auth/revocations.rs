@@ -96,6 +96,13 @@ pub(crate) fn user_for_good(transaction: &Transaction<'_>, id: &UserId) -> rusql
     user(transaction, id, FOR_GOOD, true)
 }
 
+/// Whether this was the id of a user who was deleted.
+pub(crate) fn is_for_good(connection: &Connection, id: &UserId) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM revocations WHERE kind = ?1 AND id = ?2 AND not_before = ?3)")?
+        .query_row(params![USER, id.as_str(), FOR_GOOD], |row| row.get(0))
+}
+
 /// Remembers that a name has no user any more, since the deletion of the one it had.
 pub(crate) fn free_name(transaction: &Transaction<'_>, name_key: &str, now: i64) -> rusqlite::Result<()> {
     let revision = next_revision(transaction)?;

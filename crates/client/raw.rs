@@ -101,6 +101,20 @@ impl Raw {
         }
     }
 
+    /// How the server closes it: the code of its close frame and the words in it. None if it ends without one.
+    /// Other frames are passed over.
+    pub async fn closed(&mut self) -> Option<(u16, String)> {
+        loop {
+            match self.stream.next().await? {
+                Ok(Message::Close(frame)) => {
+                    return frame.map(|frame| (frame.code.into(), frame.reason.as_str().to_owned()));
+                }
+                Ok(_) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
     /// Closes the WebSocket in order. Dropping it cuts the connection instead.
     ///
     /// # Errors

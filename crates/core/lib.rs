@@ -24,6 +24,7 @@ pub mod log;
 pub mod message;
 pub mod name;
 pub mod outlet;
+pub mod own_file;
 pub mod panics;
 pub mod parcel;
 pub mod places;

@@ -19,7 +19,9 @@ use std::{collections::HashMap, fmt, future::Future, pin::Pin, sync::Arc, task};
 use futures_util::future::BoxFuture;
 use smol_str::SmolStr;
 
-use crate::{Channel, Code, Epoch, Error, Event, Message, Result, Seq, Timestamp, UserId, bus::Placed, handler::Retention};
+use crate::{
+    Channel, Code, Epoch, Error, Event, Message, Result, Seq, Timestamp, UserId, bus::Placed, handler::Retention,
+};
 
 /// What a channel gets to know of itself when the event that opens it is published.
 #[derive(Debug, Clone, PartialEq, Eq)]

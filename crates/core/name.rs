@@ -213,6 +213,29 @@ impl Pattern {
         self.matches(event_type.as_str(), '.')
     }
 
+    /// Why there is no channel that this pattern matches, and what to write instead; none if there may be one.
+    #[must_use]
+    pub fn matches_no_channel(&self) -> Option<String> {
+        let (namespace, rest) = self.0.split_once(':').map_or((&*self.0, None), |(first, rest)| (first, Some(rest)));
+        let count = segments(&self.0, b':').count();
+        let is_open = namespace == "*";
+        if self.0.contains('.') {
+            return Some("a pattern over channels has colons, as in session:*".to_owned());
+        }
+        if count > 4 {
+            return Some("matches no channel: a channel has two to four segments".to_owned());
+        }
+        if (is_open && (rest.is_none() || count > 1)) || (rest.is_some() && is_lower_word(namespace.as_bytes(), true)) {
+            return None;
+        }
+        let lower = namespace.to_ascii_lowercase();
+        Some(if is_lower_word(lower.as_bytes(), true) {
+            format!("matches no channel: write '{lower}:{}'", rest.unwrap_or("*"))
+        } else {
+            "matches no channel: the first segment is [a-z][a-z0-9_-]*".to_owned()
+        })
+    }
+
     fn matches(&self, name: &str, separator: char) -> bool {
         // Most patterns are a name, or a star behind one; every message is held against many of them.
         let Some(star) = self.0.bytes().position(|b| b == b'*') else { return self.0 == name };
@@ -263,6 +286,25 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_pattern_that_no_channel_matches_says_what_to_write_instead() {
+        let said = |text: &str| text.parse::<Pattern>().expect("a pattern").matches_no_channel();
+        for good in ["*", "*:*", "*:1", "session:*", "session:1", "a:*:c", "a:b:c:*", "a-b_1:*"] {
+            assert_eq!(said(good), None, "{good}");
+        }
+        for (bad, instead) in [
+            ("session", "write 'session:*'"),
+            ("SESSION:*", "write 'session:*'"),
+            ("Session:A:*", "write 'session:A:*'"),
+            ("SESSION", "write 'session:*'"),
+            ("1:*", "the first segment is [a-z]"),
+            ("a:b:c:d:*", "two to four segments"),
+            ("session.*", "has colons"),
+        ] {
+            assert!(said(bad).is_some_and(|why| why.contains(instead)), "{bad}: {:?}", said(bad));
+        }
+    }
 
     #[test]
     fn the_channels_and_events_of_the_seed_are_valid_and_its_donts_are_refused_with_the_reason() {

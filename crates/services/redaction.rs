@@ -156,7 +156,9 @@ impl Redaction {
 
 fn compile(rule: &str, name: &str) -> Result<Regex> {
     Regex::new(rule).map_err(|error| {
-        let why = format!("{name}: {error}");
+        // Its text quotes the pattern, which may be a secret itself.
+        let what = if matches!(error, regex::Error::CompiledTooBig(_)) { "too large" } else { "no regular expression" };
+        let why = format!("{name}: is {what}");
         Error::new(Code::InvalidData, format!("redaction.patterns: {why}")).with_field("redaction.patterns", why)
     })
 }

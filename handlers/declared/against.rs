@@ -14,6 +14,8 @@ use tidings_core::{
     schemars::{Schema, SchemaGenerator},
 };
 
+use super::once::Once;
+
 /// References that a schema may have: to its own definitions.
 const DEFINITIONS: [&str; 2] = ["#/$defs/", "#/definitions/"];
 
@@ -121,9 +123,9 @@ impl DataType for AgainstSchema {
     }
 
     fn read(&self, payload: &mut Payload) -> Result<()> {
-        let data = payload.read::<Value>()?;
+        let data = &payload.read::<Once>()?.0;
         let Some(Compiled { schemas, whole }) = &self.compiled else { return Ok(()) };
-        let Err(wrong) = schemas.validate(&data, *whole) else { return Ok(()) };
+        let Err(wrong) = schemas.validate(data, *whole) else { return Ok(()) };
         let mut refused = Error::new(Code::InvalidData, "some fields are not valid");
         let mut left = vec![&wrong];
         while let Some(error) = left.pop() {

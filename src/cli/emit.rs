@@ -94,7 +94,7 @@ pub(super) async fn run(mut options: Options, surroundings: &Surroundings) -> Ou
         return Err(refusal(&response));
     }
     if options.json {
-        return say(harmless(&response.text()));
+        return say(one_line(&response.text()));
     }
     let answer: Answer =
         json::from_str(&response.text()).map_err(|_| Failure::other("the server's answer was not understood"))?;

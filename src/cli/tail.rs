@@ -13,7 +13,7 @@ use tidings_core::{Action, Channel, Grant, Pattern};
 use super::{
     Surroundings,
     emit::{parse_channel, refusal},
-    output::{Failure, Outcome, harmless, note, say},
+    output::{Failure, Outcome, harmless, note, one_line, say},
     reach::{Reach, TokenSource},
 };
 
@@ -155,11 +155,6 @@ impl fmt::Display for Line<'_> {
         }
         write!(f, " {} {}", harmless(event_type), harmless(self.0.data()))
     }
-}
-
-/// JSON on one line: a line break in it can only be white space between its parts.
-fn one_line(json: &str) -> String {
-    json.replace(['\n', '\r'], " ")
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use tidings_core::{
 
 use super::{
     Surroundings,
-    output::{Outcome, harmless, note, say},
+    output::{Outcome, harmless, note, one_line, say},
     reach::open_auth,
 };
 use crate::config::Span;
@@ -86,8 +86,10 @@ pub(super) fn parse_role(text: &str) -> Result<Role, String> {
     text.parse().map_err(|error: tidings_core::Error| error.message().to_owned())
 }
 
+/// A grant over channels that there can be: a typing error is told here, and not by a token that may nothing.
 fn parse_grant(text: &str) -> Result<Grant, String> {
-    text.parse().map_err(|error: tidings_core::Error| error.message().to_owned())
+    let grant: Grant = text.parse().map_err(|error: tidings_core::Error| error.message().to_owned())?;
+    grant.pattern.matches_no_channel().map_or(Ok(grant), Err)
 }
 
 pub(super) async fn run(options: Options, surroundings: &Surroundings) -> Outcome {
@@ -132,9 +134,9 @@ async fn list(auth: &Arc<Auth>, as_json: bool) -> Outcome {
         let page = auth.tokens(None, after, PAGE).await?;
         for token in &page.tokens {
             if as_json {
-                say(json!(token))?;
+                say(one_line(&json!(token).to_string()))?;
             } else {
-                say(line(token))?;
+                say(harmless(&line(token)))?;
             }
         }
         after = page.cursor;

@@ -3,7 +3,13 @@
 //! Guarantees: whoever adds a key says what it may be, what it means and how much of it is shown.
 //! It is not the list of them: that is [`super::schema`].
 
-use super::{kind::Kind, passes::is_any};
+use toml::Value;
+
+use super::{
+    kind::Kind,
+    passes::is_any,
+    secrets::{without_items, without_values},
+};
 
 /// One key. A `*` in its path stands for a name.
 #[derive(Debug, Clone, Copy)]
@@ -25,8 +31,22 @@ pub(crate) enum Shown {
     Whole,
     /// A command line: its program and the names of its options.
     Line,
+    /// A list: how many there are.
+    Count,
     /// Nothing.
     Nothing,
+}
+
+impl Shown {
+    /// What is shown of a value; none if that is nothing.
+    pub(super) fn of(self, value: Value) -> Option<Value> {
+        match self {
+            Self::Whole => Some(value),
+            Self::Line => Some(without_values(value)),
+            Self::Count => Some(without_items(value)),
+            Self::Nothing => None,
+        }
+    }
 }
 
 pub(super) const fn key(path: &'static str, kind: Kind, doc: &'static str) -> Key {
@@ -35,6 +55,11 @@ pub(super) const fn key(path: &'static str, kind: Kind, doc: &'static str) -> Ke
 
 pub(super) const fn secret(path: &'static str, kind: Kind, doc: &'static str) -> Key {
     Key { path, kind, shown: Shown::Nothing, doc }
+}
+
+/// A list of which only is shown how many there are.
+pub(super) const fn count(path: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key { path, kind, shown: Shown::Count, doc }
 }
 
 /// A command line of at least so many words.

@@ -93,6 +93,14 @@ impl Kind {
         }
     }
 
+    /// Which item of a list is the first that is not allowed, from 1; none where there is only one.
+    #[must_use]
+    pub(crate) fn wrong_item(&self, value: &Value) -> Option<usize> {
+        let (Self::List { passes, .. }, Value::Array(values)) = (self, value) else { return None };
+        let wrong = values.iter().position(|value| !value.as_str().is_some_and(passes))?;
+        (values.len() > 1).then_some(wrong + 1)
+    }
+
     /// The value that a text of the environment means. What cannot be read stays a text, which is
     /// then refused as any other value of the wrong kind.
     #[must_use]

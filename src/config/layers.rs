@@ -10,9 +10,8 @@ use toml::{Table, Value};
 
 use super::{
     find::{Found, find, nearest},
-    key::{Key, Shown},
+    key::Key,
     problem::{Origin, Problem},
-    secrets::without_values,
     sections::Sections,
 };
 
@@ -132,12 +131,9 @@ impl Layers {
     fn set(&mut self, path: Vec<String>, key: &Key, value: Value, origin: Origin) {
         let name = path.join(".");
         if !key.kind.allows(&value) {
-            let shown = match key.shown {
-                Shown::Whole => Some(value.to_string()),
-                Shown::Line => Some(without_values(value).to_string()),
-                Shown::Nothing => None,
-            };
-            let why = format!("allowed is {}", key.kind.allowed());
+            let which = key.kind.wrong_item(&value).map_or_else(String::new, |place| format!("; item {place} is none"));
+            let shown = key.shown.of(value).map(|value| value.to_string());
+            let why = format!("allowed is {}{which}", key.kind.allowed());
             self.problems.push(Problem { key: name, origin, value: shown, why });
             return;
         }

@@ -1,7 +1,7 @@
 //! The effective configuration as text, and the table of all keys.
 //!
-//! Guarantees: the text is TOML that loads as the same configuration, but for secrets and the values in command lines,
-//! which are hidden; every line says who said it.
+//! Guarantees: the text is TOML that loads as the same configuration, but for secrets, the values in command lines and
+//! patterns of secrets, which are hidden; every line says who said it.
 //! It is not a check of the machine: files and ports are tried when the server starts.
 
 use std::fmt::Write;
@@ -14,7 +14,6 @@ use super::{
     key::{Key, Shown},
     problem::Origin,
     schema::KEYS,
-    secrets::without_values,
     sections::Sections,
 };
 
@@ -41,8 +40,12 @@ impl Config {
                 lines.push(Line { rank, path, value: None });
             }
         }
-        for line in lines.iter_mut().filter(|line| KEYS[line.rank].shown == Shown::Line) {
-            line.value = line.value.take().map(without_values);
+        for line in &mut lines {
+            // A secret hides itself: that there is one is shown.
+            let shown = KEYS[line.rank].shown;
+            if shown != Shown::Nothing {
+                line.value = line.value.take().and_then(|value| shown.of(value));
+            }
         }
         lines.sort_by(|left, right| order(left).cmp(&order(right)));
         self.render(&lines)

@@ -5,7 +5,7 @@
 
 use super::{
     git,
-    key::{Key, key, line, list, secret},
+    key::{Key, count, key, line, list, secret},
     kind::Kind,
     passes::{
         is_absolute, is_any, is_filter, is_long, is_network, is_origin, is_pattern, is_protocol, is_role, is_segment,
@@ -491,7 +491,7 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Flag,
         "Whether what looks like a key, a token or a password is taken out of programs' output.",
     ),
-    key(
+    count(
         "redaction.patterns",
         list(0, "a regular expression", is_pattern),
         "Patterns beside the built-in ones. Where one has a group named `secret`, only that is hidden.",

@@ -1,4 +1,4 @@
-//! Command lines as they are shown to whoever asks for the configuration: without the values in them.
+//! Command lines and lists as they are shown to whoever asks for the configuration: without the values in them.
 //!
 //! Guarantees: what is shown is on a list: the program, names of options, and places such as `{prompt}`. Everything else
 //! is hidden, whatever it looks like: a value after `--setenv NAME`, a word of its own, a shell's text.
@@ -21,6 +21,15 @@ pub(super) fn without_values(line: Value) -> Value {
         _ => MARKER.to_owned(),
     });
     Value::Array(shown.map(Value::String).collect())
+}
+
+/// A list with a sign for each of its items; of what is none, nothing.
+pub(super) fn without_items(list: Value) -> Value {
+    let hidden = || Value::String(MARKER.to_owned());
+    match list {
+        Value::Array(items) => Value::Array(items.iter().map(|_| hidden()).collect()),
+        _ => hidden(),
+    }
 }
 
 /// The name of an option, with a sign for its value if it has one in the same word; a place; else only that there is

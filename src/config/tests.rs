@@ -261,6 +261,24 @@ fn the_values_in_command_lines_are_in_no_report() {
 }
 
 #[test]
+fn the_patterns_of_secrets_are_in_no_report_and_in_no_error() {
+    let report = load(&[], "[redaction]\npatterns = [\"hunter2\", \"hush-[0-9]+\"]").expect("loads").effective();
+    assert!(report.contains("patterns = [\"[redacted]\", \"[redacted]\"]  # tidings.toml"), "{report}");
+    load(&[], &report).expect("loads as TOML");
+    for (bad, told) in [
+        ("[\"a\", \"hunter2(\"]", "redaction.patterns = [\"[redacted]\", \"[redacted]\"] (tidings.toml): allowed is"),
+        ("[\"a\", \"hunter2(\"]", "a list, each a regular expression; item 2 is none"),
+        ("\"hunter2\"", "redaction.patterns = \"[redacted]\""),
+    ] {
+        let error = load(&[], &format!("[redaction]\npatterns = {bad}")).expect_err("refused").to_string();
+        assert!(error.contains(told) && !error.contains("hunter2"), "{error}");
+    }
+    let variable = [("TIDINGS_REDACTION__PATTERNS", "hunter2(")];
+    let error = load(&variable, "").expect_err("refused").to_string();
+    assert!(error.contains("[redacted]") && !error.contains("hunter2"), "{error}");
+}
+
+#[test]
 fn a_command_line_that_leaves_its_program_or_an_option_to_others_is_named_without_its_words() {
     let refused = |text: &str| {
         let config = load(&[], text).expect("loads");

@@ -128,8 +128,11 @@ impl Trap {
                 fs::copy(&evil, config.join("hooks").join(hook)).expect("copies");
             }
         }
-        fs::write(root.join(".git/info/attributes"), b"*.txt filter=evil diff=evil merge=evil\n*.odd filter=\xff\n*.bin diff=tool\n")
-            .expect("writes");
+        fs::write(
+            root.join(".git/info/attributes"),
+            b"*.txt filter=evil diff=evil merge=evil\n*.odd filter=\xff\n*.bin diff=tool\n",
+        )
+        .expect("writes");
         self.0.write("b.odd", "odd\n");
     }
 
@@ -178,7 +181,8 @@ async fn no_viewer_runs_a_program_of_a_repository_or_of_one_within_it() {
         assert!(!answer.to_string().contains("root:x:0"), "{answer}");
     }
     let status = trap.0.read("status", json!({})).await;
-    let paths: Vec<&str> = status["files"].as_array().expect("files").iter().filter_map(|it| it["path"].as_str()).collect();
+    let paths: Vec<&str> =
+        status["files"].as_array().expect("files").iter().filter_map(|it| it["path"].as_str()).collect();
     assert!(paths.contains(&"a.txt") && paths.contains(&"b.odd"), "it is read all the same: {status}");
 }
 
@@ -231,7 +235,9 @@ async fn no_remote_is_a_program_whoever_names_it() {
         if let Some((name, value)) = more {
             at.git(&["config", "--file", ".git/config", &format!("remote.origin.{name}"), value]);
         }
-        for (name, input) in [("fetch", json!({})), ("pull", json!({"remote": "origin", "branch": "main"})), ("push", json!({}))] {
+        for (name, input) in
+            [("fetch", json!({})), ("pull", json!({"remote": "origin", "branch": "main"})), ("push", json!({}))]
+        {
             let code = at.fails(name, input).await;
             assert!(!url.contains("::") || code == "protocol_not_allowed", "{name} {url}: {code}");
             trap.is_whole(&format!("{name} {url} {more:?}"));
@@ -298,7 +304,10 @@ async fn no_answer_shows_what_another_repository_holds() {
         ]);
         for (name, input) in asked {
             let answer = grounds.ask(name, input.clone()).await.to_string();
-            assert!(!answer.contains("hidden message") && !answer.contains("hidden words"), "{lead}, {name} {input}: {answer}");
+            assert!(
+                !answer.contains("hidden message") && !answer.contains("hidden words"),
+                "{lead}, {name} {input}: {answer}"
+            );
         }
         let added = grounds.ask("add", json!({"paths": ["folder/hidden.txt"]})).await;
         assert!(lead == "folder" || added["ok"] == false, "{lead}: {added}");

@@ -199,7 +199,7 @@ fn one_fault_of_each_kind_and_all_are_told_at_once_in_a_line_each() {
         "auth.keys[0].public_key_file (tidings.toml): tidings.toml: the pem is no public key of this algorithm",
         "auth.keys[1].public_key_file (tidings.toml): gone.pem cannot be read",
         "run.user = nobody-of-this-name (tidings.toml): there is no such user",
-        "redaction.patterns = [\"(\"] (tidings.toml): allowed is a list, each a regular expression",
+        "redaction.patterns = [\"[redacted]\"] (tidings.toml): allowed is a list, each a regular expression",
         "agents.x.command (tidings.toml): names its program itself",
         "agents.y (tidings.toml): missing field `command`",
         "domains[0].events[0].schema_file (tidings.toml): nope.json cannot be read",
@@ -221,6 +221,18 @@ fn one_fault_of_each_kind_and_all_are_told_at_once_in_a_line_each() {
     // Whoever only asks the server needs no right to read its keys.
     let home = directory("[auth]\nsecret_file = \"gone.txt\"\n");
     assert!(run(&home, &["schema", "typescript"], &[]).status.success());
+}
+
+#[test]
+fn the_patterns_of_secrets_are_shown_neither_by_check_nor_in_the_error_for_one_that_is_none() {
+    let home = directory("[redaction]\npatterns = [\"hunter2\", \"hush-[0-9]+\"]\n");
+    let shown = text(&run(&home, &["check"], &[]).stdout);
+    assert!(shown.contains("patterns = [\"[redacted]\", \"[redacted]\"]  # tidings.toml"), "{shown}");
+    let bad = directory("[redaction]\npatterns = [\"ok\", \"hunter2(\"]\n");
+    let output = run(&bad, &["check"], &[]);
+    let said = text(&output.stderr);
+    assert!(said.contains("item 2 is none") && output.status.code() == Some(1), "{said}");
+    assert!(!shown.contains("hunter2") && !shown.contains("hush") && !said.contains("hunter2"), "{shown}{said}");
 }
 
 #[tokio::test]

@@ -116,6 +116,57 @@ fn tail_said(dir: &Path, channel: &str, token: &str) -> Running {
 }
 
 #[test]
+fn a_tail_shows_no_character_that_steers_a_terminal_and_its_json_is_the_same_json() {
+    let dir = directory();
+    let dir = dir.path();
+    let (_server, _) = serve(dir, "127.0.0.1:0");
+    let steers = "\u{7f}\u{80}\u{9b}\u{9f}\u{200e}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}\u{2028}\u{2029}";
+    emit(dir, &format!("a{steers}b"));
+    for json in [&["--json"][..], &[]] {
+        let line = Running::start(tidings(dir).args(["tail", "user:1", "--since", "0"]).args(json)).line();
+        let left: Vec<char> = line.chars().filter(|c| !c.is_ascii_graphic() && *c != ' ').collect();
+        assert_eq!(left, Vec::<char>::new(), "{line:?}");
+        if let [_] = json {
+            let message: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+            assert_eq!(message["data"]["text"], format!("a{steers}b"));
+            assert!(line.contains(r"\u009b"), "{line}");
+        } else {
+            assert!(line.contains(r"\u{202e}\u{2066}\u{2069}\u{2028}"), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_token_that_could_never_do_anything_is_not_made_and_what_to_write_instead_is_said() {
+    let dir = directory();
+    let dir = dir.path();
+    for (grant, instead) in [("session=subscribe", "'session:*'"), ("SESSION:*=subscribe", "'session:*'")] {
+        let told = failure(dir, &["token", "--subject", "ci", "--grant", grant], 2);
+        assert!(told.contains("matches no channel") && told.contains(instead), "{told}");
+    }
+    let added = success(dir, &["user", "add", "ada", "--role", "viewer"], "a long enough password\n");
+    success(dir, &["user", "add", "root", "--role", "admin"], "a long enough password\n");
+    let id = added.split(' ').next().expect("an id").to_owned();
+    let (server, address) = serve(dir, "127.0.0.1:0");
+    let token = success(dir, &["token", "--subject", "boss", "--role", "admin"], "");
+    delete_user(&address, token.trim(), &id);
+    let told = failure(dir, &["token", "--subject", &id, "--role", "viewer"], 1);
+    assert!(told.contains("deleted") && told.contains("no token of it is ever good"), "{told}");
+    drop(server);
+}
+
+fn delete_user(address: &str, token: &str, id: &str) {
+    let mut stream = std::net::TcpStream::connect(address).expect("connects");
+    let ask = format!(
+        "DELETE /api/users/{id} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
+    );
+    stream.write_all(ask.as_bytes()).expect("asks");
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+}
+
+#[test]
 fn a_tail_says_why_its_token_is_refused_and_that_nothing_is_in_its_channel() {
     let dir = directory();
     let dir = dir.path();

@@ -73,6 +73,8 @@ impl Hosting {
         let producer = producer(&room.server);
         let house = Self { room, producer, session, terminal, run, operation };
         house.waits().await;
+        // Its start and its end.
+        eventually("the end of the operation", async || house.heads().await[0] == 2).await;
         house
     }
 

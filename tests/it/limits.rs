@@ -380,7 +380,8 @@ async fn reads_beyond_those_that_may_wait_are_refused_and_no_answer_is_older_tha
 async fn a_user_with_many_slow_reads_waiting_holds_up_itself_and_another_is_answered_after_a_few_turns() {
     let (programs, root) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
     let path = slow_git(programs.path());
-    let limits = "[git]\nunconfined = true\nmax_reads = 1\nmax_reads_per_project = 1\nmax_waiting_reads_per_user = 20\n";
+    let limits =
+        "[git]\nunconfined = true\nmax_reads = 1\nmax_reads_per_project = 1\nmax_waiting_reads_per_user = 20\n";
     let server = Server::start_with(limits, &[("PATH", &path)]);
     repository(root.path());
     let admin = server.admin();

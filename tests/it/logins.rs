@@ -291,3 +291,25 @@ async fn of_too_many_logins_the_one_that_was_not_used_for_longest_ends_and_is_to
     assert_eq!(server.metric("tidings_logins_ended_total{why=\"too_many\"}").await, 1.0);
     assert!(server.said().contains("a user has begun too many logins"), "{}", server.said());
 }
+
+#[tokio::test]
+async fn a_damaged_refresh_token_is_refused_and_the_login_with_its_connection_goes_on() {
+    let server = Server::start("");
+    user(&server, "bob").await;
+    let here = login(&server, 2, PASSWORD).await;
+    let live = Watcher::connect(&server, token_of(&here)).await;
+    let token = here["refreshToken"].as_str().expect("a token");
+    let (handle, rest) = token.split_once('.').expect("a handle");
+    let cut = &token[..token.len() - 1];
+    let before = server.metric("tidings_logins_total{result=\"wrong\"}").await;
+    let bad = [&format!("{handle}."), &format!("{handle}.garbage"), cut, &format!("{token}\n"), rest, handle];
+    for bad in bad {
+        let refused = server.post("/api/auth/refresh", "", json!({"refreshToken": bad})).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (401, &json!("unauthenticated")), "{bad:?}");
+    }
+    assert_eq!(server.metric("tidings_logins_total{result=\"wrong\"}").await - before, 6.0);
+    live.done("subscribe", json!("session:1")).await;
+    let next = server.post("/api/auth/refresh", "", json!({"refreshToken": token})).await;
+    assert_eq!(next.status, 200, "{}", next.text());
+    assert!(!server.said().contains("used again"), "{}", server.said());
+}

@@ -11,6 +11,7 @@ mod cli;
 mod commands;
 mod connections;
 mod deadlines;
+mod declared;
 mod definitions;
 mod directory;
 mod discretion;

@@ -43,7 +43,8 @@ fn mentions(folder: &Path, text: &str) -> bool {
 async fn everything_that_git_does_works_behind_both_walls_in_a_repository_of_either_kind() {
     for kind in ["sha1", "sha256"] {
         let (home, shadows) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
-        let config = FILES.replace("[git]\n", &format!("[git]\nshadow_dir = \"{}\"\n", shadows.path().join("s").display()));
+        let config =
+            FILES.replace("[git]\n", &format!("[git]\nshadow_dir = \"{}\"\n", shadows.path().join("s").display()));
         let at = Grounds::open(&config, &["--object-format", kind]).await;
         let bare = remote_of(&at, home.path());
         // Whoever commits is who the repository says, and what is followed stands in its configuration.
@@ -180,7 +181,8 @@ async fn the_operators_own_filter_is_run_where_it_is_listed_and_is_said_to_be_re
     for (programs, works) in [("[\"tr\"]", true), ("[]", false)] {
         let home = tempfile::tempdir().expect("a directory");
         let global = home.path().join("gitconfig");
-        fs::write(&global, "[filter \"up\"]\n\tclean = tr a-z A-Z\n\tsmudge = tr A-Z a-z\n\trequired = true\n").expect("writes");
+        fs::write(&global, "[filter \"up\"]\n\tclean = tr a-z A-Z\n\tsmudge = tr A-Z a-z\n\trequired = true\n")
+            .expect("writes");
         let set = format!("[run]\nset = {{ GIT_CONFIG_GLOBAL = \"{}\" }}\n", global.display());
         let at = Grounds::open(&format!("[git]\nprograms = {programs}\n{set}"), &[]).await;
         at.write(".gitattributes", "*.up filter=up\n");
@@ -207,7 +209,8 @@ async fn another_user_that_programs_run_as_sees_the_shadow_and_makes_the_reposit
     chown(room.root.path(), Some(NOBODY), Some(NOBODY)).expect("gives");
     fs::set_permissions(room.root.path(), fs::Permissions::from_mode(0o755)).expect("permits");
     let at = Grounds::around(room).await;
-    let init = "git init -q -b main . && git config user.name N && git config user.email n@example.com && echo a > a.txt";
+    let init =
+        "git init -q -b main . && git config user.name N && git config user.email n@example.com && echo a > a.txt";
     let id = at.room.start(init).await;
     assert_eq!(at.room.has_ended(&id).await["exitCode"], 0, "{}", at.room.output(&id).await);
     at.done("add", json!({"paths": ["."]})).await;

@@ -272,6 +272,11 @@ async fn whoever_ingests_puts_a_session_only_into_a_project_in_which_it_may_inge
         server.publish(&trusted, event).await;
     }
     assert_eq!(server.get("/api/sessions/s2", &ada).await.status, 200, "a member of the project sees it");
+    let listed = server.get(&format!("/api/sessions?projectId={}", room.project), &ada).await.json();
+    assert_eq!(listed["sessions"][0]["id"], "s2", "{listed}");
+    // The board is the server's: nobody else writes there.
+    let board = server.get(&format!("/api/projects/{}", room.project), &ada).await.json();
+    assert_eq!(board["sessions"], json!([]), "{board}");
 
     // A start of a run is nobody's to tell: the next start of the server would run its commands.
     let definition = format!("steps: {{a: {{command: [touch, {}]}}}}", room.root.path().join("pwned").display());

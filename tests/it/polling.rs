@@ -6,6 +6,7 @@
 use serde_json::{Value, json};
 use tidings_client::{Polling, Raw};
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
     server::{PATIENCE, Server, eventually, note, notes},
@@ -263,6 +264,34 @@ async fn a_probe_that_dies_half_way_leaves_polling_as_it_was() {
     assert_eq!(poller.notes(), [1, 2, 3]);
     assert_eq!(server.metric("tidings_connections").await, 1.0);
     assert_eq!(server.metric("tidings_upgrades_failed_total").await, 3.0);
+}
+
+#[tokio::test]
+async fn a_probe_that_breaks_the_protocol_ends_with_a_close_frame_that_says_why_and_polling_goes_on() {
+    let server = Server::start("");
+    let bearer = server.admin();
+    let mut poller = Poller::log_in(&server, &bearer).await;
+    poller.subscribe("1").await;
+    let event = r#"42["subscribe","session:1"]"#;
+    let table: [&[&str]; 5] = [&[event], &["5"], &["2probe", "2probe"], &["2probe", event, event], &["2probe", "4"]];
+    for words in table {
+        let mut raw = Raw::upgrade(&server.endpoint(), poller.polling.sid()).await.expect("connects");
+        for word in words {
+            raw.feed_text(*word).await.expect("sends");
+        }
+        raw.flush().await.expect("sends");
+        let (code, why) = timeout(PATIENCE, raw.closed()).await.expect("ends").expect("a close frame");
+        assert_eq!(code, 1008, "{words:?}");
+        assert!(why.contains("2probe, and then 5"), "{words:?}: {why}");
+    }
+    let mut raw = Raw::upgrade(&server.endpoint(), poller.polling.sid()).await.expect("connects");
+    raw.send(Message::binary(b"2probe".to_vec())).await.expect("sends");
+    let (code, _) = timeout(PATIENCE, raw.closed()).await.expect("ends").expect("a close frame");
+    assert_eq!(code, 1003);
+    assert_eq!(server.metric("tidings_websockets_failed_total{code=\"1008\"}").await, 5.0);
+    server.publish(&bearer, note("1", 1)).await;
+    poller.until("the next one", |text| note_in(text) == Some(1)).await;
+    assert_eq!(server.metric("tidings_connections").await, 1.0);
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ const TRIED: &[(&str, &str, &str)] = &[
     ("the database", "o", "head -c 16 DATA/log.db"),
     ("the key", "o", "cat DATA/signing.key"),
     ("the folder", "o", "ls DATA"),
-    ("a new file in it", "o", "touch DATA/new"),
+    ("a new file in it", "o", "echo x > DATA/new"),
     ("a change in it", "o", "echo x >> DATA/decoy"),
     ("a file of it cut off", "o", "truncate -s 1 DATA/decoy"),
     ("a file moved out of it", "o", "mv DATA/moved ROOT/moved"),
@@ -47,7 +47,7 @@ const TRIED: &[(&str, &str, &str)] = &[
     // What is others'.
     ("another project's file", "od", "cat OTHER/file"),
     ("another project's file by a link", "od", "cat ROOT/to-other/file"),
-    ("a file in another project", "od", "touch OTHER/new"),
+    ("a file in another project", "od", "echo x > OTHER/new"),
     ("a program of another project", "od", "OTHER/tool"),
     ("a signal to a program outside", "od", "kill -0 $server"),
     // What has to work.
@@ -61,7 +61,7 @@ const TRIED: &[(&str, &str, &str)] = &[
     ("the system", "odp", "test -s /etc/passwd && ls /usr/bin && cat /proc/self/status"),
     ("shared memory", "odp", "made=$(mktemp -p /dev/shm) && rm $made"),
     ("a place of one's own from a list", "odp", "cat LISTED/file && LISTED/tool"),
-    ("to write there", "od", "touch LISTED/new"),
+    ("to write there", "od", "echo x > LISTED/new"),
     ("to change what is listed for that", "odp", "echo x > CHANGED/new && rm CHANGED/new"),
     ("git", "odp", "cd ROOT && git add own && git -c user.name=a -c user.email=a@b commit -qm x --allow-empty"),
 ];
@@ -69,6 +69,8 @@ const TRIED: &[(&str, &str, &str)] = &[
 /// The places of a test.
 struct Places {
     room: Room,
+    /// Where what is temporary goes.
+    _temporary: TempDir,
     other: TempDir,
     listed: TempDir,
     changed: TempDir,
@@ -95,14 +97,15 @@ fn place() -> TempDir {
 impl Places {
     /// A server with these lines in its configuration, and a project of git with links to what is not its own.
     async fn open(config: &str) -> Self {
-        let (other, listed, changed) = (place(), place(), place());
+        let (other, listed, changed, temporary) = (place(), place(), place(), place());
         let home = tempfile::tempdir().expect("a directory");
         fs::write(home.path().join("secret"), "s".repeat(40)).expect("writes");
         let text = format!(
-            "drain_ms = 500\n[auth]\nsecret_file = {:?}\n[run]\nsandbox_read = [{:?}]\nsandbox_write = [{:?}]\n{config}",
+            "drain_ms = 500\n[auth]\nsecret_file = {:?}\n[run]\nsandbox_read = [{:?}]\nsandbox_write = [{:?}]\nset = {{ TMPDIR = {:?} }}\n{config}",
             home.path().join("secret"),
             listed.path(),
-            changed.path()
+            changed.path(),
+            temporary.path()
         );
         fs::write(home.path().join("tidings.toml"), text).expect("writes");
         let room = Room::around(Server::start_in(home, &[])).await;
@@ -113,7 +116,7 @@ impl Places {
         symlink(&data, root.join("to-data")).expect("a link");
         symlink(data.join("signing.key"), root.join("to-key")).expect("a link");
         symlink(other.path(), root.join("to-other")).expect("a link");
-        Self { room, other, listed, changed }
+        Self { room, _temporary: temporary, other, listed, changed }
     }
 
     fn root(&self) -> &Path {
@@ -127,6 +130,12 @@ impl Places {
         fs::write(data.join("signing.key"), "k".repeat(40)).expect("writes");
         for decoy in ["decoy", "moved"] {
             fs::write(data.join(decoy), "decoy").expect("writes");
+        }
+        // What the kind before has made would be no new one.
+        for made in [data.join("new"), self.other.path().join("new"), self.listed.path().join("new")] {
+            if made.exists() {
+                fs::remove_file(made).expect("is removed");
+            }
         }
         let mut text = "server=$PPID\n".to_owned();
         for (what, _, line) in TRIED {
@@ -262,9 +271,16 @@ async fn a_program_that_its_sandbox_does_not_let_run_is_told_as_that() {
     assert!(message.contains("run.sandbox_read"), "{message}");
 }
 
+/// A server with this sandbox, and where what is temporary goes.
+async fn fenced(sandbox: &str) -> (Room, TempDir) {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let set = format!("set = {{ TMPDIR = {:?} }}", temporary.path());
+    (Room::open(&format!("[run]\nsandbox = \"{sandbox}\"\n{set}\n")).await, temporary)
+}
+
 #[tokio::test]
 async fn a_program_in_a_sandbox_gains_no_privileges_and_mounts_nothing() {
-    let room = Room::open("[run]\nsandbox = \"data\"\n").await;
+    let (room, _temporary) = fenced("data").await;
     let id = room
         .start("cat /proc/self/status; mkdir m; mount -t tmpfs none m && echo mounted; mknod n b 7 0 && echo made")
         .await;
@@ -324,7 +340,7 @@ async fn a_sandbox_goes_with_another_user_and_a_folder_that_somebody_else_put_th
 
 #[tokio::test]
 async fn each_project_has_a_temporary_folder_of_its_own() {
-    let room = Room::open("[run]\nsandbox = \"project\"\n").await;
+    let (room, _temporary) = fenced("project").await;
     let (folder, _) = tells(&room).await;
     let other = tempfile::tempdir().expect("a directory");
     let made = room.server.post("/api/projects", &room.token, json!({"name": "two", "root": other.path()})).await;
@@ -336,9 +352,6 @@ async fn each_project_has_a_temporary_folder_of_its_own() {
     let output = room.output(&id).await;
     assert!(output.contains("tmp=/") && !output.contains(&format!("tmp={}\n", folder.display())), "{output}");
     assert!(!output.contains("listed\n"), "{output}");
-    fs::remove_dir_all(folder).expect("is removed");
-    let of_other = output.lines().find_map(|line| line.strip_prefix("tmp=")).expect("a line");
-    fs::remove_dir_all(of_other).expect("is removed");
 }
 
 /// What `tidings check` says of this configuration: whether it passes, and both of what it prints.

@@ -196,3 +196,39 @@ async fn a_start_folds_what_is_open_and_nothing_of_what_has_ended() {
     let state = server.get("/api/sessions/ended-000000", &token).await.json();
     assert_eq!((&state["status"], &state["exitCode"]), (&json!("completed"), &json!(0)));
 }
+
+#[test]
+fn a_link_in_the_data_directory_is_not_followed_and_what_it_leads_to_stays_as_it_is() {
+    let home = tempfile::tempdir().expect("a directory");
+    let mut server = Server::start_in(home, &[]);
+    server.stop();
+    let (data, victim) = (server.data_dir(), server.home().join("victim"));
+    let mode = |path: &std::path::Path| std::fs::metadata(path).expect("is there").permissions().mode() & 0o777;
+    for name in ["lock", "signing.key", "users.db", "log.db", "run"] {
+        let (own, kept) = (data.join(name), data.join("kept"));
+        std::fs::rename(&own, &kept).expect("is moved");
+        if name == "run" {
+            std::fs::create_dir(server.home().join("elsewhere")).expect("is made");
+            std::fs::set_permissions(server.home().join("elsewhere"), PermissionsExt::from_mode(0o755))
+                .expect("is set");
+            std::os::unix::fs::symlink(server.home().join("elsewhere"), &own).expect("is linked");
+        } else {
+            std::fs::write(&victim, "precious").expect("writes");
+            std::fs::set_permissions(&victim, PermissionsExt::from_mode(0o644)).expect("is set");
+            std::os::unix::fs::symlink(&victim, &own).expect("is linked");
+        }
+        let output = tidings(server.home()).args(["serve", "--listen", "127.0.0.1:0"]).output().expect("runs");
+        let said = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(1), "{name}: {said}");
+        assert!(said.contains(&format!("data/{name}")) && said.contains("is a symbolic link"), "{name}: {said}");
+        if name == "run" {
+            assert_eq!(mode(&server.home().join("elsewhere")), 0o755);
+        } else {
+            assert_eq!(std::fs::read_to_string(&victim).expect("reads"), "precious", "{name}");
+            assert_eq!(mode(&victim), 0o644, "{name}");
+        }
+        std::fs::remove_file(&own).expect("is removed");
+        std::fs::rename(&kept, &own).expect("is moved back");
+    }
+    server.start_again();
+}

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use tidings_core::{
     Channel, Code, Epoch, Error, Message, Position, Seq, Timestamp, UserId,
     bus::Placed,
-    log::{Allowances, Committed, Publication},
+    log::{Allowances, Committed, Opens, Publication},
 };
 
 use super::{

@@ -14,6 +14,7 @@ use std::{
 };
 
 use rustix::fs::{FlockOperation, flock};
+use tidings_core::own_file;
 
 use super::OpenError;
 
@@ -80,13 +81,9 @@ impl DataDir {
         let path = path.into();
         let failed = |source| OpenError::File { path: path.clone(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed)?;
-        let lock = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path.join(LOCK))
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let lock = own_file::open(&path.join(LOCK), &mut options)
             .map_err(|source| OpenError::File { path: path.join(LOCK), source })?;
         for _ in 0..TRIES {
             match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
@@ -141,7 +138,8 @@ impl DataDir {
     /// Who has the directory now.
     #[must_use]
     pub fn holding(path: &Path) -> Holding {
-        let Ok(lock) = File::open(path.join(LOCK)) else { return Holding::Unknown };
+        let lock = own_file::open(&path.join(LOCK), OpenOptions::new().read(true));
+        let Ok(lock) = lock else { return Holding::Unknown };
         match flock(&lock, FlockOperation::NonBlockingLockShared) {
             Ok(()) => Holding::Free,
             Err(rustix::io::Errno::WOULDBLOCK) => Holding::Held(parse(&lock)),
@@ -197,6 +195,24 @@ mod tests {
         assert_eq!(DataDir::holding(&path), holder(Some("[::1]:1")));
         first.clear_address().unwrap();
         assert_eq!(DataDir::holding(&path), holder(None));
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_lock_is_refused_and_what_it_leads_to_stays_as_it_is() {
+        let root = tempfile::tempdir().unwrap();
+        let (victim, data) = (root.path().join("victim"), root.path().join("data"));
+        fs::create_dir(&data).unwrap();
+        fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, data.join(LOCK)).unwrap();
+        let refused = DataDir::lock(&data).unwrap_err().to_string();
+        assert!(refused.contains("data/lock") && refused.contains("symbolic link"), "{refused}");
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        assert_eq!(DataDir::holding(&data), Holding::Unknown);
+        // The directory itself may be behind one.
+        let behind = root.path().join("behind");
+        fs::remove_file(data.join(LOCK)).unwrap();
+        std::os::unix::fs::symlink(&data, &behind).unwrap();
+        drop(DataDir::lock(&behind).unwrap());
     }
 
     #[test]

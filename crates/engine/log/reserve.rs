@@ -53,7 +53,7 @@ impl Reserve {
 
     /// Makes it, unless it is there. Says whether it is there now.
     pub(super) fn ensure(&self) -> bool {
-        let there = fs::metadata(&self.path).map_or(0, |file| if file.is_file() { file.len() } else { 0 });
+        let there = fs::symlink_metadata(&self.path).map_or(0, |file| if file.is_file() { file.len() } else { 0 });
         if self.bytes == 0 {
             self.release();
             return true;
@@ -95,7 +95,7 @@ impl Reserve {
     }
 
     fn allocate(&self) -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&self.path)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path)?;
         match fallocate(&file, FallocateFlags::empty(), 0, self.bytes) {
             Ok(()) => Ok(()),
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {

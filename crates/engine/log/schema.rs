@@ -14,7 +14,10 @@ use std::{
 };
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
-use tidings_core::damage::{Damage, beside};
+use tidings_core::{
+    damage::{Damage, beside},
+    own_file,
+};
 
 use super::{Durability, OpenError};
 
@@ -174,7 +177,7 @@ pub(super) fn of_file(dir: &Path) -> impl Fn(rusqlite::Error) -> OpenError + use
 /// Makes the file if it is not there, brings its schema up to date, and opens it for the writer.
 pub(super) fn prepare(dir: &Path) -> Result<Connection, OpenError> {
     let path = file(dir);
-    match fs::metadata(&path) {
+    match own_file::facts(&path) {
         Ok(found) if found.len() == 0 => return Err(empty(path)),
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => make(dir, &path)?,

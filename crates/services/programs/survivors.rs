@@ -9,7 +9,7 @@
 
 use std::{
     fmt::Display,
-    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    fs::{self, DirBuilder, OpenOptions, Permissions},
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -18,6 +18,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use tidings_core::own_file;
 
 use super::{
     mark::{Mark, Says},
@@ -59,6 +60,7 @@ impl Survivors {
     pub(crate) fn open(data_dir: &Path, mark: Mark) -> io::Result<Self> {
         let dir = data_dir.join("run");
         DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+        own_file::facts(&dir)?;
         // What is said here is killed by the next start; former versions left the mode to the umask.
         fs::set_permissions(&dir, Permissions::from_mode(0o700))?;
         Ok(Self { dir, mark })
@@ -74,7 +76,9 @@ impl Survivors {
         let remembered = Remembered { group, started: process.started, boot: boot()?, mark };
         let text = serde_json::to_vec(&remembered)?;
         let draft = self.dir.join(format!("{name}.tmp"));
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?.write_all(&text)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        own_file::open(&draft, &mut options)?.write_all(&text)?;
         fs::rename(draft, self.dir.join(name))
     }
 
@@ -160,7 +164,7 @@ fn until_gone(families: &[Family], most: Duration) {
 /// What a file remembers, of which no more is read than may be there.
 fn read(path: &Path) -> io::Result<Remembered> {
     let mut text = Vec::new();
-    File::open(path)?.take(LARGEST).read_to_end(&mut text)?;
+    own_file::open(path, OpenOptions::new().read(true))?.take(LARGEST).read_to_end(&mut text)?;
     Ok(serde_json::from_slice(&text)?)
 }
 

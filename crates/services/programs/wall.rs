@@ -11,7 +11,9 @@
 //! What it cannot do: what may be *run* is judged for the file that is started. The dynamic loader (`ld-linux`) has to be
 //! among that, or nothing starts, and `ld-linux FILE` then runs any program that may be read; so does every interpreter.
 //! A list of what may be run holds whoever chooses no arguments, and nobody else.
-//! Connections, also to sockets that are files, and what is done to files that were opened before are not held either.
+//! Connections, also to sockets that are files, and what is done to files that were opened before are not held either, nor
+//! is what is known of a file and written down beside it: whether it is there, its mode, its owner, its times. Whose user
+//! owns a file can change these, though not what is in it.
 
 use std::{any::Any, io, os::fd::OwnedFd, path::PathBuf, sync::OnceLock, thread};
 

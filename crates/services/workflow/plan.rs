@@ -134,7 +134,12 @@ impl Plan {
         let step = self.step(place);
         Ok(match &step.work {
             Work::Command(parts) => Prepared::Command {
-                stdin: step.stdin.as_ref().map(|text| text.render(&seen, budget)).transpose()?.map(|rendered| rendered.text),
+                stdin: step
+                    .stdin
+                    .as_ref()
+                    .map(|text| text.render(&seen, budget))
+                    .transpose()?
+                    .map(|rendered| rendered.text),
                 argv: argv(parts, &seen, budget)?,
                 env: variables(self.definition.env.iter().chain(&step.env), &seen, budget)?,
             },

@@ -14,8 +14,7 @@ use tidings_core::{
     bus::Placed,
     log::{
         Allowances, ChannelFacts, Committed, Ended, ListChannels, Opens, OtherVersions, Page, Publication, Read,
-        Remembered,
-        SavedState,
+        Remembered, SavedState,
     },
 };
 

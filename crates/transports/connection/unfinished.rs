@@ -93,7 +93,7 @@ mod tests {
         let budget = Budget::new(BudgetConfig { user: 10_000, total: 100_000 });
         let share = budget.share(&Who::User("ada".parse().expect("an id")));
         let (mut one, mut two) = (None, None);
-        let mut keep = |kept: &mut _, bytes, is_awaited| {
+        let keep = |kept: &mut _, bytes, is_awaited| {
             Unfinished::keep(kept, (bytes, is_awaited), (&share, PATIENCE), second(0))
         };
         assert_eq!((keep(&mut one, 6000, true), budget.held()), (Ok(()), 6000));

@@ -2,10 +2,10 @@
 //!
 //! Guarantees: nothing of the request but its address is kept for the connection's life; a session
 //! that polls changes to the WebSocket without loss, double or disorder, and a probe that dies leaves
-//! it as it was.
+//! it as it was; one that breaks the protocol is told why in a close frame.
 //! It is not the engine's handshake: socketioxide does that on the stream.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -13,7 +13,7 @@ use axum::{
 };
 use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use tower::Service;
 
 use super::{
@@ -27,9 +27,26 @@ use super::{
 };
 use crate::connection::{
     Handshake, Line, Tap, close_code,
-    frames::{close, text},
+    frames::{MASKED, close, text},
     websocket::{self, Stream},
 };
+
+/// What a probe is, for whoever says something else.
+const NO_PROBE: &str = "a WebSocket for a session that polls says 2probe, and then 5";
+
+/// Why a probe came to nothing.
+enum Unfinished {
+    /// Its client went or took too long, or the session is over.
+    Over,
+    /// Its client broke the protocol: the code of the close frame, and its words.
+    Broken(u16, &'static str),
+}
+
+impl From<io::Error> for Unfinished {
+    fn from(_: io::Error) -> Self {
+        Self::Over
+    }
+}
 
 /// Answers the upgrade, of a session that polls or to a new one, and hands the stream over when it comes.
 pub(super) fn switch(
@@ -114,19 +131,55 @@ fn line_of(
 }
 
 /// The text of the client's next short frame, which stays in what was read. `from` is where it begins.
-async fn next_text(stream: &mut Stream, from: usize) -> io::Result<(Vec<u8>, usize)> {
+async fn next_text(stream: &mut Stream, from: usize) -> Result<(Vec<u8>, usize), Unfinished> {
     loop {
         match frames::begins(&stream.early[from..]) {
             Begins::Text(text, length) => return Ok((text, from + length)),
-            Begins::Other => return Err(io::ErrorKind::InvalidData.into()),
+            Begins::Other => return Err(broken(&stream.early[from..])),
             Begins::Part => {}
         }
         stream.socket.readable().await?;
         match stream.socket.try_read_buf(&mut stream.early) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            Ok(0) => return Err(Unfinished::Over),
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error.into()),
             Ok(_) | Err(_) => {}
         }
+    }
+}
+
+/// What is wrong with a frame that is no short text.
+fn broken(frame: &[u8]) -> Unfinished {
+    let (code, why) = match frame {
+        [0x88, ..] => (close_code::NORMAL, ""),
+        [_, length, ..] if length & MASKED == 0 => (close_code::PROTOCOL, "the frames of a client are masked"),
+        [0x82, ..] => (close_code::UNSUPPORTED, NO_PROBE),
+        _ => (close_code::POLICY, NO_PROBE),
+    };
+    Unfinished::Broken(code, why)
+}
+
+/// Closes a WebSocket whose client broke the protocol. What it sends meanwhile is read and dropped: what lies unread
+/// would make the system cut the connection, and the client would not see why.
+async fn part_with(mut stream: Stream, (code, why): (u16, &'static str), patience: Duration) {
+    if !why.is_empty() {
+        metrics::counter!("tidings_websockets_failed_total", "code" => code.to_string()).increment(1);
+    }
+    let parting = async {
+        write(&stream, &close(code, why)).await?;
+        stream.socket.shutdown().await?;
+        loop {
+            stream.early.clear();
+            stream.socket.readable().await?;
+            match stream.socket.try_read_buf(&mut stream.early) {
+                Ok(0) => return Ok(()),
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                Ok(_) | Err(_) => {}
+            }
+        }
+    };
+    if let Ok(Err(error)) = timeout(patience, parting).await {
+        let error: io::Error = error;
+        tracing::trace!(%error, "a client is gone already");
     }
 }
 
@@ -143,38 +196,48 @@ async fn write(stream: &Stream, mut bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Answers the probe, and waits until the client changes. Where what it says after that begins.
-async fn probed(stream: &mut Stream) -> io::Result<usize> {
+async fn probed(stream: &mut Stream) -> Result<usize, Unfinished> {
     let (text, end) = next_text(stream, 0).await?;
     if text != b"2probe" {
-        return Err(io::ErrorKind::InvalidData.into());
+        return Err(Unfinished::Broken(close_code::POLICY, NO_PROBE));
     }
     write(stream, frames::PROBE_ANSWER).await?;
     let (text, end) = next_text(stream, end).await?;
-    if text == b"5" { Ok(end) } else { Err(io::ErrorKind::InvalidData.into()) }
+    if text == b"5" { Ok(end) } else { Err(Unfinished::Broken(close_code::POLICY, NO_PROBE)) }
 }
 
-/// Probes for a session that polls. None if its client does not change, or if the session is over.
-async fn probe<'a>(transport: &SocketIoTransport, stream: &mut Stream, polls: &'a Polls) -> Option<(Turn<'a>, usize)> {
-    let turn = polls.probe()?;
+/// Probes for a session that polls: whose turn it is then, and where what comes after the probe begins.
+async fn probe<'a>(
+    transport: &SocketIoTransport,
+    stream: &mut Stream,
+    polls: &'a Polls,
+) -> Result<(Turn<'a>, usize), Unfinished> {
+    let turn = polls.probe().ok_or(Unfinished::Over)?;
     let patience = transport.connections.parts.config.connect_timeout;
     tokio::select! {
-        probed = timeout(patience, probed(stream)) => match probed {
-            Ok(Ok(end)) => {
-                turn.polls_over().await;
-                Some((turn, end))
-            }
-            _ => None,
-        },
-        () = polls.over() => None,
+        probed = timeout(patience, probed(stream)) => {
+            let end = probed.unwrap_or(Err(Unfinished::Over))?;
+            turn.polls_over().await;
+            Ok((turn, end))
+        }
+        () = polls.over() => Err(Unfinished::Over),
     }
 }
 
 /// Changes a session that polls to a WebSocket, if its client goes through with it.
 async fn change(transport: &Arc<SocketIoTransport>, mut stream: Stream, uri: Uri, engine: &Arc<Engine>) {
     let Some(polls) = &engine.polls else { return };
-    let Some((_turn, end)) = probe(transport, &mut stream, polls).await else {
-        metrics::counter!("tidings_upgrades_failed_total").increment(1);
-        return tracing::debug!("a change to a WebSocket was not finished; the client polls on");
+    let (_turn, end) = match probe(transport, &mut stream, polls).await {
+        Ok(probed) => probed,
+        Err(unfinished) => {
+            metrics::counter!("tidings_upgrades_failed_total").increment(1);
+            tracing::debug!("a change to a WebSocket was not finished; the client polls on");
+            let patience = transport.connections.parts.config.connect_timeout;
+            if let Unfinished::Broken(code, why) = unfinished {
+                part_with(stream, (code, why), patience).await;
+            }
+            return;
+        }
     };
     let early = stream.early.freeze();
     let begun = (early.slice(..end), &early[end..]);

@@ -145,6 +145,8 @@ async fn a_subject_is_nobody_here() {
     assert_eq!(house.verify(&token).unwrap().user, id("ann"));
     house.auth.delete_user(&user.id).await.unwrap();
     house.verify(&token).unwrap();
+    let gone = refused(house.issue(Whose::Subject(user.id.clone())), Code::Conflict);
+    assert!(gone.message().contains("deleted"), "{gone}");
 }
 
 fn new(grants: usize, name: &str) -> NewToken {

@@ -166,6 +166,65 @@ async fn what_is_no_refresh_token_is_refused() {
     refused(house.verify(&login.refresh_token), Code::Unauthenticated);
 }
 
+/// What becomes of a refresh token that somebody cut, guessed or copied badly.
+fn damaged(token: &str) -> Vec<String> {
+    let (handle, rest) = token.split_once('.').unwrap();
+    let (secret, mark) = rest.split_once('.').unwrap();
+    let last = if token.ends_with('A') { "B" } else { "A" };
+    vec![
+        handle.to_owned(),
+        format!("{handle}."),
+        format!("{handle}.{}", "A".repeat(43)),
+        format!("{handle}.{}.{}", "A".repeat(43), "A".repeat(22)),
+        format!("{handle}.{}.{mark}", "A".repeat(43)),
+        format!("{handle}.{secret}"),
+        rest.to_owned(),
+        token[..token.len() - 1].to_owned(),
+        format!("{}{last}", &token[..token.len() - 1]),
+        format!("{token}\n"),
+        format!("{token}."),
+    ]
+}
+
+#[tokio::test]
+async fn a_damaged_refresh_token_is_no_token_and_changes_nothing() {
+    let house = House::new();
+    house.user("ann", &[]).await;
+    let login = house.login("ann").await;
+    let mut heard = house.revocations();
+    let in_use = house.refresh(&login.refresh_token).await.unwrap();
+    for bad in damaged(&login.refresh_token).into_iter().chain(damaged(&in_use.refresh_token)) {
+        let told = refused(house.refresh(&bad).await, Code::Unauthenticated);
+        assert!(!told.retryable(), "{bad:?}");
+    }
+    house.verify(&in_use.token).unwrap();
+    assert!(heard.so_far().is_empty());
+    let next = house.refresh(&in_use.refresh_token).await.unwrap();
+    // Not of another login either, nor of one that has ended.
+    let (handle, _) =
+        house.login("ann").await.refresh_token.split_once('.').map(|(a, b)| (a.to_owned(), b.len())).unwrap();
+    let (_, rest) = next.refresh_token.split_once('.').unwrap();
+    refused(house.refresh(&format!("{handle}.{rest}")).await, Code::Unauthenticated);
+    house.logout(&house.verify(&next.token).unwrap()).await.unwrap();
+    refused(house.refresh(&format!("{}x", next.refresh_token)).await, Code::Unauthenticated);
+    refused(house.refresh(&next.refresh_token).await, Code::TokenRevoked);
+}
+
+#[tokio::test]
+async fn one_that_was_given_out_long_ago_ends_its_login_whatever_keys_there_were_since() {
+    let house = House::new();
+    house.user("ann", &[]).await;
+    let stolen = house.login("ann").await;
+    let mut newest = house.refresh(&stolen.refresh_token).await.unwrap();
+    for _ in 0..3 {
+        house.clock.advance(2 * HOUR);
+        house.auth.rotate().await.unwrap();
+        newest = house.refresh(&newest.refresh_token).await.unwrap();
+    }
+    refused(house.refresh(&stolen.refresh_token).await, Code::TokenRevoked);
+    refused(house.refresh(&newest.refresh_token).await, Code::TokenRevoked);
+}
+
 #[tokio::test]
 async fn logging_out_ends_the_login_at_once_and_no_other() {
     let house = House::new();

@@ -39,6 +39,12 @@ impl Default for Budget {
 }
 
 impl Budget {
+    /// How many operations were counted.
+    #[cfg(test)]
+    pub(super) fn spent(&self) -> usize {
+        STEPS - self.steps
+    }
+
     /// Counts an operation that looks at so many bytes.
     fn step(&mut self, bytes: usize) -> Result<(), String> {
         let left = self.steps.checked_sub(1 + bytes / BYTES_A_STEP);

@@ -304,7 +304,11 @@ proptest! {
 fn a_condition_is_evaluated_once_when_what_it_can_name_has_ended() {
     let text = "inputs: {go: true}\nsteps:\n  a: {if: inputs.go, command: [x]}\n  b: {needs: a, command: [x]}\n";
     let plan = Plan::new(read(text, Bounds { bytes: 0, steps: 0 }).expect("a definition"), 5);
-    let seen = |go: bool| RunState { inputs: BTreeMap::from([("go".to_owned(), go.into())]), ..RunState::default() };
+    let seen = |go: bool| {
+        let mut state = RunState::default();
+        state.inputs.insert("go".to_owned(), go.into());
+        state
+    };
     let pending = |_: usize| StepStatus::Pending;
     let none = plan.condition(&RunState::default(), 0, &pending).expect("a condition").expect_err("no value yet");
     assert!(none.contains("names 'inputs.go', which has no value"), "{none}");
