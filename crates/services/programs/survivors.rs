@@ -373,7 +373,7 @@ mod tests {
         assert!(made.success());
         std::os::unix::fs::symlink("/dev/zero", run.join("b-device")).expect("a link");
         std::os::unix::fs::symlink("a-pipe", run.join("c-link")).expect("a link");
-        File::create(run.join("d-large")).and_then(|file| file.set_len(1 << 40)).expect("a file with a hole");
+        fs::File::create(run.join("d-large")).and_then(|file| file.set_len(1 << 40)).expect("a file with a hole");
         let socket = std::os::unix::net::UnixListener::bind(run.join("e-socket")).expect("a socket");
         let mut child = family(Some(&survivors.mark));
         survivors.remember("f-real", id(&child)).expect("remembers");
