@@ -170,8 +170,8 @@ impl Wall {
             .set_compatibility(CompatLevel::BestEffort)
             .handle_access(AccessFs::from_all(KNOWN))
             .map_err(|error| refused(&error))?;
-        let ruleset = if self.apart { ruleset.scope(Scope::from_all(KNOWN)).map_err(|error| refused(&error))? } else { ruleset };
-        let mut created = ruleset.create().map_err(|error| refused(&error))?;
+        let scoped = if self.apart { ruleset.scope(Scope::from_all(KNOWN)) } else { Ok(ruleset) };
+        let mut created = scoped.and_then(Ruleset::create).map_err(|error| refused(&error))?;
         for rule in &self.rules {
             let Some((file, access)) = rule.open()? else { continue };
             created = created.add_rule(PathBeneath::new(file, access)).map_err(|error| refused(&error))?;
