@@ -15,6 +15,8 @@ pub mod contract;
 mod files;
 mod ignores;
 pub mod input;
+#[cfg(test)]
+mod model;
 mod reading;
 mod tree;
 mod watch;

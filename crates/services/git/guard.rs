@@ -17,6 +17,7 @@ use rustix::fs::{Mode, OFlags, open};
 use tidings_core::{Code, Error, Result};
 
 use super::{
+    elsewhere,
     execute::{Finished, Git, gone},
     failure,
     place::{Here, Place, Purpose, Repository},
@@ -53,7 +54,8 @@ impl Git {
     /// `unavailable` when git cannot be run.
     pub(super) async fn repository(&self, root: &Path, purpose: Purpose) -> Result<Place> {
         let given = root.to_owned();
-        let Layout { git_dir, common, is_whole } = blocking(move || layout(&given)).await??;
+        let found = blocking(move || elsewhere::check(&given).and_then(|()| layout(&given)));
+        let Layout { git_dir, common, is_whole } = found.await??;
         let without = Place::without(root.to_owned());
         let mut settings = self.settings(&without, &common.join("config")).await?;
         // Of a repository with several working trees each may have some of its own.
