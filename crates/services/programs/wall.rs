@@ -101,7 +101,6 @@ struct Rule {
     follows: bool,
 }
 
-#[allow(dead_code, reason = "sandboxes need a part of it, and git's walls the rest")]
 impl Wall {
     /// A wall without a door: nothing may be touched.
     pub(crate) fn new() -> Self {
