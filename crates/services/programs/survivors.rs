@@ -14,7 +14,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -151,13 +151,14 @@ impl Remembered {
 
 /// Waits until nothing of these is left, for so long at most.
 fn until_gone(families: &[Family], most: Duration) {
-    let begun = Instant::now();
-    loop {
+    let mut waited = Duration::ZERO;
+    while waited < most {
         let table = Table::read();
-        if !families.iter().any(|family| table.has(*family)) || begun.elapsed() >= most {
+        if !families.iter().any(|family| table.has(*family)) {
             return;
         }
         thread::sleep(STEP);
+        waited += STEP;
     }
 }
 
@@ -373,7 +374,7 @@ mod tests {
         assert!(made.success());
         std::os::unix::fs::symlink("/dev/zero", run.join("b-device")).expect("a link");
         std::os::unix::fs::symlink("a-pipe", run.join("c-link")).expect("a link");
-        File::create(run.join("d-large")).and_then(|file| file.set_len(1 << 40)).expect("a file with a hole");
+        fs::File::create(run.join("d-large")).and_then(|file| file.set_len(1 << 40)).expect("a file with a hole");
         let socket = std::os::unix::net::UnixListener::bind(run.join("e-socket")).expect("a socket");
         let mut child = family(Some(&survivors.mark));
         survivors.remember("f-real", id(&child)).expect("remembers");
