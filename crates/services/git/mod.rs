@@ -3,19 +3,21 @@
 //! - [`contract`]: events and what stands in a project's state; [`input`]: what the commands take.
 //! - [`config`]: limits. [`Repositories`]: the service.
 //! - `names`: what may be a path, a revision, a branch; `job`: an operation as a command line of git.
-//! - `guard`: a repository as it is looked at before anything of it is used; `execute`: a run of git.
+//! - `guard`: a repository as it is looked at before anything of it is used; `execute`: a run of git; `place`: where.
+//! - `settings`: what of a repository's configuration is used; `shadow`: how git gets that and nothing else; `tools`: the
+//!   wall before git; `settle`: what is in order again afterwards.
 //! - `status`, `listing`: git's own formats, read; `progress`, `failure`: what git says while it works and
 //!   when it does not. `trees`: working trees for what runs in them. `turns`: how many reads at once, and whose
 //!   is next; `looks`: one for all who ask.
 //!
 //! Guarantees: an operation that started has exactly one end, whoever dies; one changes a repository at a
 //! time; nothing that a client sends becomes an option of git; no program that the repository itself names
-//! is run, unless configured; nothing asks a person at a terminal that is not there; so many runs of git at once
+//! is run, and nothing outside of the project read, unless configured; nothing asks a person at a terminal that is not there; so many runs of git at once
 //! as configured, whoever asks.
 //! It is not a git of its own: the command `git` does the work, as the user that programs run as.
 
 #[cfg(test)]
-mod attacks;
+mod attack_tests;
 pub mod config;
 pub mod contract;
 mod execute;
