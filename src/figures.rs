@@ -111,6 +111,7 @@ const TASKS: &[&str] = &[
     "log.sink",
     "log.writer",
     "programs.start",
+    "programs.wall",
     "server.stop",
     "services.blocking",
     "session.run",

@@ -6,7 +6,7 @@
 //! It is the one place of the services that does so; only what no task runs, such as the start, blocks by itself.
 
 use tidings_core::{Error, Result, fault, panics};
-use tokio::sync::Semaphore;
+use tokio::{runtime::Handle, sync::Semaphore};
 
 /// How much blocks at once.
 const MOST: usize = 64;
@@ -28,6 +28,15 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     });
     // It is not run any more only when the runtime ends, and then nobody hears of it.
     done.await.unwrap_or_else(|_| Err(Error::internal()))
+}
+
+/// The same for nobody who waits: right here, where there is no runtime any more.
+pub(crate) fn blocking_unawaited(work: impl FnOnce() + Send + 'static) {
+    match Handle::try_current() {
+        // Whatever it fails with was told, if it is anybody's to know.
+        Ok(runtime) => drop(runtime.spawn(async move { drop(blocking(work).await) })),
+        Err(_) => work(),
+    }
 }
 
 #[cfg(test)]

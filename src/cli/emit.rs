@@ -13,7 +13,7 @@ use tidings_core::{Action, Channel, Event, EventType, Grant, Pattern, Payload, c
 
 use super::{
     Surroundings,
-    output::{Failure, Outcome, harmless, say},
+    output::{Failure, Outcome, harmless, one_line, say},
     reach::{Reach, TokenSource},
     scratch::Scratch,
 };

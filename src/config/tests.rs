@@ -389,9 +389,10 @@ fn a_sandbox_that_cannot_be_is_refused_and_never_left_out() {
     }
     let of_all = "[run]\nsandbox = \"data\"";
     let of_one = format!("{agent}sandbox = \"project\"");
-    for (text, key) in
-        [(of_all, "run.sandbox = data (tidings.toml): "), (&of_one, "agents.a.sandbox = project (tidings.toml): ")]
-    {
+    for (text, key) in [
+        (of_all, "run.sandbox = data (tidings.toml): "),
+        (of_one.as_str(), "agents.a.sandbox = project (tidings.toml): "),
+    ] {
         assert_eq!(refused(text, true), "", "{text}");
         let without = refused(text, false);
         assert!(without.contains(&format!("{key}this kernel has no Landlock")), "{without}");

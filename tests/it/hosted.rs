@@ -69,7 +69,7 @@ impl Hosting {
             "deploy": {"needs": "ask", "command": ["touch", "deployed"]}});
         let run = post("/api/workflows/runs", json!({"definition": {"steps": steps}}), "runId").await;
         let operation =
-            post(&format!("/api/projects/{}/git/add", room.project), json!({"paths": ["file"], "waitMs": 50_000}), "operationId").await;
+            post(&format!("/api/projects/{}/git/add", room.project), json!({"paths": ["file"]}), "operationId").await;
         let producer = producer(&room.server);
         let house = Self { room, producer, session, terminal, run, operation };
         house.waits().await;

@@ -184,6 +184,11 @@ fn milliseconds(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// A time of the clock, as files have theirs.
+pub(super) fn moment(time: Timestamp) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(time.0).unwrap_or(0))
+}
+
 /// Takes away the locks that are newer than this, unless somebody may hold them.
 fn clear(root: &Path, began: SystemTime) {
     let mut locks = find(root);
@@ -366,6 +371,10 @@ mod tests {
         home
     }
 
+    fn modified_at(path: &Path) -> SystemTime {
+        fs::metadata(path).and_then(|facts| facts.modified()).expect("is there")
+    }
+
     fn paths(locks: &[Lock]) -> Vec<String> {
         let mut paths: Vec<String> = locks.iter().map(Lock::path).collect();
         paths.sort();
@@ -414,13 +423,14 @@ mod tests {
     fn what_an_operation_left_is_known_by_its_time_also_to_the_next_life() {
         let (data, home) = (tempfile::tempdir().expect("a directory"), repository(&["index.lock"]));
         let folder = data.path().join(KEPT);
-        let later = SystemTime::now() + Duration::from_secs(60);
+        let made = modified_at(&home.path().join(".git/index.lock"));
+        let later = made + Duration::from_secs(60);
         keep(&folder, "o1", home.path().to_owned(), later).expect("keeps");
         fs::write(folder.join("o2"), "not what is written here").expect("writes");
         abandoned(&folder);
         assert_eq!(find(home.path()).len(), 1, "it was there before");
         assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 0);
-        let before = SystemTime::now() - Duration::from_secs(60);
+        let before = made - Duration::from_secs(60);
         let kept = keep(&folder, "o3", home.path().to_owned(), before).expect("keeps");
         forget(&kept);
         abandoned(&folder);

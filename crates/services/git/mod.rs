@@ -4,7 +4,9 @@
 //! - [`config`]: limits. [`Repositories`]: the service.
 //! - `names`: what may be a path, a revision, a branch; `job`: an operation as a command line of git.
 //! - `guard`: a repository as it is looked at before anything of it is used; `elsewhere`: what is said of one whose data
-//!   lie elsewhere; `execute`: a run of git.
+//!   lie elsewhere; `execute`: a run of git; `place`: where.
+//! - `settings`: what of a repository's configuration is used; `shadow`: how git gets that and nothing else; `tools`: the
+//!   wall before git; `settle`: what is in order again afterwards.
 //! - `registry`: which operation has its turn; `operation`: one from its place to its end; `work`: what git does in its
 //!   turn; `locks`: what git leaves behind.
 //! - `status`, `listing`: git's own formats, read; `progress`, `failure`: what git says while it works and
@@ -13,12 +15,12 @@
 //!
 //! Guarantees: an operation that started or stands in line has exactly one end, whoever dies; one changes a repository
 //! at a time, in the order in which they were asked for; nothing that a client sends becomes an option of git; no program
-//! that the repository itself names is run, unless configured; nothing asks a person at a terminal that is not there; so
-//! many runs of git at once as configured, whoever asks.
+//! that the repository itself names is run, and nothing outside of the project read, unless configured; nothing asks a
+//! person at a terminal that is not there; so many runs of git at once as configured, whoever asks.
 //! It is not a git of its own: the command `git` does the work, as the user that programs run as.
 
 #[cfg(test)]
-mod attacks;
+mod attack_tests;
 pub mod config;
 pub mod contract;
 mod elsewhere;

@@ -27,7 +27,8 @@ use rustix::{
     process::{geteuid, getpid},
 };
 use tidings_core::{Error, Result};
-use tokio::runtime::Handle;
+
+use crate::blocking::blocking_unawaited;
 
 /// What git looks for in its common directory, beside `config`, each of which leads to the repository's own. `HEAD` only
 /// says which branch is checked out beside other working trees; the rest of what git writes is in the repository itself.
@@ -143,11 +144,8 @@ impl Shadow {
 impl Drop for Shadow {
     fn drop(&mut self) {
         let dir = std::mem::take(&mut self.dir);
-        match Handle::try_current() {
-            // Where the runtime ends before, the next start removes it.
-            Ok(runtime) => drop(runtime.spawn_blocking(move || remove(&dir))),
-            Err(_) => remove(&dir),
-        }
+        // Where the runtime ends before, the next start removes it.
+        blocking_unawaited(move || remove(&dir));
     }
 }
 
@@ -161,7 +159,7 @@ fn remove(dir: &Path) {
         _ => {}
     }
     // It stays as long as another one lies in it.
-    dir.parent().map(fs::remove_dir);
+    drop(dir.parent().map(fs::remove_dir));
 }
 
 #[cfg(test)]

@@ -204,7 +204,7 @@ pub(super) fn wall(tools: &Tools, programs: &Programs, config: &GitConfig, place
     }
     if starts_others {
         wall.run(SHELL);
-    } else if matches!(purpose, Purpose::Read | Purpose::Alone) && !place.is_partial() {
+    } else if purpose == Purpose::Read || (purpose == Purpose::Alone && !place.is_partial()) {
         wall.alone();
     }
     wall

@@ -11,7 +11,7 @@ use tidings_core::{Error, Result};
 use super::{
     contract::{CONFLICT_PATHS, Kind, Progress, stopped},
     execute::{Bounds, Finished, Printed, Stop},
-    failure,
+    failure, locks,
     names::WORKTREES,
     operation::{End, Operation, Pace},
     place::{Paths, Place, Purpose},
@@ -40,7 +40,7 @@ impl Operation {
             return end;
         }
         // Before git starts: what it leaves behind is known to be its own, also to the next life of the server.
-        let began = SystemTime::now();
+        let began = locks::moment(self.repositories.ports.clock.now());
         let kept = git.remember(live.id.as_str(), &place.root, began).await;
         let end = self.prepared(place, began).await;
         let settled = git.settle(place, &self.job).await;

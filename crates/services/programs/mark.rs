@@ -5,13 +5,7 @@
 //! Where `/proc` is missing, nothing is found.
 //! It is not what remembers groups: that is `survivors`.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::Path,
-    process, thread,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, fs, path::Path, process, thread, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
 use sha2::{Digest, Sha256};
@@ -73,9 +67,10 @@ impl Mark {
                 }
             }
         }
-        let begun = Instant::now();
-        while !self.carriers().is_empty() && begun.elapsed() < moment {
+        let mut waited = Duration::ZERO;
+        while waited < moment && !self.carriers().is_empty() {
             thread::sleep(PAUSE);
+            waited += PAUSE;
         }
         found.len().max(self.kill_all())
     }

@@ -14,7 +14,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -151,13 +151,14 @@ impl Remembered {
 
 /// Waits until nothing of these is left, for so long at most.
 fn until_gone(families: &[Family], most: Duration) {
-    let begun = Instant::now();
-    loop {
+    let mut waited = Duration::ZERO;
+    while waited < most {
         let table = Table::read();
-        if !families.iter().any(|family| table.has(*family)) || begun.elapsed() >= most {
+        if !families.iter().any(|family| table.has(*family)) {
             return;
         }
         thread::sleep(STEP);
+        waited += STEP;
     }
 }
 

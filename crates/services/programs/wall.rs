@@ -101,7 +101,6 @@ struct Rule {
     follows: bool,
 }
 
-#[allow(dead_code, reason = "sandboxes need a part of it, and git's walls the rest")]
 impl Wall {
     /// A wall without a door: nothing may be touched.
     pub(crate) fn new() -> Self {
@@ -180,15 +179,15 @@ impl Wall {
         let ruleset = Ruleset::default()
             .set_compatibility(CompatLevel::HardRequirement)
             .handle_access(AccessFs::from_all(ABI::V1))
-            .map_err(refused)?
+            .map_err(|error| refused(&error))?
             .set_compatibility(CompatLevel::BestEffort)
             .handle_access(AccessFs::from_all(KNOWN))
-            .map_err(refused)?;
-        let ruleset = if self.apart { ruleset.scope(Scope::from_all(KNOWN)).map_err(refused)? } else { ruleset };
-        let mut created = ruleset.create().map_err(refused)?;
+            .map_err(|error| refused(&error))?;
+        let scoped = if self.apart { ruleset.scope(Scope::from_all(KNOWN)) } else { Ok(ruleset) };
+        let mut created = scoped.and_then(Ruleset::create).map_err(|error| refused(&error))?;
         for rule in &self.rules {
             let Some((file, access)) = rule.open()? else { continue };
-            created = created.add_rule(PathBeneath::new(file, access)).map_err(refused)?;
+            created = created.add_rule(PathBeneath::new(file, access)).map_err(|error| refused(&error))?;
         }
         Ok(created)
     }
@@ -268,7 +267,7 @@ pub(super) fn behind<T: Send>(wall: Option<&Wall>, start: impl FnOnce() -> io::R
 
 /// Puts this thread behind the wall, for good.
 fn enclose(ruleset: RulesetCreated) -> io::Result<()> {
-    let status = ruleset.restrict_self().map_err(refused)?;
+    let status = ruleset.restrict_self().map_err(|error| refused(&error))?;
     if status.ruleset == RulesetStatus::NotEnforced || !status.no_new_privs {
         return Err(io::Error::new(io::ErrorKind::Unsupported, MISSING));
     }
@@ -278,7 +277,7 @@ fn enclose(ruleset: RulesetCreated) -> io::Result<()> {
     Ok(set_capabilities(None, kept)?)
 }
 
-fn refused(error: RulesetError) -> io::Error {
+fn refused(error: &RulesetError) -> io::Error {
     io::Error::other(format!("the wall before the program cannot be put up: {error}"))
 }
 
