@@ -120,7 +120,7 @@ mod tests {
             ("fs.read", json!({"projectId": "p1", "path": "a/b", "offset": 5, "length": 7}), on.clone()),
             ("fs.read", json!({"projectId": "p1", "path": "../b"}), Err(Code::InvalidData)),
             ("fs.read", json!({"projectId": "p1", "path": "/b"}), Err(Code::InvalidData)),
-            ("fs.read", json!({"projectId": "p1", "path": "a\u{7}"}), Err(Code::InvalidData)),
+            ("fs.read", json!({"projectId": "p1", "path": "a\u{0}"}), Err(Code::InvalidData)),
             ("fs.read", json!({"projectId": "p1"}), Err(Code::InvalidData)),
             ("fs.list", json!({"projectId": "p1"}), on.clone()),
             ("fs.list", json!({"projectId": "p1", "path": "a/.."}), Err(Code::InvalidData)),

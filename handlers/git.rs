@@ -16,10 +16,12 @@ use tidings_core::{
 use tidings_services::{
     git::{
         Repositories,
-        contract::{EVENTS, HEAD_CHANGED, OperationNamed, OperationStarted, STARTED, STATUS_CHANGED},
+        contract::{
+            EVENTS, HEAD_CHANGED, OperationNamed, OperationQueued, OperationStarted, QUEUED, STARTED, STATUS_CHANGED,
+        },
         input::{
-            Cancel, Checkout, CloneFrom, Commit, Diff, Fetch, Log, Merge, OneProject, Paths, Pull, Push, Rebase, Show,
-            Stash, WorktreeAdd, WorktreeRemove,
+            Asked, Cancel, Checkout, CloneFrom, Commit, Diff, Fetch, Log, Merge, OneProject, Paths, Pull, Push, Rebase,
+            Show, Stash, WorktreeAdd, WorktreeRemove,
         },
         job::Job,
     },
@@ -61,10 +63,12 @@ impl Handler for GitHandler {
     }
 
     fn admit(&self, event: &Event) -> Result<()> {
-        if event.event_type.as_str() == STARTED && event.payload.typed::<OperationStarted>()?.hosted {
-            return Err(project::only_the_server_hosts());
-        }
-        Ok(())
+        let hosted = match event.event_type.as_str() {
+            STARTED => event.payload.typed::<OperationStarted>()?.hosted,
+            QUEUED => event.payload.typed::<OperationQueued>()?.hosted,
+            _ => false,
+        };
+        if hosted { Err(project::only_the_server_hosts()) } else { Ok(()) }
     }
 
     /// Of an operation that this server runs, producers say nothing. Of the repository they may say what they saw.
@@ -159,137 +163,128 @@ fn operation<I>(
     repositories: &Arc<Repositories>,
     (name, path): (&'static str, &'static str),
     doc: &'static str,
-    project: fn(&I) -> &ProjectId,
     job: fn(I) -> Result<Job>,
 ) -> Command
 where
-    I: DeserializeOwned + Validate + JsonSchema + Send + Sync + 'static,
+    I: Asked + DeserializeOwned + Validate + JsonSchema + Send + Sync + 'static,
 {
     let repositories = repositories.clone();
     Command::new(
         name,
         (Method::Post, path),
         doc,
-        move |input: &I| on(Action::Command, project(input)),
+        |input: &I| on(Action::Command, input.project_id()),
         move |caller: Caller, input: I| {
-            let channel = project::channel(project(&input));
-            answer_with(repositories.clone().begin(caller.principal.user, job(input)), |Json(begun)| {
+            let (channel, wait) = (project::channel(input.project_id()), input.wait());
+            answer_with(repositories.clone().begin(caller.principal.user, job(input), wait), |Json(begun)| {
                 Made::answer(begun.operation_id.clone(), channel, begun)
             })
         },
     )
     .with_status(202)
+    .that_waits()
 }
 
 /// The rows that change what is here.
 fn changing(all: &Arc<Repositories>) -> Vec<Command> {
     vec![
-        operation::<Paths>(
-            all,
-            ("git.add", "/api/projects/{projectId}/git/add"),
-            "Stages paths.",
-            |input| &input.project_id,
-            |input| Ok(Job::add(input)),
-        ),
+        operation::<Paths>(all, ("git.add", "/api/projects/{projectId}/git/add"), "Stages paths.", |input| {
+            Ok(Job::add(input))
+        }),
         operation::<Paths>(
             all,
             ("git.unstage", "/api/projects/{projectId}/git/unstage"),
             "Takes paths out of what is staged.",
-            |input| &input.project_id,
             |input| Ok(Job::unstage(input)),
         ),
         operation::<Commit>(
             all,
             ("git.commit", "/api/projects/{projectId}/git/commit"),
             "Commits what is staged.",
-            |input| &input.project_id,
             |input| Ok(input.into()),
         ),
         operation::<Checkout>(
             all,
             ("git.checkout", "/api/projects/{projectId}/git/checkout"),
             "Checks a branch out, or makes one.",
-            |input| &input.project_id,
             |input| Ok(input.into()),
         ),
         operation::<Stash>(
             all,
             ("git.stash", "/api/projects/{projectId}/git/stash"),
             "Puts changes aside, or brings them back.",
-            |input| &input.project_id,
             |input| Ok(input.into()),
         ),
         operation::<WorktreeAdd>(
             all,
             ("git.worktree_add", "/api/projects/{projectId}/git/worktree_add"),
             "Makes a further working tree, in .worktrees.",
-            |input| &input.project_id,
             |input| Ok(input.into()),
         ),
         operation::<WorktreeRemove>(
             all,
             ("git.worktree_remove", "/api/projects/{projectId}/git/worktree_remove"),
             "Removes a working tree.",
-            |input| &input.project_id,
             |input| Ok(input.into()),
         ),
     ]
 }
 
-/// The rows that bring lines together, and the one that ends an operation.
+/// The rows that bring lines together, the one that ends an operation, and the one that takes locks away.
 fn joining(all: &Arc<Repositories>) -> Vec<Command> {
-    let cancel = all.clone();
+    let (cancel, unlock) = (all.clone(), all.clone());
     vec![
         operation::<CloneFrom>(
             all,
             ("git.clone", "/api/projects/{projectId}/git/clone"),
             "Fills the empty directory of a project from a remote.",
-            |input| &input.project_id,
             |input| Ok(input.into()),
         ),
         operation::<Fetch>(
             all,
             ("git.fetch", "/api/projects/{projectId}/git/fetch"),
             "Brings a remote's commits.",
-            |input| &input.project_id,
             |input| Ok(input.into()),
         ),
         operation::<Pull>(
             all,
             ("git.pull", "/api/projects/{projectId}/git/pull"),
             "Fetches, and brings the branch up to date.",
-            |input| &input.project_id,
             Job::pull,
         ),
         operation::<Push>(
             all,
             ("git.push", "/api/projects/{projectId}/git/push"),
             "Gives a remote the commits of a branch.",
-            |input| &input.project_id,
             |input| Ok(input.into()),
         ),
         operation::<Merge>(
             all,
             ("git.merge", "/api/projects/{projectId}/git/merge"),
             "Merges, or goes on with a merge, or takes it back.",
-            |input| &input.project_id,
             Job::merge,
         ),
         operation::<Rebase>(
             all,
             ("git.rebase", "/api/projects/{projectId}/git/rebase"),
             "Rebases, or goes on with a rebase, or takes it back.",
-            |input| &input.project_id,
             Job::rebase,
         ),
         Command::new(
             "git.cancel",
             (Method::Post, "/api/projects/{projectId}/git/cancel"),
-            "Ends an operation that runs.",
+            "Ends an operation that runs, or takes one away that waits.",
             |input: &Cancel| on(Action::Command, &input.project_id),
             move |caller: Caller, input| cancel.clone().cancel(caller.principal.user, input),
         )
         .with_status(202),
+        Command::new(
+            "git.unlock",
+            (Method::Post, "/api/projects/{projectId}/git/unlock"),
+            "Takes lock files away that nobody holds any more.",
+            |input: &OneProject| on(Action::Command, &input.project_id),
+            move |caller: Caller, input| unlock.clone().unlock(caller.principal.user, input),
+        ),
     ]
 }
 

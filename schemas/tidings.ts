@@ -346,7 +346,7 @@ export type EventType = string;
 
 /** A path that changed. */
 export interface FileChange {
-  /** What it was called, where it was renamed. */
+  /** What it was called when that was told last, where it was renamed. */
   from?: string | null;
   /** What became of it. */
   kind: ChangeKind;
@@ -468,10 +468,14 @@ export interface FsWatchInput {
 export interface GitAddAnswer {
   /** Where it is told. */
   channel: Channel;
+  /** Its end, where that was waited for and came in time. */
+  end?: GitEnd | null;
   /** What was made. */
   id: OperationId;
   /** The operation. */
   operationId: OperationId;
+  /** Whether it waited for its turn when it got its place. */
+  queued?: boolean;
 }
 
 /** Input of `git.add` and `git.unstage`. */
@@ -482,6 +486,11 @@ export interface GitAddInput {
   paths: string[];
   /** The project. */
   projectId: ProjectId;
+  /**
+   * How long the end of the operation is waited for, in milliseconds: 0, the default, to 60,000. If it comes by then,
+   * it is in the answer.
+   */
+  waitMs?: number | null;
 }
 
 /** A branch. */
@@ -510,7 +519,7 @@ export interface GitBranchesAnswer {
   branches: GitBranch[];
 }
 
-/** Input of `git.status`, `git.branches` and `git.worktrees`. */
+/** Input of `git.status`, `git.branches`, `git.worktrees` and `git.unlock`. */
 export interface GitBranchesInput {
   /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
   commandId?: string;
@@ -520,8 +529,12 @@ export interface GitBranchesInput {
 
 /** Answer of every command that begins an operation, and of `git.cancel`. */
 export interface GitCancelAnswer {
+  /** Its end, where that was waited for and came in time. */
+  end?: GitEnd | null;
   /** The operation. */
   operationId: OperationId;
+  /** Whether it waited for its turn when it got its place. */
+  queued?: boolean;
 }
 
 /** Input of `git.cancel`. */
@@ -541,10 +554,14 @@ export type GitChange = "added" | "modified" | "deleted" | "renamed" | "copied" 
 export interface GitCheckoutAnswer {
   /** Where it is told. */
   channel: Channel;
+  /** Its end, where that was waited for and came in time. */
+  end?: GitEnd | null;
   /** What was made. */
   id: OperationId;
   /** The operation. */
   operationId: OperationId;
+  /** Whether it waited for its turn when it got its place. */
+  queued?: boolean;
 }
 
 /** Input of `git.checkout`. */
@@ -559,16 +576,25 @@ export interface GitCheckoutInput {
   from?: string | null;
   /** The project. */
   projectId: ProjectId;
+  /**
+   * How long the end of the operation is waited for, in milliseconds: 0, the default, to 60,000. If it comes by then,
+   * it is in the answer.
+   */
+  waitMs?: number | null;
 }
 
 /** What was made. The id stands here by its own name, too. */
 export interface GitCloneAnswer {
   /** Where it is told. */
   channel: Channel;
+  /** Its end, where that was waited for and came in time. */
+  end?: GitEnd | null;
   /** What was made. */
   id: OperationId;
   /** The operation. */
   operationId: OperationId;
+  /** Whether it waited for its turn when it got its place. */
+  queued?: boolean;
 }
 
 /** Input of `git.clone`. */
@@ -583,6 +609,11 @@ export interface GitCloneInput {
   projectId: ProjectId;
   /** Where from. */
   url: string;
+  /**
+   * How long the end of the operation is waited for, in milliseconds: 0, the default, to 60,000. If it comes by then,
+   * it is in the answer.
+   */
+  waitMs?: number | null;
 }
 
 /** A commit. */
@@ -611,10 +642,14 @@ export interface GitCommit {
 export interface GitCommitAnswer {
   /** Where it is told. */
   channel: Channel;
+  /** Its end, where that was waited for and came in time. */
+  end?: GitEnd | null;
   /** What was made. */
   id: OperationId;
   /** The operation. */
   operationId: OperationId;
+  /** Whether it waited for its turn when it got its place. */
+  queued?: boolean;
 }
 
 /** Input of `git.commit`. */
@@ -629,6 +664,11 @@ export interface GitCommitInput {
   message: string;
   /** The project. */
   projectId: ProjectId;
+  /**
+   * How long the end of the operation is waited for, in milliseconds: 0, the default, to 60,000. If it comes by then,
+   * it is in the answer.
+   */
+  waitMs?: number | null;
 }
 
 /** How many paths are changed. */
@@ -673,14 +713,39 @@ export interface GitDiffInput {
   to?: string | null;
 }
 
+/** The end of an operation, for whoever waited for it: what its last event says. */
+export interface GitEnd {
+  /** Of what completed: the branch that is checked out now; none when it is no branch. */
+  branch?: string | null;
+  /** Of a failure: why, for programs. */
+  code?: string | null;
+  /** Of a failure: the paths that are in conflict, at most `CONFLICT_PATHS`. */
+  conflicts?: string[];
+  /** Of what completed: the commit that is checked out now, if there is one. */
+  head?: string | null;
+  /** Of a failure: why, and what to do, for people. */
+  message?: string | null;
+  /** Of a failure: the newest lines that git said, with secrets taken out. */
+  output?: string;
+  /** How it ended. */
+  status: GitEndStatus;
+}
+
+/** How an operation ended. */
+export type GitEndStatus = "completed" | "failed" | "cancelled";
+
 /** What was made. The id stands here by its own name, too. */
 export interface GitFetchAnswer {
   /** Where it is told. */
   channel: Channel;
+  /** Its end, where that was waited for and came in time. */
+  end?: GitEnd | null;
   /** What was made. */
   id: OperationId;
   /** The operation. */
   operationId: OperationId;
+  /** Whether it waited for its turn when it got its place. */
+  queued?: boolean;
 }
 
 /** Input of `git.fetch`. */
@@ -693,6 +758,11 @@ export interface GitFetchInput {
   prune?: boolean;
   /** The remote; by default the branch's, else `origin`. */
   remote?: string | null;
+  /**
+   * How long the end of the operation is waited for, in milliseconds: 0, the default, to 60,000. If it comes by then,
+   * it is in the answer.
+   */
+  waitMs?: number | null;
 }
 
 /** How much of a file changed. */
@@ -764,10 +834,14 @@ export interface GitLogInput {
 export interface GitMergeAnswer {
   /** Where it is told. */
   channel: Channel;
+  /** Its end, where that was waited for and came in time. */
+  end?: GitEnd | null;
   /** What was made. */
   id: OperationId;
   /** The operation. */
   operationId: OperationId;
+  /** Whether it waited for its turn when it got its place. */
+  queued?: boolean;
 }
 
 /** Input of `git.merge`: a `rev` to merge, or what to do with a merge that is not finished. */
@@ -782,6 +856,11 @@ export type GitMergeInput = {
   resume?: Resume | null;
   /** What to merge. */
   rev?: string | null;
+  /**
+   * How long the end of the operation is waited for, in milliseconds: 0, the default, to 60,000. If it comes by then,
+   * it is in the answer.
+   */
+  waitMs?: number | null;
 } & ({
   resume?: null;
   rev: string;
@@ -798,7 +877,9 @@ export interface GitOpenOperation {
   kind: GitKind;
   /** How far it is. */
   progress?: GitProgress | null;
-  /** Since when. */
+  /** Whether it waits for its turn. */
+  queued?: boolean;
+  /** Since when it runs; of one that is queued, since when it waits. */
   startedAt: Timestamp;
 }
 
@@ -854,6 +935,18 @@ export interface GitOperationProgress {
   projectId: ProjectId;
 }
 
+/** `git.operation.queued`: as many as are told so have exactly one end, whether they start or not. */
+export interface GitOperationQueued {
+  /** Whether it waits in this server, which ends it when it starts anew. Only the server says so. */
+  hosted?: boolean;
+  /** What it will do. */
+  kind: GitKind;
+  /** The operation. */
+  operationId: OperationId;
+  /** The project. */
+  projectId: ProjectId;
+}
+
 /** `git.operation.started`. */
 export interface GitOperationStarted {
   /** Whether this server runs it, and ends it when it starts anew. Only the server says so. */
@@ -884,10 +977,14 @@ export interface GitProgress {
 export interface GitPullAnswer {
   /** Where it is told. */
   channel: Channel;
+  /** Its end, where that was waited for and came in time. */
+  end?: GitEnd | null;
   /** What was made. */
   id: OperationId;
   /** The operation. */
   operationId: OperationId;
+  /** Whether it waited for its turn when it got its place. */
+  queued?: boolean;
 }
 
 /** Input of `git.pull`. */
@@ -902,16 +999,25 @@ export interface GitPullInput {
   projectId: ProjectId;
   /** The remote; by default the branch's. */
   remote?: string | null;
+  /**
+   * How long the end of the operation is waited for, in milliseconds: 0, the default, to 60,000. If it comes by then,
+   * it is in the answer.
+   */
+  waitMs?: number | null;
 }
 
 /** What was made. The id stands here by its own name, too. */
 export interface GitPushAnswer {
   /** Where it is told. */
   channel: Channel;
+  /** Its end, where that was waited for and came in time. */
+  end?: GitEnd | null;
   /** What was made. */
   id: OperationId;
   /** The operation. */
   operationId: OperationId;
+  /** Whether it waited for its turn when it got its place. */
+  queued?: boolean;
 }
 
 /** Input of `git.push`. */
@@ -928,16 +1034,25 @@ export interface GitPushInput {
   remote?: string | null;
   /** Whether the branch follows the remote's from now on. */
   setUpstream?: boolean;
+  /**
+   * How long the end of the operation is waited for, in milliseconds: 0, the default, to 60,000. If it comes by then,
+   * it is in the answer.
+   */
+  waitMs?: number | null;
 }
 
 /** What was made. The id stands here by its own name, too. */
 export interface GitRebaseAnswer {
   /** Where it is told. */
   channel: Channel;
+  /** Its end, where that was waited for and came in time. */
+  end?: GitEnd | null;
   /** What was made. */
   id: OperationId;
   /** The operation. */
   operationId: OperationId;
+  /** Whether it waited for its turn when it got its place. */
+  queued?: boolean;
 }
 
 /** Input of `git.rebase`: an `onto`, or what to do with a rebase that is not finished. */
@@ -950,6 +1065,11 @@ export type GitRebaseInput = {
   projectId: ProjectId;
   /** What to do with an unfinished one. */
   resume?: Resume | null;
+  /**
+   * How long the end of the operation is waited for, in milliseconds: 0, the default, to 60,000. If it comes by then,
+   * it is in the answer.
+   */
+  waitMs?: number | null;
 } & ({
   onto: string;
   resume?: null;
@@ -986,10 +1106,14 @@ export interface GitShowInput {
 export interface GitStashAnswer {
   /** Where it is told. */
   channel: Channel;
+  /** Its end, where that was waited for and came in time. */
+  end?: GitEnd | null;
   /** What was made. */
   id: OperationId;
   /** The operation. */
   operationId: OperationId;
+  /** Whether it waited for its turn when it got its place. */
+  queued?: boolean;
 }
 
 /** Input of `git.stash`. */
@@ -1006,6 +1130,11 @@ export interface GitStashInput {
   projectId: ProjectId;
   /** Whether a push takes files along that git does not know. */
   untracked?: boolean;
+  /**
+   * How long the end of the operation is waited for, in milliseconds: 0, the default, to 60,000. If it comes by then,
+   * it is in the answer.
+   */
+  waitMs?: number | null;
 }
 
 /** What a project's state keeps of git. */
@@ -1086,7 +1215,7 @@ export interface GitStatusChanged {
   upstream?: string | null;
 }
 
-/** Input of `git.status`, `git.branches` and `git.worktrees`. */
+/** Input of `git.status`, `git.branches`, `git.worktrees` and `git.unlock`. */
 export interface GitStatusInput {
   /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
   commandId?: string;
@@ -1097,14 +1226,32 @@ export interface GitStatusInput {
 /** What was begun in a repository and is not finished. */
 export type GitUnfinished = "merge" | "rebase" | "cherry_pick" | "revert";
 
+/** Answer of `git.unlock`. */
+export interface GitUnlockAnswer {
+  /** The lock files that were taken away, from the project's root, at most 100. */
+  removed: string[];
+}
+
+/** Input of `git.status`, `git.branches`, `git.worktrees` and `git.unlock`. */
+export interface GitUnlockInput {
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
+  /** The project. */
+  projectId: ProjectId;
+}
+
 /** What was made. The id stands here by its own name, too. */
 export interface GitUnstageAnswer {
   /** Where it is told. */
   channel: Channel;
+  /** Its end, where that was waited for and came in time. */
+  end?: GitEnd | null;
   /** What was made. */
   id: OperationId;
   /** The operation. */
   operationId: OperationId;
+  /** Whether it waited for its turn when it got its place. */
+  queued?: boolean;
 }
 
 /** Input of `git.add` and `git.unstage`. */
@@ -1115,6 +1262,11 @@ export interface GitUnstageInput {
   paths: string[];
   /** The project. */
   projectId: ProjectId;
+  /**
+   * How long the end of the operation is waited for, in milliseconds: 0, the default, to 60,000. If it comes by then,
+   * it is in the answer.
+   */
+  waitMs?: number | null;
 }
 
 /** A working tree. */
@@ -1133,10 +1285,14 @@ export interface GitWorktree {
 export interface GitWorktreeAddAnswer {
   /** Where it is told. */
   channel: Channel;
+  /** Its end, where that was waited for and came in time. */
+  end?: GitEnd | null;
   /** What was made. */
   id: OperationId;
   /** The operation. */
   operationId: OperationId;
+  /** Whether it waited for its turn when it got its place. */
+  queued?: boolean;
 }
 
 /** Input of `git.worktree_add`. */
@@ -1153,16 +1309,25 @@ export interface GitWorktreeAddInput {
   name: string;
   /** The project. */
   projectId: ProjectId;
+  /**
+   * How long the end of the operation is waited for, in milliseconds: 0, the default, to 60,000. If it comes by then,
+   * it is in the answer.
+   */
+  waitMs?: number | null;
 }
 
 /** What was made. The id stands here by its own name, too. */
 export interface GitWorktreeRemoveAnswer {
   /** Where it is told. */
   channel: Channel;
+  /** Its end, where that was waited for and came in time. */
+  end?: GitEnd | null;
   /** What was made. */
   id: OperationId;
   /** The operation. */
   operationId: OperationId;
+  /** Whether it waited for its turn when it got its place. */
+  queued?: boolean;
 }
 
 /** Input of `git.worktree_remove`. */
@@ -1175,6 +1340,11 @@ export interface GitWorktreeRemoveInput {
   name: string;
   /** The project. */
   projectId: ProjectId;
+  /**
+   * How long the end of the operation is waited for, in milliseconds: 0, the default, to 60,000. If it comes by then,
+   * it is in the answer.
+   */
+  waitMs?: number | null;
 }
 
 /** Answer of `git.worktrees`. */
@@ -1183,7 +1353,7 @@ export interface GitWorktreesAnswer {
   worktrees: GitWorktree[];
 }
 
-/** Input of `git.status`, `git.branches` and `git.worktrees`. */
+/** Input of `git.status`, `git.branches`, `git.worktrees` and `git.unlock`. */
 export interface GitWorktreesInput {
   /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
   commandId?: string;
@@ -3505,6 +3675,8 @@ export interface Messages {
   "fs.changed": Durable<"fs.changed", FsChanged>;
   /** Not every change was told: look anew. */
   "fs.rescan": Durable<"fs.rescan", FsRescan>;
+  /** An operation has its place behind others and will start; an end without a start is possible. */
+  "git.operation.queued": Durable<"git.operation.queued", GitOperationQueued>;
   /** An operation on the repository started. */
   "git.operation.started": Durable<"git.operation.started", GitOperationStarted>;
   /** How far an operation is; at most about one a second. */
@@ -3656,6 +3828,7 @@ export interface Notices {
 const KNOWN: ReadonlySet<string> = new Set<keyof Messages | keyof Notices>([
   "fs.changed",
   "fs.rescan",
+  "git.operation.queued",
   "git.operation.started",
   "git.operation.progress",
   "git.operation.completed",
@@ -3733,7 +3906,7 @@ const KNOWN: ReadonlySet<string> = new Set<keyof Messages | keyof Notices>([
 export interface Channels {
   "project:{projectId}": {
     name: `project:${string}`;
-    message: Messages["fs.changed" | "fs.rescan" | "git.operation.started" | "git.operation.progress" | "git.operation.completed" | "git.operation.failed" | "git.operation.cancelled" | "git.status.changed" | "git.head.changed" | "project.registered" | "project.member_set" | "project.member_removed" | "project.removed" | "session.summary" | "shell.summary" | "workflow.run.summary"];
+    message: Messages["fs.changed" | "fs.rescan" | "git.operation.queued" | "git.operation.started" | "git.operation.progress" | "git.operation.completed" | "git.operation.failed" | "git.operation.cancelled" | "git.status.changed" | "git.head.changed" | "project.registered" | "project.member_set" | "project.member_removed" | "project.removed" | "session.summary" | "shell.summary" | "workflow.run.summary"];
     snapshot: ProjectState;
   };
   "session:{sessionId}": {
@@ -3763,6 +3936,7 @@ export interface Schema {
   "project:{projectId}": {
     "fs.changed": FsChanged;
     "fs.rescan": FsRescan;
+    "git.operation.queued": GitOperationQueued;
     "git.operation.started": GitOperationStarted;
     "git.operation.progress": GitOperationProgress;
     "git.operation.completed": GitOperationCompleted;
@@ -3837,7 +4011,7 @@ export interface Schema {
 }
 
 const KINDS: { readonly [K in keyof Channels]: ReadonlySet<string> } = {
-  "project:{projectId}": new Set(["fs.changed", "fs.rescan", "git.operation.started", "git.operation.progress", "git.operation.completed", "git.operation.failed", "git.operation.cancelled", "git.status.changed", "git.head.changed", "project.registered", "project.member_set", "project.member_removed", "project.removed", "session.summary", "shell.summary", "workflow.run.summary"]),
+  "project:{projectId}": new Set(["fs.changed", "fs.rescan", "git.operation.queued", "git.operation.started", "git.operation.progress", "git.operation.completed", "git.operation.failed", "git.operation.cancelled", "git.status.changed", "git.head.changed", "project.registered", "project.member_set", "project.member_removed", "project.removed", "session.summary", "shell.summary", "workflow.run.summary"]),
   "session:{sessionId}": new Set(["session.started", "session.stream_output", "session.user_message", "session.message_queued", "session.message_dequeued", "session.paused", "session.resumed", "session.terminal_opened", "session.heartbeat", "session.completed", "session.error", "session.cancelled", "session.agent_started", "session.text_delta", "session.thinking_delta", "session.message", "session.tool_started", "session.tool_completed", "session.subagent_started", "session.subagent_completed", "session.permission_requested", "session.permission_resolved", "session.progress", "session.usage", "session.turn_completed", "session.raw"]),
   "shell:terminal:{terminalId}": new Set(["shell.opened", "shell.output", "shell.resized", "shell.exit", "shell.error"]),
   "user:{userId}": new Set(["user.attention_requested", "user.attention_resolved", "user.notice"]),
@@ -3892,8 +4066,10 @@ export interface Commands {
   "git.merge": { input: GitMergeInput; answer: GitMergeAnswer };
   /** Rebases, or goes on with a rebase, or takes it back. */
   "git.rebase": { input: GitRebaseInput; answer: GitRebaseAnswer };
-  /** Ends an operation that runs. */
+  /** Ends an operation that runs, or takes one away that waits. */
   "git.cancel": { input: GitCancelInput; answer: GitCancelAnswer };
+  /** Takes lock files away that nobody holds any more. */
+  "git.unlock": { input: GitUnlockInput; answer: GitUnlockAnswer };
   /** Makes a project of an existing directory. */
   "project.register": { input: ProjectRegisterInput; answer: ProjectRegisterAnswer };
   /** Lists the projects that the caller may see, newest first. */

@@ -75,6 +75,7 @@ const LIMITS: &[&str] = &[
     "requests",
     "requests_at_once",
     "commands",
+    "git_operations",
     "git_reads",
     "login_address",
     "login_name",
@@ -226,7 +227,9 @@ const FIGURES: &[Figure] = &[
     Figure {
         name: "tidings_running",
         kind: Kind::Gauge,
-        labels: Labels::Known(&[("of", || vec!["session", "terminal", "run", "operation", "watch", "command"])]),
+        labels: Labels::Known(&[("of", || {
+            vec!["session", "terminal", "run", "operation", "waiting_operation", "watch", "command"]
+        })]),
         doc: "How many run now",
     },
     gauge("tidings_held_bytes", "Bytes that clients make the server hold"),

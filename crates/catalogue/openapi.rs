@@ -214,6 +214,13 @@ fn of_command(vocabulary: &Vocabulary, asked: &Asked) -> Value {
         });
         parameters.push(parameter("Idempotency-Key", "header", &key, false));
     }
+    if row.waits {
+        let prefer = json!({
+            "type": "string",
+            "description": "`wait=N`: the end is waited for, as by `waitMs`, for N seconds, 60 at most. `Preference-Applied` says that it was.",
+        });
+        parameters.push(parameter("Prefer", "header", &prefer, false));
+    }
     operation["parameters"] = parameters.into();
     let brings = Brings {
         token: true,
@@ -229,6 +236,12 @@ fn of_command(vocabulary: &Vocabulary, asked: &Asked) -> Value {
         Some(name) => responses::of(row.status, Some(("application/json", reference(name))), brings),
         None => responses::of(row.status, Some(("text/plain", json!({ "type": "string" }))), brings),
     };
+    if let (true, Some(name)) = (row.waits, &asked.answer) {
+        operation["responses"]["200"] = json!({
+            "description": "It has ended, and how is in `end`.",
+            "content": { "application/json": { "schema": reference(name) } },
+        });
+    }
     if !row.reads && row.status != 204 {
         or_repeated(&mut operation["responses"]);
     }

@@ -182,6 +182,13 @@ type ParsePairs = Arc<dyn Fn(&[(String, String)]) -> Result<Input> + Send + Sync
 type Needs = Arc<dyn Fn(&Input) -> Result<Need> + Send + Sync>;
 type Call = Arc<dyn Fn(Caller, Input) -> BoxFuture<'static, Result<Answer>> + Send + Sync>;
 
+/// The field of an input that says how long the end of what a command begins is waited for, in milliseconds. A wait is
+/// no part of what is asked: a repeat of a command with another one is the same command.
+pub const WAIT_MS: &str = "waitMs";
+
+/// The field of an answer with the end that was waited for.
+pub const END: &str = "end";
+
 /// A command of a domain: one row.
 #[derive(Clone)]
 pub struct Command {
@@ -197,6 +204,8 @@ pub struct Command {
     pub reads: bool,
     /// The HTTP status of success.
     pub status: u16,
+    /// Whether its input has [`WAIT_MS`], and its answer the [`END`] if that came in time: then the status is 200.
+    pub waits: bool,
     /// The schema of its input.
     pub input: Shape,
     /// The schema of its answer; none for plain text.
@@ -231,6 +240,7 @@ impl Command {
             path,
             reads: matches!(method, Method::Get),
             status: 200,
+            waits: false,
             input: I::json_schema,
             answer: R::schema,
             parse_json: Arc::new(|text| {
@@ -266,6 +276,13 @@ impl Command {
         self
     }
 
+    /// The same row, of a command that can be waited for: see [`Command::waits`].
+    #[must_use]
+    pub fn that_waits(mut self) -> Self {
+        self.waits = true;
+        self
+    }
+
     /// Parses and validates an input that came as a JSON object.
     ///
     /// # Errors
@@ -277,10 +294,14 @@ impl Command {
         (self.parse_json)(text)
     }
 
-    /// An input as it is compared with another: a field that is null and may be left out is as good as not there.
+    /// An input as it is compared with another: a field that is null and may be left out is as good as not there, and
+    /// for how long something is waited makes no difference.
     #[must_use]
     pub fn comparable(&self, mut input: serde_json::Value) -> serde_json::Value {
         absent::take_out(&mut input, self.input);
+        if let (true, Some(fields)) = (self.waits, input.as_object_mut()) {
+            fields.remove(WAIT_MS);
+        }
         input
     }
 

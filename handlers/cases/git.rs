@@ -46,6 +46,10 @@ fn reading_a_repository_needs_the_right_to_see_the_project_and_changing_it_the_r
         ("add", json!({"paths": ["/etc/passwd"]}), bad.clone()),
         ("add", json!({"paths": ["a\u{0}b"]}), bad.clone()),
         ("add", json!({"paths": []}), bad.clone()),
+        ("add", json!({"paths": ["a\tb\nc"], "waitMs": 60_000}), act.clone()),
+        ("add", json!({"paths": ["a"], "waitMs": 60_001}), bad.clone()),
+        ("add", json!({"paths": ["a"], "waitMs": -1}), bad.clone()),
+        ("status", json!({"waitMs": 1}), bad.clone()),
         ("unstage", json!({"paths": ["a"]}), act.clone()),
         ("commit", json!({"message": "-x"}), act.clone()),
         ("commit", json!({"message": " "}), bad.clone()),
@@ -62,8 +66,9 @@ fn reading_a_repository_needs_the_right_to_see_the_project_and_changing_it_the_r
         ("worktree_add", json!({"name": "a"}), act.clone()),
         ("worktree_add", json!({"name": "../a"}), bad.clone()),
         ("worktree_remove", json!({"name": "a", "force": true}), act.clone()),
-        ("cancel", json!({"operationId": "o1"}), act),
+        ("cancel", json!({"operationId": "o1"}), act.clone()),
         ("cancel", json!({}), bad),
+        ("unlock", json!({}), act),
     ];
     let rows = handler().commands();
     for (name, mut input, expected) in table {
@@ -91,4 +96,27 @@ fn every_event_goes_to_the_channel_of_its_project_which_its_data_names() {
     assert_eq!(routed("git.noted", json!({"projectId": "p1"}), Some("project:p2")), Err(Code::InvalidData));
     assert_eq!(routed("git.noted", json!({"projectId": "p1:2"}), None), Err(Code::InvalidData));
     assert_eq!(routed("git.noted", json!({}), Some("project:p1")), Err(Code::InvalidData));
+}
+
+#[test]
+fn every_command_that_begins_an_operation_can_be_waited_for_and_no_other() {
+    let rows = handler().commands();
+    let begins = |row: &Command| row.status == 202 && row.name != "git.cancel";
+    assert_eq!(rows.iter().filter(|row| begins(row)).count(), 13);
+    for row in &rows {
+        assert_eq!(row.waits, begins(row), "{}", row.name);
+    }
+}
+
+#[test]
+fn only_the_server_says_that_an_operation_of_its_own_runs_or_waits() {
+    for event_type in [STARTED, QUEUED] {
+        for hosted in [true, false] {
+            let data = json!({"projectId": "p1", "operationId": "o1", "kind": "add", "hosted": hosted});
+            let row = EVENTS.iter().find(|row| row.event_type == event_type).expect("a row");
+            let mut event = Event::new(event_type, data);
+            row.data.read(&mut event.payload).expect("fits");
+            assert_eq!(handler().admit(&event).is_err(), hosted, "{event_type}");
+        }
+    }
 }

@@ -390,7 +390,18 @@ pub(crate) const KEYS: &[Key] = &[
         "How long an operation such as a clone may take. `0s`: without limit.",
     ),
     key("git.read_timeout", Kind::Time(1, 3600), "How long a command that only reads, such as `git.status`, may take."),
-    key("git.max_operations", Kind::Whole(1, 10_000), "Operations that run at once, of all projects."),
+    key(
+        "git.max_operations",
+        Kind::Whole(1, 10_000),
+        "Operations that run at once, of all projects. In a project one runs at a time. More wait for their turn.",
+    ),
+    key(
+        "git.max_waiting_operations",
+        Kind::Whole(0, 10_000),
+        "How many of them may wait for their turn; more are `overloaded`. Those of a project come in their order, and between projects the next turn is for the user with the fewest running.",
+    ),
+    key("git.max_waiting_operations_per_project", Kind::Whole(0, 100), "The same of one project."),
+    key("git.max_waiting_operations_per_user", Kind::Whole(0, 10_000), "The same of one user."),
     key(
         "git.max_reads",
         Kind::Whole(1, 10_000),

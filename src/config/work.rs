@@ -155,6 +155,12 @@ pub(crate) struct Git {
     pub read_timeout: Span,
     /// Operations at once.
     pub max_operations: usize,
+    /// Operations that wait for their turn.
+    pub max_waiting_operations: usize,
+    /// Operations of one project that wait for their turn.
+    pub max_waiting_operations_per_project: usize,
+    /// Operations of one user that wait for their turn.
+    pub max_waiting_operations_per_user: usize,
     /// Reads at once.
     pub max_reads: usize,
     /// Reads of one project at once.
@@ -179,6 +185,9 @@ impl Default for Git {
             operation_timeout: Span::seconds(3600),
             read_timeout: Span::seconds(30),
             max_operations: 16,
+            max_waiting_operations: 256,
+            max_waiting_operations_per_project: 32,
+            max_waiting_operations_per_user: 64,
             max_reads: 8,
             max_reads_per_project: 4,
             max_waiting_reads: 1024,

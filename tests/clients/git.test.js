@@ -169,7 +169,11 @@ test("a failure says what to do", async (t) => {
     assert.ok(ended.message.length > 10);
   }
   await writeFile(join(where.root, ".git/index.lock"), "");
-  assert.equal((await operate(where, "add", { paths: ["."] })).code, "locked");
+  const locked = await operate(where, "add", { paths: ["."] });
+  assert.equal(locked.code, "locked");
+  assert.match(locked.message, /^\.git\/index\.lock is there since .*git\.unlock/);
+  assert.deepEqual((await done(where.socket, "git.unlock", { projectId: where.projectId })).removed, [".git/index.lock"]);
+  await succeed(where, "add", { paths: ["."] });
 });
 
 test("an operation is cancelled in its middle, and nothing is left of it", async (t) => {
@@ -179,15 +183,19 @@ test("an operation is cancelled in its middle, and nothing is left of it", async
   const remote = await silent(t);
   const { operationId } = await done(socket, "git.clone", { projectId, url: remote.url });
   await until(remote.connected, "git to connect");
-  const busy = await refused(socket, "git.clone", { projectId, url: remote.url });
-  assert.equal(busy.code, "conflict");
-  assert.ok(busy.message.includes(operationId), busy.message);
+  const waiting = await done(socket, "git.clone", { projectId, url: remote.url });
+  assert.equal(waiting.queued, true);
+  await done(socket, "git.cancel", { projectId, operationId: waiting.operationId });
+  await message(socket, "git.operation.cancelled", (seen) => seen.data.operationId === waiting.operationId);
+  const held = await refused(socket, "git.unlock", { projectId });
+  assert.equal(held.code, "conflict");
+  assert.ok(held.message.includes(operationId), held.message);
   assert.equal((await server.http("GET", `/api/projects/${projectId}`, { token })).body.git.operations[operationId].kind, "clone");
   await done(socket, "git.cancel", { projectId, operationId });
   await message(socket, "git.operation.cancelled", (seen) => seen.data.operationId === operationId && seen.by.userId === "root");
   assert.deepEqual(await processes(remote.url), []);
   assert.equal((await refused(socket, "git.cancel", { projectId, operationId })).code, "conflict");
-  assert.equal(socket.seen.filter((seen) => END.test(seen.type)).length, 1);
+  assert.equal(socket.seen.filter((seen) => END.test(seen.type)).length, 2);
 });
 
 test("an operation that runs when the server is killed is ended once by the next start, and git is gone", async (t) => {

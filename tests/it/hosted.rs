@@ -129,6 +129,7 @@ impl Hosting {
             data
         };
         let operation = [
+            ("git.operation.queued", named(json!({}))),
             ("git.operation.started", named(json!({}))),
             (
                 "git.operation.progress",

@@ -113,6 +113,7 @@ async fn only_an_id_that_the_servers_own_agent_told_and_that_is_a_plain_word_bec
         json!({"type": "session.started", "data": {"sessionId": "t2", "projectId": room.project, "hosted": true}}),
         json!({"type": "shell.opened", "data": {"terminalId": "t2", "cols": 80, "rows": 24, "hosted": true}}),
         json!({"type": "git.operation.started", "data": {"projectId": room.project, "operationId": "o", "kind": "push", "hosted": true}}),
+        json!({"type": "git.operation.queued", "data": {"projectId": room.project, "operationId": "o", "kind": "push", "hosted": true}}),
     ] {
         let answer = room.server.post("/api/events", &room.token, event).await;
         assert_eq!(

@@ -244,12 +244,13 @@ fn other_command() -> Error {
     Error::new(Code::Conflict, "this commandId was used for another command")
 }
 
-/// The digest of a command: the same for the same fields, in whatever order they came, and whether one that may be
-/// left out is null or not there.
+/// The digest of a command: the same for the same fields, in whatever order they came, whether one that may be
+/// left out is null or not there, and however long an end is waited for.
 fn digest(command: &Command, text: &str) -> String {
     let fields: Option<serde_json::Value> = json::from_str(text).ok();
-    // Few have nulls, and only those need a look at what may be left out.
-    let fields = fields.map(|fields| if text.contains("null") { command.comparable(fields) } else { fields });
+    // Few have nulls or waits, and only those need a look at what may be left out.
+    let may_differ = command.waits || text.contains("null");
+    let fields = fields.map(|fields| if may_differ { command.comparable(fields) } else { fields });
     let sorted = fields.and_then(|fields| serde_json::from_value::<BTreeMap<String, serde_json::Value>>(fields).ok());
     let json = sorted.and_then(|fields| serde_json::to_string(&fields).ok()).unwrap_or_else(|| text.to_owned());
     let sum =

@@ -17,11 +17,11 @@ const TRIES: u32 = 8;
 
 /// A project's directory.
 #[derive(Debug)]
-pub(super) struct Root(OwnedFd);
+pub(crate) struct Root(OwnedFd);
 
 /// What becomes of symbolic links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Links {
+pub(crate) enum Links {
     /// They are followed as long as they stay in the root.
     Inside,
     /// They are refused.
@@ -33,13 +33,13 @@ impl Root {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(Self(openat(CWD, path, flags, Mode::empty())?))
     }
 
     /// Whether it still has a name.
-    pub(super) fn is_there(&self) -> bool {
+    pub(crate) fn is_there(&self) -> bool {
         fstat(&self.0).is_ok_and(|stat| stat.st_nlink > 0)
     }
 
@@ -47,7 +47,7 @@ impl Root {
     ///
     /// # Errors
     /// The system's: `XDEV` where the path leads out.
-    pub(super) fn directory(&self, path: &str, links: Links) -> io::Result<OwnedFd> {
+    pub(crate) fn directory(&self, path: &str, links: Links) -> io::Result<OwnedFd> {
         self.beneath(path, OFlags::RDONLY | OFlags::DIRECTORY, links)
     }
 
@@ -55,7 +55,7 @@ impl Root {
     ///
     /// # Errors
     /// As [`Root::directory`]; `invalid input` for what is no regular file.
-    pub(super) fn file(&self, path: &str, links: Links) -> io::Result<File> {
+    pub(crate) fn file(&self, path: &str, links: Links) -> io::Result<File> {
         let file = self.beneath(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY, links)?;
         match FileType::from_raw_mode(fstat(&file)?.st_mode) {
             FileType::RegularFile => Ok(File::from(file)),
@@ -82,7 +82,7 @@ impl Root {
 }
 
 /// What a client is told where a path cannot be opened.
-pub(super) fn refusal(error: &io::Error) -> Error {
+pub(crate) fn refusal(error: &io::Error) -> Error {
     let refuse = |why: &str| Error::invalid_field("path", why);
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::NOENT | Errno::NOTDIR) => Error::new(Code::NotFound, "there is no such file or folder"),
@@ -101,7 +101,7 @@ pub(super) fn refusal(error: &io::Error) -> Error {
 ///
 /// # Errors
 /// `not_found` when the directory is gone.
-pub(super) fn root(path: &Path) -> Result<Root> {
+pub(crate) fn root(path: &Path) -> Result<Root> {
     Root::open(path).map_err(|_| Error::new(Code::NotFound, "the project's directory is not there any more"))
 }
 

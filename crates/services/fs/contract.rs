@@ -29,13 +29,14 @@ tidings_core::events! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeKind {
-    /// It is there now, perhaps in the place of another.
+    /// It is there now, perhaps in the place of another with everything that was in it.
     Created,
     /// Its content, its mode or its owner is another.
     Modified,
     /// It is gone, with everything in it.
     Removed,
-    /// It had another name in the project.
+    /// It had another name in the project, and is there now, perhaps in the place of another. Of a file the content may
+    /// be another, too.
     Renamed,
 }
 
@@ -47,7 +48,7 @@ pub struct FileChange {
     pub path: String,
     /// What became of it.
     pub kind: ChangeKind,
-    /// What it was called, where it was renamed.
+    /// What it was called when that was told last, where it was renamed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
 }

@@ -10,12 +10,14 @@
 //! It writes nothing.
 
 mod batch;
-mod beneath;
+pub(crate) mod beneath;
 pub mod config;
 pub mod contract;
 mod files;
 mod ignores;
 pub mod input;
+#[cfg(test)]
+mod model;
 mod reading;
 mod tree;
 mod watch;

@@ -5,7 +5,7 @@
 //! It blocks, and tells nobody: it fills a batch.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     io,
     mem::MaybeUninit,
     os::fd::{AsRawFd, OwnedFd},
@@ -121,8 +121,10 @@ impl Tree {
             };
             self.note(said, batch);
         }
-        if batch.rules || batch.rescan == Some(Reason::Overflow) {
+        if batch.rules || matches!(batch.rescan, Some(Reason::Overflow | Reason::TooMany)) {
             self.rebuild(batch);
+        } else {
+            self.look(batch);
         }
         batch.settle();
         self.remove_parked();
@@ -175,30 +177,39 @@ impl Tree {
 
     fn change(&mut self, events: &ReadFlags, cookie: u32, path: String, is_folder: bool, batch: &mut Batch) {
         if events.contains(ReadFlags::CREATE) {
-            if is_folder {
-                self.add_found(&path, Some(batch));
-            }
-            batch.created(path);
+            batch.created(path, is_folder);
         } else if events.contains(ReadFlags::MOVED_TO) {
-            let from_within = batch.moved_to(cookie, path.clone());
+            batch.moved_to(cookie, &path, is_folder);
             if is_folder {
                 self.remove(&path);
                 self.rename(&parked(cookie), &path);
-                self.add_found(&path, if from_within { None } else { Some(batch) });
             }
         } else if events.contains(ReadFlags::MOVED_FROM) {
             if is_folder {
                 // What happens in it from now on happens under the name that it comes with.
                 self.rename(&path, &parked(cookie));
             }
-            batch.moved_from(cookie, path);
+            batch.moved_from(cookie, &path, is_folder);
         } else if events.contains(ReadFlags::DELETE) {
             if is_folder {
                 self.remove(&path);
             }
-            batch.removed(path);
+            batch.removed(&path, is_folder);
         } else if !is_folder {
             batch.modified(path);
+        }
+    }
+
+    /// Looks at the directories that came or moved, once all that was said of them is noted: before, another one could
+    /// be in their place.
+    fn look(&mut self, batch: &mut Batch) {
+        let mut seen = HashSet::new();
+        for folder in batch.folders() {
+            let is_seen = folder.match_indices('/').any(|(at, _)| seen.contains(&folder[..at]));
+            if !is_seen {
+                self.add_found(&folder, Some(batch));
+                seen.insert(folder);
+            }
         }
     }
 
@@ -210,7 +221,7 @@ impl Tree {
         }
     }
 
-    /// Watches a directory and all in it. What is found there is told where a batch is given.
+    /// Watches a directory and all in it. What is found there and is new is told where a batch is given.
     fn add(&mut self, path: &str, mut batch: Option<&mut Batch>) -> io::Result<()> {
         let mut waiting = vec![path.to_owned()];
         let mut is_first = true;
@@ -218,18 +229,15 @@ impl Tree {
             match self.add_one(&folder) {
                 Ok(Some(directory)) => {
                     self.ignores.enter(&self.root, &folder);
-                    for (name, is_folder) in entries(&directory) {
-                        let path = join(&folder, &name);
-                        if self.ignores.leaves_out(&path, is_folder) {
-                            continue;
-                        }
-                        if let Some(batch) = batch.as_deref_mut() {
-                            batch.created(path.clone());
-                        }
-                        if is_folder {
-                            waiting.push(path);
-                        }
+                    let mut found: Vec<(String, bool)> = entries(&directory)
+                        .into_iter()
+                        .map(|(name, is_folder)| (join(&folder, &name), is_folder))
+                        .collect();
+                    found.retain(|(path, is_folder)| !self.ignores.leaves_out(path, *is_folder));
+                    if let Some(batch) = batch.as_deref_mut() {
+                        batch.found(&folder, &found);
                     }
+                    waiting.extend(found.into_iter().filter(|(_, is_folder)| *is_folder).map(|(path, _)| path));
                 }
                 Ok(None) => self.leave_out_rest(batch.as_deref_mut()),
                 // The system gives no more: what is there is watched, and that it is not all is told.
@@ -251,16 +259,26 @@ impl Tree {
 
     /// Watches one directory; none when there are as many as may be.
     fn add_one(&mut self, path: &str) -> io::Result<Option<OwnedFd>> {
-        if self.by_path.len() >= self.most {
+        if self.by_path.len() >= self.most && !self.by_path.contains_key(path) {
             return Ok(None);
         }
         let directory = self.root.directory(path, Links::Never)?;
         // By its descriptor: a path could be another directory by now.
         let number = inotify::add_watch(&*self.inotify, format!("/proc/self/fd/{}", directory.as_raw_fd()), EVENTS)?;
-        if let Some(before) = self.by_number.insert(number, path.to_owned()) {
-            self.by_path.remove(&before);
+        let known = self.by_number.get(&number).filter(|known| self.by_path.get(*known) == Some(&number));
+        if let Some(known) = known.filter(|known| *known != path).cloned() {
+            if !is_parked(&known) {
+                // It has moved here, and that is about to be said.
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            self.by_path.remove(&known);
         }
-        self.by_path.insert(path.to_owned(), number);
+        self.by_number.insert(number, path.to_owned());
+        if let Some(other) = self.by_path.insert(path.to_owned(), number).filter(|other| *other != number) {
+            // It is gone from this place, and that is about to be said.
+            self.by_number.remove(&other);
+            self.forget(other);
+        }
         Ok(Some(directory))
     }
 
@@ -295,6 +313,9 @@ impl Tree {
             let renamed = format!("{to}{}", &path[from.len()..]);
             self.by_path.remove(&path);
             self.ignores.leave(&path);
+            if !is_parked(&renamed) {
+                self.ignores.enter(&self.root, &renamed);
+            }
             self.by_number.insert(number, renamed.clone());
             self.by_path.insert(renamed, number);
         }
@@ -313,28 +334,33 @@ impl Tree {
             self.by_path.remove(&path);
             self.by_number.remove(&number);
             self.ignores.leave(&path);
-            // The system has forgotten a directory that was deleted by itself.
-            if let Err(error) = inotify::remove_watch(&*self.inotify, number) {
-                tracing::trace!(%error, "a directory was not watched any more");
-            }
+            self.forget(number);
+        }
+    }
+
+    fn forget(&self, number: i32) {
+        // The system has forgotten a directory that was deleted by itself.
+        if let Err(error) = inotify::remove_watch(&*self.inotify, number) {
+            tracing::trace!(%error, "a directory was not watched any more");
         }
     }
 
     /// Looks at everything anew: rules changed, or what happened is not known.
     fn rebuild(&mut self, batch: &mut Batch) {
-        let known: Vec<String> = self.by_path.keys().filter(|path| !is_gits(path)).cloned().collect();
+        let before = self.len();
         self.ignores = Ignores::of(&self.root);
         self.incomplete = false;
-        let before = known.len();
-        for path in known {
-            if !path.is_empty() && self.by_path.contains_key(&path) {
-                self.remove(&path);
-            }
-        }
-        self.add_found("", None);
+        // What is still watched keeps its number, and so what is said of it meanwhile.
+        self.by_path.clear();
+        self.add_found("", Some(batch));
         self.add_git();
+        let others = self.by_number.iter().filter(|(number, path)| self.by_path.get(*path) != Some(*number));
+        for number in others.map(|(number, _)| *number).collect::<Vec<i32>>() {
+            self.by_number.remove(&number);
+            self.forget(number);
+        }
         batch.git = true;
-        tracing::debug!(before, now = self.len(), "the watched directories were looked at anew");
+        tracing::debug!(before, now = self.len(), "looked anew at the watched directories");
         if self.incomplete {
             batch.rescan(Reason::Limit);
         }

@@ -78,8 +78,8 @@ impl Watching {
         if batch.is_empty() {
             return None;
         }
-        let rescan = batch.rescan;
         let changes = batch.take();
+        let rescan = batch.rescan;
         let data = changes.into_iter().map(|changes| Changed { project_id: self.seat.project_id.clone(), changes });
         let mut events: Vec<Event> = data.map(|data| Event::new(CHANGED, data)).collect();
         events.extend(rescan.map(|reason| self.rescan(reason)));

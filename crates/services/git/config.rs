@@ -16,6 +16,12 @@ pub struct GitConfig {
     pub read_timeout: Duration,
     /// The most operations at once, of all projects; 16 by default.
     pub max_operations: usize,
+    /// The most of them that wait for their turn; 256 by default.
+    pub max_waiting_operations: usize,
+    /// The same of one project; 32 by default.
+    pub max_waiting_operations_per_project: usize,
+    /// The same of one user; 64 by default.
+    pub max_waiting_operations_per_user: usize,
     /// The most commands that only read at once, of all projects; 8 by default. Each is up to three processes, one
     /// after the other.
     pub max_reads: usize,
@@ -46,6 +52,9 @@ impl GitConfig {
             operation_timeout: Duration::from_secs(3600),
             read_timeout: Duration::from_secs(30),
             max_operations: 16,
+            max_waiting_operations: 256,
+            max_waiting_operations_per_project: 32,
+            max_waiting_operations_per_user: 64,
             max_reads: 8,
             max_reads_per_project: 4,
             max_waiting_reads: 1024,

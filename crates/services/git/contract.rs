@@ -22,14 +22,17 @@ tidings_core::id_type! {
 pub const STATUS_FILES: usize = 100;
 /// The most paths that a failure lists as being in conflict.
 pub const CONFLICT_PATHS: usize = 100;
-/// The most open operations in a project's state. The service has one at a time; producers outside may
-/// tell of others.
-pub const OPEN_LIMIT: usize = 16;
+/// The most open operations in a project's state: of the service those that wait and the one that runs; producers
+/// outside may tell of others.
+pub const OPEN_LIMIT: usize = 128;
 
 tidings_core::events! {
     /// What the service tells of repositories, in the channels of their projects.
     pub const EVENTS;
 
+    /// An operation has its place behind others and will start; an end without a start is possible.
+    QUEUED = "git.operation.queued": durable OperationQueued, in "project",
+        r#"{"projectId":"p1","operationId":"o2","kind":"commit"}"#;
     /// An operation on the repository started.
     STARTED = "git.operation.started": durable OperationStarted, in "project",
         r#"{"projectId":"p1","operationId":"o1","kind":"clone"}"#;
@@ -91,6 +94,21 @@ impl Kind {
     pub(super) fn changes_trees(self) -> bool {
         matches!(self, Self::WorktreeAdd | Self::WorktreeRemove)
     }
+}
+
+/// `git.operation.queued`: as many as are told so have exactly one end, whether they start or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OperationQueued {
+    /// The project.
+    pub project_id: ProjectId,
+    /// The operation.
+    pub operation_id: OperationId,
+    /// What it will do.
+    pub kind: Kind,
+    /// Whether it waits in this server, which ends it when it starts anew. Only the server says so.
+    #[serde(default)]
+    pub hosted: bool,
 }
 
 /// `git.operation.started`.
@@ -178,6 +196,15 @@ pub struct OperationFailed {
     /// The paths that are in conflict, at most [`CONFLICT_PATHS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<String>,
+}
+
+/// What is told of an operation that ends with the server.
+pub(crate) fn stopped(queued: bool) -> &'static str {
+    if queued {
+        "the server stopped before its turn came: nothing was done; ask again"
+    } else {
+        "the server stopped: look at the repository, and ask again"
+    }
 }
 
 /// `git.operation.cancelled`, an end.
@@ -340,8 +367,11 @@ pub struct HeadChanged {
 pub struct OpenOperation {
     /// What it does.
     pub kind: Kind,
-    /// Since when.
+    /// Since when it runs; of one that is queued, since when it waits.
     pub started_at: Timestamp,
+    /// Whether it waits for its turn.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub queued: bool,
     /// Whether this server runs it.
     #[serde(default)]
     pub hosted: bool,
@@ -361,6 +391,46 @@ pub struct GitState {
     pub operations: BTreeMap<OperationId, OpenOperation>,
 }
 
+/// How an operation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "GitEndStatus")]
+pub enum EndStatus {
+    /// It did what was asked.
+    Completed,
+    /// It failed, for the `code` that is given.
+    Failed,
+    /// Somebody cancelled it.
+    Cancelled,
+}
+
+/// The end of an operation, for whoever waited for it: what its last event says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "GitEnd")]
+pub struct OperationEnd {
+    /// How it ended.
+    pub status: EndStatus,
+    /// Of a failure: why, for programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Of a failure: why, and what to do, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Of a failure: the newest lines that git said, with secrets taken out.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub output: String,
+    /// Of a failure: the paths that are in conflict, at most [`CONFLICT_PATHS`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<String>,
+    /// Of what completed: the commit that is checked out now, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
+    /// Of what completed: the branch that is checked out now; none when it is no branch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+}
+
 /// Answer of every command that begins an operation, and of `git.cancel`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -368,4 +438,17 @@ pub struct GitState {
 pub struct Begun {
     /// The operation.
     pub operation_id: OperationId,
+    /// Whether it waited for its turn when it got its place.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub queued: bool,
+    /// Its end, where that was waited for and came in time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<OperationEnd>,
+}
+
+impl Begun {
+    /// Of an operation that has not ended.
+    pub(super) fn of(operation_id: OperationId, queued: bool) -> Self {
+        Self { operation_id, queued, end: None }
+    }
 }

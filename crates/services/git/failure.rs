@@ -80,8 +80,8 @@ const KNOWN: &[(&str, &[&str], &str)] = &[
     ),
     (
         "locked",
-        &["index.lock", "Another git process seems to be running", "cannot lock ref", "Unable to create"],
-        "another program changes the repository: try again; if none runs, remove the lock file that is named",
+        &[".lock': File exists", "Another git process seems to be running", "could not lock config file"],
+        "another program changes the repository: try again; if none runs, git.unlock takes its lock away",
     ),
     (
         "no_upstream",
@@ -137,6 +137,11 @@ const KNOWN: &[(&str, &[&str], &str)] = &[
         &["already exists", "already checked out", "is already used by worktree"],
         "that is there already, or checked out in another working tree",
     ),
+    (
+        "empty_repository",
+        &["does not have a commit checked out"],
+        "a folder is a repository of its own without a commit, which cannot be staged: commit something in it, remove its .git, or name other paths",
+    ),
     ("ignored", &["are ignored by one of your .gitignore"], "the paths are ignored by .gitignore"),
     (
         "nothing_to_resume",
@@ -187,6 +192,9 @@ mod tests {
             ("fatal: Not possible to fast-forward, aborting.", "rejected"),
             ("nothing to commit, working tree clean", "nothing_to_commit"),
             ("fatal: Unable to create '/r/.git/index.lock': File exists.", "locked"),
+            ("error: could not lock config file .git/config: File exists", "locked"),
+            ("fatal: Unable to create '/r/.git/index.lock': Permission denied", "git_failed"),
+            ("error: 'sub/' does not have a commit checked out\nfatal: adding files failed", "empty_repository"),
             ("fatal: transport 'ext' not allowed", "protocol_not_allowed"),
             ("fatal: '/r/none' does not appear to be a git repository", "remote_not_found"),
             ("error: pathspec 'none' did not match any file(s) known to git", "not_found"),

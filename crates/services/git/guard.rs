@@ -12,6 +12,7 @@ use std::path::Path;
 use tidings_core::{Code, Error, Result};
 
 use super::{
+    elsewhere,
     execute::{Finished, Git, Place, Purpose, gone, is_within},
     failure,
 };
@@ -34,7 +35,8 @@ impl Git {
             if !given.is_dir() {
                 return Err(gone());
             }
-            given.join(".git").symlink_metadata().map(drop).map_err(|_| no_repository())
+            given.join(".git").symlink_metadata().map_err(|_| no_repository())?;
+            elsewhere::check(&given)
         })
         .await??;
         let mut place = Place { root: root.to_owned(), repository: true, settings: Vec::new() };

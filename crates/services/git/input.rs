@@ -3,6 +3,8 @@
 //! Guarantees: what parses and validates is bounded, is no option of git, and stays in the project.
 //! It is not the judgement of who may: that is each row's.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -17,7 +19,30 @@ use crate::{
     together::{given, one_of},
 };
 
-/// Input of `git.status`, `git.branches` and `git.worktrees`.
+/// What begins an operation: in which project, and for how long its end is waited for.
+pub trait Asked {
+    /// The project.
+    fn project_id(&self) -> &ProjectId;
+    /// How long the end is waited for, if it is.
+    fn wait(&self) -> Option<Duration>;
+}
+
+macro_rules! asked {
+    ($($input:ty),*) => {$(
+        impl Asked for $input {
+            fn project_id(&self) -> &ProjectId {
+                &self.project_id
+            }
+            fn wait(&self) -> Option<Duration> {
+                self.wait_ms.map(|ms| Duration::from_millis(ms.into()))
+            }
+        }
+    )*};
+}
+
+asked!(CloneFrom, Checkout, Paths, Commit, Stash, Fetch, Pull, Push, Merge, Rebase, WorktreeAdd, WorktreeRemove);
+
+/// Input of `git.status`, `git.branches`, `git.worktrees` and `git.unlock`.
 #[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OneProject {
@@ -106,6 +131,10 @@ pub struct CloneFrom {
     /// Only so many of the newest commits; by default all.
     #[validate(range(min = 1, max = 1_000_000, message = "is 1 to 1000000"))]
     pub depth: Option<u32>,
+    /// How long the end of the operation is waited for, in milliseconds: 0, the default, to 60,000. If it comes by then,
+    /// it is in the answer.
+    #[validate(range(max = 60_000, message = "is 0 to 60000"))]
+    pub wait_ms: Option<u32>,
 }
 
 /// Input of `git.checkout`.
@@ -125,6 +154,10 @@ pub struct Checkout {
     #[validate(custom(function = "names::revision"))]
     #[schemars(length(min = 1, max = 256), regex(pattern = names::REVISION))]
     pub from: Option<String>,
+    /// How long the end of the operation is waited for, in milliseconds: 0, the default, to 60,000. If it comes by then,
+    /// it is in the answer.
+    #[validate(range(max = 60_000, message = "is 0 to 60000"))]
+    pub wait_ms: Option<u32>,
 }
 
 /// Input of `git.add` and `git.unstage`.
@@ -137,6 +170,10 @@ pub struct Paths {
     #[validate(custom(function = "names::paths"))]
     #[schemars(length(min = 1, max = names::MOST_PATHS), inner(length(min = 1, max = names::LONGEST), regex(pattern = names::PATH_FOR_GIT)))]
     pub paths: Vec<String>,
+    /// How long the end of the operation is waited for, in milliseconds: 0, the default, to 60,000. If it comes by then,
+    /// it is in the answer.
+    #[validate(range(max = 60_000, message = "is 0 to 60000"))]
+    pub wait_ms: Option<u32>,
 }
 
 /// Input of `git.commit`.
@@ -155,6 +192,10 @@ pub struct Commit {
     /// Replaces the last commit.
     #[serde(default)]
     pub amend: bool,
+    /// How long the end of the operation is waited for, in milliseconds: 0, the default, to 60,000. If it comes by then,
+    /// it is in the answer.
+    #[validate(range(max = 60_000, message = "is 0 to 60000"))]
+    pub wait_ms: Option<u32>,
 }
 
 /// What to do with the stash.
@@ -189,6 +230,10 @@ pub struct Stash {
     /// Which one, the newest being 0, which is the default.
     #[serde(default)]
     pub index: u32,
+    /// How long the end of the operation is waited for, in milliseconds: 0, the default, to 60,000. If it comes by then,
+    /// it is in the answer.
+    #[validate(range(max = 60_000, message = "is 0 to 60000"))]
+    pub wait_ms: Option<u32>,
 }
 
 /// Input of `git.fetch`.
@@ -204,6 +249,10 @@ pub struct Fetch {
     /// Forgets branches that the remote has no more.
     #[serde(default)]
     pub prune: bool,
+    /// How long the end of the operation is waited for, in milliseconds: 0, the default, to 60,000. If it comes by then,
+    /// it is in the answer.
+    #[validate(range(max = 60_000, message = "is 0 to 60000"))]
+    pub wait_ms: Option<u32>,
 }
 
 /// How a pull brings two lines together.
@@ -237,6 +286,10 @@ pub struct Pull {
     /// How two lines come together.
     #[serde(default)]
     pub mode: PullMode,
+    /// How long the end of the operation is waited for, in milliseconds: 0, the default, to 60,000. If it comes by then,
+    /// it is in the answer.
+    #[validate(range(max = 60_000, message = "is 0 to 60000"))]
+    pub wait_ms: Option<u32>,
 }
 
 /// Input of `git.push`.
@@ -259,6 +312,10 @@ pub struct Push {
     /// Replaces the remote's branch, unless it has commits that were never fetched.
     #[serde(default)]
     pub force_with_lease: bool,
+    /// How long the end of the operation is waited for, in milliseconds: 0, the default, to 60,000. If it comes by then,
+    /// it is in the answer.
+    #[validate(range(max = 60_000, message = "is 0 to 60000"))]
+    pub wait_ms: Option<u32>,
 }
 
 /// What to do with a merge or a rebase that is not finished.
@@ -287,6 +344,10 @@ pub struct Merge {
     /// Makes a merge commit also where none is needed.
     #[serde(default)]
     pub no_fast_forward: bool,
+    /// How long the end of the operation is waited for, in milliseconds: 0, the default, to 60,000. If it comes by then,
+    /// it is in the answer.
+    #[validate(range(max = 60_000, message = "is 0 to 60000"))]
+    pub wait_ms: Option<u32>,
 }
 
 /// Input of `git.rebase`: an `onto`, or what to do with a rebase that is not finished.
@@ -302,6 +363,10 @@ pub struct Rebase {
     pub onto: Option<String>,
     /// What to do with an unfinished one.
     pub resume: Option<Resume>,
+    /// How long the end of the operation is waited for, in milliseconds: 0, the default, to 60,000. If it comes by then,
+    /// it is in the answer.
+    #[validate(range(max = 60_000, message = "is 0 to 60000"))]
+    pub wait_ms: Option<u32>,
 }
 
 /// A working tree that something is to run in: it is made, as by `git.worktree_add`, unless it is there.
@@ -362,6 +427,10 @@ pub struct WorktreeAdd {
     #[validate(custom(function = "names::revision"))]
     #[schemars(length(min = 1, max = 256), regex(pattern = names::REVISION))]
     pub from: Option<String>,
+    /// How long the end of the operation is waited for, in milliseconds: 0, the default, to 60,000. If it comes by then,
+    /// it is in the answer.
+    #[validate(range(max = 60_000, message = "is 0 to 60000"))]
+    pub wait_ms: Option<u32>,
 }
 
 /// Input of `git.worktree_remove`.
@@ -377,6 +446,10 @@ pub struct WorktreeRemove {
     /// Also when something in it is not committed.
     #[serde(default)]
     pub force: bool,
+    /// How long the end of the operation is waited for, in milliseconds: 0, the default, to 60,000. If it comes by then,
+    /// it is in the answer.
+    #[validate(range(max = 60_000, message = "is 0 to 60000"))]
+    pub wait_ms: Option<u32>,
 }
 
 /// Input of `git.cancel`.

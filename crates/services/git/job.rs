@@ -35,6 +35,12 @@ impl Job {
         Self { project_id, kind, args, remote, protocol: None }
     }
 
+    /// The paths that it is about, where it is about paths.
+    pub(super) fn paths(&self) -> &[String] {
+        let after = self.args.iter().position(|word| word == "--").map_or(self.args.len(), |at| at + 1);
+        &self.args[after..]
+    }
+
     fn word(mut self, word: impl Into<String>) -> Self {
         self.args.push(word.into());
         self
@@ -158,7 +164,7 @@ impl Job {
     /// # Errors
     /// `invalid_data` unless there is a `rev` or a `resume`, and not both.
     pub fn merge(input: Merge) -> Result<Self> {
-        let Merge { project_id, rev, resume, no_fast_forward } = input;
+        let Merge { project_id, rev, resume, no_fast_forward, wait_ms: _ } = input;
         let job = |words: &[&str]| Self::of(project_id, Kind::Merge, words);
         match (rev, resume) {
             (Some(rev), None) => Ok(job(&["merge", "--progress", "--no-edit"])
@@ -176,7 +182,7 @@ impl Job {
     /// # Errors
     /// `invalid_data` unless there is an `onto` or a `resume`, and not both.
     pub fn rebase(input: Rebase) -> Result<Self> {
-        let Rebase { project_id, onto, resume } = input;
+        let Rebase { project_id, onto, resume, wait_ms: _ } = input;
         let job = |words: &[&str]| Self::of(project_id, Kind::Rebase, words);
         match (onto, resume) {
             (Some(onto), None) => Ok(job(&["rebase", "--no-autostash", "--end-of-options"]).word(onto)),
@@ -237,7 +243,10 @@ mod tests {
             "clone --progress --no-recurse-submodules --depth=3 --branch=main -- https://h/a ."
         );
         let add = Job::add(parsed(json!({"paths": ["-x", "b"]})));
+        assert_eq!(add.paths(), ["-x", "b"]);
         assert_eq!(line(add), "add --all -- -x b");
+        let unstage = Job::unstage(parsed(json!({"paths": ["--", "b"]})));
+        assert_eq!(unstage.paths(), ["--", "b"]);
         let commit = parsed::<Commit>(json!({"message": "--amend", "all": true}));
         assert_eq!(line(commit.into()), "commit --quiet --no-edit --cleanup=strip --all --message=--amend");
         let push = parsed::<Push>(json!({"branch": "main"}));

@@ -6,8 +6,9 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// The form of a commit for `git log --format`, with `-z` between commits.
-pub(super) const COMMIT: &str = "--format=%H%x1f%P%x1f%an%x1f%ae%x1f%aI%x1f%cI%x1f%D%x1f%s%x1f%b";
+/// The form of a commit for `git log -z --format`: so many fields, each ended by a NUL, which no commit holds.
+pub(super) const COMMIT: &str = "--format=%H%x00%P%x00%an%x00%ae%x00%aI%x00%cI%x00%D%x00%s%x00%b";
+const FIELDS: usize = 9;
 /// The form of a branch for `git for-each-ref --format`.
 pub(super) const BRANCH: &str = "--format=%(refname)%1f%(objectname)%1f%(upstream:short)%1f%(upstream:track,nobracket)%1f%(HEAD)%1f%(committerdate:iso-strict)%1f%(subject)";
 /// The most bytes of a commit's text in a list.
@@ -99,12 +100,15 @@ pub struct FileChange {
 
 /// Reads commits in the form [`COMMIT`].
 pub(super) fn commits(printed: &[u8]) -> Vec<CommitInfo> {
-    String::from_utf8_lossy(printed).split('\0').filter_map(commit).collect()
+    let text = String::from_utf8_lossy(printed);
+    let mut fields: Vec<&str> = text.split('\0').collect();
+    // What no NUL ends was cut off.
+    fields.pop();
+    fields.chunks_exact(FIELDS).filter_map(commit).collect()
 }
 
-fn commit(record: &str) -> Option<CommitInfo> {
-    let fields: Vec<&str> = record.splitn(9, '\x1f').collect();
-    let [id, parents, author, email, authored_at, committed_at, refs, subject, body] = fields[..] else { return None };
+fn commit(fields: &[&str]) -> Option<CommitInfo> {
+    let [id, parents, author, email, authored_at, committed_at, refs, subject, body] = *fields else { return None };
     let words = |text: &str, by: &str| text.split(by).filter(|word| !word.is_empty()).map(str::to_owned).collect();
     let body = body.trim_end();
     Some(CommitInfo {
@@ -193,9 +197,11 @@ mod tests {
 
     #[test]
     fn commits_and_branches_are_read_by_their_fields() {
-        let log = "a1\x1fb1 c1\x1fAda\x1fa@x\x1f2026-01-01T00:00:00Z\x1f2026-01-02T00:00:00Z\x1fHEAD -> main, tag: v1\x1fSubject\x1fBody\nmore\n\0\
-                   a2\x1f\x1fBob";
+        let fields =
+            ["a1", "b1 c1", "A\x1fda", "a@x", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "HEAD -> main, tag: v1"];
+        let log = format!("{}\0Subject\0Body\nmore\n\0a2\0\0Bob", fields.join("\0"));
         let commits = commits(log.as_bytes());
+        assert_eq!(commits[0].author, "A\x1fda", "whatever somebody is called");
         assert_eq!(commits.len(), 1, "what was cut off is left out");
         assert_eq!((commits[0].parents.len(), commits[0].refs.len(), commits[0].body.as_str()), (2, 2, "Body\nmore"));
         let listed = "refs/heads/main\x1fa1\x1forigin/main\x1fahead 1\x1f*\x1f2026\x1fS\nrefs/remotes/origin/x\x1fa2\x1f\x1f\x1f \x1f2026\x1fT\nrefs/tags/v\x1fa\x1f\x1f\x1f\x1f\x1f\n";

@@ -31,12 +31,12 @@ fn is_plain(text: &str) -> bool {
 }
 
 /// What [`a_path`] takes, but for its length.
-pub(crate) const PATH: &str = r"^(?!/)(?!([^\x00]*/)?\.\.(/|$))[^\x00-\x1F\x7F-\x9F]+$";
+pub(crate) const PATH: &str = r"^(?!/)(?!([^\x00]*/)?\.\.(/|$))[^\x00]+$";
 
-/// A path below the root, such as `src/main.rs`; `.` is the root.
+/// A path below the root, such as `src/main.rs`; `.` is the root. Whatever a file may be called, it can be named.
 pub(crate) fn a_path(text: &str) -> Result<(), ValidationError> {
-    if text.is_empty() || text.len() > LONGEST || text.chars().any(char::is_control) {
-        return Err(refuse("is a path of 1 to 4096 bytes without control characters"));
+    if text.is_empty() || text.len() > LONGEST || text.contains('\0') {
+        return Err(refuse("is a path of 1 to 4096 bytes without a NUL"));
     }
     let outside = |part: Component<'_>| !matches!(part, Component::Normal(_) | Component::CurDir);
     if Path::new(text).components().any(outside) {
@@ -46,8 +46,7 @@ pub(crate) fn a_path(text: &str) -> Result<(), ValidationError> {
 }
 
 /// What each of [`paths`] is, but for its length.
-pub(super) const PATH_FOR_GIT: &str =
-    r"^(?!/)(?!([^\x00]*/)?\.\.(/|$))(?!([^\x00]*/)?\.[gG][iI][tT](/|$))[^\x00-\x1F\x7F-\x9F]+$";
+pub(super) const PATH_FOR_GIT: &str = r"^(?!/)(?!([^\x00]*/)?\.\.(/|$))(?!([^\x00]*/)?\.[gG][iI][tT](/|$))[^\x00]+$";
 
 /// Paths for git: none of them its own folder.
 pub(super) fn paths(paths: &[String]) -> Result<(), ValidationError> {
@@ -289,11 +288,12 @@ mod tests {
         for (rule, text) in rules.iter().flat_map(|rule| options.iter().map(move |text| (rule, text))) {
             assert!(rule(text).is_err(), "{text}");
         }
-        for path in ["", "/etc/passwd", "..", "a/../../b", "a\0b", "a\nb", "a\u{1b}[0m"] {
+        for path in ["", "/etc/passwd", "..", "a/../../b", "a\0b", "..\0"] {
             assert!(a_path(path).is_err(), "{path:?}");
         }
         assert!([".git/config", "a/.GIT/x"].iter().all(|path| paths(&[(*path).to_owned()]).is_err()));
-        assert!([".", "a", "a/b c", "./a", "-x", ":(top)a"].iter().all(|path| paths(&[(*path).to_owned()]).is_ok()));
+        let odd = [".", "a", "a/b c", "./a", "-x", ":(top)a", "a\nb", "a\tb", "\u{1b}[0m", "..\n"];
+        assert!(odd.iter().all(|path| paths(&[(*path).to_owned()]).is_ok()));
         assert!(paths(&[]).is_err() && paths(&vec!["a".to_owned(); 1001]).is_err());
     }
 

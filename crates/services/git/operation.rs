@@ -1,10 +1,15 @@
-//! One operation from its start to its end: the task that owns git's process and tells what it does.
+//! One operation from its place to its end: the task that waits for its turn, owns git's process and tells what it does.
 //!
-//! Guarantees: after the start is told, exactly one end is, whatever happens in between, a panic included;
-//! when it is told, no process of the operation is left, and what changed by it was told before.
+//! Guarantees: after its place in line or its start is told, exactly one end is, whatever happens in between, a panic
+//! included; when it is told, no process of the operation is left, and what changed by it was told before.
 //! It is not where an operation is judged: its place is given, and its command line is made.
 
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use futures_util::FutureExt;
 use tidings_core::{Code, Error, Event, Result, UserId};
@@ -12,12 +17,14 @@ use tokio::sync::oneshot;
 
 use super::{
     contract::{
-        CANCELLED, COMPLETED, CONFLICT_PATHS, FAILED, Kind, OperationCancelled, OperationCompleted, OperationFailed,
-        OperationProgress, OperationStarted, PROGRESS, Progress, STARTED, Status,
+        CANCELLED, COMPLETED, CONFLICT_PATHS, EndStatus, FAILED, Kind, OperationCancelled, OperationCompleted,
+        OperationEnd, OperationFailed, OperationProgress, OperationQueued, OperationStarted, PROGRESS, Progress,
+        QUEUED, STARTED, Status, stopped,
     },
     execute::{Bounds, Finished, Place, Printed, Purpose, Stop},
     failure,
     job::Job,
+    locks,
     names::WORKTREES,
     registry::{Reason, Seat},
     repositories::Repositories,
@@ -34,6 +41,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// The most bytes of a list of paths in conflict.
 const CONFLICT_BYTES: usize = 64 * 1024;
+/// The most bytes of paths that are named beside those that were asked for: they are arguments of a program.
+const MOST_HALVES_BYTES: usize = 512 * 1024;
 
 /// Makes the folder of working trees, unless something leads elsewhere.
 const WORKTREES_SCRIPT: &str = "test ! -L .worktrees && test ! -L .worktrees/.gitignore && mkdir -p .worktrees && \
@@ -44,10 +53,11 @@ pub(super) struct Operation {
     pub(super) repositories: Arc<Repositories>,
     pub(super) seat: Seat,
     pub(super) job: Job,
-    pub(super) place: Place,
+    /// Where it works; none while it waits for its turn.
+    pub(super) place: Option<Place>,
     pub(super) user: UserId,
     /// Whoever waits for its end.
-    pub(super) over: Option<oneshot::Sender<Result<()>>>,
+    pub(super) over: Option<oneshot::Sender<OperationEnd>>,
 }
 
 /// How it ended.
@@ -64,44 +74,103 @@ impl End {
     }
 
     /// The same, for whoever waited for it.
-    fn outcome(&self) -> Result<()> {
+    fn told(&self, status: Option<&Status>) -> OperationEnd {
+        let mut end = OperationEnd {
+            status: EndStatus::Completed,
+            code: None,
+            message: None,
+            output: String::new(),
+            conflicts: Vec::new(),
+            head: None,
+            branch: None,
+        };
         match self {
-            Self::Completed => Ok(()),
-            Self::Cancelled(_) => Err(Error::new(Code::Conflict, "the operation was cancelled")),
-            Self::Failed { code, message, .. } => Err(Error::new(Code::Conflict, format!("{message} ({code})"))),
+            Self::Completed => {
+                end.head = status.and_then(|status| status.head.clone());
+                end.branch = status.and_then(|status| status.branch.clone());
+            }
+            Self::Cancelled(_) => end.status = EndStatus::Cancelled,
+            Self::Failed { code, message, output, conflicts } => {
+                end.status = EndStatus::Failed;
+                (end.code, end.message) = (Some(code.clone()), Some(message.clone()));
+                (end.output, end.conflicts) = (output.clone(), conflicts.clone());
+            }
+        }
+        end
+    }
+}
+
+/// What an end means for whoever needed the operation to succeed.
+pub(super) fn outcome(end: OperationEnd) -> Result<()> {
+    let failed = |why: String| Err(Error::new(Code::Conflict, why));
+    match end.status {
+        EndStatus::Completed => Ok(()),
+        EndStatus::Cancelled => failed("the operation was cancelled".to_owned()),
+        EndStatus::Failed => {
+            let (code, message) = (end.code.unwrap_or_default(), end.message.unwrap_or_default());
+            failed(format!("{message} ({code})"))
         }
     }
 }
 
 impl Operation {
-    /// Runs it from its start to its end. `begun` hears of the start as soon as it is durable.
+    /// Runs it from its place to its end. `begun` hears of its place in line, or of its start where it need not wait,
+    /// as soon as that is durable.
     pub(super) async fn go(mut self, begun: oneshot::Sender<Result<()>>) {
-        let started = OperationStarted {
-            project_id: self.job.project_id.clone(),
-            operation_id: self.seat.live.id.clone(),
-            kind: self.job.kind,
-            hosted: true,
+        let (place, begun) = match self.place.take() {
+            Some(place) => (place, Some(begun)),
+            None => {
+                if !self.has_told("queue", self.queued_event(), Some(begun)).await {
+                    return self.end_if_open().await;
+                }
+                let ready = AssertUnwindSafe(self.wait()).catch_unwind().await;
+                match ready.unwrap_or_else(|panic| Err(after(&*panic))) {
+                    Ok(place) => (place, None),
+                    Err(end) => return self.end(end, None).await,
+                }
+            }
         };
-        let started = Event::new(STARTED, started).by(Some(self.user.clone()));
-        let told = self.tell("start", started, Some(START_TRIES)).await;
-        let lost = told.is_err();
-        // The caller may have gone; the operation goes on all the same.
-        drop(begun.send(told));
-        if lost {
-            // Whether the start was kept is not known: if it was, it gets its end.
+        if !self.has_told("start", self.started_event(), begun).await {
             return self.end_if_open().await;
         }
-        let end = AssertUnwindSafe(self.work()).catch_unwind().await.unwrap_or_else(|panic| after(&*panic));
+        let end = AssertUnwindSafe(self.work(&place)).catch_unwind().await.unwrap_or_else(|panic| after(&*panic));
         self.repositories.git.programs.forget(self.seat.live.id.as_str()).await;
-        let status = self.repositories.refresh(&self.job.project_id, &self.place.root).await;
-        let (over, outcome) = (self.over.take(), end.outcome());
+        let status = self.repositories.refresh(&self.job.project_id, &place.root).await;
+        self.end(end, status.ok().flatten()).await;
+    }
+
+    /// Tells the first that there is to tell of it, and says whether that is durable. Whoever waits hears it, too, and
+    /// may have gone: the operation goes on all the same.
+    async fn has_told(&self, what: &str, event: Event, begun: Option<oneshot::Sender<Result<()>>>) -> bool {
+        let told = self.tell(what, event, Some(START_TRIES)).await;
+        let is_durable = told.is_ok();
+        if let Some(begun) = begun {
+            drop(begun.send(told));
+        }
+        is_durable
+    }
+
+    /// Waits for its turn: where it may work then, or its end, if it is to end before or cannot begin.
+    async fn wait(&self) -> Result<Place, End> {
+        if self.seat.turn().await {
+            return self.repositories.ready(&self.job).await.map_err(|error| End::failed("refused", error.message()));
+        }
+        Err(match self.seat.live.course.why() {
+            Some(Reason::Cancelled(user)) => End::Cancelled(user),
+            _ => End::failed("server_stopped", stopped(true)),
+        })
+    }
+
+    /// Tells its end, gives its place up, and lets whoever waited for it go on.
+    async fn end(mut self, end: End, status: Option<Status>) {
+        let (over, told) = (self.over.take(), end.told(status.as_ref()));
         self.seat.live.is_over_now();
-        self.tell_end(end, status.ok().flatten()).await;
+        self.tell_end(end, status).await;
         // Others may do something here before whoever waited goes on.
         drop(self);
         if let Some(over) = over {
             // Nobody may wait any more.
-            drop(over.send(outcome));
+            drop(over.send(told));
         }
     }
 
@@ -111,6 +180,18 @@ impl Operation {
             let id = &self.seat.live.id;
             tracing::error!(operation = %id, %error, "the end of an operation could not be told; the next start tells it");
         }
+    }
+
+    fn queued_event(&self) -> Event {
+        let (project_id, operation_id) = (self.job.project_id.clone(), self.seat.live.id.clone());
+        let queued = OperationQueued { project_id, operation_id, kind: self.job.kind, hosted: true };
+        Event::new(QUEUED, queued).by(Some(self.user.clone()))
+    }
+
+    fn started_event(&self) -> Event {
+        let (project_id, operation_id) = (self.job.project_id.clone(), self.seat.live.id.clone());
+        let started = OperationStarted { project_id, operation_id, kind: self.job.kind, hosted: true };
+        Event::new(STARTED, started).by(Some(self.user.clone()))
     }
 
     fn end_event(&self, end: End, status: Option<Status>) -> Event {
@@ -155,14 +236,28 @@ impl Operation {
     }
 
     /// Runs git, and says how that ended.
-    async fn work(&self) -> End {
+    async fn work(&self, place: &Place) -> End {
+        let (git, live) = (&self.repositories.git, &self.seat.live);
         if self.job.kind == Kind::WorktreeAdd
-            && let Some(end) = self.prepare_worktrees().await
+            && let Some(end) = self.prepare_worktrees(place).await
         {
             return end;
         }
+        let args = match self.arguments(place).await {
+            Ok(args) => args,
+            Err(end) => return end,
+        };
+        // Before git starts: what it leaves behind is known to be its own, also to the next life of the server.
+        let began = locks::moment(self.repositories.ports.clock.now());
+        let kept = git.remember(live.id.as_str(), &place.root, began).await;
+        let end = self.run(place, &args, began).await;
+        git.forget(kept).await;
+        end
+    }
+
+    async fn run(&self, place: &Place, args: &[String], began: SystemTime) -> End {
         let (git, live) = (&self.repositories.git, &self.seat.live);
-        let running = match git.start(&self.place, Purpose::Change, &self.job.args).await {
+        let running = match git.start(place, Purpose::Change, args).await {
             Ok(running) => running,
             Err(error) => return End::failed("spawn_failed", error.message()),
         };
@@ -171,18 +266,37 @@ impl Operation {
         let mut pace = Pace::default();
         let mut hear = |progress: Progress| self.say(&mut pace, progress);
         match bounds.attend(running, Printed::Say, live.course.turned(), &mut hear).await {
-            Ok(finished) => self.judge(finished).await,
+            Ok(finished) => {
+                if was_broken_off(&finished) {
+                    git.clear(&place.root, began).await;
+                }
+                self.judge(place, finished).await
+            }
             Err(error) => End::failed("git_failed", format!("git cannot be attended: {error}")),
         }
     }
 
+    /// What git is called with: the job's own, and what only the repository can tell.
+    async fn arguments(&self, place: &Place) -> Result<Vec<String>, End> {
+        let mut args = self.job.args.clone();
+        if self.job.kind == Kind::Unstage {
+            let other_halves = self.repositories.git.other_halves(&place.root, self.job.paths()).await;
+            let other_halves = other_halves.map_err(|error| End::failed("git_failed", error.message()))?;
+            if other_halves.iter().map(String::len).sum::<usize>() > MOST_HALVES_BYTES {
+                return Err(End::failed("git_failed", "more renames than can be named at once: unstage \".\""));
+            }
+            args.extend(other_halves);
+        }
+        Ok(args)
+    }
+
     /// Makes the folder of working trees, with a list of its own that leaves all of it out. As a program, so that it
     /// is of the user that git runs as. The end of the operation, if that fails.
-    async fn prepare_worktrees(&self) -> Option<End> {
+    async fn prepare_worktrees(&self, place: &Place) -> Option<End> {
         let git = &self.repositories.git;
         let argv = ["sh", "-c", WORKTREES_SCRIPT].map(str::to_owned).to_vec();
         let bounds = Bounds { grace: git.programs.grace(), timeout: git.config.read_timeout };
-        let done = match git.programs.program(argv, self.place.root.clone()).start().await {
+        let done = match git.programs.program(argv, place.root.clone()).start().await {
             Ok(running) => bounds.attend(running, Printed::Say, self.seat.live.course.turned(), &mut |_| ()).await,
             Err(error) => Err(error),
         };
@@ -208,7 +322,7 @@ impl Operation {
         }
     }
 
-    async fn judge(&self, finished: Finished) -> End {
+    async fn judge(&self, place: &Place, finished: Finished) -> End {
         // What was done is done, also where somebody asked for the end meanwhile.
         if finished.status.success() {
             return End::Completed;
@@ -218,22 +332,31 @@ impl Operation {
                 return End::failed("timeout", "the operation took longer than git.operation_timeout allows");
             }
             (Some(_), Some(Reason::Cancelled(user))) => return End::Cancelled(user),
-            (Some(_), Some(Reason::ServerStopped)) => return server_stopped(),
+            (Some(_), Some(Reason::ServerStopped)) => return End::failed("server_stopped", stopped(false)),
             _ => {}
         }
-        let said = self.repositories.git.config.redaction.redact(&finished.said).into_owned();
-        let (code, message) = failure::of(&said);
-        let conflicts = if code == "conflict" { self.conflicts().await } else { Vec::new() };
+        let git = &self.repositories.git;
+        let said = git.config.redaction.redact(&finished.said).into_owned();
+        let (mut code, mut message) = failure::of(&said);
+        // A stash under a lock says nothing at all, or nothing that means something.
+        if code == "locked" || (code == "git_failed" && self.job.kind == Kind::Stash) {
+            let why = git.why_locked(&place.root).await;
+            if code == "locked" || why.is_some() {
+                code = "locked";
+                message = why.unwrap_or_else(|| "another program held a lock of the repository: try again".to_owned());
+            }
+        }
+        let conflicts = if code == "conflict" { self.conflicts(place).await } else { Vec::new() };
         let output = said[said.ceil_char_boundary(said.len().saturating_sub(OUTPUT))..].to_owned();
         End::Failed { code: code.to_owned(), message, output, conflicts }
     }
 
     /// The paths that are in conflict.
-    async fn conflicts(&self) -> Vec<String> {
+    async fn conflicts(&self, place: &Place) -> Vec<String> {
         let git = &self.repositories.git;
         let args = ["diff", "--name-only", "--no-ext-diff", "--no-textconv", "--diff-filter=U", "-z"];
         let read = async {
-            let place = git.repository(&self.place.root, Purpose::Read).await?;
+            let place = git.repository(&place.root, Purpose::Read).await?;
             git.read(&place, &args, CONFLICT_BYTES).await
         };
         let Ok(finished) = read.await else { return Vec::new() };
@@ -242,8 +365,9 @@ impl Operation {
     }
 }
 
-fn server_stopped() -> End {
-    End::failed("server_stopped", "the server stopped: look at the repository, and ask again")
+/// Whether git did not end by itself: it may have left its locks behind. A wrapper tells a signal as a code.
+fn was_broken_off(finished: &Finished) -> bool {
+    !finished.status.success() && (finished.stopped.is_some() || finished.status.code().is_none_or(|code| code > 128))
 }
 
 fn after(panic: &(dyn Any + Send)) -> End {

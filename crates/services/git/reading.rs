@@ -4,14 +4,17 @@
 //! and says what it leaves out; so many read at once as have a turn, and an answer is never older than its question.
 //! It tells no event.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+};
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use tidings_core::{Code, Error, Result, UserId, command::Json};
 
 use super::{
-    contract::{FileStatus, Status, Unfinished},
+    contract::{Change, FileStatus, Status, Unfinished},
     execute::{Finished, Git, Place, Purpose, Stop},
     failure,
     input::{Diff, Log, OneProject, Show},
@@ -85,16 +88,32 @@ pub struct WorktreesAnswer {
     pub worktrees: Vec<WorktreeInfo>,
 }
 
+/// How `status` is asked for.
+const STATUS: [&str; 6] =
+    ["status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", "--ignore-submodules=dirty"];
+
 impl Git {
     /// How a repository is, with at most `limit` files.
     pub(super) async fn status(&self, place: &Place, limit: usize) -> Result<Report> {
-        let args =
-            ["status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", "--ignore-submodules=dirty"];
-        let printed = good(self.read(place, &args, LIST_BYTES).await?)?.printed;
+        let printed = good(self.read(place, &STATUS, LIST_BYTES).await?)?.printed;
         let mut report = status::parse(&printed, limit);
         let root = place.root.clone();
         report.status.unfinished = blocking(move || unfinished(&root)).await?;
         Ok(report)
+    }
+
+    /// The former names of what is staged as renamed and shown under one of these paths: a rename is shown as one, and
+    /// is two changes of what is staged.
+    pub(super) async fn other_halves(&self, root: &Path, paths: &[String]) -> Result<Vec<String>> {
+        let place = self.repository(root, Purpose::Read).await?;
+        let finished = good(self.read(&place, &STATUS, LIST_BYTES).await?)?;
+        if finished.stopped.is_some() {
+            return Err(Error::new(Code::Conflict, "more is changed than can be looked at: unstage \".\""));
+        }
+        let renamed = status::parse(&finished.printed, usize::MAX).files.into_iter();
+        let shown = |file: &FileStatus| paths.iter().any(|path| covers(path, &file.path));
+        let halves = renamed.filter(|file| file.staged == Some(Change::Renamed) && shown(file));
+        Ok(halves.filter_map(|file| file.from).collect())
     }
 
     /// Numbers and patch of what this command compares.
@@ -248,6 +267,12 @@ impl Repositories {
     }
 }
 
+/// Whether a path that somebody names is a file or a folder above it.
+fn covers(path: &str, file: &str) -> bool {
+    let parts = Path::new(path).components().filter(|part| matches!(part, Component::Normal(_)));
+    Path::new(file).starts_with(parts.collect::<PathBuf>())
+}
+
 fn is_unborn(finished: &Finished) -> bool {
     !finished.status.success() && finished.said.contains("'HEAD'")
 }
@@ -272,4 +297,23 @@ fn unfinished(root: &Path) -> Option<Unfinished> {
         ("REVERT_HEAD", Unfinished::Revert),
     ];
     signs.into_iter().find(|(name, _)| there(name)).map(|(_, sign)| sign)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::covers;
+
+    #[test]
+    fn a_path_covers_itself_and_what_is_in_it_however_it_is_written() {
+        for (path, file, expected) in [
+            ("a/b", "a/b", true),
+            ("./a/", "a/b", true),
+            ("a//b", "a/b", true),
+            (".", "a/b", true),
+            ("a/b", "a/bc", false),
+            ("b", "a/b", false),
+        ] {
+            assert_eq!(covers(path, file), expected, "{path} {file}");
+        }
+    }
 }

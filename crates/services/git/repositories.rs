@@ -1,6 +1,6 @@
 //! The service: begins operations, cancels them, and ends them all at a stop.
 //!
-//! Guarantees: whoever is answered that an operation started finds it in the log; after
+//! Guarantees: whoever is answered that an operation started, or has its place behind others, finds that in the log; after
 //! [`Repositories::recover`] no operation of a former life is open, after [`Repositories::stop`] none at all.
 //! It is not the judgement of who may: that is the gate's.
 
@@ -23,14 +23,14 @@ use tokio::sync::oneshot;
 
 use super::{
     config::GitConfig,
-    contract::{Begun, Kind, OperationId},
+    contract::{Begun, Kind, OperationEnd, OperationId},
     execute::{Git, Place, Purpose, gone},
     input::Cancel,
     job::Job,
     looks::Looks,
     operation::Operation,
     refresh::Refreshing,
-    registry::{Reason, Refused, Registry, Seat},
+    registry::{Reason, Registry, Seat},
     turns::Turns,
 };
 use crate::{
@@ -87,17 +87,19 @@ impl Repositories {
     /// The service.
     #[must_use]
     pub fn new(ports: GitPorts, programs: Arc<Programs>, config: GitConfig) -> Arc<Self> {
-        let (registry, turns) = (Registry::new(config.max_operations), Turns::new(&config));
+        let (registry, turns) = (Registry::new(&config), Turns::new(&config));
         let git = Git { programs, config };
         Arc::new(Self { ports, git, refreshing: Mutex::default(), registry, turns, looks: Arc::default() })
     }
 
-    /// Tells the end of every operation that a former life of the server left open. To be called before the
+    /// Tells the end of every operation that a former life of the server left open, and takes away the locks that its
+    /// git left. To be called before the
     /// first operation, after [`Programs::recover`].
     ///
     /// # Errors
     /// `unavailable` when the log does not work.
     pub async fn recover(&self) -> Result<()> {
+        self.git.clear_abandoned().await;
         end_abandoned(&*self.ports.bus, &*self.ports.states, PROJECT).await
     }
 
@@ -107,65 +109,68 @@ impl Repositories {
         self.registry.emptied().await;
     }
 
-    /// Begins an operation, for a user who may. Resolves when its start is durable.
+    /// Begins an operation, for a user who may, or gives it its place behind others. Resolves when that is durable;
+    /// with `wait`, at its end, if that comes within so long a time.
     ///
     /// # Errors
     /// `not_found` for a project or a directory that is not there; `conflict` where there is no repository, or
-    /// for a clone something else, or while another operation runs; `invalid_data` for a protocol that is
-    /// not allowed; `overloaded`, `draining`, `unavailable`.
-    pub async fn begin(self: Arc<Self>, user: UserId, job: Result<Job>) -> Result<Json<Begun>> {
+    /// for a clone something else; `invalid_data` for a protocol that is not allowed; `overloaded` where as many wait
+    /// as may; `draining`, `unavailable`. What waits for its turn and cannot begin then has its end as `refused`.
+    pub async fn begin(self: Arc<Self>, user: UserId, job: Result<Job>, wait: Option<Duration>) -> Result<Json<Begun>> {
         let job = job?;
         // A project that is not there is told before what runs in it.
         self.root(&job.project_id).await?;
-        let seat = self.seat(&job).await?;
-        let operation_id = self.start(seat, user, job, None).await?;
-        Ok(Json(Begun { operation_id }))
-    }
-
-    /// The place of a new operation. Whoever heard of the end of the one before it does not find that one there.
-    async fn seat(&self, job: &Job) -> Result<Seat> {
-        let enter = || self.registry.enter(&job.project_id, job.kind);
-        let freed = async {
-            loop {
-                let mut left = self.registry.left();
-                match enter() {
-                    // The sender lives as long as the registry.
-                    Err(Refused::Ending(_)) => drop(left.changed().await),
-                    entered => return entered,
-                }
-            }
+        self.allow(&job)?;
+        let seat = self.registry.enter(&job.project_id, job.kind, &user)?;
+        // Whoever heard of the end of the one before does not find it there. Its end is told until the log takes it:
+        // that is not waited for.
+        if seat.is_next_soon() {
+            drop(tokio::time::timeout(ENDING, seat.turn()).await);
+        }
+        let (over, ended) = oneshot::channel();
+        let begun = self.start(seat, user, job, Some(over)).await?;
+        let end = match wait {
+            // It may be over without an end that somebody told.
+            Some(wait) => tokio::time::timeout(wait, ended).await.ok().and_then(std::result::Result::ok),
+            None => None,
         };
-        // The end of the other one is told until the log takes it: that is not waited for.
-        Ok(tokio::time::timeout(ENDING, freed).await.unwrap_or_else(|_| enter())?)
+        Ok(Json(Begun { end, ..begun }))
     }
 
-    /// Starts an operation in its place; `over` hears of its end.
+    /// Starts an operation in its place, or lets it wait there for its turn; `over` hears of its end.
     pub(super) async fn start(
         self: Arc<Self>,
         seat: Seat,
         user: UserId,
         job: Job,
-        over: Option<oneshot::Sender<Result<()>>>,
-    ) -> Result<OperationId> {
-        let root = self.root(&job.project_id).await?;
-        let place = self.place(&job, root).await?;
-        let operation_id = seat.live.id.clone();
+        over: Option<oneshot::Sender<OperationEnd>>,
+    ) -> Result<Begun> {
+        let place = if seat.has_turn() { Some(self.ready(&job).await?) } else { None };
+        let answer = Begun::of(seat.live.id.clone(), place.is_none());
         let (told, begun) = oneshot::channel();
         let operation = Operation { repositories: self.clone(), seat, job, place, user, over };
         self.ports.tasks.spawn("git.operation", Box::pin(operation.go(told)));
         begun.await.unwrap_or_else(|_| Err(Error::internal()))?;
-        Ok(operation_id)
+        Ok(answer)
+    }
+
+    /// Where an operation may work, now that it is its turn.
+    pub(super) async fn ready(&self, job: &Job) -> Result<Place> {
+        let root = self.root(&job.project_id).await?;
+        self.place(job, root).await
+    }
+
+    fn allow(&self, job: &Job) -> Result<()> {
+        let Some(protocol) = job.protocol.as_ref().filter(|protocol| !self.git.config.protocols.contains(protocol))
+        else {
+            return Ok(());
+        };
+        let allowed = self.git.config.protocols.join(", ");
+        Err(Error::invalid_field("url", format!("{protocol} is not allowed by git.protocols: {allowed} are")))
     }
 
     /// Where an operation may work.
     async fn place(&self, job: &Job, root: PathBuf) -> Result<Place> {
-        if let Some(protocol) = job.protocol.as_ref().filter(|protocol| !self.git.config.protocols.contains(protocol)) {
-            let allowed = self.git.config.protocols.join(", ");
-            return Err(Error::invalid_field(
-                "url",
-                format!("{protocol} is not allowed by git.protocols: {allowed} are"),
-            ));
-        }
         if job.kind != Kind::Clone {
             return self.git.repository(&root, Purpose::Change).await;
         }
@@ -176,18 +181,18 @@ impl Repositories {
         Ok(Place { root, repository: false, settings: Vec::new() })
     }
 
-    /// Asks an operation to end. It has ended once its end is told.
+    /// Asks an operation to end, whether it runs or waits for its turn. It has ended once its end is told.
     ///
     /// # Errors
-    /// `conflict` when it does not run, or not here.
+    /// `conflict` when it does not run or wait, or not here.
     pub async fn cancel(self: Arc<Self>, user: UserId, input: Cancel) -> Result<Json<Begun>> {
-        let live = self.registry.get(&input.project_id).filter(|live| live.id == input.operation_id);
+        let live = self.registry.find(&input.project_id, &input.operation_id);
         let live = live.ok_or_else(|| Error::new(Code::Conflict, "the operation does not run here, or has ended"))?;
         live.course.ask_to_end(Reason::Cancelled(user));
-        Ok(Json(Begun { operation_id: input.operation_id }))
+        Ok(Json(Begun::of(input.operation_id, false)))
     }
 
-    /// Whether an operation runs here, or is one of the newest that did since the start.
+    /// Whether an operation runs or waits here, or is one of the newest that did since the start.
     ///
     /// # Errors
     /// `unavailable` when the state of the project cannot be read.

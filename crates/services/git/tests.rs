@@ -1,4 +1,4 @@
-//! Operations while the log fails: each start and each end is told once, or not at all.
+//! Operations while others run and while the log fails: each place, each start and each end is told once, or not at all.
 //!
 //! Guarantees: git is real, and so is the fold of the project; the bus keeps what it is told, and fails as the test asks.
 //! They are not the tests of what git does: those meet the real server.
@@ -15,7 +15,13 @@ use tidings_core::{
 };
 use tidings_testkit::{TestClock, TestTasks};
 
-use super::{GitConfig, GitPorts, Repositories, contract::Begun, job::Job};
+use super::{
+    GitConfig, GitPorts, Repositories,
+    contract::{Begun, EndStatus, Kind, OperationId},
+    input::Cancel,
+    job::Job,
+    registry::Seat,
+};
 use crate::{
     programs::{Environment, Programs, ProgramsConfig},
     project::{
@@ -123,7 +129,7 @@ struct House {
     memory: Arc<Memory>,
     repositories: Arc<Repositories>,
     tasks: Arc<TestTasks>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl House {
@@ -151,7 +157,7 @@ impl House {
         };
         let redaction = Arc::new(Redaction::new(&RedactionConfig::default()).expect("compiles"));
         let programs = Programs::new(programs).expect("ready");
-        Self { memory, repositories: Repositories::new(ports, programs, GitConfig::new(redaction)), tasks, _dir: dir }
+        Self { memory, repositories: Repositories::new(ports, programs, GitConfig::new(redaction)), tasks, dir }
     }
 
     fn fail(&self, faults: &[Fault]) {
@@ -160,8 +166,43 @@ impl House {
 
     /// Stages nothing, which succeeds.
     async fn add(&self) -> Result<Json<Begun>> {
+        self.add_and_wait(None).await
+    }
+
+    async fn add_and_wait(&self, wait: Option<Duration>) -> Result<Json<Begun>> {
         let input = serde_json::from_value(json!({"projectId": "p1", "paths": ["."]})).expect("an input");
-        self.repositories.clone().begin("u1".parse().expect("an id"), Ok(Job::add(input))).await
+        self.repositories.clone().begin("u1".parse().expect("an id"), Ok(Job::add(input)), wait).await
+    }
+
+    /// The place of something that runs for as long as the test wants.
+    fn busy(&self) -> Seat {
+        let (project_id, user) = ("p1".parse().expect("an id"), "u1".parse().expect("an id"));
+        self.repositories.registry.enter(&project_id, Kind::Add, &user).expect("free")
+    }
+
+    /// The ends that were told, with their operations.
+    fn ends(&self) -> Vec<(String, String)> {
+        let kept = self.memory.0.lock();
+        let ends = kept.messages.iter().filter(|message| {
+            let name = message.event_type.as_str();
+            ["completed", "failed", "cancelled"].iter().any(|end| name == format!("git.operation.{end}"))
+        });
+        let end = |message: &Message| {
+            let data: Value = serde_json::from_str(message.payload.json()).expect("JSON");
+            let what = data["code"].as_str().unwrap_or(message.event_type.as_str());
+            (data["operationId"].as_str().expect("an id").to_owned(), what.to_owned())
+        };
+        ends.map(end).collect()
+    }
+
+    /// Waits until so many ends were told.
+    async fn settled_by_themselves(&self, ends: usize) {
+        let told = async {
+            while self.ends().len() < ends {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, told).await.expect("every operation ends");
     }
 
     async fn settled(&self) {
@@ -210,13 +251,86 @@ async fn what_a_former_life_left_open_is_ended_once_by_the_next() {
     house.settled().await;
 }
 
+/// The operation that an answer names, which waits for its turn.
+fn waits(begun: Result<Json<Begun>>) -> OperationId {
+    let Json(begun) = begun.expect("has its place");
+    assert!(begun.queued && begun.end.is_none());
+    begun.operation_id
+}
+
 #[tokio::test]
-async fn one_operation_runs_in_a_project_and_none_after_the_stop() {
+async fn operations_of_a_project_wait_for_their_turn_and_run_in_their_order() {
     let house = House::new();
-    let (one, two) = tokio::join!(house.add(), house.add());
-    let (begun, refused) = if one.is_ok() { (one, two) } else { (two, one) };
-    begun.expect("one begins");
-    assert_eq!(refused.expect_err("the other is refused").code(), tidings_core::Code::Conflict);
+    let busy = house.busy();
+    let waiting = [waits(house.add().await), waits(house.add().await)];
+    assert_eq!(house.memory.told(), ["git.operation.queued"; 2]);
+    let view = house.memory.view();
+    let state = view.state::<ProjectState>().expect("a project");
+    assert!(waiting.iter().all(|id| state.git.operations[id].queued));
+    drop(busy);
+    let Json(last) = house.add_and_wait(Some(PATIENCE)).await.expect("ends");
+    assert_eq!(last.end.expect("its end").status, EndStatus::Completed);
+    let mut expected: Vec<(String, String)> =
+        waiting.map(|id| (id.to_string(), "git.operation.completed".to_owned())).into();
+    expected.push((last.operation_id.to_string(), "git.operation.completed".to_owned()));
+    assert_eq!(house.ends(), expected);
     house.settled().await;
     assert_eq!(house.add().await.expect_err("refused").code(), tidings_core::Code::Draining);
+}
+
+#[tokio::test]
+async fn whoever_waits_for_an_end_is_answered_with_it_or_without_it_when_the_time_is_over() {
+    let house = House::new();
+    let Json(begun) = house.add_and_wait(Some(PATIENCE)).await.expect("ends");
+    let end = begun.end.expect("its end");
+    assert_eq!((begun.queued, end.status, end.branch.as_deref()), (false, EndStatus::Completed, Some("main")));
+    let busy = house.busy();
+    waits(house.add_and_wait(Some(Duration::from_millis(1))).await);
+    // A stop ends what waits, and whoever waits for it.
+    let waiting = house.add_and_wait(Some(PATIENCE));
+    let stopped = async {
+        let queued = || house.memory.told().iter().filter(|told| *told == "git.operation.queued").count();
+        while queued() < 2 {
+            tokio::task::yield_now().await;
+        }
+        house.repositories.registry.close();
+        drop(busy);
+    };
+    let (begun, ()) = tokio::join!(waiting, stopped);
+    let Json(begun) = begun.expect("has its place");
+    let end = begun.end.expect("its end");
+    assert_eq!((begun.queued, end.status, end.code.as_deref()), (true, EndStatus::Failed, Some("server_stopped")));
+    house.settled().await;
+    let codes: Vec<String> = house.ends().into_iter().map(|(_, what)| what).collect();
+    assert_eq!(codes, ["git.operation.completed", "server_stopped", "server_stopped"]);
+}
+
+#[tokio::test]
+async fn one_that_waits_can_be_cancelled_and_one_that_cannot_begin_at_its_turn_fails() {
+    let house = House::new();
+    let busy = house.busy();
+    let (first, second) = (waits(house.add().await), waits(house.add().await));
+    let input = Cancel { project_id: "p1".parse().expect("an id"), operation_id: first.clone() };
+    house.repositories.clone().cancel("u2".parse().expect("an id"), input).await.expect("is asked");
+    // Its place is free before the others have their turn.
+    let Json(third) = house.add_and_wait(Some(Duration::ZERO)).await.expect("has its place");
+    std::fs::remove_dir_all(house.dir.path().join("root/.git")).expect("removes");
+    drop(busy);
+    house.settled_by_themselves(3).await;
+    let expected = [(&first, "git.operation.cancelled"), (&second, "refused"), (&third.operation_id, "refused")];
+    assert_eq!(house.ends(), expected.map(|(id, what)| (id.to_string(), what.to_owned())));
+    house.settled().await;
+}
+
+#[tokio::test]
+async fn one_whose_place_is_not_durable_has_none_and_whoever_heard_of_it_hears_its_end() {
+    for (fault, told) in [(Fault::Lost, vec![]), (Fault::Kept, vec!["git.operation.queued", "git.operation.failed"])] {
+        let house = House::new();
+        let busy = house.busy();
+        house.fail(&[fault; 3]);
+        assert!(house.add().await.is_err());
+        drop(busy);
+        house.settled().await;
+        assert_eq!(house.memory.told(), told, "{fault:?}");
+    }
 }

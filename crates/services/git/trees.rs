@@ -19,7 +19,8 @@ use super::{
     execute::Purpose,
     input::{Worktree, WorktreeAdd},
     job::Job,
-    registry::{Refused, Seat},
+    operation::outcome,
+    registry::Seat,
     repositories::Repositories,
 };
 use crate::{
@@ -49,17 +50,34 @@ impl Repositories {
     /// `not_found` for a project that is not there; `draining`, `unavailable`.
     pub async fn worktree(self: Arc<Self>, user: UserId, project_id: ProjectId, tree: Worktree) -> Result<PathBuf> {
         let root = self.root(&project_id).await?;
+        let mut place: Option<Seat> = None;
         loop {
             let mut left = self.registry.left();
-            let settled = self.registry.get(&project_id).is_none_or(|live| !live.kind.changes_trees());
-            if settled && let Found::Tree(dir) = look(&root, &tree).await? {
+            let changes_trees = |kind: Option<Kind>| kind.is_some_and(Kind::changes_trees);
+            let settled = self.registry.get(&project_id).is_none_or(|live| !changes_trees(live.kind));
+            let holds_turn = place.as_ref().is_some_and(Seat::has_turn);
+            if (settled || holds_turn)
+                && let Found::Tree(dir) = look(&root, &tree).await?
+            {
                 return Ok(dir);
             }
-            match self.registry.enter(&project_id, Kind::WorktreeAdd) {
-                Ok(seat) => self.clone().make(seat, &user, &root, &tree).await?,
-                // Its end is waited for. The sender lives as long as the registry.
-                Err(Refused::Busy(_) | Refused::Ending(_) | Refused::Full(_)) => drop(left.changed().await),
-                Err(refused @ Refused::Stopping) => return Err(refused.into()),
+            // In line with what others asked for, and without an operation that is told: the tree may come meanwhile.
+            let seat = match place.take() {
+                Some(seat) => seat,
+                None => self.registry.enter_anyway(&project_id, Kind::WorktreeAdd, &user)?,
+            };
+            tokio::select! {
+                came = seat.turn() => {
+                    if !came {
+                        return Err(Error::new(Code::Draining, "the server is stopping"));
+                    }
+                    self.clone().make(seat, &user, &root, &tree).await?;
+                }
+                // The sender lives as long as the registry.
+                heard = left.changed() => {
+                    drop(heard);
+                    place = Some(seat);
+                }
             }
         }
     }
@@ -76,12 +94,12 @@ impl Repositories {
                 if branch.is_none() && from.is_none() && self.has_branch(root, &name).await? {
                     branch = Some(name.clone());
                 }
-                Job::from(WorktreeAdd { project_id, name, branch, create, from })
+                Job::from(WorktreeAdd { project_id, name, branch, create, from, wait_ms: None })
             }
         };
-        let (over, outcome) = oneshot::channel();
+        let (over, ended) = oneshot::channel();
         self.start(seat, user.clone(), job, Some(over)).await?;
-        outcome.await.unwrap_or_else(|_| Err(Error::internal()))
+        outcome(ended.await.map_err(|_| Error::internal())?)
     }
 
     async fn has_branch(&self, root: &Path, name: &str) -> Result<bool> {
@@ -111,7 +129,7 @@ fn find(root: &Path, cwd: &str) -> Result<Found> {
 }
 
 /// A small file as text.
-fn note(path: &Path) -> Option<String> {
+pub(super) fn note(path: &Path) -> Option<String> {
     let meta = path.symlink_metadata().ok()?;
     (meta.is_file() && meta.len() <= NOTE_BYTES).then(|| fs::read_to_string(path).ok())?
 }

@@ -56,6 +56,25 @@ impl Mark {
         if marks.any(|mark| mark == self.0.as_bytes()) { Says::This } else { Says::Another }
     }
 
+    /// Ends every process that carries it: asks it to, and kills what is left after `moment`. How many were found.
+    /// Blocks for up to `moment` and some tenths of a second.
+    pub(crate) fn end_all(&self, moment: Duration) -> usize {
+        let found = self.carriers();
+        for process in found.iter().copied().filter_map(Pid::from_raw) {
+            for signal in [Signal::TERM, Signal::CONT] {
+                if let Err(error) = kill_process(process, signal) {
+                    tracing::trace!(?process, %error, "a process is gone already, which is what is wanted");
+                }
+            }
+        }
+        let mut waited = Duration::ZERO;
+        while waited < moment && !self.carriers().is_empty() {
+            thread::sleep(PAUSE);
+            waited += PAUSE;
+        }
+        found.len().max(self.kill_all())
+    }
+
     /// Kills every process that carries it, and what it forks meanwhile. How many were found.
     /// Blocks for up to some tenths of a second.
     pub(crate) fn kill_all(&self) -> usize {
@@ -132,5 +151,9 @@ mod tests {
             child.wait().expect("ends");
         }
         assert_eq!(mark.kill_all(), 0);
+        let mut asked = runs(&[(MARK, mark.value())]);
+        assert_eq!(mark.end_all(Duration::from_secs(60)), 1);
+        assert_eq!(asked.wait().expect("ends").signal(), Some(15));
+        assert_eq!(mark.end_all(Duration::from_secs(60)), 0);
     }
 }

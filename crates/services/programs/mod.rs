@@ -2,7 +2,7 @@
 //! of those that outlive it.
 //!
 //! Guarantees: no program sees a `TIDINGS_*` variable or the path of the data directory; what programs do yields
-//! to what the server does; one that a killed server left behind is killed by [`Programs::recover`], one that got
+//! to what the server does; one that a killed server left behind is ended by [`Programs::recover`], one that got
 //! away from its service by [`Programs::stop`]; no program of another data directory's server is killed.
 //! It is not a domain: what a program means, and how its end is told, is its service's.
 
@@ -52,6 +52,9 @@ use crate::blocking::blocking;
 /// How long a program that was started in its turn is young: so many times as long as its start took. That is a
 /// few milliseconds, and more where others want the processors.
 const YOUTH: u32 = 4;
+
+/// The longest that what outlived the server may take to end by itself: the start waits for it.
+const MOMENT: Duration = Duration::from_secs(2);
 
 /// The lowest priority that the system knows.
 const LOWEST: i32 = 19;
@@ -166,18 +169,19 @@ impl Programs {
         Ok(Arc::new(Self { env, user, wrapper: config.wrapper, nice, grace, starter, young, survivors, mark }))
     }
 
-    /// Kills what a former life of the server left running. To be called once, before anything is started.
+    /// Ends what a former life of the server left running: asks it to, and kills what is left a moment later. To be called once, before anything is started.
     ///
     /// # Errors
     /// `unavailable` when the folder `run` cannot be read.
     pub async fn recover(&self) -> Result<()> {
         let (survivors, mark) = (self.survivors.clone(), self.mark.clone());
         // What was started and not yet remembered when the server was killed is found by its mark.
-        let kill = move || survivors.kill_all().map(|groups| groups + mark.kill_all());
-        match blocking(kill).await? {
+        let moment = self.grace.min(MOMENT);
+        let end = move || survivors.end_all(moment).map(|groups| groups + mark.end_all(moment));
+        match blocking(end).await? {
             Ok(0) => Ok(()),
-            Ok(killed) => {
-                tracing::warn!(killed, "process groups of a former life of the server were killed");
+            Ok(ended) => {
+                tracing::warn!(ended, "process groups of a former life of the server were ended");
                 Ok(())
             }
             Err(error) => Err(Error::unavailable(format!("the folder run cannot be read: {error}"))),
@@ -198,6 +202,11 @@ impl Programs {
     /// The shell of the environment of every program, if it names one.
     pub(crate) fn shell(&self) -> Option<&str> {
         self.env.get("SHELL")
+    }
+
+    /// The data directory.
+    pub(crate) fn data_dir(&self) -> &Path {
+        self.survivors.data_dir()
     }
 
     /// From TERM to KILL.

@@ -1,6 +1,6 @@
-//! What is remembered of process groups, so that the next start can kill those that outlived the server.
+//! What is remembered of process groups, so that the next start can end those that outlived the server.
 //!
-//! Guarantees: a group is killed only if it is surely the one that was remembered, by the server of this very
+//! Guarantees: a group is asked to end, and killed a moment later, only if it is surely the one that was remembered, by the server of this very
 //! directory: the machine was not started anew; its leader is the same process or is gone while its members are
 //! not; and a process of it carries this server's mark. Where none carries any, or may be looked at, the leader
 //! must be the same and remembered under this mark. So a copy of a directory ends nothing of the original's.
@@ -13,6 +13,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    thread,
     time::Duration,
 };
 
@@ -84,14 +85,15 @@ impl Survivors {
         }
     }
 
-    /// Kills every remembered group that is still there and waits until it is gone. Returns how many
-    /// groups were killed. What is in the folder beside them, or cannot be read, is told and passed over; only
-    /// small regular files are removed. Blocks for up to two seconds.
+    /// Ends every remembered group that is still there: asks it to, and kills what is left of it after `moment`, so
+    /// that a program can put away what it would leave behind. Waits until all are gone. Returns how many groups there
+    /// were. What is in the folder beside them, or cannot be read, is told and passed over; only small regular files
+    /// are removed. Blocks for up to `moment` and two seconds.
     ///
     /// # Errors
     /// `run` cannot be read.
-    pub(crate) fn kill_all(&self) -> io::Result<usize> {
-        let mut killed = Vec::new();
+    pub(crate) fn end_all(&self, moment: Duration) -> io::Result<usize> {
+        let (mut files, mut found) = (Vec::new(), Vec::new());
         let boot = boot().ok();
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();
@@ -101,21 +103,26 @@ impl Survivors {
             }
             let remembered = read(&path).inspect_err(|error| tell(&path, error)).ok();
             let same_boot = remembered.filter(|it| Some(&it.boot) == boot.as_ref());
-            if let Some(found) = same_boot.filter(|it| self.is_mine(it)).filter(|found| found.family().kill()) {
-                killed.push(found.family());
-            }
+            let mine = same_boot.filter(|it| self.is_mine(it)).map(|mine| mine.family());
+            found.extend(mine.filter(|family| family.ask_to_end()));
+            files.push(path);
+        }
+        until_gone(&found, moment);
+        for family in &found {
+            family.kill();
+        }
+        until_gone(&found, STEP * STEPS);
+        for path in files {
             if let Err(error) = fs::remove_file(&path).or_else(missing_is_fine) {
                 tracing::warn!(path = %path.display(), %error, "what is remembered of a former life cannot be removed");
             }
         }
-        for _ in 0..STEPS {
-            let table = Table::read();
-            if !killed.iter().any(|family| table.has(*family)) {
-                break;
-            }
-            std::thread::sleep(STEP);
-        }
-        Ok(killed.len())
+        Ok(found.len())
+    }
+
+    /// The data directory.
+    pub(crate) fn data_dir(&self) -> &Path {
+        self.dir.parent().unwrap_or(&self.dir)
     }
 
     /// Whether a group is there, is the remembered one, and is of this directory's server.
@@ -135,6 +142,19 @@ impl Survivors {
 impl Remembered {
     fn family(&self) -> Family {
         Family(self.group)
+    }
+}
+
+/// Waits until nothing of these is left, for so long at most.
+fn until_gone(families: &[Family], most: Duration) {
+    let mut waited = Duration::ZERO;
+    while waited < most {
+        let table = Table::read();
+        if !families.iter().any(|family| table.has(*family)) {
+            return;
+        }
+        thread::sleep(STEP);
+        waited += STEP;
     }
 }
 
@@ -182,6 +202,9 @@ mod tests {
 
     use super::{super::mark::MARK, *};
 
+    /// Longer than what is asked to end needs.
+    const MOMENT: Duration = Duration::from_secs(60);
+
     /// The folder of a data directory.
     fn survivors(data_dir: &Path) -> Survivors {
         Survivors::open(data_dir, Mark::of(data_dir)).expect("opens")
@@ -219,10 +242,23 @@ mod tests {
         let survivors = survivors(dir.path());
         let mut child = family(Some(&survivors.mark));
         survivors.remember("s1", id(&child)).expect("remembers");
-        assert_eq!(survivors.kill_all().expect("kills"), 1);
-        assert_eq!(child.wait().expect("ends").signal(), Some(9));
+        assert_eq!(survivors.end_all(MOMENT).expect("kills"), 1);
+        assert_eq!(child.wait().expect("ends").signal(), Some(15));
         assert!(!there(&child));
-        assert_eq!(survivors.kill_all().expect("nothing left"), 0);
+        assert_eq!(survivors.end_all(MOMENT).expect("nothing left"), 0);
+    }
+
+    #[test]
+    fn what_does_not_end_when_it_is_asked_to_is_killed_a_moment_later() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let survivors = survivors(dir.path());
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' TERM; echo up; while :; do sleep 600; done"]).process_group(0);
+        let mut child = command.env(MARK, survivors.mark.value()).stdout(Stdio::piped()).spawn().expect("starts");
+        io::Read::read_exact(child.stdout.as_mut().expect("piped"), &mut [0; 3]).expect("prints");
+        survivors.remember("s1", id(&child)).expect("remembers");
+        assert_eq!(survivors.end_all(Duration::from_millis(50)).expect("ends"), 1);
+        assert_eq!(child.wait().expect("ends").signal(), Some(9));
     }
 
     #[test]
@@ -234,7 +270,7 @@ mod tests {
         child.kill().expect("kills the leader only");
         child.wait().expect("ends");
         assert!(there(&child));
-        assert_eq!(survivors.kill_all().expect("kills"), 1);
+        assert_eq!(survivors.end_all(MOMENT).expect("kills"), 1);
         assert!(!there(&child));
     }
 
@@ -250,8 +286,8 @@ mod tests {
         fs::set_permissions(run.join("d-unreadable"), PermissionsExt::from_mode(0o000)).expect("closed");
         let mut child = family(Some(&survivors.mark));
         survivors.remember("e-real", id(&child)).expect("remembers");
-        assert_eq!(survivors.kill_all().expect("kills"), 1);
-        assert_eq!(child.wait().expect("ends").signal(), Some(9));
+        assert_eq!(survivors.end_all(MOMENT).expect("kills"), 1);
+        assert_eq!(child.wait().expect("ends").signal(), Some(15));
         let mut left: Vec<_> = fs::read_dir(&run).expect("a folder").map(|it| it.expect("one").file_name()).collect();
         left.sort();
         assert_eq!(left, ["a-stray", "b-link"], "what is somebody's stays");
@@ -275,7 +311,7 @@ mod tests {
             fs::write(dir.path().join("run").join(format!("s{index}")), text).expect("writes");
         }
         fs::write(dir.path().join("run/odd"), "not JSON").expect("writes");
-        assert_eq!(survivors.kill_all().expect("kills nothing"), 0);
+        assert_eq!(survivors.end_all(MOMENT).expect("kills nothing"), 0);
         runs_until_now(child);
     }
 
@@ -301,16 +337,16 @@ mod tests {
             fs::copy(original.dir.join(name), copied.dir.join(name)).expect("copies");
             child
         });
-        assert_eq!(copied.kill_all().expect("kills nothing"), 0);
+        assert_eq!(copied.end_all(MOMENT).expect("kills nothing"), 0);
         assert_eq!(fs::read_dir(&copied.dir).expect("a folder").count(), 0, "none of it is the copy's");
         assert!(children.iter().all(there));
         // The original's next start ends all but the one that nothing ties to it.
-        assert_eq!(original.kill_all().expect("kills"), 3);
+        assert_eq!(original.end_all(MOMENT).expect("kills"), 3);
         for (name, mut child) in names.into_iter().zip(children) {
             if name == "formerly-unmarked" {
                 runs_until_now(child);
             } else {
-                assert_eq!(child.wait().expect("ends").signal(), Some(9), "{name}");
+                assert_eq!(child.wait().expect("ends").signal(), Some(15), "{name}");
             }
         }
     }
@@ -321,7 +357,7 @@ mod tests {
         let survivors = survivors(dir.path());
         let child = family(Some(&Mark::of(other.path())));
         survivors.remember("s1", id(&child)).expect("remembers");
-        assert_eq!(survivors.kill_all().expect("kills nothing"), 0);
+        assert_eq!(survivors.end_all(MOMENT).expect("kills nothing"), 0);
         runs_until_now(child);
     }
 
@@ -338,8 +374,8 @@ mod tests {
         let socket = std::os::unix::net::UnixListener::bind(run.join("e-socket")).expect("a socket");
         let mut child = family(Some(&survivors.mark));
         survivors.remember("f-real", id(&child)).expect("remembers");
-        assert_eq!(survivors.kill_all().expect("kills"), 1);
-        assert_eq!(child.wait().expect("ends").signal(), Some(9));
+        assert_eq!(survivors.end_all(MOMENT).expect("kills"), 1);
+        assert_eq!(child.wait().expect("ends").signal(), Some(15));
         drop(socket);
         let mut left: Vec<_> = fs::read_dir(run).expect("a folder").map(|it| it.expect("one").file_name()).collect();
         left.sort();

@@ -18,6 +18,22 @@ const LOOKS: u32 = 10;
 pub(crate) struct Family(pub(crate) i32);
 
 impl Family {
+    /// Asks all of it that is there now to end, also what stands still. Says whether anything was.
+    pub(crate) fn ask_to_end(self) -> bool {
+        let Some(leader) = Some(self.0).filter(|id| *id > 1).and_then(Pid::from_raw) else { return false };
+        let jobs = Table::read().session(self.0);
+        let mut found = !jobs.is_empty();
+        for signal in [Signal::TERM, Signal::CONT] {
+            found |= kill_process_group(leader, signal).is_ok();
+            for job in jobs.iter().copied().filter_map(Pid::from_raw) {
+                if let Err(error) = kill_process(job, signal) {
+                    tracing::trace!(?job, %error, "a process is gone already, which is what is wanted");
+                }
+            }
+        }
+        found
+    }
+
     /// Kills all of it that is there now. Says whether anything was.
     pub(crate) fn kill(self) -> bool {
         let Some(leader) = Some(self.0).filter(|id| *id > 1).and_then(Pid::from_raw) else { return false };

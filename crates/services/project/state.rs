@@ -77,7 +77,7 @@ impl Reducer for ProjectReducer {
                 operation_id: id.clone(),
                 kind: operation.kind,
                 code: "server_stopped".to_owned(),
-                message: "the server stopped: look at the repository, and ask again".to_owned(),
+                message: git::stopped(operation.queued).to_owned(),
                 output: String::new(),
                 conflicts: Vec::new(),
             };
@@ -91,13 +91,14 @@ impl Reducer for ProjectReducer {
 fn apply_git(state: &mut git::GitState, message: &Message) {
     let payload = &message.payload;
     match message.event_type.as_str() {
+        git::QUEUED => {
+            if let Ok(event) = payload.typed::<git::OperationQueued>() {
+                open_one(state, &event.operation_id, (event.kind, true, event.hosted), message);
+            }
+        }
         git::STARTED => {
-            if let Ok(event) = payload.typed::<git::OperationStarted>()
-                && state.operations.len() < git::OPEN_LIMIT
-            {
-                let started_at = message.time;
-                let open = git::OpenOperation { kind: event.kind, started_at, hosted: event.hosted, progress: None };
-                state.operations.insert(event.operation_id.clone(), open);
+            if let Ok(event) = payload.typed::<git::OperationStarted>() {
+                open_one(state, &event.operation_id, (event.kind, false, event.hosted), message);
             }
         }
         git::PROGRESS => {
@@ -118,6 +119,19 @@ fn apply_git(state: &mut git::GitState, message: &Message) {
             }
         }
         _ => {}
+    }
+}
+
+/// Keeps an operation that has not ended, in place of what was kept of it before.
+fn open_one(
+    state: &mut git::GitState,
+    id: &git::OperationId,
+    (kind, queued, hosted): (git::Kind, bool, bool),
+    message: &Message,
+) {
+    if state.operations.len() < git::OPEN_LIMIT || state.operations.contains_key(id) {
+        let open = git::OpenOperation { kind, started_at: message.time, queued, hosted, progress: None };
+        state.operations.insert(id.clone(), open);
     }
 }
 
@@ -199,16 +213,27 @@ mod tests {
             of_git(git::STARTED, serde_json::json!({"operationId": id, "kind": "clone", "hosted": hosted}))
         };
         let progress = serde_json::json!({"operationId": "o1", "progress": {"phase": "Receiving", "current": 3}});
-        let mut events = vec![registered(), started("o1", true), started("o2", false), started("o3", true)];
+        let queued =
+            |id: &str| of_git(git::QUEUED, serde_json::json!({"operationId": id, "kind": "commit", "hosted": true}));
+        let mut events =
+            vec![registered(), queued("o1"), started("o1", true), started("o2", false), started("o3", true)];
+        events.push(queued("o4"));
+        events.push(queued("o5"));
         events.push(of_git(git::PROGRESS, progress));
         events.push(of_git(git::COMPLETED, serde_json::json!({"operationId": "o3", "kind": "clone"})));
+        events.push(of_git(git::CANCELLED, serde_json::json!({"operationId": "o5", "kind": "commit"})));
         let state = folded(events);
-        let open: Vec<_> = state.git.operations.iter().map(|(id, it)| (id.as_str(), it.progress.is_some())).collect();
-        assert_eq!(open, [("o1", true), ("o2", false)]);
+        let of =
+            |(id, it): (&git::OperationId, &git::OpenOperation)| (id.to_string(), it.queued, it.progress.is_some());
+        let open: Vec<_> = state.git.operations.iter().map(of).collect();
+        let expected = [("o1", false, true), ("o2", false, false), ("o4", true, false)];
+        assert_eq!(open, expected.map(|(id, queued, progress)| (id.to_owned(), queued, progress)));
         let ended = ProjectReducer::abandoned(&state);
-        assert_eq!(ended.len(), 1, "what a producer outside began is not ours to end");
-        let failed = ended[0].payload.typed::<git::OperationFailed>().expect("an end");
-        assert_eq!((failed.operation_id.as_str(), failed.code.as_str()), ("o1", "server_stopped"));
+        assert_eq!(ended.len(), 2, "what a producer outside began is not ours to end");
+        for (event, id) in ended.iter().zip(["o1", "o4"]) {
+            let failed = event.payload.typed::<git::OperationFailed>().expect("an end");
+            assert_eq!((failed.operation_id.as_str(), failed.code.as_str()), (id, "server_stopped"));
+        }
     }
 
     #[test]
@@ -222,7 +247,7 @@ mod tests {
             of_git(git::STATUS_CHANGED, data)
         };
         let mut events = vec![registered(), status("main"), status("topic")];
-        events.extend((0..100).map(started));
+        events.extend((0..2 * git::OPEN_LIMIT).map(started));
         let state = folded(events);
         assert_eq!(state.git.operations.len(), git::OPEN_LIMIT);
         let kept = state.git.status.expect("a status");

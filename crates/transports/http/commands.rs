@@ -4,7 +4,7 @@
 //! byte, each at most once; `commandId` and `Idempotency-Key` are one thing.
 //! It is not the judgement of an input: the row parses it, the gate authorises it.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
@@ -16,12 +16,12 @@ use serde::{
 use serde_json::value::RawValue;
 use tidings_core::{
     Error, Principal, Result,
-    command::{Answer, Command, Repeated},
+    command::{Answer, Command, END, Repeated, WAIT_MS},
     json,
     refusal::{self, shown},
 };
 
-use super::HttpState;
+use super::{HttpState, prefer};
 
 /// The field that names a command's id.
 const COMMAND_ID: &str = "commandId";
@@ -52,9 +52,26 @@ pub(super) async fn run_write(
     path: &Pairs,
     (headers, body): (&HeaderMap, &str),
 ) -> Result<Response> {
-    let (input, command_id) = input(path, body, idempotency_key(headers)?)?;
+    let wait = if command.waits { prefer::wait(headers) } else { None };
+    let (input, command_id, applied) = input(path, body, idempotency_key(headers)?, wait)?;
     let answer = state.gate.run_json(principal, command, &input, command_id.as_deref()).await?;
-    Ok(respond(command.status, answer))
+    let status = if command.waits && has_ended(&answer) { StatusCode::OK.as_u16() } else { command.status };
+    let mut response = respond(status, answer);
+    if let Some(seconds) = applied {
+        prefer::applied(&mut response, seconds);
+    }
+    Ok(response)
+}
+
+/// Whether an answer has the end of what the command began.
+fn has_ended(answer: &Answer) -> bool {
+    match answer {
+        Answer::Json(json) => {
+            let fields = json::from_str::<BTreeMap<String, de::IgnoredAny>>(json.get());
+            fields.is_ok_and(|fields| fields.contains_key(END))
+        }
+        Answer::Text(_) | Answer::Repeated => false,
+    }
 }
 
 /// Path and query as one. A query may repeat what the path says, and nothing else of it.
@@ -70,8 +87,14 @@ fn joined(mut path: Pairs, query: Pairs) -> Result<Pairs> {
     Ok(path)
 }
 
-/// The input of a row as a JSON object, and the command's id.
-fn input(path: &Pairs, body: &str, key: Option<String>) -> Result<(String, Option<String>)> {
+/// The input of a row as a JSON object, the command's id, and the seconds that are waited because a header prefers
+/// so: what the body says counts more.
+fn input(
+    path: &Pairs,
+    body: &str,
+    key: Option<String>,
+    wait: Option<u32>,
+) -> Result<(String, Option<String>, Option<u32>)> {
     let body = if body.trim_ascii().is_empty() { "{}" } else { body };
     if !body.trim_ascii_start().starts_with('{') {
         return Err(Error::bad_request("the body is one JSON object"));
@@ -96,7 +119,8 @@ fn input(path: &Pairs, body: &str, key: Option<String>) -> Result<(String, Optio
             Some(_) | None => {}
         }
     }
-    Ok((fields.with(path), command_id))
+    let applied = wait.filter(|_| !fields.0.iter().any(|(name, _)| name == WAIT_MS));
+    Ok((fields.with(path, applied), command_id, applied))
 }
 
 fn command_id(raw: &RawValue) -> Result<String> {
@@ -138,18 +162,21 @@ impl<'a> Fields<'a> {
         Some(self.0.remove(at).1)
     }
 
-    /// The object of these fields and of names and values of the path.
-    fn with(&self, path: &Pairs) -> String {
-        serde_json::to_string(&Joined(&self.0, path)).expect("texts and raw JSON serialise")
+    /// The object of these fields, of names and values of the path, and of the seconds to wait.
+    fn with(&self, path: &Pairs, wait: Option<u32>) -> String {
+        serde_json::to_string(&Joined(&self.0, path, wait)).expect("texts and raw JSON serialise")
     }
 }
 
-/// Fields of a body and of a path, as one object.
-struct Joined<'a>(&'a [(String, &'a RawValue)], &'a Pairs);
+/// Fields of a body and of a path, and seconds to wait, as one object.
+struct Joined<'a>(&'a [(String, &'a RawValue)], &'a Pairs, Option<u32>);
 
 impl Serialize for Joined<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len() + self.1.len()))?;
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(seconds) = self.2 {
+            map.serialize_entry(WAIT_MS, &(seconds * 1000))?;
+        }
         for (name, value) in self.1 {
             map.serialize_entry(name, value)?;
         }
@@ -198,11 +225,20 @@ mod tests {
 
     #[test]
     fn the_path_goes_into_the_body_and_the_rest_keeps_its_bytes() {
-        let (json, id) = input(&path(), r#"{"a": { "x":1.0 },"sessionId":"s1","commandId":"c"}"#, None).expect("fine");
+        let body = r#"{"a": { "x":1.0 },"sessionId":"s1","commandId":"c"}"#;
+        let (json, id, _) = input(&path(), body, None, None).expect("fine");
         assert_eq!(json, r#"{"sessionId":"s1","a":{ "x":1.0 }}"#);
         assert_eq!(id.as_deref(), Some("c"));
-        let (json, id) = input(&path(), " ", Some("k".to_owned())).expect("no body is an empty object");
+        let (json, id, _) = input(&path(), " ", Some("k".to_owned()), None).expect("no body is an empty object");
         assert_eq!((json.as_str(), id.as_deref()), (r#"{"sessionId":"s1"}"#, Some("k")));
+    }
+
+    #[test]
+    fn a_preferred_wait_is_a_field_of_the_input_unless_the_body_has_one() {
+        let (json, _, applied) = input(&path(), r#"{"a":1}"#, None, Some(2)).expect("fine");
+        assert_eq!((json.as_str(), applied), (r#"{"waitMs":2000,"sessionId":"s1","a":1}"#, Some(2)));
+        let (json, _, applied) = input(&path(), r#"{"waitMs":5}"#, None, Some(2)).expect("fine");
+        assert_eq!((json.as_str(), applied), (r#"{"sessionId":"s1","waitMs":5}"#, None));
     }
 
     #[test]
@@ -217,7 +253,7 @@ mod tests {
             (r#"{"a":1"#, "k", Code::BadRequest, ""),
         ];
         for (body, key, code, field) in table {
-            let error = input(&path(), body, Some(key.to_owned())).expect_err(body);
+            let error = input(&path(), body, Some(key.to_owned()), None).expect_err(body);
             assert_eq!(error.code(), code, "{body}");
             assert_eq!(error.fields().keys().next().map_or("", String::as_str), field, "{body}");
         }

@@ -20,7 +20,7 @@ use http::{HeaderName, HeaderValue, Method, header};
 use tidings_core::{Code, Error};
 use tower_http::cors::{AllowCredentials, AllowHeaders, AllowOrigin, CorsLayer};
 
-use super::{origin::Origins, problem::Problem};
+use super::{origin::Origins, prefer::PREFERENCE_APPLIED, problem::Problem};
 
 /// What a foreign page's request is told, whatever door it came to.
 pub(crate) const REFUSAL: &str = "pages of this origin may not use the server, http.cors_origins lists those that may";
@@ -68,7 +68,7 @@ fn cors(origins: &Origins) -> Option<CorsLayer> {
         .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
         // Which headers a program sets is its own affair: none of them gives a right but the token's.
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([request_id, header::RETRY_AFTER, header::WWW_AUTHENTICATE])
+        .expose_headers([request_id, header::RETRY_AFTER, header::WWW_AUTHENTICATE, PREFERENCE_APPLIED])
         .max_age(Duration::from_secs(600));
     if origins.is_all() {
         return Some(layer.allow_origin(AllowOrigin::any()));

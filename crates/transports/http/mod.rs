@@ -26,6 +26,7 @@ mod limits;
 mod observe;
 mod origin;
 mod params;
+mod prefer;
 mod problem;
 mod readiness;
 mod rows;
