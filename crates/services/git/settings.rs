@@ -37,8 +37,11 @@ enum Of {
 use Kind::{Address, Flag, FlagOr, Line, Name, Number, Word};
 use Of::{All, Each};
 
+/// A section, whose its settings are, and what each of them is, in lower case.
+type Section = (&'static str, Of, &'static [(&'static str, Kind)]);
+
 /// Every setting that is taken over, by the lower case of its section and its name.
-const LIST: &[(&str, Of, &[(&str, Kind)])] = &[
+const LIST: &[Section] = &[
     (
         "core",
         All,
@@ -292,7 +295,8 @@ fn is_address(value: &[u8], protocols: &[String]) -> bool {
     let name = value.iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte)).count();
     let is_helper = value[name..].starts_with(b"::");
     let is_allowed = protocols.iter().any(|protocol| protocol.as_bytes() == &value[..name]);
-    !value.is_empty() && !value.starts_with(b"-") && !(is_helper && is_allowed)
+    let is_refused = value.is_empty() || value.starts_with(b"-") || (is_helper && is_allowed);
+    !is_refused
 }
 
 impl Kind {

@@ -58,7 +58,7 @@ impl Git {
             let (key, value) = (text(&key)?, text(value)?);
             let path = config.to_string_lossy();
             let args = ["config", "--file", &path, "--replace-all", key, value];
-            good(self.run(&Place::without(place.root.clone()), Purpose::Alone, &args, 0).await?)?;
+            good(&self.run(&Place::without(place.root.clone()), Purpose::Alone, &args, 0).await?)?;
         }
         Ok(())
     }
@@ -145,7 +145,7 @@ fn text(bytes: &[u8]) -> Result<&str> {
     std::str::from_utf8(bytes).map_err(|_| Error::new(Code::Conflict, "a name of a branch is no text in UTF-8"))
 }
 
-fn good(finished: Finished) -> Result<()> {
+fn good(finished: &Finished) -> Result<()> {
     if finished.status.success() {
         return Ok(());
     }
