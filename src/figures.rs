@@ -218,6 +218,7 @@ const FIGURES: &[Figure] = &[
     ),
     counter("tidings_upgrades_failed_total", "Changes from polling to a WebSocket that came to nothing"),
     counter("tidings_accept_paused_total", "How often a crowd was held back"),
+    counter("tidings_messages_timed_out_total", "WebSocket messages that did not come whole in their time"),
     counter("tidings_bodies_timed_out_total", "Bodies of requests that did not arrive in their time"),
     counter("tidings_answers_timed_out_total", "Connections that ended because an answer was not read in its time"),
     counter("tidings_accept_failures_total", "Connections that the system did not give"),

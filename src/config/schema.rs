@@ -11,6 +11,7 @@ use super::{
         is_absolute, is_any, is_filter, is_long, is_network, is_origin, is_pattern, is_protocol, is_role, is_segment,
         is_variable,
     },
+    walls,
 };
 
 const MS: u64 = 1000;
@@ -203,7 +204,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "http.body_timeout",
         Kind::Time(0, DAY),
-        "How long the server waits for a body of which no byte comes, on every route; then it answers 408, and the connection ends. `0s`: for ever.",
+        "How long the server waits for a body of which no byte comes, on every route; then it answers 408, and the connection ends. So long, too, may a WebSocket message take to come whole. `0s`: for ever.",
     ),
     key(
         "http.body_bytes_per_second",
@@ -322,21 +323,9 @@ pub(crate) const KEYS: &[Key] = &[
         0,
         "A program and arguments put before every command, such as a sandbox; `{root}` is the project's root. The program is an absolute path, or found on the absolute folders of `PATH`, never in a project.",
     ),
-    key(
-        "run.sandbox",
-        Kind::Word(&["off", "data", "project"]),
-        "What sessions, terminals and steps of workflows are kept from by the kernel (Landlock): `data` from the data directory and the configuration, `project` from everything but their project, a temporary directory, and the system's programs. Not with `run.wrapper`. See [below](#what-programs-may-touch).",
-    ),
-    key(
-        "run.sandbox_read",
-        list(0, "an absolute path", is_absolute),
-        "Files and folders that programs in a sandbox may read and run besides. One that is not there is passed over.",
-    ),
-    key(
-        "run.sandbox_write",
-        list(0, "an absolute path", is_absolute),
-        "Files and folders that they may read, run and change besides.",
-    ),
+    walls::SANDBOX,
+    walls::SANDBOX_READ,
+    walls::SANDBOX_WRITE,
     key(
         "run.env",
         list(0, "the name of a variable, none of TIDINGS_*", is_variable),

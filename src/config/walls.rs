@@ -7,7 +7,30 @@ use std::path::{Path, PathBuf};
 
 use tidings_services::programs::{Level, NO_WALLS, Sandbox, walls};
 
-use super::{Config, ConfigError, Problem};
+use super::{
+    Config, ConfigError, Problem,
+    key::{Key, key, list},
+    kind::Kind,
+    passes::is_absolute,
+};
+
+pub(super) const SANDBOX: Key = key(
+    "run.sandbox",
+    Kind::Word(&["off", "data", "project"]),
+    "What sessions, terminals and steps of workflows are kept from by the kernel (Landlock): `data` from the data directory and the configuration, `project` from everything but their project, a temporary directory, and the system's programs. Not with `run.wrapper`. See [below](#what-programs-may-touch).",
+);
+
+pub(super) const SANDBOX_READ: Key = key(
+    "run.sandbox_read",
+    list(0, "an absolute path", is_absolute),
+    "Files and folders that programs in a sandbox may read and run besides. One that is not there is passed over.",
+);
+
+pub(super) const SANDBOX_WRITE: Key = key(
+    "run.sandbox_write",
+    list(0, "an absolute path", is_absolute),
+    "Files and folders that they may read, run and change besides.",
+);
 
 /// Why there is either a wrapper or a sandbox.
 const CONTRADICTION: &str = "run.wrapper is configured, too, which separates programs in its own way and could not inside of this: leave one out";

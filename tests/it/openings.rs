@@ -30,7 +30,7 @@ impl House {
     /// A producer of sessions, terminals and runs of the project.
     fn producer(&self, name: &str) -> String {
         let project = format!("project:{}=ingest", self.project);
-        let grants = ["session:*=ingest", "shell:*=ingest", "workflow:*=ingest", &project];
+        let grants = ["session:*=ingest", "session:*=publish", "shell:*=ingest", "shell:*=publish", &project];
         self.server.token(name, &grants.map(|grant| ["--grant", grant]).concat())
     }
 
@@ -103,7 +103,8 @@ async fn whoever_opened_or_published_alone_may_open_again_and_add_a_project() {
         assert_eq!(house.ingest(&ada, opens, with(&data, &[(id, "a1")])).await.0, 200, "once more");
         assert_eq!(house.reads(&house.eve, &format!("{namespace}:a1")).await, 403);
         let here = with(&data, &[(id, "a1"), ("projectId", &house.project)]);
-        assert_eq!(house.ingest(&ada, opens, here).await.0, 200);
-        assert_eq!(house.reads(&house.eve, &format!("{namespace}:a1")).await, 200);
+        let (status, text) = house.ingest(&ada, opens, here).await;
+        assert_eq!(status, 200, "{namespace}: {text}");
+        assert_eq!(house.reads(&house.eve, &format!("{namespace}:a1")).await, 200, "{namespace}");
     }
 }

@@ -213,8 +213,12 @@ async fn ask_git(tried: &mut Tried, project: &str, root: &TempDir) -> BTreeSet<S
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("listens");
     let url = format!("http://{}/never.git", silent.local_addr().expect("an address"));
     let begun = tried.run("git.clone", json!({"projectId": project, "url": url})).await["operationId"].clone();
-    tried.run("git.cancel", json!({"projectId": project, "operationId": begun})).await;
-    operation_ends(tried, project, &begun, "git.operation.cancelled").await;
+    let waits = tried.run("git.add", json!({"projectId": project, "paths": ["."]})).await;
+    assert_eq!(waits["queued"], true, "{waits}");
+    for operation in [&waits["operationId"], &begun] {
+        tried.run("git.cancel", json!({"projectId": project, "operationId": operation})).await;
+        operation_ends(tried, project, operation, "git.operation.cancelled").await;
+    }
 
     let git = |arguments: &[&str]| {
         let mut command = std::process::Command::new("git");
@@ -251,7 +255,9 @@ async fn ask_git(tried: &mut Tried, project: &str, root: &TempDir) -> BTreeSet<S
     let url = format!("file://{}", root.path().display());
     let begun = tried.run("git.clone", json!({"projectId": cloned, "url": url})).await["operationId"].clone();
     operation_ends(tried, &cloned, &begun, "git.operation.completed").await;
-    for name in ["git.status", "git.log", "git.branches", "git.worktrees", "git.diff", "fs.list", "fs.watch"] {
+    let names =
+        ["git.unlock", "git.status", "git.log", "git.branches", "git.worktrees", "git.diff", "fs.list", "fs.watch"];
+    for name in names {
         tried.run(name, json!({"projectId": project})).await;
     }
     tried.run("git.show", json!({"projectId": project, "rev": "HEAD"})).await;

@@ -124,11 +124,11 @@ impl Gate {
         if let Some(project) = route.opens.as_ref().and_then(|opens| opens.project.as_deref()) {
             self.authorise_to_join(principal, action, project).await?;
         }
-        if route.opens.is_some() {
-            self.authorise_to_open(principal, &route.home).await?;
-        }
         if action == Action::Ingest {
             self.leave_to_the_server(&event, &route.home).await?;
+        }
+        if route.opens.is_some() {
+            self.authorise_to_open(principal, &route.home).await?;
         }
         Ok((event, route))
     }

@@ -3,6 +3,8 @@
 //! Guarantees: a send changes everything or nothing; numbers are given here only.
 //! It announces nothing: it hands back what is to be announced.
 
+mod openings;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
@@ -13,8 +15,8 @@ use tidings_core::{
     Channel, Code, Epoch, Error, Message, Position, Result, Seq, Timestamp, UserId,
     bus::Placed,
     log::{
-        Allowances, ChannelFacts, Committed, Ended, ListChannels, Opens, OtherVersions, Page, Publication, Read,
-        Remembered, SavedState,
+        Allowances, ChannelFacts, Committed, Ended, ListChannels, OtherVersions, Page, Publication, Read, Remembered,
+        SavedState,
     },
 };
 
@@ -164,27 +166,6 @@ impl Store {
                 return Err(Error::new(Code::Conflict, why).with_field("id", why).at_entry(Some(first)));
             }
             here.insert(key, body);
-        }
-        Ok(())
-    }
-
-    /// Refuses a send that opens what others have opened, before it or in it.
-    fn refuse_openings(&self, groups: &[Vec<Publication>], now: Timestamp) -> Result<()> {
-        let (mut here, mut at) = (HashMap::new(), 0);
-        for group in groups {
-            let is_known = key(&group[0]).is_some_and(|key| self.known(&key, now).is_some());
-            for one in group {
-                let place = at;
-                at += 1;
-                let Some(opens) = one.opens.as_ref().filter(|_| one.durable && !is_known) else { continue };
-                let known = self.channels.get(&one.channel).map(|kept| (kept.owner.clone(), kept.project.clone()));
-                let facts = here.entry(&one.channel).or_insert_with(|| known.unwrap_or_default());
-                if opens.differ(facts.0.as_ref(), facts.1.as_deref()) {
-                    return Err(Opens::refused(place));
-                }
-                facts.0 = facts.0.take().or_else(|| opens.owner.clone());
-                facts.1 = facts.1.take().or_else(|| opens.project.clone());
-            }
         }
         Ok(())
     }

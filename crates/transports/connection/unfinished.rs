@@ -24,34 +24,44 @@ impl Unfinished {
     /// rest of a message, and not that others are to take what came.
     ///
     /// # Errors
-    /// The code to close the stream with, and why.
+    /// The code to close the stream with, and why. Nothing is held then.
     pub(crate) fn keep(
         kept: &mut Option<Box<Self>>,
         (bytes, is_awaited): (usize, bool),
         (share, patience): (&Arc<Share>, Patience),
         now: Duration,
     ) -> Result<(), (u16, &'static str)> {
-        let Some(known) = kept.as_deref_mut().filter(|_| bytes > 0) else {
-            *kept = None;
+        let Some(mut known) = kept.take().filter(|_| bytes > 0) else {
             if bytes > 0 {
                 let held = if is_awaited { hold(share, bytes)? } else { share.hold_anyway(bytes) };
                 *kept = Some(Box::new(Self { held, since: now }));
             }
             return Ok(());
         };
-        let grows = bytes > known.held.bytes();
-        known.held.set(bytes);
+        known.goes_on((bytes, is_awaited), patience, now)?;
+        *kept = Some(known);
+        Ok(())
+    }
+
+    fn goes_on(
+        &mut self,
+        (bytes, is_awaited): (usize, bool),
+        patience: Patience,
+        now: Duration,
+    ) -> Result<(), (u16, &'static str)> {
+        let grows = bytes > self.held.bytes();
+        self.held.set(bytes);
         if !is_awaited || (grows && patience.bytes_per_second == 0) {
-            known.since = now;
+            self.since = now;
         }
         if grows
             && is_awaited
-            && let Some(bound) = known.held.exceeds()
+            && let Some(bound) = self.held.exceeds()
         {
             bound.count("messages");
             return Err(TOO_MUCH);
         }
-        if !patience.time.is_zero() && now.saturating_sub(known.since) > allowed(patience, bytes) {
+        if !patience.time.is_zero() && now.saturating_sub(self.since) > allowed(patience, bytes) {
             metrics::counter!("tidings_messages_timed_out_total").increment(1);
             return Err((close_code::POLICY, "a message does not come whole in its time"));
         }
