@@ -48,8 +48,8 @@ impl House {
 /// Each kind of thing that a producer opens: its channel, the event that opens it, its id, further data, and another event.
 fn kinds() -> [(&'static str, &'static str, &'static str, Value, &'static str); 2] {
     [
-        ("session", "session.started", "sessionId", json!({}), "session.note"),
-        ("shell", "shell.opened", "terminalId", json!({"cols": 80, "rows": 24}), "shell.note"),
+        ("session:", "session.started", "sessionId", json!({}), "session.note"),
+        ("shell:terminal:", "shell.opened", "terminalId", json!({"cols": 80, "rows": 24}), "shell.note"),
     ]
 }
 
@@ -64,7 +64,7 @@ async fn nobody_opens_for_himself_or_a_project_what_another_has_opened_or_publis
     let house = House::open().await;
     let (ada, ben) = (house.producer("ada"), house.producer("ben"));
     for (namespace, opens, id, data, note) in kinds() {
-        let channel = |name: &str| format!("{namespace}:{name}");
+        let channel = |name: &str| format!("{namespace}{name}");
         // Opened by ada, in no project.
         assert_eq!(house.ingest(&ada, opens, with(&data, &[(id, "a1")])).await.0, 200);
         assert_eq!(house.ingest(&ada, note, json!({id: "a1", "x": "secret"})).await.0, 200);
@@ -101,10 +101,10 @@ async fn whoever_opened_or_published_alone_may_open_again_and_add_a_project() {
         assert_eq!(house.ingest(&ada, note, json!({id: "a1", "x": 1})).await.0, 200);
         assert_eq!(house.ingest(&ada, opens, with(&data, &[(id, "a1")])).await.0, 200, "what came before was its own");
         assert_eq!(house.ingest(&ada, opens, with(&data, &[(id, "a1")])).await.0, 200, "once more");
-        assert_eq!(house.reads(&house.eve, &format!("{namespace}:a1")).await, 403);
+        assert_eq!(house.reads(&house.eve, &format!("{namespace}a1")).await, 403);
         let here = with(&data, &[(id, "a1"), ("projectId", &house.project)]);
         let (status, text) = house.ingest(&ada, opens, here).await;
         assert_eq!(status, 200, "{namespace}: {text}");
-        assert_eq!(house.reads(&house.eve, &format!("{namespace}:a1")).await, 200, "{namespace}");
+        assert_eq!(house.reads(&house.eve, &format!("{namespace}a1")).await, 200, "{namespace}");
     }
 }
