@@ -192,11 +192,14 @@ async fn a_stop_and_a_kill_end_what_waits_and_whoever_waits_for_it() {
     let url = room.server.url();
     let (token, path) = (room.token.clone(), format!("/api/projects/{}/git/commit", room.project));
     let body = json!({"message": "third", "waitMs": 60_000});
-    let asking = tokio::spawn(async move { http::post_json(&url, &path, Some(&token), &body).await });
-    eventually("that it waits", async || room.server.metric("tidings_running{of=\"waiting_operation\"}").await == 2.0)
-        .await;
-    room.server.terminate();
-    let answer = asking.await.expect("asks").expect("an answer");
+    let asking = http::post_json(&url, &path, Some(&token), &body);
+    let stopping = async {
+        let waits = async || room.server.metric("tidings_running{of=\"waiting_operation\"}").await == 2.0;
+        eventually("that it waits", waits).await;
+        room.server.terminate();
+    };
+    let (answer, ()) = tokio::join!(asking, stopping);
+    let answer = answer.expect("an answer");
     assert_eq!((answer.status, &answer.json()["end"]["code"]), (200, &json!("server_stopped")), "{}", answer.text());
     room.server.has_stopped();
     room.server.start_again();

@@ -76,10 +76,13 @@ async fn told(room: &Room, watcher: &mut Watcher, kept: &mut Kept, mark: &str, a
     kept.names.remove(mark);
 }
 
+/// How an editor saves.
+type Save = fn(&Path);
+
 #[tokio::test]
 async fn a_file_that_is_saved_as_editors_do_is_there_and_read_anew() {
     let (room, mut watcher, mut kept) = watched().await;
-    let saves: [(&str, fn(&Path)); 3] = [
+    let saves: [(&str, Save); 3] = [
         ("vim.mark", |root| {
             fs::rename(root.join("notes.txt"), root.join("notes.txt~")).expect("renames");
             fs::write(root.join("notes.txt"), "two\n").expect("writes");
