@@ -26,13 +26,13 @@ export const SAMPLES = {
   ],
   "docs/ACCESS.md": [read("tests/clients/samples.test.js")],
   "docs/ADDING_A_DOMAIN.md": [file("examples/declared-domain/tidings.toml"), read("handlers/lib.rs")],
-  "docs/AGENTS.md": Array(7).fill(config),
+  "docs/AGENTS.md": Array(8).fill(config),
   "docs/ARCHITECTURE.md": [DRAWING, DRAWING],
   "docs/BENCHMARKS.md": [
     read("xtask/src/main.rs"),
     because("it needs a server under load on a core of its own; `cargo xtask bench` starts the program this way"),
   ],
-  "docs/GIT_AND_FILES.md": [file("examples/web/files.mjs")],
+  "docs/GIT_AND_FILES.md": [file("examples/web/files.mjs"), config],
   "docs/OPERATIONS.md": [
     config,
     because("it makes a user of the system, which only an operator may"),
@@ -58,5 +58,9 @@ export const SAMPLES = {
     because("a hundred thousand seeds: two thousand are tried in every run"),
   ],
   "docs/TERMINALS.md": [file("examples/web/terminal.mjs")],
-  "docs/WORKFLOWS.md": [read("tests/clients/workflow.test.js"), read("tests/it/outputs.rs")],
+  "docs/WORKFLOWS.md": [
+    read("tests/clients/workflow.test.js"),
+    read("crates/services/workflow/definition/tests.rs"),
+    read("tests/it/outputs.rs"),
+  ],
 };

@@ -259,3 +259,18 @@ fn a_thousand_steps_in_a_row_are_read_in_no_time() {
     let definition = read(&format!("steps:\n  s0: {{command: [ls]}}\n{many}"), BOUNDS).expect("a definition");
     assert_eq!(definition.steps[999].ancestors.len(), 999);
 }
+
+#[test]
+fn the_inputs_of_the_page_are_inputs_and_what_it_says_of_them_holds() {
+    let page = include_str!("../../../../docs/WORKFLOWS.md");
+    let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split_once("```"));
+    let (block, _) = blocks.into_iter().find(|(block, _)| block.starts_with("inputs:\n")).expect("a sample of inputs");
+    let definition = read(&format!("{block}steps: {{a: {{command: [make]}}}}"), BOUNDS).expect("a definition");
+    let given = |json: &str| definition.inputs(serde_json::from_str(json).expect("JSON"));
+    assert!(given(r#"{"parallel": 3}"#).is_ok());
+    for refused in
+        ["{}", r#"{"parallel": "3"}"#, r#"{"parallel": 3, "deploy": "false"}"#, r#"{"parallel": 3, "stage": "x"}"#]
+    {
+        assert!(given(refused).is_err(), "{refused}");
+    }
+}
