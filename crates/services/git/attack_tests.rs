@@ -101,6 +101,14 @@ impl Ground {
         self.write("within/x.txt", "y\n");
     }
 
+    /// Resolves once the program has run: some that git waits for would wait for git.
+    async fn has_run(&self) {
+        let mut looks = tokio::time::interval(Duration::from_millis(20));
+        while !self.root.join("marks/ran").exists() {
+            looks.tick().await;
+        }
+    }
+
     fn ran(&self) -> bool {
         self.root.join("marks").read_dir().expect("a folder").count() > 0
     }
@@ -160,7 +168,7 @@ impl Ground {
         let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
         let running = git.start(&place, purpose, &words, Paths::Patterns).await.expect("starts");
         let bounds = Bounds { grace: Duration::from_secs(1), timeout: Duration::from_secs(60) };
-        bounds.attend(running, Printed::Collect(1 << 20), std::future::pending(), &mut |_| ()).await.expect("ends")
+        bounds.attend(running, Printed::Collect(1 << 20), self.has_run(), &mut |_| ()).await.expect("ends")
     }
 }
 
