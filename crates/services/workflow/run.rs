@@ -31,10 +31,6 @@ use crate::telling::tell_by_id;
 
 /// How many ends of steps wait to be told.
 const ENDS: usize = 16;
-/// The most bytes of what a person is asked: the state keeps it.
-const QUESTION_BYTES: usize = 64 * 1024;
-/// The most bytes of an argument, or of a variable with its name, that the system hands to a program.
-const ARGUMENT_BYTES: usize = 128 * 1024 - 1;
 /// The longest sleep: a wall clock may leap.
 const LONGEST_SLEEP_MS: i64 = 60_000;
 
@@ -73,27 +69,6 @@ struct Work {
     spare: Option<OwnedSemaphorePermit>,
     /// What the board and the progress said last.
     told: (RunStatus, u64),
-}
-
-/// A step whose values have room where they go.
-fn fitting(prepared: Prepared) -> Result<Prepared, String> {
-    match &prepared {
-        Prepared::Approval { message } if message.len() > QUESTION_BYTES => {
-            return Err("the message is longer than 64 KiB with its values".to_owned());
-        }
-        Prepared::Command { argv, env, .. } => {
-            let argument = argv.iter().any(|part| part.len() > ARGUMENT_BYTES);
-            let variable = env.iter().find(|(name, value)| name.len() + 1 + value.len() > ARGUMENT_BYTES);
-            let what = variable.map(|(name, _)| format!("the variable {name}"));
-            if let Some(what) = what.or_else(|| argument.then(|| "a part of the command".to_owned())) {
-                return Err(format!(
-                    "{what} is 128 KiB or longer with its values, and no program gets that: use 'stdin'"
-                ));
-            }
-        }
-        _ => {}
-    }
-    Ok(prepared)
 }
 
 impl Run {
@@ -241,7 +216,7 @@ impl Run {
     /// Says that an attempt begins, if there is room for it.
     fn begin(&mut self, place: usize, work: &mut Work, starts: &mut Vec<Start>) -> bool {
         self.computing = true;
-        let prepared = self.plan.prepare(&self.state, place).and_then(fitting);
+        let prepared = self.plan.prepare(&self.state, place);
         self.computing = false;
         let prepared = match prepared {
             Ok(prepared) => prepared,
