@@ -331,6 +331,50 @@ async fn whoever_leaves_the_namespace_has_the_time_of_a_new_one_to_connect_and_h
     }
 }
 
+/// A refusal is found on this WebSocket.
+async fn is_refused_on(raw: &mut Raw) {
+    raw.send_text(r#"40{"token":"no token"}"#).await.expect("sends");
+    while !frame(raw).await.expect("a refusal").starts_with("44") {}
+}
+
+#[tokio::test]
+async fn whoever_was_refused_has_a_second_for_another_token_and_no_poll_waits_longer() {
+    // What python-socketio does when its close is not sent: it waits for the end of a poll.
+    let server = Server::start("");
+    let ada = server.token("ada", &[]);
+    let polls = async {
+        let polling = Polling::open(&server.endpoint()).await.expect("opens");
+        let begin = Instant::now();
+        assert_eq!(polling.send(&[r#"40{"token":"no token"}"#]).await.expect("an answer").status, 200);
+        let mut told = polling.poll().await.expect("a refusal");
+        assert!(told.iter().any(|packet| packet.starts_with("44")), "{told:?}");
+        while told.last().is_none_or(|last| last != "1") {
+            told = polling.poll().await.expect("an end");
+        }
+        begin.elapsed()
+    };
+    let stays = async {
+        let mut raw = Raw::connect(&server.endpoint()).await.expect("connects");
+        let begin = Instant::now();
+        is_refused_on(&mut raw).await;
+        while frame(&mut raw).await.is_some() {}
+        begin.elapsed()
+    };
+    let comes_again = async {
+        let mut raw = Raw::connect(&server.endpoint()).await.expect("connects");
+        is_refused_on(&mut raw).await;
+        raw.send_text(format!("40{}", json!({ "token": ada }))).await.expect("sends");
+        while !frame(&mut raw).await.expect("it is let in").starts_with("40") {}
+        raw
+    };
+    let (polled, stayed, mut inside) = tokio::join!(polls, stays, comes_again);
+    for took in [polled, stayed] {
+        assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(6), "{took:?}");
+    }
+    inside.send_text(r#"421["dance"]"#).await.expect("sends");
+    assert_eq!(answer(&mut inside, 1).await["error"]["code"], "unknown_command", "who came again stays");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_that_come_at_once_no_more_of_a_user_get_in_than_may() {
     let server = Server::start("[socket]\nmax_connections_per_user = 5\n");

@@ -64,6 +64,7 @@ pub(super) fn open(io: &SocketIo, transport: &Arc<SocketIoTransport>) {
                 Ok(())
             }
             Err(refused) => {
+                engine.refused(transport.connections.parts.clock.monotonic());
                 // On a WebSocket it is judged once the refusal has left.
                 if engine.line().is_none() {
                     engine.judged();

@@ -21,6 +21,9 @@ use tidings_engine::seats::Seat;
 use super::{SocketIoTransport, heartbeat::pace, polling, polls::Polls, session::Session};
 use crate::connection::{ConnectionConfig, Handshake, Line, LineEars, Replaced};
 
+/// How long a client that was refused has to be let in after all, on the same transport.
+const AFTER_REFUSAL: Duration = Duration::from_secs(1);
+
 /// The table.
 #[derive(Default)]
 pub(super) struct Engines(Mutex<HashMap<SmolStr, Arc<Engine>>>);
@@ -63,8 +66,8 @@ struct Stage {
     /// Counts it as a connection of the user who was let in last, also once that client has left and the transport
     /// stays.
     seat: Option<Seat>,
-    /// Since when nobody is in: since it was opened, or since its client left; in milliseconds.
-    unconnected: Option<u64>,
+    /// Until when somebody has to be let in, while nobody is; in milliseconds.
+    connect_by: Option<u64>,
     /// The event whose attachments are still to come.
     attached: Option<Box<Attached>>,
 }
@@ -120,7 +123,10 @@ impl Engine {
             line: OnceLock::new(),
             heard_ms: AtomicU64::new(millis(now)),
             ping_ms: AtomicU64::new(millis(now + pace(sid, now, parts.config.ping_interval))),
-            stage: Mutex::new(Stage { unconnected: Some(millis(now)), ..Stage::default() }),
+            stage: Mutex::new(Stage {
+                connect_by: Some(millis(now + parts.config.connect_timeout)),
+                ..Stage::default()
+            }),
         });
         transport.engines.insert(&engine);
         engine
@@ -188,6 +194,14 @@ impl Engine {
         }
     }
 
+    /// The client was refused, and told so. It has little time left: a client that ends its connection after a refusal
+    /// may poll for the answer to its own close, which it then never sends.
+    pub(super) fn refused(&self, now: Duration) {
+        let soon = millis(now + AFTER_REFUSAL);
+        let mut stage = self.stage.lock();
+        stage.connect_by = stage.connect_by.map(|by| by.min(soon));
+    }
+
     /// Whether a CONNECT is being judged.
     pub(super) fn is_judging(&self) -> bool {
         self.stage.lock().judging
@@ -201,17 +215,20 @@ impl Engine {
             return session.over();
         }
         stage.was_accepted = true;
-        stage.unconnected = None;
+        stage.connect_by = None;
         stage.handshake = None;
         stage.session = Some(session.clone());
     }
 
     /// The client goes, and its transport stays: it has as long as a new one to CONNECT.
     pub(super) fn leave(&self) {
-        let now = self.transport.upgrade().map(|transport| transport.connections.parts.clock.monotonic());
+        let connect_by = self.transport.upgrade().map(|transport| {
+            let parts = &transport.connections.parts;
+            millis(parts.clock.monotonic() + parts.config.connect_timeout)
+        });
         let session = {
             let mut stage = self.stage.lock();
-            stage.unconnected = now.map(millis);
+            stage.connect_by = connect_by;
             stage.session.take()
         };
         if let Some(line) = self.line() {
@@ -256,7 +273,7 @@ impl Engine {
         let (silence, limit) = (self.silence(now), config.ping_interval + config.ping_timeout);
         let is_silent = match self.session() {
             Some(session) => session.client.fell_silent(silence),
-            None => silence >= limit || self.is_unconnected(now, config.connect_timeout),
+            None => silence >= limit || self.is_overdue(now),
         };
         if is_silent {
             self.kill();
@@ -273,10 +290,9 @@ impl Engine {
         due
     }
 
-    /// Whether nobody has been in for so long.
-    fn is_unconnected(&self, now: Duration, patience: Duration) -> bool {
-        let since = self.stage.lock().unconnected;
-        since.is_some_and(|since| millis(now).saturating_sub(since) >= millis(patience))
+    /// Whether nobody was let in within the time for it.
+    fn is_overdue(&self, now: Duration) -> bool {
+        self.stage.lock().connect_by.is_some_and(|by| millis(now) >= by)
     }
 
     /// Whether it ended so long ago.

@@ -19,7 +19,7 @@ TRANSPORTS = None if WALK["transport"] == "upgrade" else WALK["transports"]
 OPTIONS = {"reconnection_delay": 0.05, "reconnection_delay_max": 0.5, "randomization_factor": 0}
 # A refusal that hangs does so now and then; one that did is enough.
 REFUSALS = 8
-TOO_LONG_S = 2
+TOO_LONG_S = 5
 
 
 def say(name, **rest):
