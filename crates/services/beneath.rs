@@ -7,7 +7,7 @@
 use std::{fs::File, io, os::fd::OwnedFd, path::Path};
 
 use rustix::{
-    fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2},
+    fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2},
     io::Errno,
 };
 use tidings_core::{Code, Error, Result};
@@ -29,13 +29,13 @@ pub(crate) enum Links {
 }
 
 impl Root {
-    /// Opens it.
+    /// Opens it. It was recorded without symbolic links: where one stands on its way by now, it leads somewhere else.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's: `LOOP` where a symbolic link stands on its way.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(Self(openat(CWD, path, flags, Mode::empty())?))
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self(openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?))
     }
 
     /// Whether it still has a name.
@@ -163,6 +163,8 @@ mod tests {
         assert_eq!(why(&root.file("none", Links::Inside).expect_err("none")).0, Code::NotFound);
         assert_eq!(why(&root.file("in", Links::Inside).expect_err("a folder")).1, "is a folder");
         assert!(Root::open(&at("folder")).is_err(), "a root that is a link is no root");
+        symlink(home.path(), outside.path().join("home")).expect("links");
+        assert!(Root::open(&outside.path().join("home/in")).is_err(), "nor is one that a link leads to");
     }
 
     #[test]

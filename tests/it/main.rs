@@ -58,5 +58,6 @@ mod tidy;
 mod unfinished;
 mod vocabulary;
 mod watcher;
+mod without_landlock;
 mod workflows;
 mod wrappers;

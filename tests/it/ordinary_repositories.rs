@@ -111,7 +111,8 @@ async fn everything_that_git_does_works_behind_both_walls_in_a_repository_of_eit
         }
         let trace = shadows.path().to_string_lossy().into_owned();
         assert!(!mentions(at.root(), &trace), "a shadow is named by what stays");
-        eventually("the end of all shadows", async || !shadows.path().join("s").exists()).await;
+        let count = || shadows.path().join("s").read_dir().expect("the folder stays").count();
+        eventually("the end of all shadows", async || count() == 0).await;
     }
 }
 
@@ -202,6 +203,7 @@ async fn the_operators_own_filter_is_run_where_it_is_listed_and_is_said_to_be_re
 #[tokio::test]
 async fn another_user_that_programs_run_as_sees_the_shadow_and_makes_the_repositorys_files() {
     if !rustix::process::getuid().is_root() {
+        println!("SKIPPED: only root runs programs as another user");
         return;
     }
     const NOBODY: u32 = 65534;
@@ -228,9 +230,13 @@ async fn another_user_that_programs_run_as_sees_the_shadow_and_makes_the_reposit
 async fn behind_a_wrapper_git_works_without_the_kernels_wall_and_with_its_shadow() {
     let tools = tempfile::tempdir().expect("a directory");
     let wrapper = tools.path().join("box");
-    fs::write(&wrapper, "#!/bin/sh\nexec \"$@\"\n").expect("writes");
+    // As a wrapper does that is to show the folder, whatever it runs.
+    let shown = tools.path().join("shown");
+    let line = format!("#!/bin/sh\ntest -d {} || exit 125\nexec \"$@\"\n", shown.display());
+    fs::write(&wrapper, line).expect("writes");
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("permits");
-    let at = Grounds::open(&format!("[run]\nwrapper = [\"{}\"]\n", wrapper.display()), &[]).await;
+    let config = format!("[run]\nwrapper = [\"{}\"]\n[git]\nshadow_dir = \"{}\"\n", wrapper.display(), shown.display());
+    let at = Grounds::open(&config, &[]).await;
     at.write(".git/info/attributes", "*.txt diff=evil filter=evil\n");
     for name in ["diff.evil.textconv", "filter.evil.clean"] {
         at.git(&["config", name, &format!("touch {}/ran; cat", at.root().display())]);
@@ -240,6 +246,9 @@ async fn behind_a_wrapper_git_works_without_the_kernels_wall_and_with_its_shadow
     at.done("add", json!({"paths": ["."]})).await;
     at.done("commit", json!({"message": "second"})).await;
     assert!(!at.root().join("ran").exists());
+    let id = at.room.start("echo after").await;
+    at.room.has_ended(&id).await;
+    assert_eq!(at.room.output(&id).await, "after\n", "what is no git finds the folder, too");
 }
 
 #[tokio::test]
@@ -255,12 +264,15 @@ async fn shadows_of_a_killed_server_are_gone_after_the_next_start() {
     at.read("fetch", json!({})).await;
     let connected = tokio::task::spawn_blocking(move || silent.accept().map(|(stream, _)| (silent, stream)));
     let _kept = connected.await.expect("waits").expect("git connects");
+    // Somebody else's.
+    fs::create_dir_all(folder.join("work/of")).expect("makes");
     let count = || folder.read_dir().map_or(0, Iterator::count);
-    assert!(count() > 0);
+    assert!(count() > 1);
     at.room.server.kill();
-    assert!(count() > 0);
+    assert!(count() > 1);
     at.room.server.start_again();
-    assert_eq!(count(), 0, "{}", at.room.server.said());
+    assert_eq!(count(), 1, "{}", at.room.server.said());
+    assert!(folder.join("work/of").is_dir());
 }
 
 #[tokio::test]
@@ -280,13 +292,25 @@ async fn a_tree_that_a_killed_server_left_half_made_is_made_anew() {
 }
 
 #[tokio::test]
-async fn git_is_not_run_as_anything_else_that_lies_in_a_project() {
-    let server = Server::start("[run]\nset = { PATH = \".:/usr/local/bin:/usr/bin:/bin\" }\n");
-    let at = Grounds::around(Room::around(server).await).await;
-    desk(at.root(), &["init", "--quiet", "--initial-branch=main"]);
-    at.write("git", "#!/bin/sh\n: > ran\n");
-    fs::set_permissions(at.root().join("git"), fs::Permissions::from_mode(0o755)).expect("permits");
-    at.read("status", json!({})).await;
-    at.done("add", json!({"paths": ["."]})).await;
-    assert!(!at.root().join("ran").exists());
+async fn nothing_is_run_for_git_that_lies_in_a_project_whatever_the_path_says() {
+    for unconfined in [false, true] {
+        let config = format!(
+            "[git]\nunconfined = {unconfined}\n[run]\nset = {{ PATH = \".:/usr/local/bin:/usr/bin:/bin\", \
+             GIT_AUTHOR_NAME = \"Ada\", GIT_AUTHOR_EMAIL = \"a@x\", GIT_COMMITTER_NAME = \"Ada\", \
+             GIT_COMMITTER_EMAIL = \"a@x\" }}\n"
+        );
+        let at = Grounds::around(Room::around(Server::start(&config)).await).await;
+        desk(at.root(), &["init", "--quiet", "--initial-branch=main"]);
+        for name in ["git", "sh", "mkdir", "ssh"] {
+            at.write(name, "#!/bin/sh\n: > ran\n");
+            fs::set_permissions(at.root().join(name), fs::Permissions::from_mode(0o755)).expect("permits");
+        }
+        at.read("status", json!({})).await;
+        at.done("add", json!({"paths": ["."]})).await;
+        at.done("commit", json!({"message": "first"})).await;
+        at.done("worktree_add", json!({"name": "tree"})).await;
+        desk(at.root(), &["remote", "add", "origin", "ssh://localhost:1/x"]);
+        at.fails("fetch", json!({})).await;
+        assert!(!at.root().join("ran").exists() && !at.root().join(".worktrees/tree/ran").exists(), "{unconfined}");
+    }
 }

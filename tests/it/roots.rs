@@ -128,6 +128,36 @@ async fn a_root_that_was_registered_before_and_is_outside_by_now_is_refused_wher
 }
 
 #[tokio::test]
+async fn a_root_that_a_link_leads_to_by_now_is_another_directory_and_is_used_by_nothing() {
+    let (place, server) = (place(), Server::start(""));
+    let admin = server.admin();
+    let (_, one, _) = register(&server, &admin, &place.path().join("named/one")).await;
+    let (named, kept) = (place.path().join("named"), place.path().join("kept"));
+    let watcher = Watcher::connect(&server, &admin).await;
+    let refused = async |what: &str| {
+        for (name, mut input) in uses() {
+            input["projectId"] = json!(one);
+            let answer = watcher.ask(name, input).await;
+            let said = answer["error"]["message"].as_str().unwrap_or_default();
+            assert!(
+                answer["error"]["code"] == "conflict" && said.contains("symbolic link"),
+                "{what}, {name}: {answer}"
+            );
+        }
+    };
+    // Whoever works in the folder above, as in a project that this one is a working tree of, may move it.
+    std::fs::rename(&named, &kept).expect("is moved");
+    symlink(&kept, &named).expect("a link");
+    refused("a folder above").await;
+    std::fs::remove_file(&named).expect("is removed");
+    std::fs::rename(&kept, &named).expect("is moved back");
+    watcher.done("fs.list", json!({"projectId": one})).await;
+    std::fs::remove_dir(named.join("one")).expect("is removed");
+    symlink(place.path().join("other"), named.join("one")).expect("a link");
+    refused("itself").await;
+}
+
+#[tokio::test]
 async fn a_root_that_holds_the_configuration_or_a_secret_that_it_names_is_refused() {
     let home = tempfile::tempdir().expect("a directory");
     for folder in ["projects/one", "keys"] {

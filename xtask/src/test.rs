@@ -104,6 +104,9 @@ fn rust() -> Outcome {
     step::need_git()?;
     // The page about backing up is run as it stands.
     step::need("sqlite3", "sqlite3")?;
+    // A test watches it save a file.
+    let has_vim = ["vim", "vim.tiny"].iter().any(|name| step::works(name, &["--version"]));
+    step::need_if(!has_vim, "vim", &["vim-tiny"])?;
     let server = step::server()?;
     step::run(step::cargo(&["test", "--workspace"]).env(clients::BINARY, server))
 }

@@ -22,8 +22,8 @@ pub struct GitConfig {
     pub max_waiting_operations_per_project: usize,
     /// The same of one user; 64 by default.
     pub max_waiting_operations_per_user: usize,
-    /// The most commands that only read at once, of all projects; 8 by default. Each is up to three processes, one
-    /// after the other.
+    /// The most commands that only read at once, of all projects; 8 by default. Each is a few processes, one after
+    /// the other.
     pub max_reads: usize,
     /// The same of one project; 4 by default.
     pub max_reads_per_project: usize,

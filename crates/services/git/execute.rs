@@ -21,7 +21,7 @@ use super::{
     contract::Progress,
     place::{Paths, Place, Purpose, Repository},
     progress::Listener,
-    shadow::Shadows,
+    shadow::{Folder, Shadows},
     tools::{self, Toolbox, Tools},
 };
 use crate::{
@@ -44,6 +44,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("core.fsmonitor", "false"),
     ("gc.auto", "0"),
     ("maintenance.auto", "false"),
+    ("checkout.workers", "1"),
     ("log.showSignature", "false"),
     ("submodule.recurse", "false"),
     ("fetch.recurseSubmodules", "false"),
@@ -124,9 +125,9 @@ pub(super) struct Git {
 impl Git {
     /// Gets ready.
     pub(super) fn new(programs: Arc<Programs>, config: GitConfig) -> Self {
-        let folder = config.shadow_dir.clone();
-        let folder = folder.unwrap_or_else(|| std::env::temp_dir().join(format!("tidings-git-{}", programs.mark())));
-        let shadows = Arc::new(Shadows::new(folder, programs.owner()));
+        let own = || Folder::Own(std::env::temp_dir().join(format!("tidings-git-{}", programs.mark())));
+        let folder = config.shadow_dir.clone().map_or_else(own, Folder::Named);
+        let shadows = Arc::new(Shadows::new(folder, programs.mark(), programs.owner()));
         Self { programs, config, shadows, toolbox: Arc::default() }
     }
 
@@ -174,8 +175,9 @@ impl Git {
         let is_free = self.config.repository_programs && purpose != Purpose::Read;
         let tools =
             if is_free || !tools::has_wall(&self.programs, &self.config) { None } else { Some(self.tools().await?) };
-        if let Some(git) = self.programs.find("git").filter(|_| !self.programs.is_wrapped()) {
-            program.run_file(&git);
+        if !self.programs.is_wrapped() {
+            // Never one that lies in the project.
+            program.run_file(&tools::git(&self.programs)?);
         }
         let (git, place) = (self.clone(), place.clone());
         let start = move || {
@@ -205,17 +207,24 @@ impl Git {
     /// A script of the server's own in a project, with words that it finds as its arguments.
     pub(super) fn script(&self, root: &Path, script: &str, words: &[&str]) -> Program {
         let argv = ["sh", "-c", script, "sh"].iter().chain(words).map(|&word| word.to_owned()).collect();
-        let mut program = self.programs.program(argv, root.to_owned());
+        let mut program = self.outside(argv, root);
         if tools::has_wall(&self.programs, &self.config) {
             program.wall = Some(Arc::new(tools::scripts(root)));
         }
         program
     }
 
+    /// A program in a project that finds no other one in it.
+    fn outside(&self, argv: Vec<String>, root: &Path) -> Program {
+        let mut program = self.programs.program(argv, root.to_owned());
+        program.environment.set("PATH", &self.programs.path_apart());
+        program
+    }
+
     fn program(&self, place: &Place, purpose: Purpose, args: &[String], paths: Paths) -> Program {
         let mut argv = vec!["git".to_owned(), "--no-pager".to_owned()];
         argv.extend(args.iter().cloned());
-        let mut program = self.programs.program(argv, place.root.clone());
+        let mut program = self.outside(argv, &place.root);
         let ssh = tools::ssh(&self.programs, &self.config);
         let environment = &mut program.environment;
         let has_ssh = environment.iter().any(|(name, _)| name == "GIT_SSH_COMMAND");
@@ -274,7 +283,7 @@ pub(super) fn gone() -> Error {
 
 fn unusable(error: &io::Error) -> Error {
     if error.kind() == io::ErrorKind::NotFound {
-        return Error::unavailable("the program git is not there: install it on the server");
+        return tools::missing();
     }
     Error::unavailable(format!("git cannot be run: {error}"))
 }

@@ -13,7 +13,7 @@ const KNOWN: &[(&str, &[&str], &str)] = &[
     (
         "program_refused",
         &["cannot run ", "cannot exec ", "cannot fork", "unable to fork", "Could not run 'git status"],
-        "git was to run a program that it may not: if the operator's own configuration of git names it, see git.programs",
+        "git was to run a program that is not there, or that it may not run: if the operator's own configuration of git names it, see git.programs",
     ),
     (
         "conflict",

@@ -34,6 +34,8 @@ const NOTE_BYTES: u64 = 64 * 1024;
 const PARTS: [&str; 4] = ["objects/pack", "objects/info", "refs/heads", "refs/remotes"];
 /// The most entries at its top that are looked at. The wall holds the rest.
 const MOST_ENTRIES: usize = 1000;
+/// The most folders of objects that a repository and its alternates may name.
+const MOST_ALTERNATES: usize = 100;
 /// Makes the folders that git cannot make through a shadow's links.
 const FOLDERS_SCRIPT: &str = "cd -- \"$1\" && shift && mkdir -p -- \"$@\"";
 
@@ -73,6 +75,17 @@ impl Git {
         };
         let here = Here { git_dir, common, shadow, settings };
         Ok(Place { root: root.to_owned(), repository: Repository::Here(here) })
+    }
+
+    /// The repository of a place, to be read: what reads never uses the repository's own configuration.
+    ///
+    /// # Errors
+    /// As [`Git::repository`].
+    pub(super) async fn to_read(&self, place: &Place) -> Result<Place> {
+        match place.shadow() {
+            Some(_) => Ok(place.clone()),
+            None => self.repository(&place.root, Purpose::Read).await,
+        }
     }
 
     /// What is used of a file of configuration.
@@ -160,7 +173,7 @@ fn layout(root: &Path) -> Result<Layout> {
     if !git_dir.is_dir() {
         return Err(no_repository());
     }
-    let common = match note(&git_dir.join("commondir")) {
+    let common = match noted(&git_dir, "commondir")? {
         Some(path) => inside(&git_dir.join(path.trim_end_matches(['\n', '\r'])))?,
         None => git_dir.clone(),
     };
@@ -176,13 +189,28 @@ fn layout(root: &Path) -> Result<Layout> {
     if !is_there("objects") || !is_there("refs") || !note(&git_dir.join("HEAD")).is_some_and(|head| is_head(&head)) {
         return Err(no_repository());
     }
-    let objects = common.join("objects");
-    let alternates = note(&objects.join("info/alternates")).unwrap_or_default();
-    for other in alternates.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        inside(&objects.join(other.trim_matches('"')))?;
-    }
+    look_at_alternates(common.join("objects"), inside)?;
     let is_whole = FOLDERS.into_iter().all(is_there);
     Ok(Layout { git_dir, common, is_whole })
+}
+
+/// Looks at the alternates of a folder of objects, and at theirs.
+fn look_at_alternates(objects: PathBuf, inside: impl Fn(&Path) -> Result<PathBuf>) -> Result<()> {
+    let (mut known, mut waiting, mut named) = (BTreeSet::new(), vec![objects], 0);
+    while let Some(objects) = waiting.pop() {
+        let alternates = noted(&objects, "info/alternates")?.unwrap_or_default();
+        for other in alternates.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            named += 1;
+            if named > MOST_ALTERNATES {
+                return Err(Error::new(Code::Conflict, "the repository has more alternates than are looked at"));
+            }
+            let other = inside(&objects.join(other.trim_matches('"')))?;
+            if known.insert(other.clone()) {
+                waiting.push(other);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Whether it is what stands in the file of a head: a branch or a commit.
@@ -190,6 +218,21 @@ fn is_head(text: &str) -> bool {
     let text = text.trim_end();
     let is_id = (40..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_id || text.strip_prefix("ref:").is_some_and(|name| name.trim_start().starts_with("refs/"))
+}
+
+/// The text of a file in which a repository may say where more of it is; nothing, if it has none.
+///
+/// # Errors
+/// `conflict` for one that cannot be looked at: git may read it all the same.
+fn noted(folder: &Path, name: &str) -> Result<Option<String>> {
+    let path = folder.join(name);
+    match note(&path) {
+        None if path.symlink_metadata().is_ok() => {
+            let why = format!("{name} of the repository, which says where more of it is, is no small text in UTF-8");
+            Err(Error::new(Code::Conflict, why))
+        }
+        text => Ok(text),
+    }
 }
 
 /// A small file of the repository as text.
@@ -275,6 +318,39 @@ mod tests {
             let repo = Repo::new();
             prepare(&repo);
             assert_eq!(repo.layout(), Err(outside()), "{number}");
+        }
+    }
+
+    #[test]
+    fn what_alternates_name_is_looked_at_too_and_so_often_at_most() {
+        let repo = Repo::new();
+        let name = |store: &str, other: &Path| {
+            fs::create_dir_all(repo.at(store).join("info")).expect("makes");
+            fs::write(repo.at(store).join("info/alternates"), format!("{}\n", other.display())).expect("writes");
+        };
+        let (own, more) = ("project/.git/objects", "project/more");
+        name(more, &repo.at(own));
+        name(own, &repo.at(more));
+        assert!(repo.layout().is_ok(), "two that name each other are two");
+        name(more, &repo.at("other/objects"));
+        assert_eq!(repo.layout(), Err(outside()));
+        for number in 0..MOST_ALTERNATES {
+            name(&format!("project/{number}"), &repo.at(&format!("project/{}", number + 1)));
+        }
+        fs::create_dir(repo.at(&format!("project/{MOST_ALTERNATES}"))).expect("makes");
+        name(more, &repo.at("project/0"));
+        assert!(repo.layout().expect_err("too many").message().contains("more alternates"));
+    }
+
+    #[test]
+    fn what_says_where_more_is_and_cannot_be_looked_at_is_refused() {
+        for path in ["commondir", "objects/info/alternates"] {
+            for bytes in [b"/somewhere/\xff\n".to_vec(), [b"#".repeat(70_000), b"\n/somewhere\n".to_vec()].concat()] {
+                let repo = Repo::new();
+                fs::write(repo.at("project/.git").join(path), bytes).expect("writes");
+                let refused = repo.layout().expect_err("refused");
+                assert!(refused.message().contains("is no small text"), "{path}: {refused}");
+            }
         }
     }
 

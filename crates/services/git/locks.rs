@@ -24,7 +24,7 @@ use std::{
 use rustix::fs::{AtFlags, Dir, FileType, Stat, statat, unlinkat};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidings_core::{Code, Error, Result, Timestamp, UserId, command::Json, json};
+use tidings_core::{Code, Error, Result, Timestamp, UserId, command::Json, json, own_file};
 
 use super::{execute::Git, input::OneProject, repositories::Repositories};
 use crate::{
@@ -313,6 +313,7 @@ fn only_reads(id: i32) -> bool {
 
 fn keep(folder: &Path, id: &str, root: PathBuf, began: SystemTime) -> io::Result<PathBuf> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    own_file::facts(folder)?;
     let began = began.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_millis());
     let kept = Kept { root, began: u64::try_from(began).unwrap_or(u64::MAX) };
     let path = folder.join(id);
@@ -329,6 +330,12 @@ fn forget(path: &Path) {
 
 /// Ends what is remembered of a former life.
 fn abandoned(folder: &Path) {
+    if let Err(error) = own_file::facts(folder) {
+        if error.kind() != io::ErrorKind::NotFound {
+            tracing::warn!(folder = %folder.display(), %error, "what is remembered of git cannot be read");
+        }
+        return;
+    }
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.filter_map(io::Result::ok).take(MOST_KEPT) {
         let path = entry.path();
@@ -351,7 +358,7 @@ fn is_id(name: Option<&OsStr>) -> bool {
 
 fn read(path: &Path) -> io::Result<Kept> {
     let mut text = String::new();
-    fs::File::open(path)?.take(KEPT_BYTES).read_to_string(&mut text)?;
+    own_file::open(path, OpenOptions::new().read(true))?.take(KEPT_BYTES).read_to_string(&mut text)?;
     json::from_str(&text).map_err(io::Error::other)
 }
 
@@ -438,5 +445,17 @@ mod tests {
         keep(&folder, "o3", home.path().to_owned(), before).expect("keeps");
         abandoned(&folder);
         assert!(find(home.path()).is_empty());
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_folder_is_not_followed_and_what_it_leads_to_stays() {
+        let (data, elsewhere) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+        let folder = data.path().join(KEPT);
+        fs::write(elsewhere.path().join("precious"), "x").expect("writes");
+        std::os::unix::fs::symlink(elsewhere.path(), &folder).expect("links");
+        abandoned(&folder);
+        assert!(keep(&folder, "o1", data.path().to_owned(), SystemTime::UNIX_EPOCH).is_err());
+        let left: Vec<_> = fs::read_dir(elsewhere.path()).expect("a folder").flatten().collect();
+        assert!(left.len() == 1 && left[0].file_name() == "precious", "{left:?}");
     }
 }

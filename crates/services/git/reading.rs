@@ -105,8 +105,8 @@ impl Git {
 
     /// The former names of what is staged as renamed and shown under one of these paths: a rename is shown as one, and
     /// is two changes of what is staged.
-    pub(super) async fn other_halves(&self, root: &Path, paths: &[String]) -> Result<Vec<String>> {
-        let place = self.repository(root, Purpose::Read).await?;
+    pub(super) async fn other_halves(&self, place: &Place, paths: &[String]) -> Result<Vec<String>> {
+        let place = self.to_read(place).await?;
         let finished = good(self.read(&place, &STATUS, LIST_BYTES).await?)?;
         if finished.stopped.is_some() {
             return Err(Error::new(Code::Conflict, "more is changed than can be looked at: unstage \".\""));

@@ -103,7 +103,7 @@ impl Repositories {
     /// `unavailable` when the log does not work.
     pub async fn recover(&self) -> Result<()> {
         let shadows = self.git.shadows.clone();
-        blocking(move || shadows.clear()).await?;
+        blocking(move || shadows.recover()).await?;
         self.git.clear_abandoned().await;
         end_abandoned(&*self.ports.bus, &*self.ports.states, PROJECT).await
     }

@@ -10,12 +10,14 @@ use tidings_core::{Code, Error, Result};
 
 use super::{
     contract::Kind,
-    execute::{Bounds, Finished, Git, Printed},
+    execute::{Bounds, Finished, Git, Printed, Stop},
+    failure,
     guard::note_of,
     job::Job,
     names::WORKTREES,
     place::{Here, Place, Purpose},
     settings::Settings,
+    tools,
     trees::note,
 };
 use crate::{beneath::Root, blocking::blocking};
@@ -30,7 +32,7 @@ const REBASE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Lets a tree name its repository. What is there is written over: it is git's, or a link of somebody's that leads
 /// nowhere else behind the wall.
-const MEND_SCRIPT: &str = "test ! -L \"$1\" && test -f \"$1/.git\" && test ! -L \"$1/.git\" && \
+const MEND_SCRIPT: &str = "test ! -L .worktrees && test ! -L \"$1\" && test -f \"$1/.git\" && test ! -L \"$1/.git\" && \
                            printf 'gitdir: %s\\n' \"$2\" > \"$1/.git\"";
 
 impl Git {
@@ -68,7 +70,7 @@ impl Git {
         let (tree, given, common) = (format!("{WORKTREES}/{name}"), root.to_owned(), here.common.clone());
         let found = blocking({
             let tree = tree.clone();
-            move || data_of(&given.join(tree), &common)
+            move || data_of(&given, &tree, &common)
         });
         match found.await? {
             Some(data) => self.script_done(root, MEND_SCRIPT, &[&tree, &data.to_string_lossy()]).await,
@@ -92,14 +94,28 @@ impl Git {
     /// The repositories within that the index knows: git would look into each with that one's own configuration.
     pub(super) async fn within(&self, place: &Place) -> Result<Vec<String>> {
         let listed = self.read(place, &["ls-files", "--stage", "-z"], LIST_BYTES).await?;
-        let lines = listed.printed.split(|&byte| byte == 0).filter(|line| line.starts_with(b"160000 "));
-        let paths = lines.filter_map(|line| line.splitn(2, |&byte| byte == b'\t').nth(1));
-        let within: Vec<String> = paths.map(|path| String::from_utf8_lossy(path).into_owned()).collect();
+        let is_cut = listed.stopped == Some(Stop::Enough);
+        if !is_cut && !listed.status.success() {
+            return Err(Error::new(Code::Conflict, failure::of(&listed.said).1));
+        }
+        if is_cut && !tools::holds_what_is_within(self, place) {
+            let why = "the repository holds more files than can be looked at for other repositories";
+            return Err(Error::new(Code::Conflict, why));
+        }
+        let within = linked(&listed.printed);
         if within.len() > MOST_WITHIN {
             return Err(Error::new(Code::Conflict, "the repository holds too many others"));
         }
         Ok(within)
     }
+}
+
+/// The paths of other repositories among what `git ls-files --stage -z` printed. What no NUL ends was cut off.
+fn linked(printed: &[u8]) -> Vec<String> {
+    let lines = printed.split_inclusive(|&byte| byte == 0).filter_map(|line| line.strip_suffix(b"\0"));
+    let paths = lines.filter(|line| line.starts_with(b"160000 "));
+    let paths = paths.filter_map(|line| line.splitn(2, |&byte| byte == b'\t').nth(1));
+    paths.map(|path| String::from_utf8_lossy(path).into_owned()).collect()
 }
 
 /// The words of a job, without the repositories within that the index knows; and whether they hold patterns now.
@@ -119,8 +135,8 @@ pub(super) fn leaving_out(job: &Job, within: &[String]) -> Option<Vec<String>> {
 }
 
 /// Where the repository keeps what it notes of a tree; nothing, where the tree says so itself, or is none.
-fn data_of(tree: &Path, common: &Path) -> Option<PathBuf> {
-    let note = note(&Root::open(tree).ok()?, ".git")?;
+fn data_of(root: &Path, tree: &str, common: &Path) -> Option<PathBuf> {
+    let note = note(&Root::open(root).ok()?, &format!("{tree}/.git"))?;
     let said = Path::new(note.strip_prefix("gitdir:")?.trim());
     let data = common.canonicalize().ok()?.join("worktrees").join(said.file_name()?);
     (data != said && data.is_dir()).then_some(data)
@@ -151,4 +167,16 @@ fn good(finished: &Finished) -> Result<()> {
     }
     let why = format!("what the branch follows cannot be written into the configuration: {}", finished.said.trim());
     Err(Error::new(Code::Conflict, why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repositories_within_are_known_by_their_mode_and_a_name_that_was_cut_off_is_none() {
+        let printed = b"100644 a1 0\tfile\0160000 b2 0\twith\tin\0160000 c3 0\tin/\xff\0160000 d4 0\tcut of";
+        assert_eq!(linked(printed), ["with\tin", "in/\u{fffd}"]);
+        assert_eq!(linked(b""), Vec::<String>::new());
+    }
 }

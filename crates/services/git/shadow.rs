@@ -7,11 +7,11 @@
 //!
 //! Guarantees: whatever becomes of the repository while git runs, its configuration is what was written here; a shadow
 //! is gone when it is not used any more, that of a killed server by the next start; nobody but the user that git runs as,
-//! and the server, can change one.
+//! and the server, can change one. Of the folder that they lie in, nothing is removed that is not this server's shadow.
 //! It is not the choice of what is written: that is `settings`.
 
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::{self, DirBuilder, DirEntry, File},
     io::{self, ErrorKind::AlreadyExists, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, symlink},
     path::{Path, PathBuf},
@@ -48,10 +48,29 @@ static FOLDERS_CHANGE: Mutex<()> = Mutex::new(());
 /// How many shadows this process has made.
 static MADE: AtomicU64 = AtomicU64::new(0);
 
+/// The folder that shadows lie in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Folder {
+    /// One that the configuration names: it is there for as long as the server runs, since wrappers show it to programs.
+    Named(PathBuf),
+    /// One of the server's own choice, which goes with the last shadow.
+    Own(PathBuf),
+}
+
+impl Folder {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Named(path) | Self::Own(path) => path,
+        }
+    }
+}
+
 /// Where shadows lie, and whose they are.
 #[derive(Debug)]
 pub(super) struct Shadows {
-    folder: PathBuf,
+    folder: Folder,
+    /// What the names of this server's shadows begin with: others may lie beside them.
+    prefix: String,
     /// The user and the group that git runs as, if they are not the server's own.
     owner: Option<(u32, u32)>,
 }
@@ -60,12 +79,13 @@ pub(super) struct Shadows {
 #[derive(Debug)]
 pub(super) struct Shadow {
     dir: PathBuf,
+    folder: Folder,
 }
 
 impl Shadows {
-    /// Shadows of one server, in a folder that is made when it is needed.
-    pub(super) fn new(folder: PathBuf, owner: Option<(u32, u32)>) -> Self {
-        Self { folder, owner }
+    /// Shadows of the server with this mark, in a folder that is made when it is needed.
+    pub(super) fn new(folder: Folder, mark: &str, owner: Option<(u32, u32)>) -> Self {
+        Self { folder, prefix: format!("{mark:.12}-"), owner }
     }
 
     /// Makes one for the common directory of a repository. Blocks.
@@ -74,7 +94,7 @@ impl Shadows {
     /// `unavailable` where the folder is somebody else's or cannot be written.
     pub(super) fn make(&self, common: &Path, config: &[u8]) -> Result<Arc<Shadow>> {
         let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let dir = self.folder.join(format!("{}-{number}", getpid().as_raw_nonzero()));
+        let dir = self.folder.path().join(format!("{}{}-{number}", self.prefix, getpid().as_raw_nonzero()));
         {
             let _alone = FOLDERS_CHANGE.lock();
             self.prepare()?;
@@ -84,7 +104,7 @@ impl Shadows {
     }
 
     fn fill(&self, dir: &Path, common: &Path, config: &[u8]) -> io::Result<Arc<Shadow>> {
-        let shadow = Arc::new(Shadow { dir: dir.to_owned() });
+        let shadow = Arc::new(Shadow { dir: dir.to_owned(), folder: self.folder.clone() });
         for name in LINKS {
             symlink(common.join(name), dir.join(name))?;
         }
@@ -101,11 +121,11 @@ impl Shadows {
 
     /// The folder, which is this server's alone. Others may enter it, and see nothing.
     fn prepare(&self) -> Result<()> {
-        match DirBuilder::new().mode(0o711).create(&self.folder) {
+        match DirBuilder::new().mode(0o711).create(self.folder.path()) {
             Err(error) if error.kind() != AlreadyExists => return Err(self.unusable(&error)),
             _ => {}
         }
-        let meta = self.folder.symlink_metadata().map_err(|error| self.unusable(&error))?;
+        let meta = self.folder.path().symlink_metadata().map_err(|error| self.unusable(&error))?;
         if !meta.is_dir() || meta.uid() != geteuid().as_raw() || meta.mode() & 0o022 != 0 {
             let why = "it is not a folder of the server's user that nobody else may write to";
             return Err(self.unusable(&io::Error::other(why)));
@@ -113,18 +133,28 @@ impl Shadows {
         Ok(())
     }
 
-    /// Removes what a former life of the server left. Blocks.
-    pub(super) fn clear(&self) {
-        let Ok(entries) = self.folder.read_dir() else { return };
-        for entry in entries.flatten() {
-            remove(&entry.path());
+    /// Makes the folder that the configuration names, and removes the shadows that a former life of the server left.
+    /// Blocks.
+    pub(super) fn recover(&self) {
+        if matches!(self.folder, Folder::Named(_))
+            && let Err(error) = self.prepare()
+        {
+            tracing::warn!("git cannot be run: {}", error.message());
+        }
+        let Ok(entries) = self.folder.path().read_dir() else { return };
+        let is_own = |entry: &DirEntry| {
+            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            is_dir && entry.file_name().to_str().is_some_and(|name| name.starts_with(&self.prefix))
+        };
+        for entry in entries.flatten().filter(is_own) {
+            remove(&entry.path(), &self.folder);
         }
     }
 
     fn unusable(&self, error: &io::Error) -> Error {
         Error::unavailable(format!(
             "the folder of git's shadows (git.shadow_dir), {}, cannot be used: {error}",
-            self.folder.display()
+            self.folder.path().display()
         ))
     }
 }
@@ -143,14 +173,14 @@ impl Shadow {
 
 impl Drop for Shadow {
     fn drop(&mut self) {
-        let dir = std::mem::take(&mut self.dir);
+        let (dir, folder) = (std::mem::take(&mut self.dir), self.folder.clone());
         // Where the runtime ends before, the next start removes it.
-        blocking_unawaited(move || remove(&dir));
+        blocking_unawaited(move || remove(&dir, &folder));
     }
 }
 
 /// Removes a shadow. No link in it is followed.
-fn remove(dir: &Path) {
+fn remove(dir: &Path, folder: &Folder) {
     let _alone = FOLDERS_CHANGE.lock();
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -158,8 +188,10 @@ fn remove(dir: &Path) {
         }
         _ => {}
     }
-    // It stays as long as another one lies in it.
-    drop(dir.parent().map(fs::remove_dir));
+    if let Folder::Own(folder) = folder {
+        // It stays as long as another one lies in it.
+        drop(fs::remove_dir(folder));
+    }
 }
 
 #[cfg(test)]
@@ -170,6 +202,10 @@ mod tests {
 
     use super::*;
 
+    fn shadows(folder: &Path, mark: &str) -> Shadows {
+        Shadows::new(Folder::Own(folder.to_owned()), mark, None)
+    }
+
     #[test]
     fn a_shadow_has_its_own_configuration_and_leads_to_the_rest_and_goes_without_what_it_leads_to() {
         let home = tempfile::tempdir().expect("a directory");
@@ -177,8 +213,7 @@ mod tests {
         fs::create_dir_all(common.join("objects")).expect("a folder");
         fs::write(common.join("config"), "theirs").expect("writes");
         fs::write(common.join("objects/one"), "1").expect("writes");
-        let shadows = Shadows::new(home.path().join("shadows"), None);
-        let shadow = shadows.make(&common, b"ours").expect("a shadow");
+        let shadow = shadows(&home.path().join("shadows"), "a").make(&common, b"ours").expect("a shadow");
         assert_eq!(fs::read(shadow.config()).expect("reads"), b"ours");
         assert_eq!(fs::read(shadow.dir().join("objects/one")).expect("reads"), b"1");
         assert!(!shadow.dir().join("hooks").exists());
@@ -192,10 +227,10 @@ mod tests {
     fn what_a_killed_server_left_is_cleared_and_a_folder_of_somebody_else_is_not_used() {
         let home = tempfile::tempdir().expect("a directory");
         let folder = home.path().join("shadows");
-        let shadows = Shadows::new(folder.clone(), None);
-        shadows.clear();
+        let shadows = shadows(&folder, "a");
+        shadows.recover();
         std::mem::forget(shadows.make(home.path(), b"").expect("a shadow"));
-        shadows.clear();
+        shadows.recover();
         assert!(!folder.exists());
         fs::create_dir(&folder).expect("makes");
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).expect("permits");
@@ -203,5 +238,23 @@ mod tests {
         fs::remove_dir(&folder).expect("removes");
         symlink(home.path(), &folder).expect("links");
         assert_eq!(shadows.make(home.path(), b"").expect_err("refused").code(), Code::Unavailable);
+    }
+
+    #[test]
+    fn a_folder_that_is_named_stays_with_whatever_lies_in_it_that_is_no_shadow_of_this_server() {
+        let home = tempfile::tempdir().expect("a directory");
+        let folder = home.path().join("named");
+        let shadows = Shadows::new(Folder::Named(folder.clone()), "a", None);
+        shadows.recover();
+        assert!(folder.is_dir(), "it is there before the first shadow");
+        drop(shadows.make(home.path(), b"").expect("a shadow"));
+        assert!(folder.is_dir(), "and after the last");
+        fs::create_dir_all(folder.join("somebodys/work")).expect("makes");
+        std::mem::forget(shadows.make(home.path(), b"").expect("a shadow"));
+        let other = Shadows::new(Folder::Named(folder.clone()), "b", None);
+        let others = other.make(home.path(), b"").expect("a shadow");
+        shadows.recover();
+        assert!(folder.join("somebodys/work").is_dir() && others.dir().is_dir());
+        assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 2);
     }
 }

@@ -16,12 +16,12 @@ use tokio::sync::OnceCell;
 
 use super::{
     config::GitConfig,
+    execute::Git,
     place::{Place, Purpose},
-    shadow::Shadow,
 };
 use crate::programs::{
     Programs,
-    wall::{MISSING, Wall},
+    wall::{Access, MISSING, Wall},
 };
 
 /// Where libraries are, and what programs read beside them.
@@ -118,8 +118,7 @@ impl Toolbox {
         ask: impl FnOnce(PathBuf, Wall) -> F,
     ) -> Result<Arc<Tools>> {
         let find = async {
-            let missing = || Error::unavailable("the program git is not there: install it on the server");
-            let git = programs.find("git").filter(|git| git.is_file()).ok_or_else(missing)?;
+            let git = git(programs)?;
             let mut wall = system();
             wall.run(git.clone());
             let own = ask(git.clone(), wall).await?;
@@ -133,7 +132,20 @@ impl Toolbox {
     }
 }
 
-/// The kernel's part, for a run.
+/// The program, which never lies in a project.
+///
+/// # Errors
+/// `unavailable`, when it is not there.
+pub(super) fn git(programs: &Programs) -> Result<PathBuf> {
+    programs.find("git").ok_or_else(missing)
+}
+
+/// What is said where git is not there.
+pub(super) fn missing() -> Error {
+    Error::unavailable("the program git is not there: install it on the server")
+}
+
+/// Refuses a run that nothing would hold.
 ///
 /// # Errors
 /// `unavailable` where nothing would hold git.
@@ -187,15 +199,13 @@ pub(super) fn wall(tools: &Tools, programs: &Programs, config: &GitConfig, place
     }
     let starts_others = !config.programs.is_empty();
     // A filter that is listed keeps what it makes in the repository, also where git only compares.
-    let is_read_only = purpose == Purpose::Read && !starts_others;
-    for own in std::iter::once(place.root.as_path()).chain(place.shadow().map(Shadow::dir)) {
-        if is_read_only {
-            wall.read(own)
-        } else {
-            wall.write(own)
-        };
+    let access = if purpose == Purpose::Read && !starts_others { Access::Read } else { Access::Write };
+    // It was recorded without symbolic links: one that stands there by now leads somewhere else.
+    wall.allow_itself(place.root.clone(), access);
+    if let Some(shadow) = place.shadow() {
+        wall.allow(shadow.dir(), access);
     }
-    // So may one that fetches what it stands for.
+    // A filter that is listed may fetch what its files stand for.
     if purpose == Purpose::Reach || (purpose != Purpose::Read && (starts_others || place.is_partial())) {
         reach(&mut wall, programs, config, &of_home(&KEYS));
     }
@@ -204,10 +214,24 @@ pub(super) fn wall(tools: &Tools, programs: &Programs, config: &GitConfig, place
     }
     if starts_others {
         wall.run(SHELL);
-    } else if purpose == Purpose::Read || (purpose == Purpose::Alone && !place.is_partial()) {
+    }
+    if starts_none(config, place, purpose) {
         wall.alone();
     }
     wall
+}
+
+/// Whether a run behind the wall starts no other program.
+pub(super) fn starts_none(config: &GitConfig, place: &Place, purpose: Purpose) -> bool {
+    let needs_none = purpose == Purpose::Read || (purpose == Purpose::Alone && !place.is_partial());
+    needs_none && config.programs.is_empty()
+}
+
+/// Whether the kernel keeps git from running what a repository within names, also where git looks into that. Where the
+/// operator lets repositories run programs there is nothing to hold.
+pub(super) fn holds_what_is_within(git: &Git, place: &Place) -> bool {
+    let is_held = has_wall(&git.programs, &git.config) && starts_none(&git.config, place, Purpose::Alone);
+    is_held || git.config.repository_programs
 }
 
 /// What a remote takes beside that.
@@ -248,6 +272,6 @@ pub(super) fn scripts(root: &Path) -> Wall {
     for path in SCRIPTS {
         wall.run(path);
     }
-    wall.write(root);
+    wall.allow_itself(root.to_owned(), Access::Write);
     wall
 }

@@ -21,7 +21,7 @@ use super::{
 
 /// The most bytes of what git said in an event.
 const OUTPUT: usize = 4096;
-/// The most bytes of a list of paths in conflict.
+/// The most bytes of a list of paths in conflict, or of remotes.
 const CONFLICT_BYTES: usize = 64 * 1024;
 /// The most bytes of paths that are named beside those that were asked for: they are arguments of a program.
 const MOST_HALVES_BYTES: usize = 512 * 1024;
@@ -142,7 +142,7 @@ impl Operation {
     async fn arguments(&self, place: &Place) -> Result<Vec<String>, End> {
         let mut args = self.job.args.clone();
         if self.job.kind == Kind::Unstage {
-            let other_halves = self.repositories.git.other_halves(&place.root, self.job.paths()).await;
+            let other_halves = self.repositories.git.other_halves(place, self.job.paths()).await;
             let other_halves = other_halves.map_err(|error| End::failed("git_failed", error.message()))?;
             if other_halves.iter().map(String::len).sum::<usize>() > MOST_HALVES_BYTES {
                 return Err(End::failed("git_failed", "more renames than can be named at once: unstage \".\""));
@@ -209,26 +209,22 @@ impl Operation {
     async fn names_no_remote(&self, place: &Place) -> bool {
         let named = self.job.args.iter().skip_while(|word| *word != "--").nth(1);
         let Some(named) = named.filter(|_| self.job.remote && self.job.kind != Kind::Clone) else { return false };
-        let git = &self.repositories.git;
-        let read = async {
-            let place = git.repository(&place.root, Purpose::Read).await?;
-            git.read(&place, &["remote"], CONFLICT_BYTES).await
-        };
-        let Ok(finished) = read.await else { return false };
+        let Ok(finished) = self.read_after(place, &["remote"]).await else { return false };
         finished.status.success() && !String::from_utf8_lossy(&finished.printed).lines().any(|remote| remote == named)
     }
 
     /// The paths that are in conflict.
     async fn conflicts(&self, place: &Place) -> Vec<String> {
-        let git = &self.repositories.git;
         let args = ["diff", "--name-only", "--no-ext-diff", "--no-textconv", "--diff-filter=U", "-z"];
-        let read = async {
-            let place = git.repository(&place.root, Purpose::Read).await?;
-            git.read(&place, &args, CONFLICT_BYTES).await
-        };
-        let Ok(finished) = read.await else { return Vec::new() };
+        let Ok(finished) = self.read_after(place, &args).await else { return Vec::new() };
         let printed = String::from_utf8_lossy(&finished.printed);
         printed.split_terminator('\0').take(CONFLICT_PATHS).map(str::to_owned).collect()
+    }
+
+    /// Reads the repository after git changed it.
+    async fn read_after(&self, place: &Place, args: &[&str]) -> Result<Finished> {
+        let git = &self.repositories.git;
+        git.read(&git.to_read(place).await?, args, CONFLICT_BYTES).await
     }
 }
 

@@ -27,8 +27,13 @@ pub(super) fn find_apart(name: &str, path: Option<&str>) -> Option<PathBuf> {
     if name.contains('/') {
         return name.starts_with('/').then(|| name.into());
     }
+    find(name, Some(&apart(path)), Path::new("/"))
+}
+
+/// The absolute folders of a path.
+pub(super) fn apart(path: Option<&str>) -> String {
     let folders: Vec<&str> = path.unwrap_or(DEFAULT_PATH).split(':').filter(|folder| folder.starts_with('/')).collect();
-    find(name, Some(folders.join(":").as_str()).filter(|folders| !folders.is_empty()), Path::new("/"))
+    if folders.is_empty() { DEFAULT_PATH.to_owned() } else { folders.join(":") }
 }
 
 /// Whether a program is there, as [`find_apart`] looks for it.

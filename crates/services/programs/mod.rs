@@ -210,7 +210,8 @@ impl Programs {
         Ok(Arc::new(Self { env, user, wrapper, sandbox, kept, nice, grace, starter, young, survivors, mark }))
     }
 
-    /// Ends what a former life of the server left running: asks it to, and kills what is left a moment later. To be called once, before anything is started.
+    /// Ends what a former life of the server left running: asks it to, and kills what is left a moment later. To be
+    /// called once, before anything is started.
     ///
     /// # Errors
     /// `unavailable` when the folder `run` cannot be read.
@@ -281,6 +282,11 @@ impl Programs {
     /// Where a program is, by its absolute path or on the absolute folders of the programs' path.
     pub(crate) fn find(&self, name: &str) -> Option<PathBuf> {
         lookup::find_apart(name, self.env.get("PATH"))
+    }
+
+    /// The absolute folders of the programs' path: nothing is found in a project by it.
+    pub(crate) fn path_apart(&self) -> String {
+        lookup::apart(self.env.get("PATH"))
     }
 
     /// A program in a directory of a project, with the wrapper before it.

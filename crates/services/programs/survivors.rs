@@ -1,8 +1,8 @@
 //! What is remembered of process groups, so that the next start can end those that outlived the server.
 //!
-//! Guarantees: a group is asked to end, and killed a moment later, only if it is surely the one that was remembered, by the server of this very
-//! directory: the machine was not started anew; its leader is the same process or is gone while its members are
-//! not; and a process of it carries this server's mark. Where none carries any, or may be looked at, the leader
+//! Guarantees: a group is asked to end, and killed a moment later, only if it is surely the one that was remembered, by
+//! the server of this very directory: the machine was not started anew; its leader is the same process or is gone while
+//! its members are not; and a process of it carries this server's mark. Where none carries any, or may be looked at, the leader
 //! must be the same and remembered under this mark. So a copy of a directory ends nothing of the original's.
 //! Only small regular files are read. Where `/proc` is missing nothing is killed.
 //! It is not the end of what ran in them: that is an event of its domain.

@@ -22,7 +22,7 @@ use landlock::{
     RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 use rustix::{
-    fs::{FileType, Mode, OFlags, fstat, open},
+    fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2},
     io::Errno,
     thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities},
 };
@@ -36,7 +36,7 @@ const KNOWN: ABI = ABI::V6;
 
 /// What may be done with a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
+pub(crate) enum Access {
     /// Files are read, folders listed.
     Read,
     /// The same, and programs are run.
@@ -97,7 +97,7 @@ pub(crate) struct Wall {
 struct Rule {
     path: PathBuf,
     access: Access,
-    /// Whether a symbolic link stands for what it leads to. If not, it stands for nothing.
+    /// Whether symbolic links, anywhere on the way, stand for what they lead to. If not, they stand for nothing.
     follows: bool,
 }
 
@@ -145,13 +145,14 @@ impl Wall {
     }
 
     /// Lets it do something with a place.
-    pub(super) fn allow(&mut self, path: impl Into<PathBuf>, access: Access) -> &mut Self {
+    pub(crate) fn allow(&mut self, path: impl Into<PathBuf>, access: Access) -> &mut Self {
         self.rules.push(Rule { path: path.into(), access, follows: true });
         self
     }
 
-    /// The same, of a place that is no symbolic link: one that stands there by the time of the start is passed over.
-    pub(super) fn allow_itself(&mut self, path: PathBuf, access: Access) -> &mut Self {
+    /// The same, of a place that no symbolic link leads to: where one stands on its way by the time of the start, it is
+    /// passed over.
+    pub(crate) fn allow_itself(&mut self, path: PathBuf, access: Access) -> &mut Self {
         self.rules.push(Rule { path, access, follows: false });
         self
     }
@@ -196,9 +197,8 @@ impl Wall {
 impl Rule {
     /// What it is about, and the rights that its kind can have. Nothing, if there is no such thing.
     fn open(&self) -> io::Result<Option<(OwnedFd, BitFlags<AccessFs>)>> {
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let flags = if self.follows { flags } else { flags | OFlags::NOFOLLOW };
-        let file = match open(&self.path, flags, Mode::empty()) {
+        let resolve = if self.follows { ResolveFlags::empty() } else { ResolveFlags::NO_SYMLINKS };
+        let file = match openat2(CWD, &self.path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
             Ok(file) => file,
             Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP | Errno::NAMETOOLONG) => return Ok(None),
             Err(error) => {
@@ -208,7 +208,6 @@ impl Rule {
         };
         let access = match FileType::from_raw_mode(fstat(&file)?.st_mode) {
             FileType::Directory => self.access.flags(),
-            FileType::Symlink => return Ok(None),
             _ => self.access.flags() & AccessFs::from_file(KNOWN),
         };
         Ok((!access.is_empty()).then_some((file, access)))
@@ -359,6 +358,22 @@ mod tests {
         wall.run(dir.path().join("run/tool")).read(dir.path().join("read"));
         assert!(succeeds(&[&wall], &dir.path().join("run/tool").to_string_lossy()));
         assert!(!succeeds(&[&wall], &dir.path().join("read/tool").to_string_lossy()));
+    }
+
+    #[tokio::test]
+    async fn a_place_itself_is_none_where_a_link_stands_anywhere_on_its_way() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let base = dir.path().canonicalize().expect("is there");
+        fs::create_dir_all(base.join("real/deep")).expect("a directory");
+        fs::write(base.join("real/deep/file"), "x").expect("writes");
+        symlink(base.join("real"), base.join("link")).expect("a link");
+        for (path, itself) in [("real/deep", true), ("link/deep", false), ("link", false)] {
+            let line = format!("cat {}/real/deep/file", base.display());
+            let (mut followed, mut strict) = (system(), system());
+            followed.allow(base.join(path), Access::Read);
+            strict.allow_itself(base.join(path), Access::Read);
+            assert_eq!((succeeds(&[&followed], &line), succeeds(&[&strict], &line)), (true, itself), "{path}");
+        }
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 //! keeps its own.
 //!
 //! Guarantees: a directory is judged by where it is once every symbolic link is followed, when it becomes a project
-//! and each time it is used; one that cannot be judged is refused.
+//! and each time it is used; one that cannot be judged is refused, and so is one that a link leads to by now.
 //! It does not hold a directory in its place: what becomes of it after it was judged is not watched.
 
 use std::{
@@ -61,10 +61,14 @@ impl Roots {
     pub(crate) async fn still(self: &Arc<Self>, root: PathBuf) -> Result<PathBuf> {
         let roots = self.clone();
         blocking(move || match root.canonicalize() {
-            Ok(now) => match roots.flaw(&now)? {
-                None => Ok(root),
-                Some(why) => Err(Error::new(Code::Conflict, format!("the project's directory {why}"))),
-            },
+            Ok(now) => {
+                // It was recorded without symbolic links: whoever put one there has put another directory there.
+                let moved = || (now != root).then(|| "is reached by a symbolic link now: register it anew".to_owned());
+                match roots.flaw(&now)?.or_else(moved) {
+                    None => Ok(root),
+                    Some(why) => Err(Error::new(Code::Conflict, format!("the project's directory {why}"))),
+                }
+            }
             Err(_) => Ok(root),
         })
         .await?
@@ -217,5 +221,11 @@ mod tests {
         let roots = Roots::new(RootsConfig::default());
         symlink("/etc", base.join("a")).expect("a link");
         assert_eq!(roots.still(base.join("a")).await.expect_err("a link to it").code(), Code::Conflict);
+        fs::create_dir(base.join("b/inner")).expect("a directory");
+        symlink("b", base.join("c")).expect("a link");
+        for elsewhere in ["c", "c/inner"] {
+            let refused = roots.still(base.join(elsewhere)).await.expect_err("another directory");
+            assert!(refused.message().contains("symbolic link"), "{elsewhere}: {refused}");
+        }
     }
 }
