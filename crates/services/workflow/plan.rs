@@ -5,7 +5,7 @@
 //! it. A condition is evaluated once, when all that it can name has ended.
 //! It is not the decision what runs next: that is the scheduler's.
 
-use std::{ops::Range, sync::OnceLock};
+use std::{collections::HashMap, ops::Range, sync::OnceLock};
 
 use super::{
     contract::Shape,
@@ -34,6 +34,8 @@ pub(super) struct Plan {
 }
 
 /// A step with all its values.
+    /// The steps of the definition, by name.
+    names: HashMap<String, usize>,
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Prepared {
     Command { argv: Vec<String>, env: Vec<(String, String)>, stdin: Option<String> },
@@ -54,8 +56,9 @@ impl Plan {
         let most = if most == 0 { usize::MAX } else { most };
         let concurrency = definition.concurrency.unwrap_or(usize::MAX).min(most);
         let conditions = vec![OnceLock::new(); instances.len()];
-        Self { definition, concurrency, instances, places, conditions }
+        Self { definition, concurrency, instances, places, names, conditions }
     }
+        let names = definition.steps.iter().enumerate().map(|(place, step)| (step.id.clone(), place)).collect();
 
     /// The step of the definition that stands in a place.
     pub(super) fn step(&self, place: usize) -> &Step {
@@ -168,10 +171,8 @@ struct Seen<'a> {
 impl Seen<'_> {
     /// The places of a step that this one needs, near or far.
     fn needed(&self, name: &str) -> Option<Range<usize>> {
-        let steps = &self.plan.definition.steps;
-        let ancestors = &self.plan.step(self.place).ancestors;
-        let step = ancestors.iter().find(|&&ancestor| steps[ancestor].id == name)?;
-        Some(self.plan.places(*step))
+        let step = *self.plan.names.get(name)?;
+        self.plan.step(self.place).ancestors.contains(step).then(|| self.plan.places(step))
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     answer::Validated,
     config::WorkflowConfig,
     contract::{Board, RunId, RunStarted, RunStatus, STARTED},
-    definition::{Definition, Flaw, Work, read},
+    definition::{Definition, FLAWS, Flaw, Work, read},
     file,
     input::{Approve, Posted, Rerun, StartRun, ValidateWorkflow},
     listening::Sessions,
@@ -320,7 +320,7 @@ impl Runs {
             }
             _ => None,
         };
-        let flaws: Vec<Flaw> = definition.steps.iter().filter_map(unknown).collect();
+        let flaws: Vec<Flaw> = definition.steps.iter().filter_map(unknown).take(FLAWS).collect();
         if flaws.is_empty() { Ok(definition) } else { Err(flaws) }
     }
 }
@@ -374,7 +374,7 @@ impl Plan {
             (None, None) => return None,
         };
         let step = self.definition.steps.iter().position(|step| step.id == self.step(first[0]).id)?;
-        let after = self.definition.steps.iter().enumerate().filter(|(_, other)| other.ancestors.contains(&step));
+        let after = self.definition.steps.iter().enumerate().filter(|(_, other)| other.ancestors.contains(step));
         Some(first.into_iter().chain(after.flat_map(|(after, _)| self.places(after))).collect())
     }
 }

@@ -99,7 +99,8 @@ struct Game {
 
 impl Game {
     fn new(text: &str) -> Self {
-        let definition = read(text, Bounds { bytes: 0, steps: 0 }).unwrap_or_else(|flaws| panic!("{flaws:?}\n{text}"));
+        let definition =
+            read(text, Bounds { bytes: 0, steps: 0, expanded: 0 }).unwrap_or_else(|flaws| panic!("{flaws:?}\n{text}"));
         let id = RunId::random();
         let plan = Plan::new(definition, 5);
         let started = RunStarted {
@@ -303,7 +304,7 @@ proptest! {
 #[test]
 fn a_condition_is_evaluated_once_when_what_it_can_name_has_ended() {
     let text = "inputs: {go: true}\nsteps:\n  a: {if: inputs.go, command: [x]}\n  b: {needs: a, command: [x]}\n";
-    let plan = Plan::new(read(text, Bounds { bytes: 0, steps: 0 }).expect("a definition"), 5);
+    let plan = Plan::new(read(text, Bounds { bytes: 0, steps: 0, expanded: 0 }).expect("a definition"), 5);
     let seen = |go: bool| {
         let mut state = RunState::default();
         state.inputs.insert("go".to_owned(), go.into());
