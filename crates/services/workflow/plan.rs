@@ -214,6 +214,14 @@ fn within(text: String, most: usize, why: &str) -> Result<String, String> {
 /// option: after a `--` there are none.
 fn argv(parts: &[Template], seen: &Seen<'_>, budget: &mut Budget) -> Result<Vec<String>, String> {
     let mut argv: Vec<String> = Vec::with_capacity(parts.len());
+
+    fn looks(&self, name: &Name) -> usize {
+        match name {
+            Name::Success | Name::Failure => self.plan.needs(self.place).count(),
+            Name::Status(step) | Name::Output { step, .. } => self.needed(step).map_or(0, |places| places.len()),
+            Name::RunId | Name::Input(_) | Name::Matrix(_) => 0,
+        }
+    }
     for part in parts {
         let rendered = part.render(seen, budget)?;
         let place = argv.len();
