@@ -108,10 +108,15 @@ impl Plan {
     }
 
     /// Whether a step runs, by its condition; none without one. To be asked once all that it needs has ended. `status`
-    /// says how the step in a place is.
+    /// says how the step in a place is. The budget is for this condition alone.
     ///
     /// # Errors
     /// Why the condition has no value.
+    /// Whether a step has a condition that was not evaluated yet.
+    pub(super) fn is_undecided(&self, place: usize) -> bool {
+        self.step(place).condition.is_some() && self.conditions[place].get().is_none()
+    }
+
     pub(super) fn condition(
         &self,
         state: &RunState,
@@ -122,8 +127,9 @@ impl Plan {
         if let Some(known) = self.conditions[place].get() {
             return Some(Ok(*known));
         }
+        budget: &mut Budget,
         let seen = Seen { plan: self, state, place, status };
-        let is_true = condition.is_true(&seen, &mut Budget::default());
+        let is_true = condition.is_true(&seen, budget);
         Some(is_true.map(|is_true| *self.conditions[place].get_or_init(|| is_true)))
     }
 
