@@ -17,6 +17,11 @@ use crate::{programs::line, session::input::PROMPT_BYTES};
 
 /// The most bytes of an argument or a variable with its name: what Linux takes, with the NUL after it.
 const ARGUMENT_BYTES: usize = 128 * 1024 - 1;
+/// What is said of an argument that is longer, and of a variable.
+const TOO_LONG_PART: &str =
+    "a part of the command is 128 KiB or longer with its values: what is so long is given to it by 'stdin'";
+const TOO_LONG_VARIABLE: &str =
+    "a variable is 128 KiB or longer with its value: what is so long is given to the command by 'stdin'";
 /// The most bytes of what a person is asked.
 const MESSAGE_BYTES: usize = 64 * 1024;
 
@@ -29,13 +34,13 @@ pub(super) struct Plan {
     instances: Vec<Instance>,
     /// The places of the instances of each step of the definition.
     places: Vec<Range<usize>>,
+    /// The steps of the definition, by name.
+    names: HashMap<String, usize>,
     /// Whether the condition of each place is true, once that was evaluated: what it can name changes no more.
     conditions: Vec<OnceLock<bool>>,
 }
 
 /// A step with all its values.
-    /// The steps of the definition, by name.
-    names: HashMap<String, usize>,
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Prepared {
     Command { argv: Vec<String>, env: Vec<(String, String)>, stdin: Option<String> },
@@ -53,12 +58,12 @@ impl Plan {
             places.push(next..next + step.matrix.len());
             next += step.matrix.len();
         }
+        let names = definition.steps.iter().enumerate().map(|(place, step)| (step.id.clone(), place)).collect();
         let most = if most == 0 { usize::MAX } else { most };
         let concurrency = definition.concurrency.unwrap_or(usize::MAX).min(most);
         let conditions = vec![OnceLock::new(); instances.len()];
         Self { definition, concurrency, instances, places, names, conditions }
     }
-        let names = definition.steps.iter().enumerate().map(|(place, step)| (step.id.clone(), place)).collect();
 
     /// The step of the definition that stands in a place.
     pub(super) fn step(&self, place: usize) -> &Step {
@@ -107,27 +112,27 @@ impl Plan {
         self.instances.iter().map(shape).collect()
     }
 
-    /// Whether a step runs, by its condition; none without one. To be asked once all that it needs has ended. `status`
-    /// says how the step in a place is. The budget is for this condition alone.
-    ///
-    /// # Errors
-    /// Why the condition has no value.
     /// Whether a step has a condition that was not evaluated yet.
     pub(super) fn is_undecided(&self, place: usize) -> bool {
         self.step(place).condition.is_some() && self.conditions[place].get().is_none()
     }
 
+    /// Whether a step runs, by its condition; none without one. To be asked once all that it needs has ended. `status`
+    /// says how the step in a place is. The budget is for this condition alone.
+    ///
+    /// # Errors
+    /// Why the condition has no value.
     pub(super) fn condition(
         &self,
         state: &RunState,
         place: usize,
         status: &dyn Fn(usize) -> StepStatus,
+        budget: &mut Budget,
     ) -> Option<Result<bool, String>> {
         let condition = self.step(place).condition.as_ref()?;
         if let Some(known) = self.conditions[place].get() {
             return Some(Ok(*known));
         }
-        budget: &mut Budget,
         let seen = Seen { plan: self, state, place, status };
         let is_true = condition.is_true(&seen, budget);
         Some(is_true.map(|is_true| *self.conditions[place].get_or_init(|| is_true)))
@@ -209,6 +214,14 @@ impl Scope for Seen<'_> {
             }
         })
     }
+
+    fn looks(&self, name: &Name) -> usize {
+        match name {
+            Name::Success | Name::Failure => self.plan.needs(self.place).count(),
+            Name::Status(step) | Name::Output { step, .. } => self.needed(step).map_or(0, |places| places.len()),
+            Name::RunId | Name::Input(_) | Name::Matrix(_) => 0,
+        }
+    }
 }
 
 /// A text that is no longer than it may be.
@@ -220,14 +233,6 @@ fn within(text: String, most: usize, why: &str) -> Result<String, String> {
 /// option: after a `--` there are none.
 fn argv(parts: &[Template], seen: &Seen<'_>, budget: &mut Budget) -> Result<Vec<String>, String> {
     let mut argv: Vec<String> = Vec::with_capacity(parts.len());
-
-    fn looks(&self, name: &Name) -> usize {
-        match name {
-            Name::Success | Name::Failure => self.plan.needs(self.place).count(),
-            Name::Status(step) | Name::Output { step, .. } => self.needed(step).map_or(0, |places| places.len()),
-            Name::RunId | Name::Input(_) | Name::Matrix(_) => 0,
-        }
-    }
     for part in parts {
         let rendered = part.render(seen, budget)?;
         let place = argv.len();
@@ -241,7 +246,7 @@ fn argv(parts: &[Template], seen: &Seen<'_>, budget: &mut Budget) -> Result<Vec<
                  write '--' before it, or begin it with a text, as in --name=${{{{ … }}}}"
             ));
         }
-        argv.push(within(rendered.text, ARGUMENT_BYTES, "a part of the command is 128 KiB or longer with its values")?);
+        argv.push(within(rendered.text, ARGUMENT_BYTES, TOO_LONG_PART)?);
     }
     Ok(argv)
 }
@@ -257,7 +262,7 @@ fn variables<'a>(
         let value = value.render(seen, budget)?.text;
         // The system sees it as NAME=VALUE.
         let most = ARGUMENT_BYTES - name.len() - 1;
-        let value = within(value, most, "a variable is 128 KiB or longer with its value")?;
+        let value = within(value, most, TOO_LONG_VARIABLE)?;
         rendered.push((name.clone(), value));
     }
     Ok(rendered)
