@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use tidings_services::workflow::definition::{Bounds, FLAWS, read, read_again};
 
 fuzz_target!(|text: &str| {
-    match read(text, Bounds { bytes: 1 << 20, steps: 100 }) {
+    match read(text, Bounds { bytes: 1 << 20, steps: 100, expanded: 1 << 20 }) {
         Ok(definition) => {
             assert!(!definition.steps.is_empty() && definition.instances().count() <= 100);
             assert_eq!(definition.order.len(), definition.steps.len());

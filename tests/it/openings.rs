@@ -108,3 +108,16 @@ async fn whoever_opened_or_published_alone_may_open_again_and_add_a_project() {
         assert_eq!(house.reads(&house.eve, &format!("{namespace}a1")).await, 200, "{namespace}");
     }
 }
+
+#[tokio::test]
+async fn what_is_too_much_to_be_looked_through_is_opened_by_nobody() {
+    let house = House::open().await;
+    let ada = house.producer("ada");
+    let long = "x".repeat(200_000);
+    // 16 MiB and some more.
+    for n in 0..90 {
+        assert_eq!(house.ingest(&ada, "session.note", json!({"sessionId": "a1", "x": long})).await.0, 200, "{n}");
+    }
+    let (status, text) = house.ingest(&ada, "session.started", json!({"sessionId": "a1"})).await;
+    assert!(status == 409 && text.contains("conflict"), "{status} {text}");
+}

@@ -8,8 +8,9 @@ use tidings_core::{Action, Channel, Code, Error, Principal, Result, log::Read};
 
 use super::Gate;
 
-/// The most messages that are looked through for what others have published.
+/// The most messages that are looked through for what others have published, and their bytes.
 const MOST: usize = 1000;
+const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// How many of them at once, and their bytes.
 const PAGE: usize = 100;
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -37,7 +38,7 @@ impl Gate {
 
     /// Whether everything in a channel is of one user. What is too much to be looked through is not.
     async fn is_all_of(&self, principal: &Principal, channel: &Channel) -> Result<bool> {
-        let (mut after, mut seen) = (0, 0);
+        let (mut after, mut seen, mut bytes) = (0, 0, 0);
         loop {
             let read = Read { after, before: None, limit: PAGE, max_bytes: PAGE_BYTES, newest: false };
             let page = self.parts.log.read(channel, read).await?;
@@ -49,7 +50,8 @@ impl Gate {
             if last >= page.head {
                 return Ok(true);
             }
-            if seen >= MOST {
+            bytes += page.messages.iter().map(|message| message.payload.json().len()).sum::<usize>();
+            if seen >= MOST || bytes >= MOST_BYTES {
                 return Ok(false);
             }
             after = last;

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::definition::Bounds;
+use super::definition::{Bounds, EXPANDED_BYTES};
 use crate::redaction::Redaction;
 
 /// Limits. Zero means without limit.
@@ -52,7 +52,7 @@ impl Limits {
     /// What a definition may be.
     #[must_use]
     pub fn bounds(&self) -> Bounds {
-        Bounds { bytes: self.definition_bytes, steps: self.steps }
+        Bounds { bytes: self.definition_bytes, steps: self.steps, expanded: EXPANDED_BYTES }
     }
 }
 

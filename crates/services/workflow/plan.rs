@@ -5,7 +5,7 @@
 //! it. A condition is evaluated once, when all that it can name has ended.
 //! It is not the decision what runs next: that is the scheduler's.
 
-use std::{ops::Range, sync::OnceLock};
+use std::{collections::HashMap, ops::Range, sync::OnceLock};
 
 use super::{
     contract::Shape,
@@ -17,6 +17,11 @@ use crate::{programs::line, session::input::PROMPT_BYTES};
 
 /// The most bytes of an argument or a variable with its name: what Linux takes, with the NUL after it.
 const ARGUMENT_BYTES: usize = 128 * 1024 - 1;
+/// What is said of an argument that is longer, and of a variable.
+const TOO_LONG_PART: &str =
+    "a part of the command is 128 KiB or longer with its values: what is so long is given to it by 'stdin'";
+const TOO_LONG_VARIABLE: &str =
+    "a variable is 128 KiB or longer with its value: what is so long is given to the command by 'stdin'";
 /// The most bytes of what a person is asked.
 const MESSAGE_BYTES: usize = 64 * 1024;
 
@@ -29,6 +34,8 @@ pub(super) struct Plan {
     instances: Vec<Instance>,
     /// The places of the instances of each step of the definition.
     places: Vec<Range<usize>>,
+    /// The steps of the definition, by name.
+    names: HashMap<String, usize>,
     /// Whether the condition of each place is true, once that was evaluated: what it can name changes no more.
     conditions: Vec<OnceLock<bool>>,
 }
@@ -51,10 +58,11 @@ impl Plan {
             places.push(next..next + step.matrix.len());
             next += step.matrix.len();
         }
+        let names = definition.steps.iter().enumerate().map(|(place, step)| (step.id.clone(), place)).collect();
         let most = if most == 0 { usize::MAX } else { most };
         let concurrency = definition.concurrency.unwrap_or(usize::MAX).min(most);
         let conditions = vec![OnceLock::new(); instances.len()];
-        Self { definition, concurrency, instances, places, conditions }
+        Self { definition, concurrency, instances, places, names, conditions }
     }
 
     /// The step of the definition that stands in a place.
@@ -104,8 +112,13 @@ impl Plan {
         self.instances.iter().map(shape).collect()
     }
 
+    /// Whether a step has a condition that was not evaluated yet.
+    pub(super) fn is_undecided(&self, place: usize) -> bool {
+        self.step(place).condition.is_some() && self.conditions[place].get().is_none()
+    }
+
     /// Whether a step runs, by its condition; none without one. To be asked once all that it needs has ended. `status`
-    /// says how the step in a place is.
+    /// says how the step in a place is. The budget is for this condition alone.
     ///
     /// # Errors
     /// Why the condition has no value.
@@ -114,13 +127,14 @@ impl Plan {
         state: &RunState,
         place: usize,
         status: &dyn Fn(usize) -> StepStatus,
+        budget: &mut Budget,
     ) -> Option<Result<bool, String>> {
         let condition = self.step(place).condition.as_ref()?;
         if let Some(known) = self.conditions[place].get() {
             return Some(Ok(*known));
         }
         let seen = Seen { plan: self, state, place, status };
-        let is_true = condition.is_true(&seen, &mut Budget::default());
+        let is_true = condition.is_true(&seen, budget);
         Some(is_true.map(|is_true| *self.conditions[place].get_or_init(|| is_true)))
     }
 
@@ -168,10 +182,8 @@ struct Seen<'a> {
 impl Seen<'_> {
     /// The places of a step that this one needs, near or far.
     fn needed(&self, name: &str) -> Option<Range<usize>> {
-        let steps = &self.plan.definition.steps;
-        let ancestors = &self.plan.step(self.place).ancestors;
-        let step = ancestors.iter().find(|&&ancestor| steps[ancestor].id == name)?;
-        Some(self.plan.places(*step))
+        let step = *self.plan.names.get(name)?;
+        self.plan.step(self.place).ancestors.contains(step).then(|| self.plan.places(step))
     }
 }
 
@@ -202,6 +214,14 @@ impl Scope for Seen<'_> {
             }
         })
     }
+
+    fn looks(&self, name: &Name) -> usize {
+        match name {
+            Name::Success | Name::Failure => self.plan.needs(self.place).count(),
+            Name::Status(step) | Name::Output { step, .. } => self.needed(step).map_or(0, |places| places.len()),
+            Name::RunId | Name::Input(_) | Name::Matrix(_) => 0,
+        }
+    }
 }
 
 /// A text that is no longer than it may be.
@@ -226,7 +246,7 @@ fn argv(parts: &[Template], seen: &Seen<'_>, budget: &mut Budget) -> Result<Vec<
                  write '--' before it, or begin it with a text, as in --name=${{{{ … }}}}"
             ));
         }
-        argv.push(within(rendered.text, ARGUMENT_BYTES, "a part of the command is 128 KiB or longer with its values")?);
+        argv.push(within(rendered.text, ARGUMENT_BYTES, TOO_LONG_PART)?);
     }
     Ok(argv)
 }
@@ -242,7 +262,7 @@ fn variables<'a>(
         let value = value.render(seen, budget)?.text;
         // The system sees it as NAME=VALUE.
         let most = ARGUMENT_BYTES - name.len() - 1;
-        let value = within(value, most, "a variable is 128 KiB or longer with its value")?;
+        let value = within(value, most, TOO_LONG_VARIABLE)?;
         rendered.push((name.clone(), value));
     }
     Ok(rendered)

@@ -12,6 +12,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use tidings_core::{Code, Error, Event, Principal, Result, Timestamp, UserId, fault, panics};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, watch},
+    task::yield_now,
     time::sleep,
 };
 
@@ -175,6 +176,7 @@ impl Run {
     async fn settle(&mut self, work: &mut Work) -> Result<(bool, bool, Option<Timestamp>)> {
         let mut starts = Vec::new();
         let (held_back, round) = loop {
+            yield_now().await;
             self.computing = true;
             fault::here("workflow.compute");
             let mut round = next(&self.plan, &self.state, self.now());
@@ -190,12 +192,14 @@ impl Run {
             }
             let (mut started, mut held_back) = (false, false);
             for place in std::mem::take(&mut round.starts) {
+                // Computing may take a moment for each: others have their turn in between.
+                yield_now().await;
                 let has_started = self.begin(place, work, &mut starts);
                 started |= has_started;
                 held_back |= !has_started;
             }
             // What has started, or could not, is looked at as well.
-            if !started {
+            if !started && !round.more {
                 break (held_back, round);
             }
         };
@@ -215,6 +219,13 @@ impl Run {
 
     /// Says that an attempt begins, if there is room for it.
     fn begin(&mut self, place: usize, work: &mut Work, starts: &mut Vec<Start>) -> bool {
+        if self.plan.step(place).work.kind() != StepKind::Approval {
+            // Room comes first: what has none would be computed again whenever something happens.
+            work.spare = work.spare.take().or_else(|| self.runs.room.clone().try_acquire_owned().ok());
+            if work.spare.is_none() {
+                return false;
+            }
+        }
         self.computing = true;
         let prepared = self.plan.prepare(&self.state, place);
         self.computing = false;
@@ -232,9 +243,7 @@ impl Run {
             self.say([started, waiting]);
             return true;
         }
-        let Some(permit) = work.spare.take().or_else(|| self.runs.room.clone().try_acquire_owned().ok()) else {
-            return false;
-        };
+        let Some(permit) = work.spare.take() else { return false };
         self.say([started]);
         starts.push(Start { place, prepared, permit });
         true

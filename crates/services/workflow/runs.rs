@@ -19,7 +19,7 @@ use super::{
     answer::Validated,
     config::WorkflowConfig,
     contract::{Board, RunId, RunStarted, RunStatus, STARTED},
-    definition::{Definition, Flaw, Work, read},
+    definition::{Definition, FLAWS, Flaw, Work, read},
     file,
     input::{Approve, Posted, Rerun, StartRun, ValidateWorkflow},
     listening::Sessions,
@@ -31,6 +31,7 @@ use super::{
     telling::DOMAIN,
 };
 use crate::{
+    blocking::blocking,
     listing::OUTPUTS_AT_ONCE,
     programs::Programs,
     project::{ProjectId, Roots},
@@ -150,7 +151,7 @@ impl Runs {
     pub async fn validate(self: Arc<Self>, input: ValidateWorkflow) -> Result<Validated> {
         let root = self.root(&input.project_id).await?;
         let text = self.text(root, input.definition, input.file).await?;
-        Ok(Validated::of(self.read(&text)))
+        Ok(Validated::of(self.read(text).await?.1))
     }
 
     /// Starts a run, for somebody who may. Resolves when the start is durable.
@@ -162,7 +163,8 @@ impl Runs {
     pub async fn start(self: Arc<Self>, who: Wanting, request: StartRun) -> Result<RunId> {
         let root = self.root(&request.project_id).await?;
         let text = self.text(root.clone(), request.definition, request.file.clone()).await?;
-        let definition = self.read(&text).map_err(|flaws| refusal(&flaws))?;
+        let (text, read) = self.read(text).await?;
+        let definition = read.map_err(|flaws| refusal(&flaws))?;
         let inputs = definition.inputs(request.inputs)?;
         let title = request.title.or_else(|| definition.name.clone()).or_else(|| request.file.clone());
         let title = title.unwrap_or_else(|| "workflow".to_owned());
@@ -198,7 +200,8 @@ impl Runs {
             return Err(Error::new(Code::Conflict, "the run has not ended: cancel it first"));
         }
         let root = self.root(&project_id).await?;
-        let definition = self.read(&former.definition).map_err(|flaws| refusal(&flaws))?;
+        let (text, read) = self.read(former.definition).await?;
+        let definition = read.map_err(|flaws| refusal(&flaws))?;
         let inputs = definition.inputs(former.inputs)?;
         let plan = Plan::new(definition, self.config.limits.concurrency);
         let mut steps = plan.shapes();
@@ -216,7 +219,7 @@ impl Runs {
             run_id: RunId::random(),
             project_id,
             title: former.title,
-            definition: former.definition,
+            definition: text,
             file: former.file,
             inputs,
             rerun_of: Some(request.run_id),
@@ -311,8 +314,15 @@ impl Runs {
         }
     }
 
-    fn read(&self, text: &str) -> Result<Definition, Vec<Flaw>> {
-        let definition = read(text, self.config.limits.bounds())?;
+    /// Reads a definition, off the tasks that deliver: a large one takes a moment. The text is given back.
+    async fn read(&self, text: String) -> Result<(String, Result<Definition, Vec<Flaw>>)> {
+        let bounds = self.config.limits.bounds();
+        let (read, text) = blocking(move || (read(&text, bounds), text)).await?;
+        Ok((text, read.and_then(|definition| self.with_agents(definition))))
+    }
+
+    /// A definition of which every agent is configured.
+    fn with_agents(&self, definition: Definition) -> Result<Definition, Vec<Flaw>> {
         let unknown = |step: &super::definition::Step| match &step.work {
             Work::Session { agent, .. } if !self.config.agents.contains(agent) => {
                 let reason = format!("the step '{}': '{agent}' is not a configured agent", step.id);
@@ -320,7 +330,7 @@ impl Runs {
             }
             _ => None,
         };
-        let flaws: Vec<Flaw> = definition.steps.iter().filter_map(unknown).collect();
+        let flaws: Vec<Flaw> = definition.steps.iter().filter_map(unknown).take(FLAWS).collect();
         if flaws.is_empty() { Ok(definition) } else { Err(flaws) }
     }
 }
@@ -374,7 +384,7 @@ impl Plan {
             (None, None) => return None,
         };
         let step = self.definition.steps.iter().position(|step| step.id == self.step(first[0]).id)?;
-        let after = self.definition.steps.iter().enumerate().filter(|(_, other)| other.ancestors.contains(&step));
+        let after = self.definition.steps.iter().enumerate().filter(|(_, other)| other.ancestors.contains(step));
         Some(first.into_iter().chain(after.flat_map(|(after, _)| self.places(after))).collect())
     }
 }

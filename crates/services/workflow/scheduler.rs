@@ -10,6 +10,7 @@ use tidings_core::Timestamp;
 use super::{
     contract::{RunStatus, SkipReason},
     definition::{StepKind, Work},
+    expression::Budget,
     plan::Plan,
     state::{RunState, StepStatus},
 };
@@ -32,18 +33,26 @@ pub(super) struct Round {
     pub(super) decisions: Vec<Decision>,
     /// The places of steps that may start.
     pub(super) starts: Vec<usize>,
+    /// Whether conditions are left to evaluate, so that more may follow at once.
+    pub(super) more: bool,
     /// How the run is then.
     pub(super) status: RunStatus,
     /// When to look again, if nothing happens before.
     pub(super) wake_at: Option<Timestamp>,
 }
 
-/// Decides. Once the decisions are told, nothing more follows from them before something happens.
+/// How many operations the conditions of one look may take until the others have to wait for the next: together they
+/// could be long on their way, and nothing else would have a turn.
+const OPERATIONS: usize = 100_000;
+
+/// Decides. Once the decisions are told, nothing more follows from them before something happens, unless there is
+/// [`Round::more`].
 pub(super) fn next(plan: &Plan, state: &RunState, now: Timestamp) -> Round {
     if !state.status.is_open() {
         return Round { status: state.status, ..Round::default() };
     }
-    let mut look = Look { plan, state, status: state.steps.iter().map(|step| step.status).collect() };
+    let status = state.steps.iter().map(|step| step.status).collect();
+    let mut look = Look { plan, state, status, spent: 0, more: false };
     if state.status == RunStatus::Cancelling {
         return look.cancelling();
     }
@@ -76,6 +85,7 @@ pub(super) fn next(plan: &Plan, state: &RunState, now: Timestamp) -> Round {
             }
         }
     }
+    round.more = look.more;
     round.status = look.status_after(&round);
     round
 }
@@ -110,6 +120,10 @@ struct Look<'a> {
     state: &'a RunState,
     /// How each step is, with what is decided so far.
     status: Vec<StepStatus>,
+    /// How many operations the conditions took so far.
+    spent: usize,
+    /// Whether some are left to evaluate.
+    more: bool,
 }
 
 enum Judgement {
@@ -120,7 +134,7 @@ enum Judgement {
 }
 
 impl Look<'_> {
-    fn judge(&self, place: usize) -> Judgement {
+    fn judge(&mut self, place: usize) -> Judgement {
         let waits = self.status[place] != StepStatus::Pending;
         if waits || !self.plan.needs(place).all(|need| self.status[need].has_ended()) {
             return Judgement::Nothing;
@@ -129,7 +143,14 @@ impl Look<'_> {
             // It was judged before its first attempt.
             return Judgement::Ready;
         }
-        match self.plan.condition(self.state, place, &|place| self.status[place]) {
+        if self.spent >= OPERATIONS && self.plan.is_undecided(place) {
+            self.more = true;
+            return Judgement::Nothing;
+        }
+        let mut budget = Budget::default();
+        let runs = self.plan.condition(self.state, place, &|place| self.status[place], &mut budget);
+        self.spent += budget.spent();
+        match runs {
             None if self.plan.needs(place).all(|need| self.plan.has_succeeded(need, self.status[need])) => {
                 Judgement::Ready
             }
@@ -156,7 +177,7 @@ impl Look<'_> {
             let failed = self.status.iter().enumerate().any(|(place, status)| self.plan.has_failed(place, *status));
             return if failed { RunStatus::Failed } else { RunStatus::Completed };
         }
-        let goes_on = is(StepStatus::Running) || round.wake_at.is_some();
+        let goes_on = is(StepStatus::Running) || round.wake_at.is_some() || round.more;
         let only_approvals = round.starts.iter().all(|&place| is_approval(self.plan, place));
         let waits = is(StepStatus::Waiting) && !goes_on && only_approvals;
         if waits { RunStatus::Waiting } else { RunStatus::Running }

@@ -4,9 +4,9 @@
 //! only what is there when it is computed, and does with it what its type allows, as far as that is known.
 //! It is not the order of a run: that follows from what happens.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Definition, Flaw, Step, Work, reading::Unbound};
+use super::{Bounds, Definition, Flaw, Flaws, Places, Step, Work, reading::Unbound};
 use crate::workflow::{
     expression::{
         Expression, Name, Template,
@@ -25,36 +25,47 @@ pub(super) enum Types {
 }
 
 /// Gives every name its step.
-pub(super) fn bind(unbound: Unbound, types: Types, flaws: &mut Vec<Flaw>) -> Option<Definition> {
-    let Unbound { mut definition, needs } = unbound;
+pub(super) fn bind(unbound: Unbound, bounds: Bounds, types: Types, flaws: &mut Flaws) -> Option<Definition> {
+    let Unbound { mut definition, needs, mut expanded } = unbound;
     let places: HashMap<String, usize> =
         definition.steps.iter().enumerate().map(|(place, step)| (step.id.clone(), place)).collect();
-    let mut lines = Vec::with_capacity(needs.len());
+    let (count, mut lines) = (definition.steps.len(), Vec::with_capacity(needs.len()));
     for (step, needs) in definition.steps.iter_mut().zip(needs) {
-        let mut bound: Vec<(usize, usize)> = Vec::with_capacity(needs.len());
+        let (mut bound, mut known) = (Vec::with_capacity(needs.len()), Places::none_of(count));
         for (name, line) in needs {
             match places.get(&name) {
-                Some(&place) if bound.iter().any(|(known, _)| *known == place) => {
+                Some(&place) if !known.insert(place) => {
                     flaws.push(Flaw::at(line, format!("'{}' needs '{name}' twice", step.id)));
                 }
-                Some(&place) => bound.push((place, line)),
+                Some(&place) => {
+                    expanded = expanded.saturating_add(name.len().saturating_mul(step.matrix.len()));
+                    bound.push((place, line));
+                }
                 None => flaws.push(Flaw::at(line, format!("'{}' needs '{name:.64}', which is no step", step.id))),
             }
+        }
+        if bounds.expanded > 0 && expanded > bounds.expanded && flaws.is_empty() {
+            let most = bounds.expanded;
+            let why =
+                format!("the names of what all steps need take more than {most} bytes: each of a matrix has its own");
+            flaws.push(Flaw::at(step.line, why));
+            return None;
         }
         step.needs = bound.iter().map(|(place, _)| *place).collect();
         lines.push(bound);
     }
-    let Some(order) = order(&definition.steps) else {
-        flaws.push(cycle(&definition.steps, &lines));
+    let order = order(&definition.steps);
+    if order.len() < count {
+        flaws.push(cycle(&definition.steps, &order, &lines));
         return None;
-    };
+    }
     for &place in &order {
-        let mut ancestors = BTreeSet::new();
+        let mut ancestors = Places::none_of(count);
         for &need in &definition.steps[place].needs {
             ancestors.insert(need);
-            ancestors.extend(&definition.steps[need].ancestors);
+            ancestors.insert_all(&definition.steps[need].ancestors);
         }
-        definition.steps[place].ancestors = ancestors.into_iter().collect();
+        definition.steps[place].ancestors = ancestors;
     }
     definition.order = order;
     check_names(&definition, &places, flaws);
@@ -64,8 +75,8 @@ pub(super) fn bind(unbound: Unbound, types: Types, flaws: &mut Vec<Flaw>) -> Opt
     Some(definition)
 }
 
-/// The steps so that each comes after what it needs; none if they go round.
-fn order(steps: &[Step]) -> Option<Vec<usize>> {
+/// The steps so that each comes after what it needs, without those that go round and those that need them.
+fn order(steps: &[Step]) -> Vec<usize> {
     let mut left: Vec<usize> = steps.iter().map(|step| step.needs.len()).collect();
     let mut needed_by = vec![Vec::new(); steps.len()];
     for (place, step) in steps.iter().enumerate() {
@@ -82,24 +93,15 @@ fn order(steps: &[Step]) -> Option<Vec<usize>> {
             }
         }
     }
-    (order.len() == steps.len()).then_some(order)
+    order
 }
 
-/// Names a cycle, with the line of the need that closes it.
-fn cycle(steps: &[Step], lines: &[Vec<(usize, usize)>]) -> Flaw {
+/// Names a cycle, with the line of the need that closes it. `order` is of those that are in none.
+fn cycle(steps: &[Step], order: &[usize], lines: &[Vec<(usize, usize)>]) -> Flaw {
     // What is left when all that can come is taken away has a need that is left, too: following those
     // comes round.
     let mut settled = vec![false; steps.len()];
-    let mut changed = true;
-    while changed {
-        changed = false;
-        for (place, step) in steps.iter().enumerate() {
-            if !settled[place] && step.needs.iter().all(|&need| settled[need]) {
-                settled[place] = true;
-                changed = true;
-            }
-        }
-    }
+    order.iter().for_each(|&place| settled[place] = true);
     let mut path: Vec<usize> = Vec::new();
     let mut at = settled.iter().position(|settled| !settled).unwrap_or_default();
     while !path.contains(&at) {
@@ -114,7 +116,7 @@ fn cycle(steps: &[Step], lines: &[Vec<(usize, usize)>]) -> Flaw {
     Flaw::at(line, format!("the steps need each other in a circle: {}", names.join(" needs ")))
 }
 
-fn check_names(definition: &Definition, places: &HashMap<String, usize>, flaws: &mut Vec<Flaw>) {
+fn check_names(definition: &Definition, places: &HashMap<String, usize>, flaws: &mut Flaws) {
     let common = definition.env.iter().flat_map(|(_, value)| value.expressions());
     for name in common.flat_map(Expression::names) {
         // The variables of all steps may use what every step knows.
@@ -153,7 +155,7 @@ fn wrong(name: &Name, definition: &Definition, step: Option<&Step>, places: &Has
             step.is_some_and(|step| step.matrix.first().is_some_and(|values| values.contains_key(key)))
         }
         Name::Status(needed) | Name::Output { step: needed, .. } => match (places.get(needed), step) {
-            (Some(place), Some(step)) if !step.ancestors.contains(place) => {
+            (Some(&place), Some(step)) if !step.ancestors.contains(place) => {
                 return Some(format!("an expression names 'steps.{needed}', which it does not need"));
             }
             (place, _) => place.is_some(),
@@ -169,9 +171,10 @@ fn wrong(name: &Name, definition: &Definition, step: Option<&Step>, places: &Has
     Some(format!("an expression names '{shown:.128}', which is not there"))
 }
 
-fn check_types(definition: &Definition, flaws: &mut Vec<Flaw>) {
+fn check_types(definition: &Definition, flaws: &mut Flaws) {
     let flaw = |line: usize, result: Result<(), String>| result.err().map(|why| Flaw::at(line, why));
-    let common = |name: &Name| kinds(name, definition, None);
+    let none = BTreeMap::new();
+    let common = |name: &Name| kinds(name, definition, &none);
     for expression in definition.env.iter().flat_map(|(_, value)| value.expressions()) {
         flaws.extend(flaw(1, expression.check_text(&common)));
     }
@@ -179,7 +182,8 @@ fn check_types(definition: &Definition, flaws: &mut Vec<Flaw>) {
         if flaws.len() > super::FLAWS {
             return;
         }
-        let known = |name: &Name| kinds(name, definition, Some(step));
+        let matrix = matrix_kinds(step);
+        let known = |name: &Name| kinds(name, definition, &matrix);
         let told = |result: Result<(), String>| result.map_err(|why| format!("the step '{}': {why}", step.id));
         if let Some(condition) = &step.condition {
             flaws.extend(flaw(step.line, told(condition.check_condition(&known))));
@@ -190,21 +194,27 @@ fn check_types(definition: &Definition, flaws: &mut Vec<Flaw>) {
     }
 }
 
-/// The types that a name may be of.
-fn kinds(name: &Name, definition: &Definition, step: Option<&Step>) -> Kinds {
+/// The types that the values of a step's matrix are of.
+fn matrix_kinds(step: &Step) -> BTreeMap<&str, Kinds> {
+    let mut all = BTreeMap::new();
+    for (key, value) in step.matrix.iter().flatten() {
+        let kind = match value {
+            Scalar::Text(_) => Kind::Text,
+            Scalar::Number(_) => Kind::Number,
+            Scalar::Boolean(_) => Kind::Boolean,
+        };
+        let kinds = all.entry(key.as_str()).or_insert(Kinds::NONE);
+        *kinds = kinds.or(kind);
+    }
+    all
+}
+
+/// The types that a name may be of, with those of the step's matrix.
+fn kinds(name: &Name, definition: &Definition, matrix: &BTreeMap<&str, Kinds>) -> Kinds {
     match name {
         Name::Success | Name::Failure => Kind::Boolean.into(),
         Name::RunId | Name::Status(_) | Name::Output { .. } => Kind::Text.into(),
         Name::Input(input) => definition.inputs.get(input).map_or(Kinds::SCALAR, |input| input.r#type.kinds()),
-        Name::Matrix(key) => {
-            let values = step.into_iter().flat_map(|step| &step.matrix).filter_map(|values| values.get(key));
-            values.fold(Kinds::NONE, |kinds, value| {
-                kinds.or(match value {
-                    Scalar::Text(_) => Kind::Text,
-                    Scalar::Number(_) => Kind::Number,
-                    Scalar::Boolean(_) => Kind::Boolean,
-                })
-            })
-        }
+        Name::Matrix(key) => matrix.get(key.as_str()).copied().unwrap_or(Kinds::NONE),
     }
 }

@@ -6,13 +6,16 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Flaw,
-    reading::{Fields, Flaws, check_name, entries, scalar},
+    Flaw, Flaws,
+    reading::{Fields, check_name, entries, scalar},
     yaml::{Node, Tree},
 };
-use crate::workflow::{
-    expression::kind::{Kind, Kinds},
-    scalar::Scalar,
+use crate::{
+    programs::decode::shortened,
+    workflow::{
+        expression::kind::{Kind, Kinds},
+        scalar::Scalar,
+    },
 };
 
 /// The most options of a choice.
@@ -96,7 +99,7 @@ impl InputType {
             (Self::Number, _) => Err("is a number, without quotes".to_owned()),
             (Self::Boolean, _) => Err("is true or false, without quotes".to_owned()),
             (Self::Choice(options), _) => {
-                let shown: Vec<&str> = options.iter().take(20).map(String::as_str).collect();
+                let shown: Vec<&str> = options.iter().take(20).map(|option| shortened(option, 64)).collect();
                 let more = if options.len() > shown.len() { " and others" } else { "" };
                 Err(format!("is one of these texts: {}{more}", shown.join(", ")))
             }
@@ -128,7 +131,8 @@ pub(super) fn inputs(node: &Node, flaws: &mut Flaws) -> BTreeMap<String, Input> 
 
 /// Reads an input that is written as a map. None with a flaw.
 fn input(name: &str, node: &Node, flaws: &mut Flaws) -> Option<Input> {
-    let map = Fields::of(node, &format!("the input '{name}'"), &["type", "default", "options", "description"], flaws)?;
+    let map =
+        Fields::of(node, &format!("the input '{name:.64}'"), &["type", "default", "options", "description"], flaws)?;
     let written = map.get("default").filter(|node| !node.is_null());
     let mut default = match written {
         Some(node) => Some(scalar(node, "default", flaws)?),

@@ -1,15 +1,18 @@
 //! Definitions of workflows: a text becomes a graph of steps, or a list of what is wrong with it.
 //!
-//! - [`yaml`](self): lines and bounds; `reading`: what each key means; `inputs`: what is given; `graph`: what needs
-//!   what, and which names and types expressions have. Those are [`super::expression`]'s.
+//! - [`yaml`](self): lines and bounds; `flaws`: what is wrong; `reading`: what each key means; `inputs`: what is given;
+//!   `graph`: what needs what, and which names and types expressions have, with `places`: sets of steps. Expressions are
+//!   [`super::expression`]'s.
 //!
 //! Guarantees: what [`read`] gives can be run: it has no cycle, no unknown name, no expression that is
 //! none or cannot have a value for its types, and no more steps than it may. Reading evaluates nothing and has no
 //! effect. Equal texts give equal definitions.
 //! It is not a run: nothing here knows what happened.
 
+mod flaws;
 mod graph;
 mod inputs;
+mod places;
 mod reading;
 #[cfg(test)]
 mod tests;
@@ -19,9 +22,11 @@ use std::collections::BTreeMap;
 
 use tidings_core::Error;
 
+use self::flaws::Flaws;
 pub use self::{
+    flaws::Flaw,
     inputs::{Input, InputType},
-    yaml::Flaw,
+    places::Places,
 };
 use super::{
     expression::{Expression, Template},
@@ -30,6 +35,8 @@ use super::{
 
 /// The most flaws that are told of one definition.
 pub const FLAWS: usize = 20;
+/// The most bytes of what the steps of a run have: see [`Bounds::expanded`]. A run is told of them at once.
+pub const EXPANDED_BYTES: usize = 4 << 20;
 
 /// What a definition may be. Zero means without limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +45,8 @@ pub struct Bounds {
     pub bytes: usize,
     /// The most steps, with each of a matrix.
     pub steps: usize,
+    /// The most bytes of what all steps have, each of a matrix for itself: the names of what it needs, and its values.
+    pub expanded: usize,
 }
 
 /// A workflow.
@@ -66,8 +75,8 @@ pub struct Step {
     pub line: usize,
     /// The steps that end before it begins: places in [`Definition::steps`].
     pub needs: Vec<usize>,
-    /// All steps that it builds on, near and far, in the same way.
-    pub ancestors: Vec<usize>,
+    /// All steps that it builds on, near and far.
+    pub ancestors: Places,
     /// What it does.
     pub work: Work,
     /// Further variables of its command.
@@ -237,19 +246,16 @@ pub fn read(text: &str, bounds: Bounds) -> Result<Definition, Vec<Flaw>> {
 /// # Errors
 /// What cannot be read, as [`read`].
 pub fn read_again(text: &str) -> Result<Definition, Vec<Flaw>> {
-    bound(text, Bounds { bytes: 0, steps: 0 }, graph::Types::Left)
+    bound(text, Bounds { bytes: 0, steps: 0, expanded: 0 }, graph::Types::Left)
 }
 
 fn bound(text: &str, bounds: Bounds, types: graph::Types) -> Result<Definition, Vec<Flaw>> {
     let root = yaml::parse(text).map_err(|flaw| vec![flaw])?;
-    let mut flaws = Vec::new();
+    let mut flaws = Flaws::default();
     let definition = reading::definition(&root, bounds, &mut flaws);
-    let definition = definition.and_then(|unbound| graph::bind(unbound, types, &mut flaws));
-    flaws.sort_by_key(|flaw| flaw.line);
-    flaws.dedup();
-    flaws.truncate(FLAWS);
+    let definition = definition.and_then(|unbound| graph::bind(unbound, bounds, types, &mut flaws));
     match definition {
         Some(definition) if flaws.is_empty() => Ok(definition),
-        _ => Err(flaws),
+        _ => Err(flaws.first(FLAWS)),
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Bounds, Definition, Flaw, Retries, Step, Work,
+    Bounds, Definition, Flaw, Flaws, Places, Retries, Step, Work,
     inputs::inputs,
     yaml::{Entry, Node, Tree},
 };
@@ -30,9 +30,16 @@ pub(super) struct Unbound {
     pub(super) definition: Definition,
     /// What each step needs, by name and with the line.
     pub(super) needs: Vec<Vec<(String, usize)>>,
+    /// How many bytes the values of all matrices take: see [`Bounds::expanded`].
+    pub(super) expanded: usize,
 }
 
-pub(super) type Flaws = Vec<Flaw>;
+/// What the steps that were read are in all.
+#[derive(Default)]
+struct Sum {
+    steps: usize,
+    expanded: usize,
+}
 
 /// Reads a definition as far as it can be read.
 pub(super) fn definition(root: &Node, bounds: Bounds, flaws: &mut Flaws) -> Option<Unbound> {
@@ -50,18 +57,19 @@ pub(super) fn definition(root: &Node, bounds: Bounds, flaws: &mut Flaws) -> Opti
     if entries.is_empty() {
         flaws.push(Flaw::at(node.line, "'steps' has no step"));
     }
-    let (mut steps, mut needs, mut count) = (Vec::new(), Vec::new(), 0_usize);
+    let (mut steps, mut needs, mut sum) = (Vec::new(), Vec::new(), Sum::default());
     for entry in entries {
-        let Some(wanted) = step(entry, &mut count, bounds, flaws) else { continue };
+        let Some(wanted) = step(entry, &mut sum, bounds, flaws) else { continue };
         steps.push(wanted.0);
         needs.push(wanted.1);
     }
     let concurrency = concurrency.and_then(|count| usize::try_from(count).ok());
-    Some(Unbound { definition: Definition { name, inputs, env, concurrency, steps, order: Vec::new() }, needs })
+    let definition = Definition { name, inputs, env, concurrency, steps, order: Vec::new() };
+    Some(Unbound { definition, needs, expanded: sum.expanded })
 }
 
-/// A step. `count` is how many there are before it, and then with it.
-fn step(entry: &Entry, count: &mut usize, bounds: Bounds, flaws: &mut Flaws) -> Option<(Step, Vec<(String, usize)>)> {
+/// A step. `sum` is of those before it, and then with it.
+fn step(entry: &Entry, sum: &mut Sum, bounds: Bounds, flaws: &mut Flaws) -> Option<(Step, Vec<(String, usize)>)> {
     let keys = [
         "command",
         "session",
@@ -75,17 +83,19 @@ fn step(entry: &Entry, count: &mut usize, bounds: Bounds, flaws: &mut Flaws) -> 
         "continueOnError",
         "matrix",
     ];
-    let what = format!("the step '{}'", entry.key);
     check_name(&entry.key, "a step", entry.line, flaws);
+    // It stands in many messages: of a name that is none, no more than a name may be.
+    let id = format!("{:.64}", entry.key);
+    let what = format!("the step '{id}'");
     let map = Fields::of(&entry.value, &what, &keys, flaws)?;
     let matrix = match map.get("matrix") {
-        Some(node) => matrix(node, count, bounds, flaws)?,
+        Some(node) => matrix(node, sum, bounds, flaws)?,
         None => {
-            *count += 1;
+            sum.steps += 1;
             vec![BTreeMap::new()]
         }
     };
-    if bounds.steps > 0 && *count > bounds.steps {
+    if bounds.steps > 0 && sum.steps > bounds.steps {
         flaws.push(Flaw::at(entry.line, format!("more than {} steps", bounds.steps)));
         return None;
     }
@@ -106,10 +116,10 @@ fn step(entry: &Entry, count: &mut usize, bounds: Bounds, flaws: &mut Flaws) -> 
     let condition = map.get("if").and_then(|node| condition(node, flaws));
     let continue_on_error = map.get("continueOnError").and_then(|node| flag(node, "continueOnError", flaws));
     let step = Step {
-        id: entry.key.clone(),
+        id,
         line: entry.line,
         needs: Vec::new(),
-        ancestors: Vec::new(),
+        ancestors: Places::default(),
         work: work?,
         env,
         stdin,
@@ -156,7 +166,9 @@ fn session(node: &Node, flaws: &mut Flaws) -> Option<Work> {
     let map = Fields::of(node, "'session'", &["agent", "prompt"], flaws)?;
     let agent = map.required("agent", flaws).and_then(|node| text(node, "agent", flaws));
     let prompt = map.required("prompt", flaws).and_then(|node| template(node, "prompt", flaws));
-    let agent = agent.filter(|agent| (1..=64).contains(&agent.len()));
+    if agent.as_ref().is_some_and(|agent| !(1..=64).contains(&agent.len())) {
+        flaws.push(Flaw::at(node.line, "'agent' is 1 to 64 bytes long"));
+    }
     Some(Work::Session { agent: agent?, prompt: prompt? })
 }
 
@@ -209,8 +221,8 @@ fn retries(node: &Node, flaws: &mut Flaws) -> Option<Retries> {
     Some(retries)
 }
 
-/// All combinations of the values of a matrix, counted before they are made.
-fn matrix(node: &Node, count: &mut usize, bounds: Bounds, flaws: &mut Flaws) -> Option<Vec<BTreeMap<String, Scalar>>> {
+/// All combinations of the values of a matrix: they, and their bytes, are counted before they are made.
+fn matrix(node: &Node, sum: &mut Sum, bounds: Bounds, flaws: &mut Flaws) -> Option<Vec<BTreeMap<String, Scalar>>> {
     let (mut axes, mut size) = (Vec::new(), 1_usize);
     for entry in entries(node, "matrix", flaws)? {
         check_name(&entry.key, "a key of a matrix", entry.line, flaws);
@@ -226,9 +238,21 @@ fn matrix(node: &Node, count: &mut usize, bounds: Bounds, flaws: &mut Flaws) -> 
         flaws.push(Flaw::at(node.line, "'matrix' has no values"));
         return None;
     }
-    *count = count.saturating_add(size);
-    if bounds.steps > 0 && *count > bounds.steps {
+    sum.steps = sum.steps.saturating_add(size);
+    if bounds.steps > 0 && sum.steps > bounds.steps {
         flaws.push(Flaw::at(node.line, format!("this matrix makes {size} steps: more than {} in all", bounds.steps)));
+        return None;
+    }
+    for (key, values) in &axes {
+        // Each of its values is in as many steps.
+        let bytes: usize = values.iter().map(|value| key.len() + value.as_str().len()).sum();
+        sum.expanded = sum.expanded.saturating_add((size / values.len()).saturating_mul(bytes));
+    }
+    if bounds.expanded > 0 && sum.expanded > bounds.expanded {
+        let most = bounds.expanded;
+        let why =
+            format!("with this matrix the values of all steps take more than {most} bytes: each step has its own");
+        flaws.push(Flaw::at(node.line, why));
         return None;
     }
     let mut combinations = vec![BTreeMap::new()];

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const BOUNDS: Bounds = Bounds { bytes: 1 << 20, steps: 1_000 };
+const BOUNDS: Bounds = Bounds { bytes: 1 << 20, steps: 1_000, expanded: EXPANDED_BYTES };
 
 fn flaws(text: &str) -> Vec<(usize, String)> {
     let flaws = read(text, BOUNDS).expect_err("refused");
@@ -49,7 +49,8 @@ steps:
     assert_eq!((build.timeout_ms, build.retries.max, build.retries.on_server_stop), (Some(90_000), 2, true));
     assert_eq!([1, 2, 3, 9].map(|attempts| build.retries.wait_ms(attempts)), [10, 30, 50, 50]);
     assert_eq!((test.matrix.len(), test.continue_on_error, &test.needs), (4, true, &vec![0]));
-    assert_eq!((&review.needs, &ship.ancestors), (&vec![1, 0], &vec![0, 1, 2]));
+    assert_eq!(review.needs, [1, 0]);
+    assert_eq!((0..4).filter(|place| ship.ancestors.contains(*place)).collect::<Vec<_>>(), [0, 1, 2]);
     assert_eq!(ship.work.kind(), StepKind::Approval);
     let ids: Vec<String> = read.instances().map(|instance| read.instance_id(instance)).collect();
     assert_eq!(ids, ["build", "test.1", "test.2", "test.3", "test.4", "review", "ship"]);
@@ -230,6 +231,11 @@ fn wrong_types_are_refused_with_their_line() {
         ("session: {agent: a}", "'prompt' is missing"),
         ("session: {agent: a, prompt: b}, env: {A: 1}", "'env' is for commands"),
         ("approval: {message: x}, retries: 1", "has no 'retries'"),
+        ("session: {agent: '', prompt: b}", "'agent' is 1 to 64 bytes long"),
+        (
+            "session: {agent: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx, prompt: b}",
+            "'agent' is 1 to 64 bytes long",
+        ),
     ];
     for (step, reason) in table {
         refused(&one(step), 2, reason);
@@ -257,7 +263,67 @@ fn too_many_steps_are_refused_before_they_are_made() {
 fn a_thousand_steps_in_a_row_are_read_in_no_time() {
     let many: String = (1..1_000).map(|n| format!("  s{n}: {{needs: s{}, command: [ls]}}\n", n - 1)).collect();
     let definition = read(&format!("steps:\n  s0: {{command: [ls]}}\n{many}"), BOUNDS).expect("a definition");
-    assert_eq!(definition.steps[999].ancestors.len(), 999);
+    assert_eq!(definition.steps[999].ancestors.count(), 999);
+}
+
+#[test]
+fn steps_that_all_need_each_other_know_what_they_build_on() {
+    // Each needs all of the hundred before it, and builds on all that those build on.
+    let layer = |layer: usize| (0..100).map(move |n| format!("s{layer}_{n}"));
+    let mut text = "steps:\n".to_owned();
+    for step in 0..10_usize {
+        let needs: Vec<String> = step.checked_sub(1).into_iter().flat_map(layer).collect();
+        for name in layer(step) {
+            text += &format!("  {name}: {{needs: [{}], command: [ls]}}\n", needs.join(","));
+        }
+    }
+    let definition = read(&text, BOUNDS).expect("a definition");
+    let counts: Vec<usize> = definition.steps.iter().step_by(100).map(|step| step.ancestors.count()).collect();
+    assert_eq!(counts, [0, 100, 200, 300, 400, 500, 600, 700, 800, 900]);
+    let last = &definition.steps[999].ancestors;
+    assert!(last.contains(899) && !last.contains(900));
+}
+
+#[test]
+fn what_steps_are_told_with_is_bounded_in_all_before_it_is_made() {
+    let numbers = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+    let matrix = |bytes: usize| {
+        let long = "x".repeat(bytes);
+        format!("steps:\n  s:\n    matrix: {{long: [{long}], n: [{}]}}\n    command: [ls]\n", numbers(500))
+    };
+    assert_eq!(read(&matrix(8_000), BOUNDS).expect("fits").steps[0].matrix.len(), 500);
+    refused(&matrix(9_000), 3, "take more than 4194304 bytes");
+    assert!(read_again(&matrix(9_000)).is_ok(), "what was let in once goes on");
+    // Of several steps together, too.
+    let two = matrix(5_000) + &matrix(5_000).replace("steps:\n  s:", "  t:");
+    refused(&two, 6, "take more than 4194304 bytes");
+    let names: Vec<String> = (0..400).map(|n| format!("{}{n}", "x".repeat(60))).collect();
+    let needed: String = names.iter().map(|name| format!("  {name}: {{command: [ls]}}\n")).collect();
+    let all = format!(
+        "steps:\n{needed}  s: {{needs: [{}], matrix: {{n: [{}]}}, command: [ls]}}\n",
+        names.join(","),
+        numbers(500)
+    );
+    refused(&all, 402, "take more than 4194304 bytes: each of a matrix has its own");
+}
+
+#[test]
+fn flaws_are_few_and_short_whatever_a_definition_says() {
+    let long = "k".repeat(400 << 10);
+    let many = |one: &str| (0..5_000).map(|n| format!("{one}{n}: 1, ")).collect::<String>();
+    let table = [
+        format!("steps: {{? {long} : {{{}}}}}", many("a")),
+        format!("inputs: {{? {long} : {{{}}}}}\nsteps: {{a: {{command: [ls]}}}}", many("a")),
+        format!("steps: {{? {long} : {{needs: [{}], command: [ls]}}}}", "q,".repeat(5_000)),
+        format!("steps: {{? {long} : {{command: [ls]}}, ? {long} : {{command: [ls]}}}}"),
+        format!("inputs: {{a: {{type: choice, default: x, options: [{long}]}}}}\nsteps: {{a: {{command: [ls]}}}}"),
+        format!("steps: {{? {long}1 : {{command: [ls]}}, ? {long}2 : {{needs: ['{long}1'], command: [ls]}}}}"),
+    ];
+    for text in table {
+        let flaws = flaws(&text);
+        let bytes: usize = flaws.iter().map(|(_, reason)| reason.len()).sum();
+        assert!((1..=FLAWS).contains(&flaws.len()) && bytes <= FLAWS * 2_100, "{}: {bytes}", &text[..80]);
+    }
 }
 
 #[test]

@@ -9,34 +9,13 @@ use std::borrow::Cow;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 use tidings_core::json;
 
+use super::flaws::Flaw;
 use crate::workflow::scalar::Scalar;
 
 /// The deepest nesting that is read.
 pub(super) const DEPTH: usize = 24;
 /// The most scalars, lists and maps of a text.
 const PARTS: usize = 200_000;
-
-/// What is wrong with a definition, and where.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
-#[schemars(rename = "WorkflowFlaw")]
-pub struct Flaw {
-    /// The line, from 1.
-    pub line: usize,
-    /// Why it is refused, for people.
-    pub reason: String,
-}
-
-impl Flaw {
-    pub(super) fn at(line: usize, reason: impl Into<String>) -> Self {
-        Self { line, reason: reason.into() }
-    }
-}
-
-impl std::fmt::Display for Flaw {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "line {}: {}", self.line, self.reason)
-    }
-}
 
 /// A part of a text.
 #[derive(Debug, Clone, PartialEq)]
@@ -232,7 +211,7 @@ impl<'a> Loader<'a> {
             let Node { line, tree } = self.node(event, span, depth + 1)?;
             let Tree::Scalar { text: key, .. } = tree else { return Err(Flaw::at(line, "a key is a text")) };
             if !known.insert(key.clone()) {
-                return Err(Flaw::at(line, format!("'{key}' is there twice")));
+                return Err(Flaw::at(line, format!("'{key:.64}' is there twice")));
             }
             let (event, span) = self.next()?;
             let value = self.node(event, span, depth + 1)?;

@@ -18,11 +18,18 @@ const BYTES: usize = 1 << 20;
 const STEPS: usize = 100_000;
 /// So many bytes are looked at in one of them.
 const BYTES_A_STEP: usize = 1024;
+/// Looking at a step, for what it gave or how it is, costs as much as so many bytes.
+const BYTES_A_LOOK: usize = 64;
 
 /// What names stand for.
 pub trait Scope {
     /// The value of a name; none if it has none by now.
     fn value(&self, name: &Name) -> Option<Value<'_>>;
+
+    /// How many steps are looked at for the value of a name, at most.
+    fn looks(&self, _: &Name) -> usize {
+        0
+    }
 }
 
 /// How much may still be done. One is for all that belongs together: a condition, or all texts of a step.
@@ -40,16 +47,16 @@ impl Default for Budget {
 
 impl Budget {
     /// How many operations were counted.
-    #[cfg(test)]
-    pub(super) fn spent(&self) -> usize {
+    #[must_use]
+    pub fn spent(&self) -> usize {
         STEPS - self.steps
     }
 
-    /// Counts an operation that looks at so many bytes.
+    /// Counts an operation that looks at so many bytes. Of one that is too much, all that is left is spent.
     fn step(&mut self, bytes: usize) -> Result<(), String> {
         let left = self.steps.checked_sub(1 + bytes / BYTES_A_STEP);
-        self.steps = left.ok_or_else(|| format!("takes more than {STEPS} operations"))?;
-        Ok(())
+        self.steps = left.unwrap_or(0);
+        left.map(drop).ok_or_else(|| format!("takes more than {STEPS} operations"))
     }
 
     /// Counts bytes that are made.
@@ -84,7 +91,10 @@ impl<'a> Evaluation<'a, '_> {
             Tree::Number(spelling) => Value::Written(spelling),
             Tree::Boolean(flag) => Value::Boolean(*flag),
             Tree::Nothing => Value::Nothing,
-            Tree::Name(name) => self.scope.value(name).ok_or_else(|| format!("names '{name}', which has no value"))?,
+            Tree::Name(name) => {
+                self.budget.step(self.scope.looks(name).saturating_mul(BYTES_A_LOOK))?;
+                self.scope.value(name).ok_or_else(|| format!("names '{name}', which has no value"))?
+            }
             Tree::List(parts) => {
                 self.budget.make(size_of::<Value<'_>>().saturating_mul(parts.len()))?;
                 Value::List(parts.iter().map(|part| self.value(part)).collect::<Result<_, _>>()?)
@@ -121,10 +131,22 @@ impl<'a> Evaluation<'a, '_> {
     }
 
     fn number(&mut self, tree: &'a Tree) -> Result<Number, String> {
-        match self.value(tree)? {
-            Value::Written(spelling) => Number::parse(spelling),
-            Value::Number(number) => Ok(number),
-            other => Err(kind::no_minus(tree, other.kind())),
+        let value = self.value(tree)?;
+        if value.kind() != Kind::Number {
+            return Err(kind::no_minus(tree, value.kind()));
+        }
+        self.calculable(&value)
+    }
+
+    /// A number as one that is calculated with: what was written is read.
+    fn calculable(&mut self, value: &Value<'_>) -> Result<Number, String> {
+        match value {
+            Value::Written(spelling) => {
+                self.budget.step(spelling.len())?;
+                Number::parse(spelling)
+            }
+            Value::Number(number) => Ok(*number),
+            other => Err(kind::no_minus(&Tree::Nothing, other.kind())),
         }
     }
 
@@ -154,7 +176,7 @@ impl<'a> Evaluation<'a, '_> {
             Operator::AtMost => is(self.order(&one, &other)?.is_le()),
             Operator::Greater => is(self.order(&one, &other)?.is_gt()),
             Operator::AtLeast => is(self.order(&one, &other)?.is_ge()),
-            _ => Ok(Value::Number(calculable(&one)?.calculate(operator, calculable(&other)?)?)),
+            _ => Ok(Value::Number(self.calculable(&one)?.calculate(operator, self.calculable(&other)?)?)),
         }
     }
 
@@ -213,11 +235,14 @@ impl<'a> Evaluation<'a, '_> {
             return Ok(one.cmp(other));
         }
         self.budget.step(0)?;
-        Ok(calculable(one)?.compare(calculable(other)?))
+        Ok(self.calculable(one)?.compare(self.calculable(other)?))
     }
 
     fn convert(&mut self, conversion: Conversion, part: &'a Tree) -> Result<Value<'a>, String> {
         let value = self.value(part)?;
+        if let Value::Text(text) = &value {
+            self.budget.step(text.len())?;
+        }
         let no = |what: &str| Err(format!("calls {}({part}), and this text is {what}", conversion.as_str()));
         match (conversion, value) {
             (Conversion::Int, Value::Text(text)) => match text.trim().parse() {
@@ -235,10 +260,10 @@ impl<'a> Evaluation<'a, '_> {
             },
             (Conversion::Text, value @ Value::Text(_)) | (Conversion::Boolean, value @ Value::Boolean(_)) => Ok(value),
             (Conversion::Int, value) if value.kind() == Kind::Number => {
-                Ok(Value::Number(Number::Whole(calculable(&value)?.whole()?)))
+                Ok(Value::Number(Number::Whole(self.calculable(&value)?.whole()?)))
             }
             (Conversion::Float, value) if value.kind() == Kind::Number => {
-                Ok(Value::Number(Number::Double(calculable(&value)?.double())))
+                Ok(Value::Number(Number::Double(self.calculable(&value)?.double())))
             }
             (Conversion::Text, value) => match value.text() {
                 Some(text) => {
@@ -249,15 +274,6 @@ impl<'a> Evaluation<'a, '_> {
             },
             (_, value) => Err(kind::no_conversion(conversion, value.kind())),
         }
-    }
-}
-
-/// A number as one.
-fn calculable(value: &Value<'_>) -> Result<Number, String> {
-    match value {
-        Value::Written(spelling) => Number::parse(spelling),
-        Value::Number(number) => Ok(*number),
-        other => Err(kind::no_minus(&Tree::Nothing, other.kind())),
     }
 }
 

@@ -11,6 +11,7 @@ use tidings_core::{Event, Message, Timestamp, UserId, projection::Reducer};
 use super::super::{
     contract::{CANCELLED, COMPLETED, FAILED, RunId, RunStarted, RunStatus, STARTED, STEP_STARTED, StepStarted},
     definition::{Bounds, read},
+    expression::Budget,
     plan::{Plan, Prepared},
     scheduler::{interrupted, next},
     state::{RunReducer, RunState, StepStatus},
@@ -99,7 +100,8 @@ struct Game {
 
 impl Game {
     fn new(text: &str) -> Self {
-        let definition = read(text, Bounds { bytes: 0, steps: 0 }).unwrap_or_else(|flaws| panic!("{flaws:?}\n{text}"));
+        let definition =
+            read(text, Bounds { bytes: 0, steps: 0, expanded: 0 }).unwrap_or_else(|flaws| panic!("{flaws:?}\n{text}"));
         let id = RunId::random();
         let plan = Plan::new(definition, 5);
         let started = RunStarted {
@@ -303,16 +305,45 @@ proptest! {
 #[test]
 fn a_condition_is_evaluated_once_when_what_it_can_name_has_ended() {
     let text = "inputs: {go: true}\nsteps:\n  a: {if: inputs.go, command: [x]}\n  b: {needs: a, command: [x]}\n";
-    let plan = Plan::new(read(text, Bounds { bytes: 0, steps: 0 }).expect("a definition"), 5);
+    let plan = Plan::new(read(text, Bounds { bytes: 0, steps: 0, expanded: 0 }).expect("a definition"), 5);
     let seen = |go: bool| {
         let mut state = RunState::default();
         state.inputs.insert("go".to_owned(), go.into());
         state
     };
     let pending = |_: usize| StepStatus::Pending;
-    let none = plan.condition(&RunState::default(), 0, &pending).expect("a condition").expect_err("no value yet");
+    let condition = |state: &RunState, place| plan.condition(state, place, &pending, &mut Budget::default());
+    let none = condition(&RunState::default(), 0).expect("a condition").expect_err("no value yet");
     assert!(none.contains("names 'inputs.go', which has no value"), "{none}");
-    assert_eq!(plan.condition(&seen(false), 0, &pending), Some(Ok(false)));
-    assert_eq!(plan.condition(&seen(true), 0, &pending), Some(Ok(false)), "it is remembered");
-    assert_eq!(plan.condition(&seen(true), 1, &pending), None);
+    assert_eq!(condition(&seen(false), 0), Some(Ok(false)));
+    assert_eq!(condition(&seen(true), 0), Some(Ok(false)), "it is remembered");
+    assert_eq!(condition(&seen(true), 1), None);
+}
+
+#[test]
+fn conditions_that_are_much_to_evaluate_are_decided_in_several_looks() {
+    let condition = vec!["'z' in inputs.long"; 40].join(" or ");
+    let text = format!(
+        "inputs: {{long: }}\nsteps:\n  a: {{matrix: {{n: [{}]}}, if: \"{condition}\", command: [x]}}\n",
+        (0..200).map(|n| n.to_string()).collect::<Vec<_>>().join(",")
+    );
+    let mut game = Game::new(&text);
+    game.state.inputs.insert("long".to_owned(), "x".repeat(64 << 10).as_str().into());
+    let (mut looks, mut decided) = (0, 0);
+    loop {
+        let round = next(&game.plan, &game.state, game.now);
+        looks += 1;
+        decided += round.decisions.len();
+        assert!(!round.decisions.is_empty(), "each look comes further");
+        for decision in round.decisions {
+            let event = game.teller().decided(decision);
+            game.tell(event);
+        }
+        if !round.more {
+            break;
+        }
+        assert!(round.status.is_open() && round.starts.is_empty());
+    }
+    // Each takes some 2,760 operations, and a look as many of them as come to 100,000.
+    assert_eq!((looks, decided), (6, 200));
 }

@@ -307,6 +307,44 @@ fn what_is_made_is_bounded_in_all() {
     assert!((10..40).contains(&done), "operations are counted: {done}");
 }
 
+/// A flag that a thousand steps are looked at for.
+struct Many;
+
+impl Scope for Many {
+    fn value(&self, _: &Name) -> Option<Value<'_>> {
+        Some(Value::Boolean(true))
+    }
+
+    fn looks(&self, _: &Name) -> usize {
+        1_000
+    }
+}
+
+#[test]
+fn whatever_looks_at_a_long_value_or_at_many_steps_is_counted_for_it() {
+    let blank = format!("1{}", " ".repeat(256 << 10));
+    let zeros = number(&format!("1.{}", "0".repeat(256 << 10)));
+    let scope = known([("inputs.blank", blank.as_str().into()), ("inputs.zeros", zeros), ("inputs.n", 1.into())]);
+    for (text, least) in [
+        ("int(inputs.blank) == 1", 256),
+        ("float(inputs.blank) == 1", 256),
+        ("bool(inputs.blank)", 256),
+        ("inputs.zeros == 1", 256),
+        ("inputs.zeros + 1 == 2", 256),
+        ("-inputs.zeros == -1", 256),
+        ("int(inputs.zeros) == 1", 256),
+        ("inputs.n + 1 == 2", 0),
+    ] {
+        let mut budget = Budget::default();
+        drop(parsed(text).is_true(&scope, &mut budget));
+        assert!((least..least + 20).contains(&budget.spent()), "{text}: {}", budget.spent());
+    }
+    let mut budget = Budget::default();
+    let all = vec!["success"; 50].join(" and ");
+    let done = (0..100).take_while(|_| parsed(&all).is_true(&Many, &mut budget).is_ok()).count();
+    assert_eq!((done, budget.spent()), (31, 100_000), "and what is too much is not done");
+}
+
 #[test]
 fn the_names_in_an_expression_are_known_before_it_is_computed() {
     let read = parsed("steps.a.outputs.v == inputs.n and steps['b'].status == '' and success and run.id in [matrix.m]");
