@@ -264,7 +264,43 @@ async fn no_rebase_goes_on_with_programs_in_its_list() {
         assert!(!mark.exists(), "{line}");
     }
     grounds.write(".git/rebase-merge/git-rebase-todo", "noop\n");
+    grounds.write(".git/rebase-merge/message-squash", "two\n");
+    assert_eq!(grounds.fails("rebase", json!({"resume": "continue"})).await, "program_refused", "joined commits");
+    fs::remove_file(grounds.root().join(".git/rebase-merge/message-squash")).expect("removes");
     grounds.done("rebase", json!({"resume": "continue"})).await;
+}
+
+#[tokio::test]
+async fn a_rebase_goes_on_in_a_partial_clone_and_by_no_strategy_that_the_repository_names() {
+    let grounds = Grounds::open(TEMPORARY, &[]).await;
+    grounds.write("a.txt", "two\n");
+    grounds.commit("second");
+    grounds.git(&["branch", "topic"]);
+    grounds.write("a.txt", "three\n");
+    grounds.commit("third");
+    grounds.git(&["checkout", "--quiet", "topic"]);
+    grounds.write("a.txt", "four\n");
+    grounds.commit("fourth");
+    grounds.write("b.txt", "five\n");
+    grounds.commit("fifth");
+    for (name, value) in [("core.repositoryFormatVersion", "1"), ("extensions.partialClone", "origin")] {
+        grounds.git(&["config", "--file", ".git/config", name, value]);
+    }
+    assert_eq!(grounds.fails("rebase", json!({"onto": "main"})).await, "conflict");
+    grounds.write("a.txt", "both\n");
+    grounds.git(&["add", "a.txt"]);
+    let strategy = grounds.root().join(".git/rebase-merge/strategy");
+    let kept = fs::read(&strategy).ok();
+    // What is still to be picked is left to a program of this name.
+    grounds.write(".git/rebase-merge/strategy", "x/../program\n");
+    assert_eq!(grounds.fails("rebase", json!({"resume": "continue"})).await, "program_refused");
+    match kept {
+        Some(kept) => fs::write(&strategy, kept).expect("writes"),
+        None => fs::remove_file(&strategy).expect("removes"),
+    }
+    grounds.done("rebase", json!({"resume": "continue"})).await;
+    let subjects = desk(grounds.root(), &["log", "--format=%s", "-3"]);
+    assert_eq!(subjects.lines().collect::<Vec<_>>(), ["fifth", "fourth", "third"]);
 }
 
 #[tokio::test]

@@ -402,6 +402,78 @@ async fn what_needs_no_other_program_starts_none_whatever_may_be_run() {
 }
 
 #[tokio::test]
+async fn what_starts_git_itself_goes_into_no_repository_within() {
+    // git starts itself there, whatever is said of it; as it does for a commit where objects are missing.
+    for (purpose, runs) in [(Purpose::Tree, true), (Purpose::Change, false)] {
+        for words in [&["stash", "push"][..], &["stash", "create"], &["status"]] {
+            let ground = Ground::new();
+            ground.nest();
+            ground.write(".gitmodules", "[submodule \"w\"]\n\tpath = within\n\tignore = none\n");
+            // At a desk it has run by now.
+            ground.commit("ignore nothing");
+            fs::remove_file(ground.root.join("marks/ran")).expect("removes");
+            // One of git's own programs, which leaves a list of references: it could as well be `git diff` with a
+            // program of its own.
+            let core = Command::new("git").arg("--exec-path").output().expect("git runs");
+            let tool = format!("{}/git-update-server-info", String::from_utf8_lossy(&core.stdout).trim());
+            ground.git(&["config", "--file", "within/.git/config", "filter.evil.clean", &tool]);
+            ground.write("a.txt", "two\n");
+            let finished = ground.run(KERNEL, purpose, words).await;
+            let ran = ground.root.join("within/.git/info/refs").exists();
+            assert_eq!(ran, runs, "{purpose:?} {words:?}: {}", finished.said);
+        }
+    }
+}
+
+/// An unfinished rebase whose strategy leads to `git grep`, and from there to the loader with a file of the repository.
+fn strategy_that_leads_elsewhere(ground: &Ground) {
+    let rebased = |words: &[&str]| {
+        let mut git = Command::new("git");
+        git.args(words).current_dir(&ground.root).env_clear().envs(person());
+        assert!(git.env("GIT_SEQUENCE_EDITOR", "sed -i 1ibreak").status().expect("git runs").success());
+    };
+    let id = |name: &str| {
+        let said = Command::new("git").args(["rev-parse", name]).current_dir(&ground.root).output().expect("git runs");
+        String::from_utf8_lossy(&said.stdout).trim().to_owned()
+    };
+    ground.git(&["checkout", "--quiet", "-b", "topic"]);
+    ground.write("topic.txt", "one\n");
+    ground.commit("topic");
+    ground.git(&["checkout", "--quiet", "main"]);
+    ground.write("other.txt", "one\n");
+    ground.commit("other");
+    ground.git(&["checkout", "--quiet", "topic"]);
+    rebased(&["rebase", "--quiet", "--interactive", "main"]);
+    let (base, head) = (id("main~1"), id("main"));
+    let mut tool = fs::read("/usr/bin/mktemp").expect("reads");
+    tool.extend(format!("\n{base}\n").bytes());
+    fs::create_dir_all(ground.root.join(&head)).expect("makes");
+    fs::create_dir_all(ground.root.join("git-merge-x")).expect("makes");
+    fs::write(ground.root.join(head).join("tool"), tool).expect("writes");
+    let core = Command::new("git").arg("--exec-path").output().expect("git runs");
+    let core = String::from_utf8_lossy(&core.stdout).trim().to_owned();
+    let up = "../".repeat(ground.root.components().count());
+    ground.write(".git/rebase-merge/strategy", &format!("x/{up}{}/git-grep\n", core.trim_start_matches('/')));
+    ground.write(
+        ".git/rebase-merge/strategy_opts",
+        &format!(" '--untracked' '--open-files-in-pager={}'\n", loader()),
+    );
+}
+
+#[tokio::test]
+async fn what_goes_on_by_files_of_the_repository_starts_no_other_program_also_where_objects_are_missing() {
+    for (purpose, runs) in [(Purpose::Tree, true), (Purpose::Resume, false)] {
+        let ground = Ground::new();
+        strategy_that_leads_elsewhere(&ground);
+        for (name, value) in [("core.repositoryFormatVersion", "1"), ("extensions.partialClone", "origin")] {
+            ground.set(name, value);
+        }
+        let finished = ground.run(BOTH, purpose, &["rebase", "--continue"]).await;
+        assert_eq!(ground.ran(), runs, "{purpose:?}: {}", finished.said);
+    }
+}
+
+#[tokio::test]
 async fn a_repository_that_changes_while_git_runs_reads_nothing_of_another_project() {
     let ground = Ground::new();
     let secret = ground.data.join("secret");

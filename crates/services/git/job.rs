@@ -41,10 +41,13 @@ impl Job {
         let resumes = self.args.iter().any(|word| word == "--continue" || word == "--abort");
         match self.kind {
             Kind::Clone | Kind::Fetch | Kind::Pull | Kind::Push => Purpose::Reach,
-            Kind::Add | Kind::Unstage | Kind::Commit | Kind::Checkout => Purpose::Alone,
-            Kind::Merge if resumes => Purpose::Alone,
+            Kind::Merge | Kind::Rebase if resumes => Purpose::Resume,
+            // What would be started looks into the tree, see `work`.
+            Kind::WorktreeRemove => Purpose::Resume,
+            Kind::WorktreeAdd => Purpose::Tree,
+            Kind::Add | Kind::Unstage | Kind::Commit | Kind::Checkout | Kind::Rebase => Purpose::Alone,
             // Its commands call each other; so does a merge, to keep what is not committed.
-            Kind::Merge | Kind::Stash | Kind::Rebase | Kind::WorktreeAdd | Kind::WorktreeRemove => Purpose::Change,
+            Kind::Merge | Kind::Stash => Purpose::Change,
         }
     }
 
@@ -53,6 +56,15 @@ impl Job {
         let is_of_trees = matches!(self.kind, Kind::WorktreeAdd | Kind::WorktreeRemove);
         let mut words = self.args.iter().filter(|_| is_of_trees);
         words.find_map(|word| word.strip_prefix(WORKTREES)?.strip_prefix('/'))
+    }
+
+    /// The same, of a tree in which nothing would be lost.
+    pub(super) fn forced(&self) -> Vec<String> {
+        let mut args = self.args.clone();
+        if self.kind == Kind::WorktreeRemove && !args.iter().any(|word| word == "--force") {
+            args.insert(2, "--force".to_owned());
+        }
+        args
     }
 
     /// Whether it goes on with what an unfinished rebase still has to do.

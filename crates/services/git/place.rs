@@ -73,7 +73,12 @@ pub(super) enum Purpose {
     Read,
     /// Changes something, and starts no other program for that.
     Alone,
-    /// Changes something.
+    /// Goes on with what files of the repository say, whoever wrote them: starts no other program, also where objects
+    /// are missing.
+    Resume,
+    /// Makes a working tree: git starts itself, and goes there.
+    Tree,
+    /// Changes something: git starts itself, in the same directory.
     Change,
     /// Changes something, and may reach for a remote.
     Reach,

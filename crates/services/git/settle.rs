@@ -142,19 +142,45 @@ fn data_of(root: &Path, tree: &str, common: &Path) -> Option<PathBuf> {
     (data != said && data.is_dir()).then_some(data)
 }
 
-/// Whether what an unfinished rebase still has to do holds programs.
-pub(super) async fn todo_names_programs(place: &Place) -> bool {
-    let Some(here) = place.here() else { return false };
-    let file = here.git_dir.join("rebase-merge/git-rebase-todo");
-    let names = move || {
-        if file.symlink_metadata().is_err() {
-            return false;
+/// What an unfinished rebase asks for that the server does not do.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Nothing.
+    Nothing,
+    /// It runs programs.
+    Programs,
+    /// It goes on with two commits as one, or puts back what was not committed: git starts itself for that.
+    Other,
+}
+
+/// Looks at what an unfinished rebase still has to do. The answer is for people: what git runs by these files, which may
+/// be others by then, the kernel holds.
+pub(super) async fn asked_by_a_rebase(place: &Place) -> Asked {
+    let Some(here) = place.here() else { return Asked::Nothing };
+    let folder = here.git_dir.join("rebase-merge");
+    let look = move || {
+        if ["autostash", "message-squash", "message-fixup"].iter().any(|name| is_there(&folder.join(name))) {
+            return Asked::Other;
         }
+        let list = folder.join("git-rebase-todo");
         let is_program = |line: &str| matches!(line.split_whitespace().next(), Some("exec" | "x"));
-        note_of(&file, REBASE_BYTES).is_none_or(|list| list.lines().any(is_program))
+        let names = || note_of(&list, REBASE_BYTES).is_none_or(|list| list.lines().any(is_program));
+        if is_there(&list) && names() { Asked::Programs } else { Asked::Nothing }
     };
     // What cannot be looked at is not done.
-    blocking(names).await.unwrap_or(true)
+    blocking(look).await.unwrap_or(Asked::Programs)
+}
+
+/// Whether a rebase waits for a commit of what was staged, as after a conflict.
+pub(super) async fn waits_for_a_commit(place: &Place) -> bool {
+    let Some(here) = place.here() else { return false };
+    let git_dir = here.git_dir.clone();
+    let look = move || is_there(&git_dir.join("rebase-merge")) && is_there(&git_dir.join("CHERRY_PICK_HEAD"));
+    blocking(look).await.unwrap_or(false)
+}
+
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
 }
 
 fn text(bytes: &[u8]) -> Result<&str> {

@@ -16,7 +16,8 @@ use super::{
     operation::{End, Operation, Pace},
     place::{Paths, Place, Purpose},
     registry::Reason,
-    settle::{leaving_out, todo_names_programs},
+    settle::{Asked, asked_by_a_rebase, leaving_out, waits_for_a_commit},
+    tools::keeps_out_of_what_is_within,
 };
 
 /// The most bytes of what git said in an event.
@@ -25,6 +26,9 @@ const OUTPUT: usize = 4096;
 const CONFLICT_BYTES: usize = 64 * 1024;
 /// The most bytes of paths that are named beside those that were asked for: they are arguments of a program.
 const MOST_HALVES_BYTES: usize = 512 * 1024;
+
+/// What is not committed in a tree. What lies in repositories within is not looked at.
+const CHANGES_OF_A_TREE: [&str; 4] = ["status", "--porcelain", "-z", "--ignore-submodules=all"];
 
 /// Makes the folder of working trees, unless something leads elsewhere.
 const WORKTREES_SCRIPT: &str = "test ! -L .worktrees && test ! -L .worktrees/.gitignore && mkdir -p .worktrees && \
@@ -54,9 +58,8 @@ impl Operation {
     /// What comes before git does what it is for, and that.
     async fn prepared(&self, place: &Place, began: SystemTime) -> End {
         let (git, job) = (&self.repositories.git, &self.job);
-        if job.goes_on_with_a_rebase() && !git.config.repository_programs && todo_names_programs(place).await {
-            let why = "the rebase is to run programs (exec): take them out of its list, or abort it";
-            return End::failed("program_refused", why);
+        if let Some(end) = self.refused_of_a_rebase(place).await {
+            return end;
         }
         // A server that was killed while it made the tree has left it without a repository.
         if let (Some(here), Some(name), Kind::WorktreeRemove) = (place.here(), job.tree(), job.kind)
@@ -68,6 +71,10 @@ impl Operation {
             Ok(within) => within,
             Err(error) => return End::failed("git_failed", error.message()),
         };
+        if !within.is_empty() && self.job.purpose() != Purpose::Alone {
+            let why = "this machine does not let git be kept out of repositories within, and it would run what they name";
+            return End::failed("program_refused", why);
+        }
         let args = match self.arguments(place).await {
             Ok(args) => args,
             Err(end) => return end,
@@ -78,6 +85,7 @@ impl Operation {
                 End::Completed => self.check_out(&place.root, began).await,
                 end => end,
             },
+            (Kind::Rebase, None) if job.goes_on_with_a_rebase() => self.go_on(place, args, began).await,
             (Kind::Commit, Some(add)) => match run(Purpose::Alone, add, Paths::Patterns).await {
                 End::Completed => {
                     let args = args.into_iter().filter(|word| word != "--all").collect();
@@ -90,10 +98,43 @@ impl Operation {
         }
     }
 
+    /// The end of a rebase that asks for what the server does not do.
+    async fn refused_of_a_rebase(&self, place: &Place) -> Option<End> {
+        let (git, job) = (&self.repositories.git, &self.job);
+        if job.kind != Kind::Rebase || job.purpose() != Purpose::Resume || git.config.repository_programs {
+            return None;
+        }
+        let why = match asked_by_a_rebase(place).await {
+            Asked::Programs if job.goes_on_with_a_rebase() => {
+                "the rebase is to run programs (exec): take them out of its list, or abort it"
+            }
+            Asked::Other => "the rebase joins commits (squash, fixup) or has set changes aside (autostash): finish it with git",
+            Asked::Nothing | Asked::Programs => return None,
+        };
+        Some(End::failed("program_refused", why))
+    }
+
+    /// Goes on with a rebase. What was staged is committed first: in the middle of a rebase git would start itself for
+    /// that.
+    async fn go_on(&self, place: &Place, args: Vec<String>, began: SystemTime) -> End {
+        if waits_for_a_commit(place).await {
+            let commit = ["commit", "--no-edit", "--no-verify"].map(str::to_owned).into();
+            match self.run(place, Purpose::Resume, commit, Paths::Literal, began).await {
+                End::Failed { code, .. } if code == "nothing_to_commit" || code == "conflict" => {}
+                End::Completed => {}
+                end => return end,
+            }
+        }
+        self.run(place, Purpose::Resume, args, Paths::Literal, began).await
+    }
+
     /// The repositories within that git would look into by what it does.
     async fn within(&self, place: &Place) -> Result<Vec<String>> {
         match self.job.kind {
             Kind::Add | Kind::Commit => self.repositories.git.within(place).await,
+            Kind::Merge | Kind::Stash | Kind::Pull if !keeps_out_of_what_is_within(&self.repositories.git) => {
+                self.repositories.git.within(place).await
+            }
             _ => Ok(Vec::new()),
         }
     }
@@ -149,7 +190,30 @@ impl Operation {
             }
             args.extend(other_halves);
         }
+        if let Some(name) = self.job.tree()
+            && self.job.kind == Kind::WorktreeRemove
+            && self.holds_nothing(&place.root.join(WORKTREES).join(name)).await?
+        {
+            args = self.job.forced();
+        }
         Ok(args)
+    }
+
+    /// Whether nothing in a working tree would be lost with it. git would start itself in it to see. Where it cannot be
+    /// seen, git may say so itself.
+    async fn holds_nothing(&self, tree: &Path) -> Result<bool, End> {
+        let git = &self.repositories.git;
+        let looked = async {
+            let place = git.repository(tree, Purpose::Read).await?;
+            let changes = git.read(&place, &CHANGES_OF_A_TREE, OUTPUT).await?;
+            let is_seen = changes.status.success() || changes.stopped.is_some();
+            Ok::<_, Error>((is_seen && git.within(&place).await?.is_empty(), changes.printed.is_empty()))
+        };
+        match looked.await {
+            Ok((true, false)) => Err(End::failed("uncommitted", failure::advice("uncommitted"))),
+            Ok((is_seen, _)) => Ok(is_seen),
+            Err(_) => Ok(false),
+        }
     }
 
     /// Makes the folder of working trees, with a list of its own that leaves all of it out. As a program, so that it
