@@ -131,6 +131,11 @@ pub fn parse(text: &str) -> Result<Packet<'_>, String> {
         }
         Some(("43", rest)) => {
             let digits = rest.find('[').ok_or_else(|| format!("an answer without arguments: {rest}"))?;
+            // The server answers with whatever number it was asked with, also one that no client here counts to.
+            let is_number = digits > 0 && rest[..digits].bytes().all(|byte| byte.is_ascii_digit());
+            if is_number && rest[..digits].parse::<u64>().is_err() {
+                return Ok(Packet::Other);
+            }
             let id = rest[..digits].parse().map_err(|_| format!("an answer without a number: {rest}"))?;
             let (answer,): (Answer,) = serde_json::from_str(&rest[digits..]).map_err(wrong)?;
             Ok(Packet::Answer(id, answer))
@@ -168,7 +173,7 @@ mod tests {
         for broken in ["42[\"message\",{]", "43x[{}]", "431", "0{}"] {
             assert!(parse(broken).is_err(), "{broken}");
         }
-        for other in ["6", "1", "42[\"else\",{\"type\":\"x\",\"data\":{}}]"] {
+        for other in ["6", "1", "43999999999999999999999[{\"ok\":true}]", "42[\"else\",{\"type\":\"x\",\"data\":{}}]"] {
             assert!(matches!(parse(other), Ok(Packet::Other)), "{other}");
         }
     }

@@ -6,19 +6,12 @@
 //! It is no sandbox: a start in the memory of a parent that waits (`posix_spawn`; `vfork`, but on x86-64) is how the
 //! server starts such a program, and stays possible in it. Where it is not [supported](is_supported), nothing is held.
 
-use std::{
-    collections::BTreeMap,
-    env::{self, consts::ARCH},
-    io,
-    path::Path,
-    sync::LazyLock,
-    thread,
-};
+use std::{collections::BTreeMap, env::consts::ARCH, io, sync::LazyLock};
 
-use libc::{CLONE_THREAD, CLONE_VFORK, CLONE_VM, ENOSYS, EPERM, SYS_chdir, SYS_clone, SYS_clone3, SYS_fchdir};
+use libc::{CLONE_THREAD, CLONE_VFORK, CLONE_VM, ENOSYS, EPERM, SYS_clone, SYS_clone3};
 use rustix::{
     process::{Gid, Uid},
-    thread::{UnshareFlags, set_thread_gid, set_thread_groups, set_thread_uid},
+    thread::{set_thread_gid, set_thread_groups, set_thread_uid},
 };
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq, SeccompCondition, SeccompFilter,
@@ -44,41 +37,6 @@ pub(super) fn is_supported() -> bool {
 pub(super) fn hold() -> io::Result<()> {
     let filters = FILTERS.as_ref().ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
     filters.iter().try_for_each(|filter| apply_filter(filter).map_err(io::Error::other))
-}
-
-/// Whether a program can be kept in its directory on this machine: some containers forbid what it takes.
-static STAYS: LazyLock<bool> = LazyLock::new(|| {
-    let probe = || own_directory().is_ok();
-    in_one_place().is_ok() && thread::spawn(probe).join().unwrap_or_default()
-});
-
-/// Whether [`stay`] can be held on this machine.
-pub(super) fn can_stay() -> bool {
-    *STAYS
-}
-
-/// Puts this thread, for good, into a directory, which neither it nor what it starts ever leaves. git starts itself in a
-/// repository within by going there, and that one's configuration is nobody's but its owner's.
-///
-/// # Errors
-/// The system's.
-pub(super) fn stay(directory: &Path) -> io::Result<()> {
-    own_directory()?;
-    // This thread's alone by now.
-    env::set_current_dir(directory)?;
-    apply_filter(&in_one_place().map_err(io::Error::other)?).map_err(io::Error::other)
-}
-
-/// Parts the current directory of this thread from that of the others.
-#[expect(deprecated, reason = "it is unsafe where it parts the table of files: this parts a path")]
-fn own_directory() -> io::Result<()> {
-    Ok(rustix::thread::unshare(UnshareFlags::FS)?)
-}
-
-fn in_one_place() -> Result<BpfProgram, seccompiler::BackendError> {
-    let calls = Calls::from([(SYS_chdir, Vec::new()), (SYS_fchdir, Vec::new())]);
-    let refusal = SeccompAction::Errno(EPERM.unsigned_abs());
-    SeccompFilter::new(calls, SeccompAction::Allow, refusal, ARCH.try_into()?)?.try_into()
 }
 
 /// Makes this thread another user's, for good. The standard library would copy the server in order to start something as

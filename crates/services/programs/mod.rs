@@ -7,6 +7,7 @@
 //! It is not a domain: what a program means, and how its end is told, is its service's.
 
 mod alone;
+mod calls;
 pub(crate) mod decode;
 mod environment;
 mod handed;

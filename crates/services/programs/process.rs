@@ -34,7 +34,7 @@ use tokio::{
 };
 
 use super::{
-    alone,
+    alone, calls,
     environment::Environment,
     handed, lookup,
     table::Family,
@@ -252,7 +252,7 @@ impl Program {
         behind(self.wall.as_deref(), move || {
             user.map_or(Ok(()), |(uid, gid)| alone::become_user(uid, gid))?;
             if stays {
-                alone::stay(&self.root)?;
+                calls::stay(&self.root)?;
             }
             command.spawn()
         })

@@ -29,7 +29,7 @@ use rustix::{
 use tidings_core::panics;
 use tokio::runtime::Handle;
 
-use super::alone;
+use super::{alone, calls};
 
 /// The rights that are held, where the kernel knows them. Later ones come with a kernel to test them on.
 const KNOWN: ABI = ABI::V6;
@@ -128,7 +128,8 @@ impl Wall {
         self.allow(path, Access::Device)
     }
 
-    /// Keeps it from signalling programs on the other side, and from sockets of theirs that have no file.
+    /// Keeps it from signalling programs on the other side, from limiting them, and from sockets of theirs that have no
+    /// file.
     pub(crate) fn apart(&mut self) -> &mut Self {
         self.apart = true;
         self
@@ -145,7 +146,7 @@ impl Wall {
         self.alone
     }
 
-    /// Keeps it, and what it starts, in its directory, where [the machine](alone::can_stay) can hold that.
+    /// Keeps it, and what it starts, in its directory, where [the machine](calls::can_stay) can hold that.
     pub(crate) fn stay(&mut self) -> &mut Self {
         self.stays = Self::can_stay();
         self
@@ -153,7 +154,7 @@ impl Wall {
 
     /// Whether programs can be kept in their directory.
     pub(crate) fn can_stay() -> bool {
-        alone::can_stay()
+        calls::can_stay()
     }
 
     /// Whether it stays in its directory: then it begins there.
@@ -271,6 +272,9 @@ pub(super) fn behind<T: Send>(wall: Option<&Wall>, start: impl FnOnce() -> io::R
         let inside = move || {
             let _inside = runtime.enter();
             enclose(ruleset)?;
+            if wall.apart {
+                calls::leave_limits()?;
+            }
             if wall.alone {
                 alone::hold()?;
             }
@@ -407,6 +411,13 @@ mod tests {
         assert!(!succeeds(&[&first, &second], &cat("b")));
     }
 
+    /// How many files the tests may have open, as `prlimit` takes it.
+    fn limit() -> String {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        let side = |side: Option<u64>| side.map_or_else(|| "unlimited".to_owned(), |side| side.to_string());
+        format!("{}:{}", side(limit.current), side(limit.maximum))
+    }
+
     #[tokio::test]
     async fn behind_a_wall_apart_no_program_outside_is_signalled() {
         let mut apart = system();
@@ -414,6 +425,10 @@ mod tests {
         let line = format!("kill -0 {}", std::process::id());
         assert!(succeeds(&[&system()], &line));
         assert_eq!(succeeds(&[&apart], &line), abi().is_some_and(|abi| abi < 6));
+        // The same limit again: it changes nothing where it is not refused.
+        let line = format!("prlimit --pid {} --nofile={}", std::process::id(), limit());
+        assert!(succeeds(&[&system()], &line) && !succeeds(&[&apart], &line));
+        assert!(succeeds(&[&apart], "ulimit -n 64"), "its own");
     }
 
     #[tokio::test]
