@@ -401,30 +401,6 @@ async fn what_needs_no_other_program_starts_none_whatever_may_be_run() {
     }
 }
 
-#[tokio::test]
-async fn what_starts_git_itself_goes_into_no_repository_within() {
-    // git starts itself there, whatever is said of it; as it does for a commit where objects are missing.
-    for (purpose, runs) in [(Purpose::Tree, true), (Purpose::Change, false)] {
-        for words in [&["stash", "push"][..], &["stash", "create"], &["status"]] {
-            let ground = Ground::new();
-            ground.nest();
-            ground.write(".gitmodules", "[submodule \"w\"]\n\tpath = within\n\tignore = none\n");
-            // At a desk it has run by now.
-            ground.commit("ignore nothing");
-            fs::remove_file(ground.root.join("marks/ran")).expect("removes");
-            // One of git's own programs, which leaves a list of references: it could as well be `git diff` with a
-            // program of its own.
-            let core = Command::new("git").arg("--exec-path").output().expect("git runs");
-            let tool = format!("{}/git-update-server-info", String::from_utf8_lossy(&core.stdout).trim());
-            ground.git(&["config", "--file", "within/.git/config", "filter.evil.clean", &tool]);
-            ground.write("a.txt", "two\n");
-            let finished = ground.run(KERNEL, purpose, words).await;
-            let ran = ground.root.join("within/.git/info/refs").exists();
-            assert_eq!(ran, runs, "{purpose:?} {words:?}: {}", finished.said);
-        }
-    }
-}
-
 /// An unfinished rebase whose strategy leads to `git grep`, and from there to the loader with a file of the repository.
 fn strategy_that_leads_elsewhere(ground: &Ground) {
     let rebased = |words: &[&str]| {
@@ -462,7 +438,7 @@ fn strategy_that_leads_elsewhere(ground: &Ground) {
 
 #[tokio::test]
 async fn what_goes_on_by_files_of_the_repository_starts_no_other_program_also_where_objects_are_missing() {
-    for (purpose, runs) in [(Purpose::Tree, true), (Purpose::Resume, false)] {
+    for (purpose, runs) in [(Purpose::Change, true), (Purpose::Resume, false)] {
         let ground = Ground::new();
         strategy_that_leads_elsewhere(&ground);
         for (name, value) in [("core.repositoryFormatVersion", "1"), ("extensions.partialClone", "origin")] {

@@ -241,7 +241,7 @@ impl Git {
         }
         let protocols = match purpose {
             Purpose::Read => "none".to_owned(),
-            Purpose::Alone | Purpose::Resume | Purpose::Tree | Purpose::Change | Purpose::Reach => self.config.protocols.join(":"),
+            Purpose::Alone | Purpose::Resume | Purpose::Change | Purpose::Reach => self.config.protocols.join(":"),
         };
         environment.set("GIT_ALLOW_PROTOCOL", &protocols);
         if purpose == Purpose::Read {

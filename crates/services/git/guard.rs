@@ -114,6 +114,19 @@ impl Git {
         }
     }
 
+    /// The repositories within that the index knows and the working tree gives no name. git looks into them, whatever is
+    /// said of it: there is no name for a setting.
+    pub(super) async fn unnamed_within(&self, place: &Place) -> Result<Vec<String>> {
+        let mut within = self.within(place).await?;
+        if !within.is_empty()
+            && let Some(listed) = self.listed(&Place::without(place.root.clone()), &place.root.join(".gitmodules")).await?
+        {
+            let named = settings::places_of_submodules(&whole(listed)?.printed);
+            within.retain(|path| !named.contains(path));
+        }
+        Ok(within)
+    }
+
     /// What is used of the configuration in a shadow, as it is by now.
     pub(super) async fn settings_of_shadow(&self, place: &Place) -> Result<Option<Settings>> {
         match place.shadow() {

@@ -44,10 +44,9 @@ impl Job {
             Kind::Merge | Kind::Rebase if resumes => Purpose::Resume,
             // What would be started looks into the tree, see `work`.
             Kind::WorktreeRemove => Purpose::Resume,
-            Kind::WorktreeAdd => Purpose::Tree,
             Kind::Add | Kind::Unstage | Kind::Commit | Kind::Checkout | Kind::Rebase => Purpose::Alone,
             // Its commands call each other; so does a merge, to keep what is not committed.
-            Kind::Merge | Kind::Stash => Purpose::Change,
+            Kind::Merge | Kind::Stash | Kind::WorktreeAdd => Purpose::Change,
         }
     }
 
@@ -56,6 +55,15 @@ impl Job {
         let is_of_trees = matches!(self.kind, Kind::WorktreeAdd | Kind::WorktreeRemove);
         let mut words = self.args.iter().filter(|_| is_of_trees);
         words.find_map(|word| word.strip_prefix(WORKTREES)?.strip_prefix('/'))
+    }
+
+    /// Whether git, started by git for this, looks into repositories within of which no configuration says otherwise.
+    pub(super) fn looks_into_others(&self) -> bool {
+        match self.kind {
+            Kind::Stash | Kind::Pull => true,
+            Kind::Merge => self.purpose() == Purpose::Change,
+            _ => false,
+        }
     }
 
     /// The same, of a tree in which nothing would be lost.

@@ -76,9 +76,7 @@ pub(super) enum Purpose {
     /// Goes on with what files of the repository say, whoever wrote them: starts no other program, also where objects
     /// are missing.
     Resume,
-    /// Makes a working tree: git starts itself, and goes there.
-    Tree,
-    /// Changes something: git starts itself, in the same directory.
+    /// Changes something.
     Change,
     /// Changes something, and may reach for a remote.
     Reach,

@@ -265,6 +265,16 @@ pub(super) fn submodules(printed: &[u8]) -> BTreeSet<Vec<u8>> {
     named.filter(|(section, ..)| section == "submodule").filter_map(|(_, of, _)| of).filter(|of| is_line(of)).collect()
 }
 
+/// Where those are whose names [`submodules`] gives.
+pub(super) fn places_of_submodules(printed: &[u8]) -> BTreeSet<String> {
+    let of_one = |(key, value): (&[u8], Option<&[u8]>)| {
+        let (section, of, name) = parts(key)?;
+        let is_known = section == "submodule" && name == "path" && of.is_some_and(|of| is_line(&of));
+        is_known.then(|| String::from_utf8_lossy(value.unwrap_or_default()).into_owned())
+    };
+    listed(printed).filter_map(of_one).collect()
+}
+
 fn unknown_form(name: &str) -> Error {
     let why = format!("the repository has a form that the server does not know ({name}): it is not read");
     Error::new(Code::Conflict, why)

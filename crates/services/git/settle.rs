@@ -175,7 +175,9 @@ pub(super) async fn asked_by_a_rebase(place: &Place) -> Asked {
 pub(super) async fn waits_for_a_commit(place: &Place) -> bool {
     let Some(here) = place.here() else { return false };
     let git_dir = here.git_dir.clone();
-    let look = move || is_there(&git_dir.join("rebase-merge")) && is_there(&git_dir.join("CHERRY_PICK_HEAD"));
+    let is = move |name: &str| is_there(&git_dir.join(name));
+    // With a file `amend` it stopped to let a commit be changed.
+    let look = move || is("rebase-merge") && is("REBASE_HEAD") && !is("rebase-merge/amend");
     blocking(look).await.unwrap_or(false)
 }
 

@@ -217,27 +217,8 @@ pub(super) fn wall(tools: &Tools, programs: &Programs, config: &GitConfig, place
     }
     if starts_none(config, place, purpose) {
         wall.alone();
-    } else if stays(config, place, purpose) {
-        wall.stay();
     }
     wall
-}
-
-/// Whether a run behind the wall stays in the project's directory, and so out of repositories within: where the operator
-/// lets programs run they may go where they like, and a remote in a folder is served from there.
-pub(super) fn stays(config: &GitConfig, place: &Place, purpose: Purpose) -> bool {
-    let serves = || config.protocols.iter().any(|protocol| protocol == "file");
-    let may = match purpose {
-        Purpose::Tree => false,
-        Purpose::Reach => place.here().is_some() && !serves(),
-        Purpose::Read | Purpose::Alone | Purpose::Resume | Purpose::Change => true,
-    };
-    may && config.programs.is_empty() && !config.repository_programs
-}
-
-/// Whether the kernel keeps a run that may start others out of repositories within.
-pub(super) fn keeps_out_of_what_is_within(git: &Git) -> bool {
-    !has_wall(&git.programs, &git.config) || git.config.repository_programs || Wall::can_stay()
 }
 
 /// Whether a run behind the wall starts no other program.
@@ -245,7 +226,7 @@ pub(super) fn starts_none(config: &GitConfig, place: &Place, purpose: Purpose) -
     let needs_none = match purpose {
         Purpose::Read | Purpose::Resume => true,
         Purpose::Alone => !place.is_partial(),
-        Purpose::Tree | Purpose::Change | Purpose::Reach => false,
+        Purpose::Change | Purpose::Reach => false,
     };
     needs_none && config.programs.is_empty()
 }

@@ -17,7 +17,6 @@ use super::{
     place::{Paths, Place, Purpose},
     registry::Reason,
     settle::{Asked, asked_by_a_rebase, leaving_out, waits_for_a_commit},
-    tools::keeps_out_of_what_is_within,
 };
 
 /// The most bytes of what git said in an event.
@@ -71,8 +70,8 @@ impl Operation {
             Ok(within) => within,
             Err(error) => return End::failed("git_failed", error.message()),
         };
-        if !within.is_empty() && self.job.purpose() != Purpose::Alone {
-            let why = "this machine does not let git be kept out of repositories within, and it would run what they name";
+        if self.job.looks_into_others() && !within.is_empty() && !git.config.repository_programs {
+            let why = format!("git would look into repositories within, and run what they name: {}", within.join(", "));
             return End::failed("program_refused", why);
         }
         let args = match self.arguments(place).await {
@@ -118,7 +117,7 @@ impl Operation {
     /// that.
     async fn go_on(&self, place: &Place, args: Vec<String>, began: SystemTime) -> End {
         if waits_for_a_commit(place).await {
-            let commit = ["commit", "--no-edit", "--no-verify"].map(str::to_owned).into();
+            let commit = ["commit", "--no-verify", "-C", "REBASE_HEAD"].map(str::to_owned).into();
             match self.run(place, Purpose::Resume, commit, Paths::Literal, began).await {
                 End::Failed { code, .. } if code == "nothing_to_commit" || code == "conflict" => {}
                 End::Completed => {}
@@ -132,9 +131,7 @@ impl Operation {
     async fn within(&self, place: &Place) -> Result<Vec<String>> {
         match self.job.kind {
             Kind::Add | Kind::Commit => self.repositories.git.within(place).await,
-            Kind::Merge | Kind::Stash | Kind::Pull if !keeps_out_of_what_is_within(&self.repositories.git) => {
-                self.repositories.git.within(place).await
-            }
+            _ if self.job.looks_into_others() => self.repositories.git.unnamed_within(place).await,
             _ => Ok(Vec::new()),
         }
     }

@@ -34,7 +34,7 @@ use tokio::{
 };
 
 use super::{
-    alone, calls,
+    alone,
     environment::Environment,
     handed, lookup,
     table::Family,
@@ -248,12 +248,8 @@ impl Program {
     fn begin(&self, command: Command) -> io::Result<Child> {
         let mut command = piped(command);
         let user = self.runs_as().filter(|_| self.is_alone());
-        let stays = self.stays();
         behind(self.wall.as_deref(), move || {
             user.map_or(Ok(()), |(uid, gid)| alone::become_user(uid, gid))?;
-            if stays {
-                calls::stay(&self.root)?;
-            }
             command.spawn()
         })
     }
@@ -279,11 +275,6 @@ impl Program {
     /// Whether the kernel keeps it from starting others. Then the thread that starts it becomes its user first.
     fn is_alone(&self) -> bool {
         self.wall.as_deref().is_some_and(Wall::is_alone)
-    }
-
-    /// Whether the kernel keeps it in its directory. Then the thread that starts it goes there first.
-    fn stays(&self) -> bool {
-        self.wall.as_deref().is_some_and(Wall::stays)
     }
 
     /// Lets it step back behind the server.
@@ -318,12 +309,10 @@ impl Program {
         command
             .arg0(name)
             .args(arguments)
+            .current_dir(&self.root)
             .env_clear()
             .envs(line.environment.iter())
             .kill_on_drop(true);
-        if !self.stays() {
-            command.current_dir(&self.root);
-        }
         if let Some((uid, gid)) = self.runs_as().filter(|_| !self.is_alone()) {
             command.uid(uid).gid(gid);
         }

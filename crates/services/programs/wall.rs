@@ -90,7 +90,6 @@ pub(crate) struct Wall {
     rules: Vec<Rule>,
     apart: bool,
     alone: bool,
-    stays: bool,
 }
 
 /// What may be done with a file, or with a folder and everything beneath it.
@@ -144,22 +143,6 @@ impl Wall {
     /// Whether it starts no other program: then nothing is copied for its start either, also where it is another user's.
     pub(super) fn is_alone(&self) -> bool {
         self.alone
-    }
-
-    /// Keeps it, and what it starts, in its directory, where [the machine](calls::can_stay) can hold that.
-    pub(crate) fn stay(&mut self) -> &mut Self {
-        self.stays = Self::can_stay();
-        self
-    }
-
-    /// Whether programs can be kept in their directory.
-    pub(crate) fn can_stay() -> bool {
-        calls::can_stay()
-    }
-
-    /// Whether it stays in its directory: then it begins there.
-    pub(super) fn stays(&self) -> bool {
-        self.stays
     }
 
     /// Lets it do something with a place.
