@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn repositories_within_are_known_by_their_mode_and_a_name_that_was_cut_off_is_none() {
-        let printed = b"100644 a1 0\tfile\0160000 b2 0\twith\tin\0160000 c3 0\tin/\xff\0160000 d4 0\tcut of";
+        let printed = b"100644 a1 0\tfile\x00160000 b2 0\twith\tin\x00160000 c3 0\tin/\xff\x00160000 d4 0\tcut of";
         assert_eq!(linked(printed), ["with\tin", "in/\u{fffd}"]);
         assert_eq!(linked(b""), Vec::<String>::new());
     }
