@@ -47,7 +47,7 @@ pub(super) enum Item {
     /// Output.
     Text(String),
     /// Another size. `told` hears what became of it.
-    Size { event: Event, told: oneshot::Sender<Result<()>> },
+    Size { event: Event, size: (u16, u16), told: oneshot::Sender<Result<()>> },
 }
 
 /// What moves the bytes of one terminal.
@@ -137,7 +137,7 @@ impl Pump {
         self.flush().await;
         let event = Event::new(RESIZED, Resized { terminal_id: self.id.clone(), cols, rows }).by(Some(user));
         // Nobody takes it any more: the reply is dropped, and that is its answer.
-        drop(self.items.send(Item::Size { event, told: reply }).await);
+        drop(self.items.send(Item::Size { event, size: self.size, told: reply }).await);
     }
 
     async fn flush(&mut self) {
@@ -201,8 +201,9 @@ pub(super) async fn tell_all(telling: &Telling<ShellState>, mut source: mpsc::Re
                 telling.tell(events, None, |state| state.bytes >= through).await?;
                 unfolded += text.len() as u64;
             }
-            Item::Size { event, told } => {
-                let result = telling.tell(vec![event], None, |_| false).await;
+            Item::Size { event, size, told } => {
+                // Before it, the state has another size: the pump passes on no size twice in a row.
+                let result = telling.tell(vec![event], None, |state| state.display.size() == size).await;
                 // Whoever asked may have gone.
                 drop(told.send(result.clone()));
                 result?;

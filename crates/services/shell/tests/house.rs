@@ -43,6 +43,7 @@ struct Thing {
 pub(super) struct Memory {
     things: Mutex<BTreeMap<String, Thing>>,
     lost: AtomicUsize,
+    doubted: AtomicUsize,
     open: watch::Sender<bool>,
     changed: watch::Sender<u64>,
     pub(super) watching: AtomicUsize,
@@ -55,6 +56,11 @@ impl Memory {
     /// So many of the next sends are not kept, and say that they failed.
     pub(super) fn lose(&self, count: usize) {
         self.lost.store(count, Ordering::Relaxed);
+    }
+
+    /// So many of the next sends are kept, and say that they failed.
+    pub(super) fn doubt(&self, count: usize) {
+        self.doubted.store(count, Ordering::Relaxed);
     }
 
     /// Lets no receipt resolve, or all of them.
@@ -108,13 +114,14 @@ impl SendSlot for Place {
         let Self(memory) = *self;
         let one_less = |lost: usize| lost.checked_sub(1);
         let lost = memory.lost.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok();
+        let doubted = !lost && memory.doubted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok();
         if !lost {
             memory.keep(events);
         }
         let mut open = memory.open.subscribe();
         Receipt::new(async move {
             drop(open.wait_for(|open| *open).await);
-            if lost { Err(Error::unavailable("as the test asked")) } else { Ok(Vec::new()) }
+            if lost || doubted { Err(Error::unavailable("as the test asked")) } else { Ok(Vec::new()) }
         })
     }
 }
@@ -216,6 +223,7 @@ impl House {
         let memory = Arc::new(Memory {
             things: Mutex::default(),
             lost: AtomicUsize::new(0),
+            doubted: AtomicUsize::new(0),
             open: watch::Sender::new(true),
             changed: watch::Sender::new(0),
             watching: AtomicUsize::new(0),

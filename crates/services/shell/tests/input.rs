@@ -91,6 +91,25 @@ async fn the_last_size_wins_the_program_hears_of_it_and_the_event_stands_in_its_
 }
 
 #[tokio::test]
+async fn a_size_is_told_once_although_the_log_says_of_it_that_it_failed() {
+    let house = House::new();
+    let id = house.sh("echo ready; read line").await;
+    house.until_written(&id, "ready\r\n").await;
+    house.memory.doubt(1);
+    house.resize(&id, 100, 30).await.expect("it was kept");
+    house.memory.lose(1);
+    house.resize(&id, 120, 40).await.expect("it is told again");
+    house.memory.doubt(1);
+    house.resize(&id, 100, 30).await.expect("it was kept, as the first");
+    house.keys(&id, "x\r").await;
+    house.end(&id).await;
+    let told = house.told(&id).into_iter().filter(|(name, _)| name == "shell.resized");
+    let told: Vec<_> = told.map(|(_, data)| (data["cols"].clone(), data["rows"].clone())).collect();
+    assert_eq!(told, [(json!(100), json!(30)), (json!(120), json!(40)), (json!(100), json!(30))]);
+    house.close().await;
+}
+
+#[tokio::test]
 async fn a_program_that_does_not_read_fills_its_terminal_and_then_input_is_refused_not_lost() {
     let house = House::new();
     let id = house.sh("stty raw -echo; echo ready; sleep 600").await;
