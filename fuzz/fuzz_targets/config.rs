@@ -7,13 +7,24 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../src/config/mod.rs"]
 mod config;
 
+/// What the configuration makes for the room of the server that takes connections in.
+mod listen {
+    use tidings_transports::patience::Patience;
+
+    #[allow(dead_code, reason = "nothing is listened to here")]
+    pub(crate) struct Patiences {
+        pub(crate) body: Patience,
+        pub(crate) answer: Patience,
+    }
+}
+
 fuzz_target!(|text: &str| {
     let file = config::FileText { path: "tidings.toml".into(), text: text.to_owned() };
-    match config::Config::load([], Some(&file), &config::Flags::default()) {
+    match config::Config::load([], Some(&file), &config::Flags::default(), |_| Vec::new()) {
         Ok(_) => {}
         Err(error) => assert!(!error.0.is_empty() && error.0.iter().all(|problem| !problem.why.is_empty())),
     }
     let variables = text.lines().filter_map(|line| line.split_once('='));
     let variables = variables.map(|(name, value)| (format!("TIDINGS_{name}"), value.to_owned()));
-    drop(config::Config::load(variables, None, &config::Flags::default()));
+    drop(config::Config::load(variables, None, &config::Flags::default(), |_| Vec::new()));
 });
