@@ -116,6 +116,7 @@ const CLOSERS: &[&str] = &[
     git::contract::FAILED,
     git::contract::CANCELLED,
     session::contract::agent::PERMISSION_RESOLVED,
+    session::contract::question::QUESTION_RESOLVED,
     session::contract::agent::TOOL_COMPLETED,
     session::contract::agent::SUBAGENT_COMPLETED,
     session::contract::MESSAGE_DEQUEUED,
@@ -141,7 +142,11 @@ fn folded(projection: &dyn Projection, rows: &[EventRow], ended: bool) -> Box<dy
 /// The state that a domain's examples fold to.
 fn example(domain: &str, projection: &dyn Projection, ended: bool) -> String {
     let rows = |rows: &'static [EventRow]| rows.iter().cloned();
-    let session = || rows(session::contract::EVENTS).chain(rows(session::contract::agent::EVENTS));
+    let session = || {
+        rows(session::contract::EVENTS)
+            .chain(rows(session::contract::agent::EVENTS))
+            .chain(rows(session::contract::question::EVENTS))
+    };
     let rows: Vec<EventRow> = match domain {
         "project" => rows(project::contract::EVENTS)
             .chain(rows(project::contract::SUMMARIES))

@@ -430,10 +430,7 @@ fn strategy_that_leads_elsewhere(ground: &Ground) {
     let core = String::from_utf8_lossy(&core.stdout).trim().to_owned();
     let up = "../".repeat(ground.root.components().count());
     ground.write(".git/rebase-merge/strategy", &format!("x/{up}{}/git-grep\n", core.trim_start_matches('/')));
-    ground.write(
-        ".git/rebase-merge/strategy_opts",
-        &format!(" '--untracked' '--open-files-in-pager={}'\n", loader()),
-    );
+    ground.write(".git/rebase-merge/strategy_opts", &format!(" '--untracked' '--open-files-in-pager={}'\n", loader()));
 }
 
 #[tokio::test]

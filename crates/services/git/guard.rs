@@ -119,7 +119,8 @@ impl Git {
     pub(super) async fn unnamed_within(&self, place: &Place) -> Result<Vec<String>> {
         let mut within = self.within(place).await?;
         if !within.is_empty()
-            && let Some(listed) = self.listed(&Place::without(place.root.clone()), &place.root.join(".gitmodules")).await?
+            && let Some(listed) =
+                self.listed(&Place::without(place.root.clone()), &place.root.join(".gitmodules")).await?
         {
             let named = settings::places_of_submodules(&whole(listed)?.printed);
             within.retain(|path| !named.contains(path));

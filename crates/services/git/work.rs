@@ -107,7 +107,9 @@ impl Operation {
             Asked::Programs if job.goes_on_with_a_rebase() => {
                 "the rebase is to run programs (exec): take them out of its list, or abort it"
             }
-            Asked::Other => "the rebase joins commits (squash, fixup) or has set changes aside (autostash): finish it with git",
+            Asked::Other => {
+                "the rebase joins commits (squash, fixup) or has set changes aside (autostash): finish it with git"
+            }
             Asked::Nothing | Asked::Programs => return None,
         };
         Some(End::failed("program_refused", why))
