@@ -79,7 +79,7 @@ async fn a_question_is_answered_by_what_it_offers_and_never_allowed_without_an_a
     assert_closed(&told);
     let resolved = told.iter().find(|it| it["type"] == "session.question_resolved").expect("resolved");
     assert_eq!((&resolved["data"]["decision"], &resolved["data"]["answers"]), (&json!("answered"), &answers));
-    assert_eq!(resolved["userId"], "root", "{resolved}");
+    assert_eq!(resolved["by"]["userId"], "root", "{resolved}");
     assert_eq!(open_of(&mut watcher, "root").await, json!([]));
 }
 
@@ -132,7 +132,7 @@ async fn what_waits_for_a_person_is_in_their_state_until_it_waits_no_more_also_a
     let session = format!("session:{id}");
     assert_eq!(
         kinds,
-        [format!("approval workflow:{run} ask"), format!("permission {session} r1"), format!("question {session} q1")]
+        [format!("approval workflow:run:{run} ask"), format!("permission {session} r1"), format!("question {session} q1")]
     );
     // Others have nothing open, and may not look.
     let other = room.server.token("eve", &[]);

@@ -303,7 +303,8 @@ where
     let event: T = serde_json::from_value(data).map_err(|error| format!("data: {error}"))?;
     tidings_core::command::check(&event).map_err(|error| {
         let fields: &BTreeMap<String, String> = error.fields();
-        let fields: Vec<String> = fields.iter().map(|(name, why)| format!("data.{name}: {why}")).collect();
+        let place = |name: &str| if name.is_empty() { "data".to_owned() } else { format!("data.{name}") };
+        let fields: Vec<String> = fields.iter().map(|(name, why)| format!("{}: {why}", place(name))).collect();
         fields.join("; ")
     })?;
     let known = serde_json::to_value(&event).unwrap_or_default();
