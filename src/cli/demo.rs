@@ -16,6 +16,7 @@ use std::{
 
 use clap::Args;
 use serde_json::{Value, json};
+use tidings_core::json;
 
 use self::turn::Turn;
 use super::output::{Failure, Outcome};
@@ -44,7 +45,7 @@ pub(super) fn run(options: &Options) -> Outcome {
                 Ok(count) if count > 0 => {}
                 _ => return,
             }
-            if let Ok(line) = serde_json::from_str::<Value>(&line)
+            if let Ok(line) = json::from_str::<Value>(&line)
                 && lines.send(line).is_err()
             {
                 return;

@@ -132,7 +132,11 @@ async fn what_waits_for_a_person_is_in_their_state_until_it_waits_no_more_also_a
     let session = format!("session:{id}");
     assert_eq!(
         kinds,
-        [format!("approval workflow:run:{run} ask"), format!("permission {session} r1"), format!("question {session} q1")]
+        [
+            format!("approval workflow:run:{run} ask"),
+            format!("permission {session} r1"),
+            format!("question {session} q1")
+        ]
     );
     // Others have nothing open, and may not look.
     let other = room.server.token("eve", &[]);
