@@ -22,6 +22,7 @@ mod user;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
+use close_fds::set_fds_cloexec_threadsafe;
 use tidings_core::runtime::{Clock, Tasks};
 
 pub(crate) use self::output::{Failure, complain};
@@ -153,6 +154,10 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => return complain(&error),
     };
     let serving = matches!(command, Command::Serve);
+    if serving {
+        // What the server inherited is none of the programs' that it starts.
+        set_fds_cloexec_threadsafe(3, &[]);
+    }
     let quiet = LogOutput { filter: "warn".to_owned(), ..config.log_output.clone() };
     telemetry::log(if serving { &config.log_output } else { &quiet });
     let mut runtime = if serving {

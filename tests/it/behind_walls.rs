@@ -218,6 +218,22 @@ async fn no_operation_runs_a_program_of_a_repository_or_of_one_within_it() {
 }
 
 #[tokio::test]
+async fn git_is_started_from_git_with_no_repository_within_that_nothing_names() {
+    let trap = Trap::set(TEMPORARY).await;
+    let at = &trap.0;
+    at.write(".gitmodules", "[submodule \"other\"]\n\tpath = elsewhere\n\turl = ./within\n");
+    for (name, input) in [
+        ("stash", json!({"action": "push"})),
+        ("merge", json!({"rev": "HEAD~1"})),
+        ("pull", json!({"remote": "origin"})),
+    ] {
+        assert_eq!(at.fails(name, input).await, "program_refused", "{name}");
+        trap.is_whole(name);
+    }
+    assert_eq!(fs::read_to_string(at.root().join("a.txt")).expect("reads"), "three\n", "nothing was put aside");
+}
+
+#[tokio::test]
 async fn no_remote_is_a_program_whoever_names_it() {
     let trap = Trap::set(TEMPORARY).await;
     let (at, evil) = (&trap.0, trap.evil());

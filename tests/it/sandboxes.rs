@@ -50,11 +50,13 @@ const TRIED: &[(&str, &str, &str)] = &[
     ("a file in another project", "od", "echo x > OTHER/new"),
     ("a program of another project", "od", "OTHER/tool"),
     ("a signal to a program outside", "od", "kill -0 $server"),
+    ("the server's limits", "od", "prlimit --pid $server --core=0:0"),
     // What has to work.
     ("to read the project", "odp", "cat ROOT/own"),
     ("to write the project", "odp", "mkdir ROOT/a && echo x > ROOT/a/b && mv ROOT/a/b ROOT/c && rm -r ROOT/a ROOT/c"),
     ("to run a program of the project", "odp", "ROOT/tool"),
     ("a pipe of programs", "odp", "echo a | tr a b | grep b"),
+    ("a limit of one's own", "odp", "ulimit -n 200 && prlimit --core=0"),
     ("the devices", "odp", "echo x > /dev/null && head -c 4 /dev/urandom | cat > /dev/null"),
     ("a temporary file", "odp", "made=$(mktemp) && echo x > $made && rm $made"),
     ("a temporary program", "odp", "made=$(mktemp -d) && cp /bin/true $made/t && $made/t && rm -r $made"),
@@ -352,6 +354,23 @@ async fn each_project_has_a_temporary_folder_of_its_own() {
     let output = room.output(&id).await;
     assert!(output.contains("tmp=/") && !output.contains(&format!("tmp={}\n", folder.display())), "{output}");
     assert!(!output.contains("listed\n"), "{output}");
+}
+
+#[tokio::test]
+async fn no_program_has_a_file_that_the_server_was_started_with() {
+    let home = tempfile::tempdir().expect("a directory");
+    fs::write(home.path().join("tidings.toml"), "").expect("writes");
+    let kept = home.path().join("kept");
+    let before = ["sh", "-c", "exec 9>>kept; exec \"$@\"", "sh"].map(str::to_owned);
+    let room = Room::around(Server::start_within(home, &before)).await;
+    let id = room.start("echo session >&9 || echo none").await;
+    room.has_ended(&id).await;
+    assert!(room.output(&id).await.contains("none\n"));
+    let steps = json!({"try": {"command": ["sh", "-c", "echo step >&9 || touch none"]}});
+    let body = json!({"projectId": room.project, "definition": {"steps": steps}});
+    assert_eq!(room.server.post("/api/workflows/runs", &room.token, body).await.status, 201);
+    eventually("the step", async || room.root.path().join("none").exists()).await;
+    assert_eq!(fs::read_to_string(kept).expect("reads"), "");
 }
 
 /// What `tidings check` says of this configuration: whether it passes, and both of what it prints.

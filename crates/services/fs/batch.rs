@@ -148,7 +148,7 @@ impl Batch {
             return;
         }
         let parked = parked(number);
-        let (node, below) = if self.here.contains_key(&parked) {
+        let (mut node, below) = if self.here.contains_key(&parked) {
             self.take_out(&parked, is_folder)
         } else {
             // From outside.
@@ -166,6 +166,8 @@ impl Batch {
         }
         if let Some(from) = node.from.as_ref().filter(|from| self.home(path).as_ref() == Some(*from)) {
             self.left.remove(from);
+            // Another file may have come over it: of two that come to one place the system may say one.
+            node.is_changed = true;
         }
         self.put_in(path, node, below);
     }

@@ -256,7 +256,7 @@ impl Git {
             Repository::Without => environment.set("GIT_DIR", NOWHERE),
             Repository::Here(here) => {
                 environment.set("GIT_DIR", &here.git_dir.to_string_lossy());
-                environment.set("GIT_WORK_TREE", &place.root.to_string_lossy());
+                environment.set("GIT_WORK_TREE", &here.tree.to_string_lossy());
                 if let Some(shadow) = &here.shadow {
                     environment.set("GIT_COMMON_DIR", &shadow.dir().to_string_lossy());
                 }

@@ -8,7 +8,9 @@
 
 use std::{
     collections::BTreeSet,
+    fs::FileType,
     io::Read,
+    os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -31,7 +33,10 @@ const SETTINGS_BYTES: usize = 256 * 1024;
 /// The most bytes of a file in which git notes where something is.
 const NOTE_BYTES: u64 = 64 * 1024;
 /// What leads into the folders of a repository's data, beside what lies at its top.
-const PARTS: [&str; 4] = ["objects/pack", "objects/info", "refs/heads", "refs/remotes"];
+const PARTS: [&str; 6] =
+    ["objects/pack", "objects/info", "refs/heads", "refs/remotes", "info/exclude", "info/attributes"];
+/// What git reads at the top of a working tree, whatever it does.
+const READ_OF_A_TREE: [&str; 3] = [".gitignore", ".gitattributes", ".gitmodules"];
 /// The most entries at its top that are looked at. The wall holds the rest.
 const MOST_ENTRIES: usize = 1000;
 /// The most folders of objects that a repository and its alternates may name.
@@ -73,7 +78,7 @@ impl Git {
             let (shadows, common) = (self.shadows.clone(), common.clone());
             Some(blocking(move || shadows.make(&common, &config)).await??)
         };
-        let here = Here { git_dir, common, shadow, settings };
+        let here = Here { tree: root.to_owned(), git_dir, common, shadow, settings };
         Ok(Place { root: root.to_owned(), repository: Repository::Here(here) })
     }
 
@@ -191,12 +196,14 @@ fn layout(root: &Path) -> Result<Layout> {
         Some(path) => inside(&git_dir.join(path.trim_end_matches(['\n', '\r'])))?,
         None => git_dir.clone(),
     };
+    READ_OF_A_TREE.iter().try_for_each(|name| look_at_kind(&root.join(name)))?;
     for dir in [&git_dir, &common] {
         let entries = dir.read_dir().into_iter().flatten().flatten().take(MOST_ENTRIES).map(|entry| entry.path());
         for part in entries.chain(PARTS.map(|part| dir.join(part))) {
             if part.is_symlink() {
                 inside(&part)?;
             }
+            look_at_kind(&part)?;
         }
     }
     let is_there = |name: &str| common.join(name).is_dir();
@@ -206,6 +213,17 @@ fn layout(root: &Path) -> Result<Layout> {
     look_at_alternates(common.join("objects"), inside)?;
     let is_whole = FOLDERS.into_iter().all(is_there);
     Ok(Layout { git_dir, common, is_whole })
+}
+
+/// Looks at what a path leads to: git would wait at a pipe for whoever writes into it, and a device has no end.
+fn look_at_kind(path: &Path) -> Result<()> {
+    let is_endless = |kind: FileType| kind.is_fifo() || kind.is_char_device() || kind.is_block_device();
+    if path.metadata().is_ok_and(|meta| is_endless(meta.file_type())) {
+        let name = path.file_name().unwrap_or_default().display();
+        let why = format!("{name} of the repository is a pipe or a device: git would wait at it");
+        return Err(Error::new(Code::Conflict, why));
+    }
+    Ok(())
 }
 
 /// Looks at the alternates of a folder of objects, and at theirs.
@@ -267,6 +285,8 @@ pub(super) fn note_of(path: &Path, most: u64) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use std::{fs, os::unix::fs::symlink};
+
+    use rustix::fs::{CWD, mkfifoat};
 
     use super::*;
 
@@ -365,6 +385,18 @@ mod tests {
                 let refused = repo.layout().expect_err("refused");
                 assert!(refused.message().contains("is no small text"), "{path}: {refused}");
             }
+        }
+    }
+
+    #[test]
+    fn a_pipe_where_git_reads_a_file_is_refused_before_git_waits_at_it() {
+        for path in ["config", "index", "packed-refs", "info/exclude", "../.gitignore", "../.gitattributes"] {
+            let repo = Repo::new();
+            let at = repo.at("project/.git").join(path);
+            fs::create_dir_all(at.parent().expect("a folder")).expect("makes");
+            mkfifoat(CWD, &at, Mode::RUSR | Mode::WUSR).expect("a pipe");
+            let refused = repo.layout().expect_err("refused");
+            assert!(refused.message().contains("is a pipe or a device"), "{path}: {refused}");
         }
     }
 

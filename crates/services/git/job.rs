@@ -66,12 +66,15 @@ impl Job {
         }
     }
 
+    /// Whether it removes a tree whatever would be lost with it.
+    pub(super) fn is_forced(&self) -> bool {
+        self.args.iter().any(|word| word == "--force")
+    }
+
     /// The same, of a tree in which nothing would be lost.
     pub(super) fn forced(&self) -> Vec<String> {
         let mut args = self.args.clone();
-        if self.kind == Kind::WorktreeRemove && !args.iter().any(|word| word == "--force") {
-            args.insert(2, "--force".to_owned());
-        }
+        args.insert(2, "--force".to_owned());
         args
     }
 

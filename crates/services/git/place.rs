@@ -29,6 +29,8 @@ pub(super) enum Repository {
 /// The repository of a project.
 #[derive(Debug, Clone)]
 pub(super) struct Here {
+    /// The working tree: the project's directory, or one that lies in it.
+    pub(super) tree: PathBuf,
     pub(super) git_dir: PathBuf,
     /// Where it keeps what its working trees share.
     pub(super) common: PathBuf,

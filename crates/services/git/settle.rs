@@ -15,7 +15,7 @@ use super::{
     guard::note_of,
     job::Job,
     names::WORKTREES,
-    place::{Here, Place, Purpose},
+    place::{Here, Place, Purpose, Repository},
     settings::Settings,
     tools,
     trees::note,
@@ -73,9 +73,27 @@ impl Git {
             move || data_of(&given, &tree, &common)
         });
         match found.await? {
-            Some(data) => self.script_done(root, MEND_SCRIPT, &[&tree, &data.to_string_lossy()]).await,
-            None => Ok(()),
+            Some((data, said)) if data != said => {
+                self.script_done(root, MEND_SCRIPT, &[&tree, &data.to_string_lossy()]).await
+            }
+            _ => Ok(()),
         }
+    }
+
+    /// The repository of a project, in one of its working trees, to be read. Nothing, where that is none of it.
+    ///
+    /// # Errors
+    /// As [`Git::repository`].
+    pub(super) async fn in_tree(&self, place: &Place, name: &str) -> Result<Option<Place>> {
+        let mut place = self.to_read(place).await?;
+        let tree = format!("{WORKTREES}/{name}");
+        let Repository::Here(here) = &mut place.repository else { return Ok(None) };
+        let (root, common) = (place.root.clone(), here.common.clone());
+        here.tree = root.join(&tree);
+        let found = blocking(move || data_of(&root, &tree, &common)).await?;
+        let Some((data, _)) = found else { return Ok(None) };
+        here.git_dir = data;
+        Ok(Some(place))
     }
 
     /// Runs a script of the server's own to its end.
@@ -134,12 +152,12 @@ pub(super) fn leaving_out(job: &Job, within: &[String]) -> Option<Vec<String>> {
     }
 }
 
-/// Where the repository keeps what it notes of a tree; nothing, where the tree says so itself, or is none.
-fn data_of(root: &Path, tree: &str, common: &Path) -> Option<PathBuf> {
+/// Where the repository keeps what it notes of a tree, and where the tree says that it does; nothing, where it is none.
+fn data_of(root: &Path, tree: &str, common: &Path) -> Option<(PathBuf, PathBuf)> {
     let note = note(&Root::open(root).ok()?, &format!("{tree}/.git"))?;
     let said = Path::new(note.strip_prefix("gitdir:")?.trim());
     let data = common.canonicalize().ok()?.join("worktrees").join(said.file_name()?);
-    (data != said && data.is_dir()).then_some(data)
+    data.is_dir().then(|| (data, said.to_owned()))
 }
 
 /// What an unfinished rebase asks for that the server does not do.
@@ -203,7 +221,7 @@ mod tests {
 
     #[test]
     fn repositories_within_are_known_by_their_mode_and_a_name_that_was_cut_off_is_none() {
-        let printed = b"100644 a1 0\tfile\0160000 b2 0\twith\tin\0160000 c3 0\tin/\xff\0160000 d4 0\tcut of";
+        let printed = b"100644 a1 0\tfile\x00160000 b2 0\twith\tin\x00160000 c3 0\tin/\xff\x00160000 d4 0\tcut of";
         assert_eq!(linked(printed), ["with\tin", "in/\u{fffd}"]);
         assert_eq!(linked(b""), Vec::<String>::new());
     }

@@ -191,7 +191,8 @@ impl Operation {
         }
         if let Some(name) = self.job.tree()
             && self.job.kind == Kind::WorktreeRemove
-            && self.holds_nothing(&place.root.join(WORKTREES).join(name)).await?
+            && !self.job.is_forced()
+            && self.holds_nothing(place, name).await?
         {
             args = self.job.forced();
         }
@@ -200,10 +201,10 @@ impl Operation {
 
     /// Whether nothing in a working tree would be lost with it. git would start itself in it to see. Where it cannot be
     /// seen, git may say so itself.
-    async fn holds_nothing(&self, tree: &Path) -> Result<bool, End> {
+    async fn holds_nothing(&self, place: &Place, name: &str) -> Result<bool, End> {
         let git = &self.repositories.git;
         let looked = async {
-            let place = git.repository(tree, Purpose::Read).await?;
+            let Some(place) = git.in_tree(place, name).await? else { return Ok((false, true)) };
             let changes = git.read(&place, &CHANGES_OF_A_TREE, OUTPUT).await?;
             let is_seen = changes.status.success() || changes.stopped.is_some();
             Ok::<_, Error>((is_seen && git.within(&place).await?.is_empty(), changes.printed.is_empty()))

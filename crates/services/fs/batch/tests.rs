@@ -118,7 +118,7 @@ fn what_takes_the_place_of_another_is_told_as_what_it_comes_to() {
                 rename(it, 1, "a", "b");
                 rename(it, 2, "b", "a");
             },
-            &["Removed b"],
+            &["Modified a", "Removed b"],
         ),
     ];
     for (change, expected) in table {

@@ -91,3 +91,16 @@ fn what_is_made_faster_than_it_is_watched_is_found() {
     drop(home);
     assert_eq!(told(&mut tree).1, Some(Reason::Gone));
 }
+
+#[test]
+fn what_takes_the_place_of_a_file_that_has_just_come_back_is_told_though_the_system_says_both_as_one() {
+    let (home, outside) = (home(&["d"]), self::home(&[]));
+    let at = |name: &str| home.path().join(name);
+    fs::write(at("d/a"), "old").expect("writes");
+    fs::write(outside.path().join("new"), "new").expect("writes");
+    let mut tree = Tree::open(home.path(), 100).expect("opens");
+    fs::rename(at("d/a"), at("b")).expect("renames");
+    fs::rename(at("b"), at("d/a")).expect("renames");
+    fs::rename(outside.path().join("new"), at("d/a")).expect("renames");
+    assert_eq!(told(&mut tree), (["b", "d/a"].map(str::to_owned).to_vec(), None));
+}
