@@ -43,6 +43,7 @@ mod telling;
 mod terminal;
 #[cfg(test)]
 mod tests;
+pub mod trial;
 
 pub use agent::Publishing;
 pub use config::{AdapterKind, AgentConfig, AgentRole, Limits, SessionConfig, Stdin};

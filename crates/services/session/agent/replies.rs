@@ -65,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    fn reply(answers: Value) -> std::result::Result<Reply, Vec<(String, String)>> {
+    fn reply(answers: &Value) -> std::result::Result<Reply, Vec<(String, String)>> {
         let questions: Vec<Question> = serde_json::from_value(json!([
             {"question": "Which?", "options": [{"label": "A"}, {"label": "B"}]},
             {"question": "What else?", "options": [{"label": "C"}], "multiple": true, "freeText": true},
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn every_question_is_answered_by_what_it_offers_or_a_text_where_it_takes_one() {
-        let Ok(Reply::Answers { given, .. }) = reply(json!({"Which?": "B", "What else?": ["C", "and tests"]})) else {
+        let Ok(Reply::Answers { given, .. }) = reply(&json!({"Which?": "B", "What else?": ["C", "and tests"]})) else {
             panic!("a reply")
         };
         let text = Choice::Text("and tests".to_owned());
@@ -94,7 +94,7 @@ mod tests {
             ),
         ];
         for (answers, expected) in table {
-            let flaws = reply(answers.clone()).expect_err("refused");
+            let flaws = reply(&answers).expect_err("refused");
             let flaws: Vec<String> = flaws.into_iter().map(|(field, why)| format!("{field}: {why}")).collect();
             assert_eq!(flaws, [expected], "{answers}");
         }

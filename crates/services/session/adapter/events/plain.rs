@@ -276,7 +276,7 @@ impl Events {
         let description = fields.text("description").map(|text| bounds::text(&text, 1024));
         let id = self.plain.make_id("subagent");
         self.settle(steps);
-        if self.delegate_alone(id.clone(), Agent { kind: kind.clone(), description }, steps).is_err() {
+        if self.delegate_alone(&id, Agent { kind: kind.clone(), description }, steps).is_err() {
             return false;
         }
         if self.plain.subagents.len() >= UNNAMED {

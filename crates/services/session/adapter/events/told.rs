@@ -51,8 +51,8 @@ impl Events {
             TOOL_COMPLETED => self.tool_completed(data, steps),
             SUBAGENT_STARTED => self.subagent_started(data, steps),
             SUBAGENT_COMPLETED => self.subagent_completed(data, steps),
-            PERMISSION_REQUESTED => self.asks_permission(data, steps),
-            QUESTION_REQUESTED => self.asks(data, steps),
+            PERMISSION_REQUESTED => self.asks_permission(&data, steps),
+            QUESTION_REQUESTED => self.asks(&data, steps),
             PERMISSION_RESOLVED | QUESTION_RESOLVED => self.withdraws(kind, data, steps),
             PROGRESS => self.progress(data, steps),
             USAGE => read::<Usage>(data, &self.session_id, &[]).map(|(usage, more)| {
@@ -146,13 +146,13 @@ impl Events {
             let began = self.open.delegate(&id, Agent { kind, description }, steps);
             return if began { Ok(more) } else { Err("data.executionId: it has a subagent already".to_owned()) };
         }
-        self.delegate_alone(id, Agent { kind, description }, steps)?;
+        self.delegate_alone(&id, Agent { kind, description }, steps)?;
         Ok(more)
     }
 
     /// A subagent of which no call was told: it gets one.
-    pub(super) fn delegate_alone(&mut self, id: String, agent: Agent, steps: &mut Vec<Step>) -> Result<(), String> {
-        let id = fresh(&self.open, &id)?;
+    pub(super) fn delegate_alone(&mut self, id: &str, agent: Agent, steps: &mut Vec<Step>) -> Result<(), String> {
+        let id = fresh(&self.open, id)?;
         let name = agent.kind.clone().filter(|kind| !kind.is_empty()).unwrap_or_else(|| "subagent".to_owned());
         let input = agent.description.as_ref().map_or(Value::Null, |text| json!({ "description": text }));
         if self.alone.len() >= PARTS {
@@ -176,7 +176,7 @@ impl Events {
         if had_one { Ok(more) } else { Err("data.executionId: no such subagent is at work".to_owned()) }
     }
 
-    fn asks_permission(&mut self, data: Value, steps: &mut Vec<Step>) -> Told {
+    fn asks_permission(&mut self, data: &Value, steps: &mut Vec<Step>) -> Told {
         let asked = read::<PermissionRequested>(data.clone(), &self.session_id, &[]);
         let told = asked.and_then(|(mut asked, more)| {
             let id = self.free_request(&asked.request_id)?;
@@ -192,10 +192,10 @@ impl Events {
             let has_room = self.asking.ask(asked, (), steps);
             if has_room { Ok(more) } else { Err(FULL.to_owned()) }
         });
-        self.or_withdrawn(PERMISSION_RESOLVED, &data, told, steps)
+        self.or_withdrawn(PERMISSION_RESOLVED, data, told, steps)
     }
 
-    fn asks(&mut self, data: Value, steps: &mut Vec<Step>) -> Told {
+    fn asks(&mut self, data: &Value, steps: &mut Vec<Step>) -> Told {
         let asked = read::<QuestionRequested>(data.clone(), &self.session_id, &[]);
         let told = asked.and_then(|(mut asked, more)| {
             let id = self.free_request(&asked.request_id)?;
@@ -207,7 +207,7 @@ impl Events {
             let has_room = self.questions.ask(asked, own, steps);
             if has_room { Ok(more) } else { Err(FULL.to_owned()) }
         });
-        self.or_withdrawn(QUESTION_RESOLVED, &data, told, steps)
+        self.or_withdrawn(QUESTION_RESOLVED, data, told, steps)
     }
 
     /// A request under an id that does not wait.

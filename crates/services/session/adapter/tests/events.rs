@@ -173,8 +173,8 @@ fn a_program_that_fails_in_its_turn_says_so_and_one_that_tells_no_turns_may_just
     let error = json!({"type": "error", "data": {"message": "no network"}});
     let complete = json!({"type": "complete", "data": {}});
     let thought = json!({"type": "thought", "data": {"text": "x"}});
-    assert_eq!(ends(&[thought.clone()]), Vec::<String>::new());
-    assert_eq!(ends(&[error.clone()]), [r#"turn Error Some("error") Some("no network") None"#]);
+    assert_eq!(ends(std::slice::from_ref(&thought)), Vec::<String>::new());
+    assert_eq!(ends(std::slice::from_ref(&error)), [r#"turn Error Some("error") Some("no network") None"#]);
     assert_eq!(ends(&[error, complete]), Vec::<String>::new(), "it went on to its end");
     assert_eq!(ends(&[json!({"type": "heartbeat", "data": {"phase": "coding"}})]), Vec::<String>::new());
 }
