@@ -23,7 +23,7 @@ pub(crate) fn sessions() -> Arc<Sessions> {
     let nowhere = Arc::new(Nowhere);
     let (bus, states) = (nowhere.clone(), nowhere.clone());
     let (roots, clock) = (Arc::default(), nowhere.clone());
-    let ports = SessionPorts { bus, states, roots, clock, tasks: nowhere, surroundings: None };
+    let ports = SessionPorts { bus, states, roots, clock, tasks: nowhere, surroundings: None, publishing: None };
     let redaction = Arc::new(Redaction::new(&RedactionConfig::default()).expect("the built-in rules"));
     let dir = tempfile::tempdir().expect("a directory");
     let programs = Programs::new(ProgramsConfig::new(dir.path().to_owned())).expect("ready");

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::{Made, project, user};
+use crate::{Made, project, user::with_attention};
 use serde::Deserialize;
 use tidings_core::{
     Action, Channel, Error, Event, Result, UserId,
@@ -28,10 +28,17 @@ use tidings_services::{
             Board, CANCELLED, COMPLETED, Cancelled, Completed, ERROR, EVENTS, Failed, HEARTBEAT, Heartbeat, STARTED,
             STREAM_OUTPUT, Started, StreamOutput,
             agent::{self, PermissionRequested, PermissionResolved},
+            question::{self, QuestionRequested, QuestionResolved},
         },
-        input::{CancelMessage, ListSessions, OneSession, ReadOutput, ResolvePermission, SendMessage, StartSession},
+        input::{
+            AnswerQuestion, CancelMessage, ListSessions, OneSession, ReadOutput, ResolvePermission, SendMessage,
+            StartSession,
+        },
     },
-    user::contract::{ATTENTION_REQUESTED, ATTENTION_RESOLVED, AttentionKind},
+    user::contract::{
+        ATTENTION_REQUESTED, ATTENTION_RESOLVED,
+        AttentionKind::{Permission, Question},
+    },
 };
 
 const NAMESPACE: &str = "session";
@@ -86,7 +93,7 @@ impl Handler for SessionHandler {
     }
 
     fn events(&self) -> Vec<EventRow> {
-        [EVENTS, agent::EVENTS, SUMMARIES].concat()
+        [EVENTS, agent::EVENTS, question::EVENTS, SUMMARIES].concat()
     }
 
     fn route(&self, event: &Event) -> Result<Route> {
@@ -156,12 +163,22 @@ fn route(event: &Event) -> Result<Route> {
         agent::PERMISSION_REQUESTED => {
             let data = payload.typed::<PermissionRequested>()?;
             let route = home(event, &data.session_id)?;
-            Ok(with_attention(route, ATTENTION_REQUESTED, data.attention.as_ref(), &data.request_id))
+            Ok(with_attention(route, ATTENTION_REQUESTED, data.attention.as_ref(), (Permission, &data.request_id)))
         }
         agent::PERMISSION_RESOLVED => {
             let data = payload.typed::<PermissionResolved>()?;
             let route = home(event, &data.session_id)?;
-            Ok(with_attention(route, ATTENTION_RESOLVED, data.attention.as_ref(), &data.request_id))
+            Ok(with_attention(route, ATTENTION_RESOLVED, data.attention.as_ref(), (Permission, &data.request_id)))
+        }
+        question::QUESTION_REQUESTED => {
+            let data = payload.typed::<QuestionRequested>()?;
+            let route = home(event, &data.session_id)?;
+            Ok(with_attention(route, ATTENTION_REQUESTED, data.attention.as_ref(), (Question, &data.request_id)))
+        }
+        question::QUESTION_RESOLVED => {
+            let data = payload.typed::<QuestionResolved>()?;
+            let route = home(event, &data.session_id)?;
+            Ok(with_attention(route, ATTENTION_RESOLVED, data.attention.as_ref(), (Question, &data.request_id)))
         }
         // What is frequent or large is not looked into again.
         STREAM_OUTPUT => home(event, &payload.typed::<StreamOutput>()?.session_id),
@@ -204,12 +221,6 @@ fn session_of(named: &Channel) -> Option<SessionId> {
 /// With a summary for the project's board, where the service gave something to show.
 fn with_summary(route: Route, board: Option<&Board>) -> Route {
     project::with_summary(route, SESSION_SUMMARY, board)
-}
-
-/// With a word to the person whose attention a permission request needs, or no longer does. Only the
-/// service names one.
-fn with_attention(route: Route, event_type: &'static str, whose: Option<&UserId>, id: &str) -> Route {
-    user::with_attention(route, event_type, whose, (AttentionKind::Permission, id))
 }
 
 /// A session runs in a project: that needs the right to command it, a free command line another, and so does
@@ -280,7 +291,8 @@ fn acting(sessions: &Arc<Sessions>) -> Vec<Command> {
 
 /// The rows that an agent is asked by.
 fn asking(sessions: &Arc<Sessions>) -> Vec<Command> {
-    let (take_back, resolve, interrupt) = (sessions.clone(), sessions.clone(), sessions.clone());
+    let (take_back, resolve, reply, interrupt) =
+        (sessions.clone(), sessions.clone(), sessions.clone(), sessions.clone());
     vec![
         Command::new(
             "session.cancel_message",
@@ -300,6 +312,16 @@ fn asking(sessions: &Arc<Sessions>) -> Vec<Command> {
             move |caller: Caller, input: ResolvePermission| {
                 let session_id = input.session_id.clone();
                 answer_with(resolve.clone().resolve_permission(caller.principal.user, input), named(session_id))
+            },
+        ),
+        Command::new(
+            "session.answer_question",
+            (Method::Post, "/api/sessions/{sessionId}/questions/{requestId}"),
+            "Answers questions of the agent, or declines to. The first answer counts.",
+            |input: &AnswerQuestion| Need::On(Action::Command, channel(&input.session_id)),
+            move |caller: Caller, input: AnswerQuestion| {
+                let session_id = input.session_id.clone();
+                answer_with(reply.clone().answer_question(caller.principal.user, input), named(session_id))
             },
         ),
         Command::new(

@@ -3,7 +3,10 @@
 //! Guarantees: owns the namespace `user`; `user:{userId}` belongs to that user, who may read it
 //! without a grant.
 //! It is not the administration of users, and it has no service: what needs a person's attention is
-//! copied here by the handlers of those things, and producers outside may say a `user.notice`.
+//! copied here by the handlers of those things, and producers outside may say a `user.notice`. The state says
+//! what waits.
+
+use std::sync::Arc;
 
 use serde::Deserialize;
 use tidings_core::{
@@ -11,8 +14,12 @@ use tidings_core::{
     contract::EventRow,
     handler::{Handler, Retention, Route, Standing},
     json,
+    projection::{Fold, Projection},
 };
-use tidings_services::user::contract::{Attention, AttentionKind, EVENTS};
+use tidings_services::user::{
+    contract::{Attention, AttentionKind, EVENTS},
+    state::UserReducer,
+};
 
 const NAMESPACE: &str = "user";
 const THIRTY_DAYS_MS: u64 = 30 * 24 * 60 * 60 * 1000;
@@ -79,6 +86,10 @@ impl Handler for UserHandler {
 
     fn standing(&self, channel: &Channel) -> Standing {
         Standing { owner: named(channel), project: None }
+    }
+
+    fn projection(&self) -> Option<Arc<dyn Projection>> {
+        Some(Fold::<UserReducer>::projection())
     }
 
     fn retention(&self) -> Retention {

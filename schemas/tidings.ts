@@ -70,6 +70,8 @@ export interface Abilities {
   messages: boolean;
   /** Asks people for permission: `session.resolve_permission` answers. */
   permissions: boolean;
+  /** Asks people questions: `session.answer_question` answers. */
+  questions: boolean;
   /** A conversation that has ended goes on in a new session: `resume` of `session.start`. */
   resume: boolean;
   /** Runs in a terminal: `pty` of `session.start`, which needs the right to execute. */
@@ -80,7 +82,7 @@ export interface Abilities {
 export type Activity = "idle" | "thinking" | "executing" | "waiting";
 
 /** How the server speaks with an agent's program. */
-export type AdapterKind = "lines" | "claude-code" | "codex" | "gemini" | "acp";
+export type AdapterKind = "lines" | "claude-code" | "codex" | "gemini" | "acp" | "events";
 
 /** Answer of `agent.list`. */
 export interface AgentListAnswer {
@@ -100,7 +102,7 @@ export interface AgentListInput {
 export type ApprovalDecision = "approved" | "rejected";
 
 /** What a person is needed for. */
-export type AttentionKind = "permission" | "approval";
+export type AttentionKind = "permission" | "question" | "approval";
 
 export interface AuthExpiring {
   /** When it ends. */
@@ -258,8 +260,12 @@ export interface Conversation {
   activity: Activity | null;
   /** The agent's own id of it: what it is resumed by. Of a session that this server runs, only its agent says it. */
   agentSessionId: string | null;
+  /** What kind of agent it is now, as it says. */
+  agentType?: string | null;
   /** The blocks that are being made. They come from ephemeral events and are shown only. */
   inProgress?: InProgress[];
+  /** In which iteration it works. */
+  iteration?: number | null;
   /** The newest messages, oldest first. */
   messages: Spoken[];
   /** The model that answers. */
@@ -268,6 +274,8 @@ export interface Conversation {
   permissions: Permission[];
   /** The plan, if it has one. */
   plan: Plan | null;
+  /** The questions that wait. */
+  questions: OpenQuestion[];
   /** The messages that wait until the agent is free. */
   queue: Queued[];
   /** The subagents that run. */
@@ -1599,6 +1607,20 @@ export interface NewEvent {
 /** Why a position could not be gone on from. */
 export type NotRecovered = "trimmed" | "epoch" | "future";
 
+/** A request that waits for answers. */
+export interface OpenQuestion {
+  /** The call that waits, if it has started. */
+  executionId?: string | null;
+  /** The questions. */
+  questions: Question[];
+  /** The request. */
+  requestId: string;
+  /** Its event. */
+  seq: number;
+  /** Whether something of them is left out here: the event has all. */
+  truncated?: boolean;
+}
+
 /** An operation on a repository. */
 export type OperationId = string;
 
@@ -1919,6 +1941,34 @@ export interface PublishArgument {
 /** How a pull brings two lines together. */
 export type PullMode = "fast_forward" | "merge" | "rebase";
 
+/** A question. */
+export interface Question {
+  /** Whether an answer may be another text. It may where no answer is offered. */
+  freeText?: boolean;
+  /** In a word or two. */
+  header?: string | null;
+  /** Whether several of them may be chosen. */
+  multiple?: boolean;
+  /** The answers that it offers. */
+  options?: QuestionOption[];
+  /** The question, and what its answer is named by. */
+  question: string;
+}
+
+/** The answer to one question: a text, or several where several may be chosen. */
+export type QuestionAnswer = string | string[];
+
+/** How a question was resolved. */
+export type QuestionDecision = "answered" | "declined" | "withdrawn";
+
+/** An answer that a question offers. */
+export interface QuestionOption {
+  /** What it means. */
+  description?: string | null;
+  /** The answer, and what it is chosen by. */
+  label: string;
+}
+
 /** A message that waits until the agent is free. */
 export interface Queued {
   /** The sender's key for it. */
@@ -2053,6 +2103,10 @@ export type ServerHello = Hello;
 export interface SessionAgentStarted {
   /** The agent's own id of the conversation: what it is resumed by. */
   agentSessionId?: string | null;
+  /** What kind of agent it is now, as it says, such as `CODING`. */
+  agentType?: string | null;
+  /** Which time it begins, where it works in several. */
+  iteration?: number | null;
   /** The model that answers. */
   model?: string | null;
   /** The session. */
@@ -2062,6 +2116,35 @@ export interface SessionAgentStarted {
   /** The version of the agent's program. */
   version?: string | null;
 }
+
+/** Answer of a command that names a session and has nothing more to say. */
+export interface SessionAnswerQuestionAnswer {
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** Input of `session.answer_question`: `answers` to all questions of the request, or `decline`. */
+export type SessionAnswerQuestionInput = {
+  /**
+   * By the question, what is answered: one of its options, or a text where it takes one; a list of them where
+   * several may be chosen.
+   */
+  answers?: Record<string, QuestionAnswer> | null;
+  /** The command's id: a repeat within 24 hours gets the first answer, and nothing happens. Commands that only read run again. */
+  commandId?: string;
+  /** Not to answer, and why not. */
+  decline?: string | null;
+  /** The request that waits. */
+  requestId: string;
+  /** The session. */
+  sessionId: SessionId;
+} & ({
+  answers: Record<string, unknown>;
+  decline?: null;
+} | {
+  answers?: null;
+  decline: string;
+});
 
 /** Answer of a command that names a session and has nothing more to say. */
 export interface SessionCancelAnswer {
@@ -2313,6 +2396,30 @@ export interface SessionProgress {
   total: number;
 }
 
+/** `session.question_requested`: the agent asks a person, and waits. State until it is resolved. */
+export interface SessionQuestionRequested {
+  /** The call that waits, if it has started. */
+  executionId?: string | null;
+  /** The questions; all of them are answered at once. */
+  questions: Question[];
+  /** The request; `session.answer_question` names it. */
+  requestId: string;
+  /** The session. */
+  sessionId: SessionId;
+}
+
+/** `session.question_resolved`: answered, declined or withdrawn. Exactly one for each request. */
+export interface SessionQuestionResolved {
+  /** What was answered, by the question. */
+  answers?: Record<string, QuestionAnswer>;
+  /** How. */
+  decision: QuestionDecision;
+  /** The request. */
+  requestId: string;
+  /** The session. */
+  sessionId: SessionId;
+}
+
 /** `session.raw`: something that the adapter does not know, as the agent printed it. */
 export interface SessionRaw {
   /** What it was; where that is longer than 64 KiB, a string: its beginning. */
@@ -2335,7 +2442,7 @@ export type SessionResolvePermissionInput = {
   commandId?: string;
   /** The first of the request's options of this kind. */
   decision?: PermissionKind | null;
-  /** What to tell the agent besides: why not, or the answer to its question. */
+  /** What to tell the agent besides, such as why not. */
   message?: string | null;
   /** One of the request's options. */
   optionId?: string | null;
@@ -3252,7 +3359,7 @@ export interface User {
 export interface UserAttentionRequested {
   /** The channel of that which waits. */
   channel: Channel;
-  /** Which one: of a permission, its `requestId`; of an approval, its `stepId`. */
+  /** Which one: of a permission or a question, its `requestId`; of an approval, its `stepId`. */
   id: string;
   /** What it is. */
   kind: AttentionKind;
@@ -3264,7 +3371,7 @@ export interface UserAttentionRequested {
 export interface UserAttentionResolved {
   /** The channel of that which waits. */
   channel: Channel;
-  /** Which one: of a permission, its `requestId`; of an approval, its `stepId`. */
+  /** Which one: of a permission or a question, its `requestId`; of an approval, its `stepId`. */
   id: string;
   /** What it is. */
   kind: AttentionKind;
@@ -3282,6 +3389,28 @@ export interface UserNotice {
   /** Whom; not needed where the channel is named. */
   userId?: UserId | null;
   [more: string]: unknown;
+}
+
+/** The state of a user's channel: the fold of it. Its JSON is the snapshot. */
+export interface UserState {
+  /** How much of it was left out: the oldest, where more waits than a state has. */
+  leftOut: number;
+  /** What waits for this person, the oldest first. */
+  open: Waiting[];
+}
+
+/** Something that waits for a person. */
+export interface Waiting {
+  /** The channel of that which waits. */
+  channel: Channel;
+  /** Which one: of a permission or a question, its `requestId`; of an approval, its `stepId`. */
+  id: string;
+  /** What it is. */
+  kind: AttentionKind;
+  /** The message that told of it. */
+  seq: number;
+  /** Since when. */
+  since: Timestamp;
 }
 
 /** A definition: its text in YAML or JSON, or the JSON itself. */
@@ -3781,6 +3910,10 @@ export interface Messages {
   "session.turn_completed": Durable<"session.turn_completed", SessionTurnCompleted>;
   /** Something that the adapter does not know. */
   "session.raw": Durable<"session.raw", SessionRaw>;
+  /** The agent asks a person, and waits. */
+  "session.question_requested": Durable<"session.question_requested", SessionQuestionRequested>;
+  /** A question was answered, declined or withdrawn. */
+  "session.question_resolved": Durable<"session.question_resolved", SessionQuestionResolved>;
   /** A terminal was opened. */
   "shell.opened": Durable<"shell.opened", ShellOpened>;
   /** The program wrote to its terminal. */
@@ -3893,6 +4026,8 @@ const KNOWN: ReadonlySet<string> = new Set<keyof Messages | keyof Notices>([
   "session.usage",
   "session.turn_completed",
   "session.raw",
+  "session.question_requested",
+  "session.question_resolved",
   "shell.opened",
   "shell.output",
   "shell.resized",
@@ -3935,7 +4070,7 @@ export interface Channels {
   };
   "session:{sessionId}": {
     name: `session:${string}`;
-    message: Messages["session.started" | "session.stream_output" | "session.user_message" | "session.message_queued" | "session.message_dequeued" | "session.paused" | "session.resumed" | "session.terminal_opened" | "session.heartbeat" | "session.completed" | "session.error" | "session.cancelled" | "session.agent_started" | "session.text_delta" | "session.thinking_delta" | "session.message" | "session.tool_started" | "session.tool_completed" | "session.subagent_started" | "session.subagent_completed" | "session.permission_requested" | "session.permission_resolved" | "session.progress" | "session.usage" | "session.turn_completed" | "session.raw"];
+    message: Messages["session.started" | "session.stream_output" | "session.user_message" | "session.message_queued" | "session.message_dequeued" | "session.paused" | "session.resumed" | "session.terminal_opened" | "session.heartbeat" | "session.completed" | "session.error" | "session.cancelled" | "session.agent_started" | "session.text_delta" | "session.thinking_delta" | "session.message" | "session.tool_started" | "session.tool_completed" | "session.subagent_started" | "session.subagent_completed" | "session.permission_requested" | "session.permission_resolved" | "session.progress" | "session.usage" | "session.turn_completed" | "session.raw" | "session.question_requested" | "session.question_resolved"];
     snapshot: SessionState;
   };
   "shell:terminal:{terminalId}": {
@@ -3946,7 +4081,7 @@ export interface Channels {
   "user:{userId}": {
     name: `user:${string}`;
     message: Messages["user.attention_requested" | "user.attention_resolved" | "user.notice"];
-    snapshot: never;
+    snapshot: UserState;
   };
   "workflow:run:{runId}": {
     name: `workflow:run:${string}`;
@@ -4003,6 +4138,8 @@ export interface Schema {
     "session.usage": SessionUsage;
     "session.turn_completed": SessionTurnCompleted;
     "session.raw": SessionRaw;
+    "session.question_requested": SessionQuestionRequested;
+    "session.question_resolved": SessionQuestionResolved;
   };
   "shell:terminal:{terminalId}": {
     "shell.opened": ShellOpened;
@@ -4036,7 +4173,7 @@ export interface Schema {
 
 const KINDS: { readonly [K in keyof Channels]: ReadonlySet<string> } = {
   "project:{projectId}": new Set(["fs.changed", "fs.rescan", "git.operation.queued", "git.operation.started", "git.operation.progress", "git.operation.completed", "git.operation.failed", "git.operation.cancelled", "git.status.changed", "git.head.changed", "project.registered", "project.member_set", "project.member_removed", "project.removed", "session.summary", "shell.summary", "workflow.run.summary"]),
-  "session:{sessionId}": new Set(["session.started", "session.stream_output", "session.user_message", "session.message_queued", "session.message_dequeued", "session.paused", "session.resumed", "session.terminal_opened", "session.heartbeat", "session.completed", "session.error", "session.cancelled", "session.agent_started", "session.text_delta", "session.thinking_delta", "session.message", "session.tool_started", "session.tool_completed", "session.subagent_started", "session.subagent_completed", "session.permission_requested", "session.permission_resolved", "session.progress", "session.usage", "session.turn_completed", "session.raw"]),
+  "session:{sessionId}": new Set(["session.started", "session.stream_output", "session.user_message", "session.message_queued", "session.message_dequeued", "session.paused", "session.resumed", "session.terminal_opened", "session.heartbeat", "session.completed", "session.error", "session.cancelled", "session.agent_started", "session.text_delta", "session.thinking_delta", "session.message", "session.tool_started", "session.tool_completed", "session.subagent_started", "session.subagent_completed", "session.permission_requested", "session.permission_resolved", "session.progress", "session.usage", "session.turn_completed", "session.raw", "session.question_requested", "session.question_resolved"]),
   "shell:terminal:{terminalId}": new Set(["shell.opened", "shell.output", "shell.resized", "shell.exit", "shell.error"]),
   "user:{userId}": new Set(["user.attention_requested", "user.attention_resolved", "user.notice"]),
   "workflow:run:{runId}": new Set(["workflow.run.started", "workflow.run.updated", "workflow.run.completed", "workflow.run.failed", "workflow.run.cancelled", "workflow.run.step.started", "workflow.run.step.session", "workflow.run.step.output", "workflow.run.step.progress", "workflow.run.step.waiting", "workflow.run.step.completed", "workflow.run.step.failed", "workflow.run.step.skipped", "workflow.run.step.cancelled"]),
@@ -4116,6 +4253,8 @@ export interface Commands {
   "session.cancel_message": { input: SessionCancelMessageInput; answer: SessionCancelMessageAnswer };
   /** Answers a permission request of the agent. The first answer counts. */
   "session.resolve_permission": { input: SessionResolvePermissionInput; answer: SessionResolvePermissionAnswer };
+  /** Answers questions of the agent, or declines to. The first answer counts. */
+  "session.answer_question": { input: SessionAnswerQuestionInput; answer: SessionAnswerQuestionAnswer };
   /** Stops the turn of the agent, which stays. */
   "session.interrupt": { input: SessionInterruptInput; answer: SessionInterruptAnswer };
   /** Makes all processes of the program stand still; time goes on. */

@@ -6,10 +6,12 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use tidings_auth::Auth;
-use tidings_core::{Action, BoxFuture, Code, Error, Principal, Result, UserId, identity::Identity};
-use tidings_engine::gate::Gate;
+use tidings_core::{
+    Action, BoxFuture, Channel, Code, Error, EventType, Payload, Principal, Result, UserId, identity::Identity,
+};
+use tidings_engine::gate::{Gate, NewEvent};
 use tidings_handlers::project;
-use tidings_services::{project::ProjectId, workflow::Users};
+use tidings_services::{project::ProjectId, session::Publishing, workflow::Users};
 
 /// The users of this server. Somebody whom only tokens minted elsewhere name is not among them.
 /// Bound once, after the services are made.
@@ -54,6 +56,33 @@ impl Users for KnownUsers {
                 Err(error) if error.code() == Code::Forbidden => Ok(false),
                 Err(error) => Err(error),
             }
+        })
+    }
+}
+
+impl Publishing for KnownUsers {
+    fn publish(
+        &self,
+        user: &UserId,
+        event_type: EventType,
+        channel: Option<Channel>,
+        id: Option<String>,
+        data: serde_json::Value,
+    ) -> BoxFuture<'_, Result<()>> {
+        let user = user.clone();
+        Box::pin(async move {
+            let unknown = |error: Error| match error.code() {
+                Code::NotFound => {
+                    let why = "whoever started the session is no user of this server, or may not log in";
+                    Error::new(Code::Forbidden, why)
+                }
+                _ => error,
+            };
+            let principal = self.principal(&user).await.map_err(unknown)?;
+            let data = serde_json::value::to_raw_value(&data).map_err(|_| Error::internal())?;
+            let event = NewEvent { event_type, channel, id: id.map(Into::into), data: Payload::raw(&data) };
+            let (_, gate) = self.parts()?;
+            gate.publish(&principal, vec![event]).await.map(drop)
         })
     }
 }

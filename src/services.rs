@@ -118,6 +118,7 @@ pub(crate) fn make(config: &Config, programs: &Arc<Programs>, ports: &Ports) -> 
         clock: clock(),
         tasks: tasks(),
         surroundings: Some(Arc::new(beside)),
+        publishing: Some(users.clone()),
     };
     let sessions = Sessions::new(session, programs.clone(), config.sessions(redaction.clone())?)?;
     let workflow = RunPorts {

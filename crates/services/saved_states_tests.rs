@@ -18,6 +18,7 @@ use crate::{
     git, project,
     session::{self, state::SessionReducer},
     shell::{self, state::ShellReducer},
+    user::{self, state::UserReducer},
     workflow::{self, state::RunReducer},
 };
 
@@ -27,6 +28,7 @@ fn projections() -> BTreeMap<&'static str, Arc<dyn Projection>> {
         ("project", Fold::<project::ProjectReducer>::projection()),
         ("session", Fold::<SessionReducer>::projection()),
         ("shell", Fold::<ShellReducer>::projection()),
+        ("user", Fold::<UserReducer>::projection()),
         ("workflow", Fold::<RunReducer>::projection()),
     ])
 }
@@ -106,7 +108,8 @@ fn whatever_a_start_has_to_end_counts_as_open() {
             open += usize::from(state.is_open());
         }
     }
-    assert!(open >= projections.len(), "there is an open one of each: {open}");
+    // What waits for a person is ended where it is: of users a start has to look at nothing.
+    assert!(open >= projections.len() - 1, "there is an open one of each other: {open}");
 }
 
 /// The types of the events that close something within a thing, which is to stay open in one of the files.
@@ -116,9 +119,11 @@ const CLOSERS: &[&str] = &[
     git::contract::FAILED,
     git::contract::CANCELLED,
     session::contract::agent::PERMISSION_RESOLVED,
+    session::contract::question::QUESTION_RESOLVED,
     session::contract::agent::TOOL_COMPLETED,
     session::contract::agent::SUBAGENT_COMPLETED,
     session::contract::MESSAGE_DEQUEUED,
+    user::contract::ATTENTION_RESOLVED,
 ];
 
 /// Folds the examples of these rows: all of them and then an end, or those that leave things open.
@@ -141,7 +146,11 @@ fn folded(projection: &dyn Projection, rows: &[EventRow], ended: bool) -> Box<dy
 /// The state that a domain's examples fold to.
 fn example(domain: &str, projection: &dyn Projection, ended: bool) -> String {
     let rows = |rows: &'static [EventRow]| rows.iter().cloned();
-    let session = || rows(session::contract::EVENTS).chain(rows(session::contract::agent::EVENTS));
+    let session = || {
+        rows(session::contract::EVENTS)
+            .chain(rows(session::contract::agent::EVENTS))
+            .chain(rows(session::contract::question::EVENTS))
+    };
     let rows: Vec<EventRow> = match domain {
         "project" => rows(project::contract::EVENTS)
             .chain(rows(project::contract::SUMMARIES))
@@ -151,6 +160,7 @@ fn example(domain: &str, projection: &dyn Projection, ended: bool) -> String {
             .collect(),
         "session" => session().collect(),
         "shell" => rows(shell::contract::EVENTS).collect(),
+        "user" => rows(user::contract::EVENTS).collect(),
         _ => rows(workflow::contract::EVENTS).collect(),
     };
     serde_json::to_string_pretty(&json(&folded(projection, &rows, ended).save())).expect("JSON")

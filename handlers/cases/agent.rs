@@ -45,7 +45,8 @@ fn handler() -> AgentHandler {
     let nowhere = Arc::new(Nowhere);
     let (bus, states) = (nowhere.clone(), nowhere.clone());
     let (roots, clock) = (Arc::default(), nowhere.clone());
-    let ports = SessionPorts { bus, states, roots, clock, tasks: nowhere.clone(), surroundings: None };
+    let ports =
+        SessionPorts { bus, states, roots, clock, tasks: nowhere.clone(), surroundings: None, publishing: None };
     let programs = Programs::new(ProgramsConfig::new(dir.path().to_path_buf())).expect("ready");
     let redaction = Arc::new(Redaction::new(&RedactionConfig::default()).expect("compiles"));
     let mut config = SessionConfig::new(redaction);

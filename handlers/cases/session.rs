@@ -17,7 +17,7 @@ fn handler() -> SessionHandler {
     let nowhere = Arc::new(Nowhere);
     let (bus, states) = (nowhere.clone(), nowhere.clone());
     let (roots, clock) = (Arc::default(), nowhere.clone());
-    let ports = SessionPorts { bus, states, roots, clock, tasks: nowhere, surroundings: None };
+    let ports = SessionPorts { bus, states, roots, clock, tasks: nowhere, surroundings: None, publishing: None };
     let programs = Programs::new(ProgramsConfig::new(dir.path().to_path_buf())).expect("ready");
     SessionHandler::new(Sessions::new(ports, programs, SessionConfig::new(redaction)).expect("a service"))
 }
@@ -51,6 +51,22 @@ fn each_command_asks_for_what_it_needs_and_refuses_what_is_not_valid() {
         ("session.cancel_message", json!({"sessionId": "s1", "messageId": "m"}), Ok(act.clone())),
         ("session.resolve_permission", json!({"sessionId": "s1", "requestId": "r", "optionId": "a"}), Ok(act.clone())),
         ("session.resolve_permission", json!({"sessionId": "s1", "requestId": "r"}), Err(Code::InvalidData)),
+        (
+            "session.answer_question",
+            json!({"sessionId": "s1", "requestId": "r", "answers": {"Which?": "A", "What?": ["B", "C"]}}),
+            Ok(act.clone()),
+        ),
+        (
+            "session.answer_question",
+            json!({"sessionId": "s1", "requestId": "r", "decline": "no time"}),
+            Ok(act.clone()),
+        ),
+        ("session.answer_question", json!({"sessionId": "s1", "requestId": "r"}), Err(Code::InvalidData)),
+        (
+            "session.answer_question",
+            json!({"sessionId": "s1", "requestId": "r", "answers": {"Which?": ""}}),
+            Err(Code::InvalidData),
+        ),
         ("session.interrupt", json!({"sessionId": "s1"}), Ok(act.clone())),
         ("session.pause", json!({"sessionId": "s1"}), Ok(act.clone())),
         ("session.resume", json!({"sessionId": "s1"}), Ok(act.clone())),

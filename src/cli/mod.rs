@@ -7,6 +7,7 @@
 
 mod check;
 mod completions;
+mod demo;
 mod emit;
 mod output;
 mod reach;
@@ -95,6 +96,9 @@ pub(crate) enum Command {
     /// Print what a shell needs to complete these commands
     #[command(hide = true, after_help = "Example:\n  tidings completions bash > /etc/bash_completion.d/tidings")]
     Completions(completions::Options),
+    /// Be the agent that the server shows itself with: events on standard output, answers on standard input
+    #[command(name = "demo-agent", hide = true, after_help = "Example:\n  tidings demo-agent")]
+    DemoAgent(demo::Options),
 }
 
 /// What a command works with.
@@ -140,6 +144,10 @@ pub(crate) fn main() -> ExitCode {
     if let Some(Command::Completions(options)) = &command {
         return ended(completions::run(options));
     }
+    // It is started in a project, whose configuration is not its own.
+    if let Some(Command::DemoAgent(options)) = &command {
+        return ended(demo::run(options));
+    }
     let command = command.unwrap_or(Command::Serve);
     let config = match load(&shared, matches!(command, Command::Serve | Command::Check(_))) {
         Ok(config) => config,
@@ -184,7 +192,7 @@ async fn run(command: Command, config: Config, shared: Shared) -> ExitCode {
         Command::Token(options) => token::run(options, &surroundings).await,
         Command::Emit(options) => emit::run(options, &surroundings).await,
         Command::Tail(options) => tail::run(options, &surroundings).await,
-        Command::Serve | Command::Completions(_) => unreachable!("it went its own way before"),
+        Command::Serve | Command::Completions(_) | Command::DemoAgent(_) => unreachable!("it went its own way before"),
     };
     drop(surroundings);
     if tokio::time::timeout(ENDING, tasks.stop()).await.is_err() {

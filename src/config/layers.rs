@@ -102,7 +102,7 @@ impl Layers {
     }
 
     fn table(&mut self, path: &mut Vec<String>, table: Table, origin: &Origin) {
-        if table.is_empty() && path.len() == 2 && path[0] == "agents" {
+        if table.is_empty() && path.len() == 2 && path[0] == "agents" && path[1] != super::agents::DEMO {
             self.refuse(path.join("."), origin.clone(), "an agent needs its command");
         }
         for (name, value) in table {

@@ -3,6 +3,7 @@
 //! - `schema`: every key, its kind and its meaning; `find`: what a path is; `kind`, `quantity`, `passes`: what values
 //!   may be.
 //! - `sections`: the values as the root reads them; `parts`: as the other crates want them.
+//! - `agents`: which agents there are beside those that are configured.
 //! - `domains`: what is declared of domains of their own.
 //! - `walls`: which sandboxes programs are in, and whether there can be one.
 //! - `start`: what only the start can judge of it, beside the machine: users, files with keys, declarations.
@@ -15,6 +16,7 @@
 //! loading changes nothing.
 //! It is not the wiring: nothing is opened or started here.
 
+mod agents;
 mod domains;
 mod environment;
 mod find;
@@ -168,8 +170,9 @@ impl Config {
 /// a problem, and left out; none where that cannot be done.
 fn read_sections(layers: &mut layers::Layers) -> Option<Sections> {
     let sections: Sections = loop {
-        let tree = Value::Table(layers.tree());
-        let error = match serde_path_to_error::deserialize(tree) {
+        let mut tree = layers.tree();
+        agents::complete(&mut tree);
+        let error = match serde_path_to_error::deserialize(Value::Table(tree)) {
             Ok(sections) => break sections,
             Err(error) => error,
         };

@@ -150,9 +150,11 @@ impl Config {
     pub(super) fn sandbox_of(&self, agent: &Agent) -> Sandbox {
         let with = |all: &[PathBuf], own: &Option<Vec<PathBuf>>| [all, own.as_deref().unwrap_or_default()].concat();
         let run = &self.run;
+        let mut read = with(&run.sandbox_read, &agent.sandbox_read);
+        read.extend(Self::program_of_the_demo(agent));
         Sandbox {
             level: agent.sandbox.unwrap_or(run.sandbox),
-            read: with(&run.sandbox_read, &agent.sandbox_read),
+            read,
             write: with(&run.sandbox_write, &agent.sandbox_write),
         }
     }
@@ -216,7 +218,7 @@ impl Config {
     pub(crate) fn sessions(&self, redaction: Arc<Redaction>) -> Result<SessionConfig, ConfigError> {
         let run = &self.run;
         let sessions = SessionConfig {
-            agents: self.agents.iter().map(|(name, agent)| (name.clone(), self.agent(agent))).collect(),
+            agents: self.all_agents().into_iter().map(|(name, agent)| (name, self.agent(&agent))).collect(),
             limits: Limits {
                 per_user: run.max_per_user,
                 per_project: run.max_per_project,
@@ -245,6 +247,7 @@ impl Config {
             projects: agent.projects.clone(),
             roles: agent.roles.clone(),
             sandbox: Some(self.sandbox_of(agent)),
+            publish: agent.publish.clone().unwrap_or_default(),
         }
     }
 
@@ -317,7 +320,7 @@ impl Config {
             output_bytes: workflow.max_output_bytes.0,
             step_ms: workflow.max_step_time.as_ms(),
         };
-        WorkflowConfig { limits, agents: self.agents.keys().cloned().collect(), redaction }
+        WorkflowConfig { limits, agents: self.all_agents().into_keys().collect(), redaction }
     }
 
     /// The configuration of HTTP.

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use tidings_core::id;
+use tidings_core::{Pattern, id};
 use tidings_services::{
     redaction::{Redaction, RedactionConfig},
     session::AgentRole,
@@ -33,6 +33,10 @@ pub(super) fn is_segment(text: &str) -> bool {
 
 pub(super) fn is_role(text: &str) -> bool {
     AgentRole::named(text).is_some()
+}
+
+pub(super) fn is_event_pattern(text: &str) -> bool {
+    !text.contains(':') && text.parse::<Pattern>().is_ok()
 }
 
 pub(super) fn is_network(text: &str) -> bool {

@@ -4,7 +4,7 @@
 //! It is not where values live: see the sections.
 
 use super::{
-    git,
+    agents, git,
     key::{Key, count, key, line, list, secret},
     kind::Kind,
     passes::{
@@ -258,11 +258,8 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Tables,
         "Domains of your own, as `[[domains]]`: a name, a form of channels, schemas of events. See [ADDING_A_DOMAIN.md](ADDING_A_DOMAIN.md#by-configuration-alone).",
     ),
-    key(
-        "agents.*.adapter",
-        Kind::Word(&["lines", "claude-code", "codex", "gemini", "acp"]),
-        "How the server speaks with the agent's program: lines in, text out, or in the format of such an agent.",
-    ),
+    agents::ENABLED,
+    agents::ADAPTER,
     line(
         "agents.*.command",
         1,
@@ -308,6 +305,7 @@ pub(crate) const KEYS: &[Key] = &[
         list(0, "an absolute path", is_absolute),
         "What it may read, run and change in its sandbox, beside `run.sandbox_write`: for one the folder of its own settings.",
     ),
+    agents::PUBLISH,
     key(
         "project.roots",
         list(0, "an absolute path", is_absolute),

@@ -218,6 +218,7 @@ fn the_schema_has_every_key_of_the_sections_and_allows_the_defaults() {
         terminal = ["a"]
         projects = ["p1"]
         roles = ["owner"]
+        publish = ["build.*"]
         [retention.session]
         messages = 0
         bytes = 0

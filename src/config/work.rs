@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize, Serializer};
-use tidings_core::identity::Secret;
+use tidings_core::{Pattern, identity::Secret};
 use tidings_services::{programs::Level, project::ProjectId, session::AgentRole};
 
 use super::quantity::{Size, Span};
@@ -20,6 +20,9 @@ fn hidden_map<S: Serializer>(secrets: &BTreeMap<String, Secret>, serializer: S) 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Agent {
+    /// Whether it is there at all.
+    #[serde(default = "Agent::enabled", skip_serializing_if = "Clone::clone")]
+    pub enabled: bool,
     /// How to speak with it.
     #[serde(default = "Agent::lines")]
     pub adapter: String,
@@ -49,9 +52,16 @@ pub(crate) struct Agent {
     /// What it may change in its sandbox, beside what all may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox_write: Option<Vec<PathBuf>>,
+    /// The types of events of other domains that its program may publish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish: Option<Vec<Pattern>>,
 }
 
 impl Agent {
+    fn enabled() -> bool {
+        true
+    }
+
     fn lines() -> String {
         "lines".to_owned()
     }

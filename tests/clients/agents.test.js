@@ -85,6 +85,7 @@ function assertClosed(socket, channel) {
     ["session.tool_started", "session.tool_completed", "executionId"],
     ["session.subagent_started", "session.subagent_completed", "executionId"],
     ["session.permission_requested", "session.permission_resolved", "requestId"],
+    ["session.question_requested", "session.question_resolved", "requestId"],
   ]) {
     const ids = (type) => of(socket, channel, type).map((data) => data[id]).sort();
     assert.deepEqual(ids(done), ids(begun), begun);
@@ -213,12 +214,59 @@ test("whoever saw everything, came in the middle, reconnected or lost deltas end
   assert.deepEqual(late2.conversation.whole(), all.conversation.whole());
 });
 
+test("the demo shows a front end all of an agent: pieces, a plan, a question, a permission, a second message", async (t) => {
+  const socket = await connect(t, server.url, token);
+  const { sessionId, channel } = await start(socket, "demo", "show me");
+  const watch = new Watch(socket, channel, { since: { seq: 0 } });
+  const asked = await message(socket, "session.question_requested", (seen) => seen.channel === channel);
+  const [{ question, options }] = asked.data.questions;
+  const request = { sessionId, requestId: asked.data.requestId };
+  const allowed = await ask(socket, "session.resolve_permission", { ...request, decision: "allow_once" });
+  assert.equal(allowed.error.code, "conflict", "a question is not allowed");
+  assert.match(allowed.error.message, /session\.answer_question/);
+  assert.equal((await ask(socket, "session.answer_question", { ...request, answers: {} })).error.code, "invalid_data");
+  const [first, second] = await Promise.all([
+    ask(socket, "session.answer_question", { ...request, answers: { [question]: options[0].label } }),
+    ask(socket, "session.answer_question", { ...request, answers: { [question]: options[1].label } }),
+  ]);
+  assert.deepEqual([first.ok, second.ok, second.error?.code], [true, false, "conflict"]);
+  const resolved = await message(socket, "session.question_resolved", (seen) => seen.channel === channel);
+  assert.deepEqual([resolved.data.decision, resolved.by.userId], ["answered", "root"]);
+  const wants = await message(socket, "session.permission_requested", (seen) => seen.channel === channel);
+  const allow = { sessionId, requestId: wants.data.requestId, decision: "allow_once" };
+  assert.equal((await ask(socket, "session.resolve_permission", allow)).ok, true);
+  await message(socket, "session.turn_completed", (seen) => seen.channel === channel);
+  assert.equal(await readFile(join(folder, "tidings-demo.md"), "utf8"), `- ${options[0].label} show me\n`);
+  assert.ok(watch.deltas > 0);
+  await until(async () => (await assertSameAsState(watch, sessionId)).conversation.activity === "idle", "the end of its turn");
+  assert.equal((await ask(socket, "session.send_message", { sessionId, content: "again" })).ok, true);
+  const again = (seen) => seen.channel === channel && seen.data.requestId !== asked.data.requestId;
+  await message(socket, "session.question_requested", again);
+  assert.equal((await ask(socket, "session.cancel", { sessionId })).ok, true);
+  await message(socket, "session.cancelled", (seen) => seen.channel === channel);
+  assertClosed(socket, channel);
+});
+
+test("what waits for a person is in the snapshot of their own channel", async (t) => {
+  const socket = await connect(t, server.url, token);
+  const { sessionId, channel } = await start(socket, "demo", "wait");
+  await ask(socket, "subscribe", { channel, since: { seq: 0 } });
+  const asked = await message(socket, "session.question_requested", (seen) => seen.channel === channel);
+  const answer = await ask(socket, "subscribe", { channel: "user:root", snapshot: true });
+  assert.equal(answer.snapshot, true);
+  const { data } = await message(socket, "channel.snapshot", (seen) => seen.data.channel === "user:root");
+  const open = data.snapshot.open.filter((one) => one.channel === channel);
+  assert.deepEqual(open.map(({ kind, id }) => [kind, id]), [["question", asked.data.requestId]]);
+  await ask(socket, "session.cancel", { sessionId });
+  await message(socket, "user.attention_resolved", (seen) => seen.data.channel === channel);
+});
+
 test("a front end asks which agents there are, and each can what it is listed with", async (t) => {
   const socket = await connect(t, server.url, token);
   const { ok, data } = await ask(socket, "agent.list", { projectId });
   assert.equal(ok, true, JSON.stringify(data));
   const can = Object.fromEntries(data.agents.map((agent) => [agent.name, agent.can]));
-  assert.deepEqual(Object.keys(can), ["acp", "claude", "codex", "gemini", "slow"]);
+  assert.deepEqual(Object.keys(can), ["acp", "claude", "codex", "demo", "gemini", "slow"]);
   assert.deepEqual(data, (await server.http("GET", `/api/agents?projectId=${projectId}`, { token })).body);
   for (const agent of Object.keys(can).filter((name) => name !== "slow")) {
     const started = await ask(socket, "session.start", { projectId, agent, prompt: "look" });

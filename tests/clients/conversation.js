@@ -14,6 +14,7 @@ export class Conversation {
     this.tools = new Map();
     this.subagents = new Set();
     this.permissions = new Set();
+    this.questions = new Set();
     this.queue = [];
     this.tokens = { input: 0, output: 0 };
     this.cost = 0;
@@ -34,6 +35,7 @@ export class Conversation {
     for (const { executionId, name, status } of known.tools) this.tools.set(executionId, { name, status: status ?? null });
     for (const { executionId } of known.subagents) this.subagents.add(executionId);
     for (const { requestId } of known.permissions) this.permissions.add(requestId);
+    for (const { requestId } of known.questions) this.questions.add(requestId);
     this.queue = known.queue.map(({ messageId }) => messageId);
     this.tokens = { input: known.usage.inputTokens, output: known.usage.outputTokens };
     this.cost = known.usage.costUsd;
@@ -56,6 +58,8 @@ export class Conversation {
       case "session.subagent_completed": this.subagents.delete(data.executionId); break;
       case "session.permission_requested": this.permissions.add(data.requestId); break;
       case "session.permission_resolved": this.permissions.delete(data.requestId); break;
+      case "session.question_requested": this.questions.add(data.requestId); break;
+      case "session.question_resolved": this.questions.delete(data.requestId); break;
       case "session.message_queued": this.queue.push(data.messageId); break;
       case "session.message_dequeued": this.queue = this.queue.filter((id) => id !== data.messageId); break;
       case "session.progress": this.plan = { current: data.current, total: data.total }; break;
@@ -93,7 +97,7 @@ export class Conversation {
     const cost = this.cost.toFixed(6);
     return {
       status, queue, tokens, turns, plan, output, messages, tools, progress, cost,
-      subagents: [...this.subagents], permissions: [...this.permissions],
+      subagents: [...this.subagents], permissions: [...this.permissions], questions: [...this.questions],
     };
   }
 }

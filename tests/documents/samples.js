@@ -26,7 +26,7 @@ export const SAMPLES = {
   ],
   "docs/ACCESS.md": [read("tests/clients/samples.test.js")],
   "docs/ADDING_A_DOMAIN.md": [file("examples/declared-domain/tidings.toml"), read("handlers/lib.rs")],
-  "docs/AGENTS.md": Array(8).fill(config),
+  "docs/AGENTS.md": Array(10).fill(config),
   "docs/ARCHITECTURE.md": [DRAWING, DRAWING],
   "docs/BENCHMARKS.md": [
     read("xtask/src/main.rs"),

@@ -29,7 +29,7 @@ pub(crate) fn recorded(name: &str) -> PathBuf {
     script::folder().join(format!("{name}.script"))
 }
 
-async fn start(room: &Room, agent: &str) -> String {
+pub(crate) async fn start(room: &Room, agent: &str) -> String {
     let body = json!({"projectId": room.project, "agent": agent, "prompt": "look"});
     let started = room.server.post("/api/sessions", &room.token, body).await;
     assert_eq!(started.status, 201, "{}", started.text());
@@ -37,14 +37,14 @@ async fn start(room: &Room, agent: &str) -> String {
 }
 
 /// The durable messages of a session.
-async fn history(room: &Room, id: &str) -> Vec<Value> {
+pub(crate) async fn history(room: &Room, id: &str) -> Vec<Value> {
     let path = format!("/api/channels/session:{id}/events?after=0&limit=1000");
     let page = room.server.get(&path, &room.token).await.json();
     page["events"].as_array().expect("events").clone()
 }
 
 /// Everything that was begun has exactly one end, and the session one, as the last of what its service tells.
-fn assert_closed(history: &[Value]) {
+pub(crate) fn assert_closed(history: &[Value]) {
     let ids = |event_type: &str, field: &str| {
         let mut count: BTreeMap<String, u32> = BTreeMap::new();
         for event in history.iter().filter(|event| event["type"] == event_type) {
@@ -57,6 +57,7 @@ fn assert_closed(history: &[Value]) {
         ("session.tool_started", "session.tool_completed", "executionId"),
         ("session.subagent_started", "session.subagent_completed", "executionId"),
         ("session.permission_requested", "session.permission_resolved", "requestId"),
+        ("session.question_requested", "session.question_resolved", "requestId"),
         ("session.message_queued", "session.message_dequeued", "messageId"),
     ] {
         assert_eq!(ids(begun, id), ids(done, id), "{begun}");
@@ -124,7 +125,7 @@ pub(crate) const PERMISSION: &str = r#"> {"type":"control_request","request_id":
 pub(crate) const PERMITTED: &str = r#"expect {"type":"control_response"}"#;
 
 /// A room with an agent `a` that plays these lines as a Claude Code, and a session of it.
-async fn playing(config: &str, lines: &[&str]) -> (Room, String, tempfile::TempDir) {
+pub(crate) async fn playing(config: &str, lines: &[&str]) -> (Room, String, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a directory");
     let script = write_script(&folder, lines);
     let room = Room::open(&format!("{config}{}", agent("a", "claude-code", "open", &script, &CLAUDE))).await;
@@ -132,7 +133,7 @@ async fn playing(config: &str, lines: &[&str]) -> (Room, String, tempfile::TempD
     (room, id, folder)
 }
 
-async fn activity_is(room: &Room, id: &str, activity: &str) {
+pub(crate) async fn activity_is(room: &Room, id: &str, activity: &str) {
     eventually(activity, async || room.state(id).await["conversation"]["activity"] == activity).await;
 }
 

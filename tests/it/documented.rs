@@ -86,10 +86,10 @@ async fn a_number_that_is_whole_is_one_however_it_is_written() {
 
 #[tokio::test]
 async fn a_subscribe_says_whether_the_channel_exists_and_whether_a_snapshot_comes() {
-    let server = Server::start("");
+    let server = Server::start("[[domains]]\nname = \"build\"\nchannel = \"build:{buildId}\"\n");
     let token = server.admin();
     server.publish(&token, notes("here", 1..=3)).await;
-    server.publish(&token, json!({"type": "user.notice", "data": {"userId": "u", "text": "hello"}})).await;
+    server.publish(&token, json!({"type": "build.note", "data": {"buildId": "b", "text": "hello"}})).await;
     let mut watcher = Watcher::connect(&server, &token).await;
     let table = [
         (json!({"channel": "session:here"}), true, false),
@@ -99,7 +99,7 @@ async fn a_subscribe_says_whether_the_channel_exists_and_whether_a_snapshot_come
         (json!({"channel": "session:here", "snapshot": true, "since": {"seq": 9, "epoch": "other"}}), true, true),
         (json!({"channel": "session:nowhere", "snapshot": true}), false, false),
         // It has no state.
-        (json!({"channel": "user:u", "snapshot": true}), true, false),
+        (json!({"channel": "build:b", "snapshot": true}), true, false),
     ];
     for (asked, exists, snapshot) in table {
         let answer = watcher.done("subscribe", asked.clone()).await;
@@ -107,7 +107,7 @@ async fn a_subscribe_says_whether_the_channel_exists_and_whether_a_snapshot_come
         let channel = asked["channel"].clone();
         // What is published now is live, or in the snapshot: that comes before it, or holds it.
         let next = match channel.as_str().and_then(|name| name.split_once(':')) {
-            Some(("user", id)) => json!({"type": "user.notice", "data": {"userId": id, "text": "next"}}),
+            Some(("build", id)) => json!({"type": "build.note", "data": {"buildId": id, "text": "next"}}),
             Some((_, id)) => note(id, 9),
             None => panic!("a channel"),
         };

@@ -337,9 +337,9 @@ async fn an_agent_is_listed_for_and_started_by_whom_it_is_for_and_nobody_else() 
     ];
     // Who sees what in the first project, in the second, and at all.
     let expected = [
-        ("admin", ["admins anybody here owners", "admins anybody owners", "admins anybody here owners"]),
-        ("operator", ["anybody here", "anybody", "anybody here"]),
-        ("ada", ["anybody here owners", "anybody", "anybody here owners"]),
+        ("admin", ["admins anybody demo here owners", "admins anybody demo owners", "admins anybody demo here owners"]),
+        ("operator", ["anybody demo here", "anybody demo", "anybody demo here"]),
+        ("ada", ["anybody demo here owners", "anybody demo", "anybody demo here owners"]),
         ("eve", ["-", "", ""]),
     ];
     for ((name, token), (_, [in_first, in_second, at_all])) in tokens.iter().zip(expected) {
@@ -355,7 +355,7 @@ async fn an_agent_is_listed_for_and_started_by_whom_it_is_for_and_nobody_else() 
         }
         // What is listed starts, and nothing else.
         for (project, seen) in [(&projects[0], in_first), (&projects[1], in_second)] {
-            for agent in ["anybody", "here", "owners", "admins"] {
+            for agent in ["anybody", "here", "owners", "admins", "demo"] {
                 let body = json!({"projectId": project, "agent": agent, "prompt": "x"});
                 let answer = server.post("/api/sessions", token, body).await;
                 let expected = if seen.split(' ').any(|known| known == agent) { 201 } else { 403 };
@@ -371,10 +371,10 @@ async fn shows_what_each_can(server: &Server, ada: &str, projects: &[String]) {
     let watcher = Watcher::connect(server, ada).await;
     let listed = watcher.done("agent.list", json!({})).await["data"].clone();
     assert_eq!(listed, server.get("/api/agents", ada).await.json(), "over either transport");
-    let [anybody, here, owners] = &listed["agents"].as_array().expect("agents")[..] else { panic!("{listed}") };
+    let [anybody, _, here, owners] = &listed["agents"].as_array().expect("agents")[..] else { panic!("{listed}") };
     assert_eq!((anybody.get("projects"), &here["projects"]), (None, &json!([projects[0]])));
     assert_eq!((&anybody["needsPrompt"], &owners["needsPrompt"]), (&json!(false), &json!(true)));
-    let can = json!({"messages": true, "permissions": false, "interrupt": false, "deltas": false, "resume": false, "terminal": true});
+    let can = json!({"messages": true, "permissions": false, "questions": false, "interrupt": false, "deltas": false, "resume": false, "terminal": true});
     assert_eq!((&anybody["adapter"], &anybody["can"]), (&json!("lines"), &can));
     // A step of a workflow asks as the user of its run.
     let definition = json!({"steps": {"ask": {"session": {"agent": "owners", "prompt": "x"}}}});

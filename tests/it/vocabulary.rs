@@ -147,6 +147,8 @@ const TELLING: &[&str] = &[
     r#"> {"type":"assistant","message":{"id":"m1","role":"assistant","content":[{"type":"thinking","thinking":"Hm."}]},"session_id":"s"}"#,
     r#"> {"type":"assistant","message":{"id":"m1","role":"assistant","content":[{"type":"text","text":"Yes."}]},"session_id":"s"}"#,
     r#"> {"type":"assistant","message":{"id":"m2","role":"assistant","content":[{"type":"tool_use","id":"t1","name":"TodoWrite","input":{"todos":[{"content":"Read","status":"completed","activeForm":"Reading"}]}}]},"session_id":"s"}"#,
+    r#"> {"type":"control_request","request_id":"q1","request":{"subtype":"can_use_tool","tool_name":"AskUserQuestion","input":{"questions":[{"question":"Which?","options":[{"label":"A"}]}]}}}"#,
+    r#"expect {"type":"control_response","response":{"request_id":"q1"}}"#,
     r#"> {"type":"assistant","message":{"id":"m3","role":"assistant","content":[{"type":"tool_use","id":"t2","name":"Task","input":{"description":"Look","subagent_type":"Explore","prompt":"Look"}}]},"session_id":"s"}"#,
     r#"> {"type":"user","message":{"role":"user","content":[{"type":"tool_result","tool_use_id":"t2","content":"Seen."}]},"session_id":"s"}"#,
     r#"> {"type":"something_new","session_id":"s"}"#,
@@ -176,6 +178,9 @@ async fn ask_an_agent(tried: &mut Tried, project: &str) -> BTreeSet<String> {
     seen.extend(watcher.until("a sign of life", kind("session.heartbeat")).await);
     let answer = json!({"sessionId": id, "requestId": "r1", "decision": "allow_once"});
     tried.run("session.resolve_permission", answer).await;
+    seen.extend(watcher.until("a question", kind("session.question_requested")).await);
+    let answer = json!({"sessionId": id, "requestId": "q1", "answers": {"Which?": "A"}});
+    tried.run("session.answer_question", answer).await;
     seen.extend(watcher.until("the second turn", kind("session.user_message")).await);
     tried.run("session.interrupt", json!({"sessionId": id})).await;
     seen.extend(watcher.until("its end", kind("session.turn_completed")).await);

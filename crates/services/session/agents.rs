@@ -36,6 +36,8 @@ pub struct Abilities {
     pub messages: bool,
     /// Asks people for permission: `session.resolve_permission` answers.
     pub permissions: bool,
+    /// Asks people questions: `session.answer_question` answers.
+    pub questions: bool,
     /// Its turn can be stopped: `session.interrupt`.
     pub interrupt: bool,
     /// Tells pieces of its texts before they are whole.
@@ -106,21 +108,21 @@ fn abilities(agent: &AgentConfig) -> Abilities {
     let hears = agent.stdin == Stdin::Open;
     let talks = hears && adapter::talks(&agent.command);
     let has = |option: &str, value: &str| adapter::has_option(&agent.command, option, value);
-    let (messages, permissions, interrupt, deltas) = match agent.adapter {
-        AdapterKind::Lines => (hears, false, false, false),
-        AdapterKind::ClaudeCode => (
-            talks,
-            talks && has("--permission-prompt-tool", "stdio"),
-            talks,
-            agent.command.iter().any(|part| part == "--include-partial-messages"),
-        ),
-        AdapterKind::Codex => (false, false, false, false),
-        AdapterKind::Gemini => (false, false, false, true),
-        AdapterKind::Acp => (hears, hears, hears, true),
+    let asks = talks && has("--permission-prompt-tool", "stdio");
+    let (messages, permissions, questions, interrupt, deltas) = match agent.adapter {
+        AdapterKind::Lines => (hears, false, false, false, false),
+        AdapterKind::ClaudeCode => {
+            (talks, asks, asks, talks, agent.command.iter().any(|part| part == "--include-partial-messages"))
+        }
+        AdapterKind::Codex => (false, false, false, false, false),
+        AdapterKind::Gemini => (false, false, false, false, true),
+        AdapterKind::Acp => (hears, hears, false, hears, true),
+        AdapterKind::Events => (hears, hears, hears, hears, true),
     };
     Abilities {
         messages,
         permissions,
+        questions,
         interrupt,
         deltas,
         resume: agent.resume.is_some() || agent.adapter == AdapterKind::Acp,
@@ -148,16 +150,21 @@ mod tests {
             (r#"{"command":["a","-p"],"adapter":"claude-code"}"#.to_owned(), ""),
             (
                 format!(r#"{{"command":["a",{stream},"--permission-prompt-tool","stdio","--include-partial-messages"],"adapter":"claude-code","resume":["a"],"terminal":["a"]}}"#),
-                "deltas interrupt messages permissions resume terminal",
+                "deltas interrupt messages permissions questions resume terminal",
             ),
             (
                 r#"{"command":["a","--input-format=stream-json","--permission-prompt-tool=stdio"],"adapter":"claude-code"}"#.to_owned(),
-                "interrupt messages permissions",
+                "interrupt messages permissions questions",
             ),
             (format!(r#"{{"command":["a",{stream}],"adapter":"claude-code","stdin":"close"}}"#), ""),
             (r#"{"command":["a"],"adapter":"codex","stdin":"close"}"#.to_owned(), ""),
             (r#"{"command":["a"],"adapter":"gemini","stdin":"close"}"#.to_owned(), "deltas"),
             (r#"{"command":["a"],"adapter":"acp"}"#.to_owned(), "deltas interrupt messages permissions resume"),
+            (
+                r#"{"command":["a"],"adapter":"events"}"#.to_owned(),
+                "deltas interrupt messages permissions questions",
+            ),
+            (r#"{"command":["a"],"adapter":"events","stdin":"close"}"#.to_owned(), "deltas"),
         ];
         for (agent, expected) in table {
             assert_eq!(can(&agent), expected, "{agent}");

@@ -14,7 +14,7 @@ use super::{
     agent::Request,
     answer::Sent,
     inbox::Letter,
-    input::{CancelMessage, ResolvePermission, SendMessage},
+    input::{AnswerQuestion, CancelMessage, ResolvePermission, SendMessage},
     registry::{Control, Ear, Live, Reason},
     sessions::{Sessions, ended},
 };
@@ -55,10 +55,21 @@ impl Sessions {
     /// Answers a permission request. The first answer counts.
     ///
     /// # Errors
-    /// `not_found`; `conflict` when it does not wait; `invalid_data` for an option that it does not have.
+    /// `not_found`; `conflict` when it does not wait, or is a question; `invalid_data` for an option that it does not
+    /// have.
     pub async fn resolve_permission(self: Arc<Self>, user: UserId, input: ResolvePermission) -> Result<()> {
         let live = self.live(&input.session_id).await?;
         ask(agent(&live)?, |reply| Request::Resolve { user, input, reply }).await
+    }
+
+    /// Answers questions of an agent, or declines to. The first answer counts.
+    ///
+    /// # Errors
+    /// `not_found`; `conflict` when they do not wait; `invalid_data` for a question that is not answered, or otherwise
+    /// than it can be.
+    pub async fn answer_question(self: Arc<Self>, user: UserId, input: AnswerQuestion) -> Result<()> {
+        let live = self.live(&input.session_id).await?;
+        ask(agent(&live)?, |reply| Request::Answer { user, input, reply }).await
     }
 
     /// Stops the turn of an agent, which stays.

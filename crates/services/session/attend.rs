@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     adapter::Adapter,
-    agent::{Agent, Opening, Parts, Request, Verdict},
+    agent::{Agent, Opening, Parts, Publisher, Request, Verdict},
     config::Stdin,
     contract::{HEARTBEAT, Heartbeat, PAUSED, Paused, Phase, RESUMED, Resumed, Stream},
     end::End,
@@ -154,12 +154,21 @@ impl Work<'_> {
             redaction: self.sessions.config.redaction.clone(),
             clock: self.sessions.ports.clock.clone(),
             items: items.clone(),
+            publisher: self.publisher(),
         });
         let opening = Opening { prompt: first, prompted: self.plan.prompted, stays_open: stays == Stdin::Open };
         let (lines, read) = mpsc::channel(LINES);
         let agent = agent.run(opening, read, requests);
         let reading = join(read_lines(stdout, lines), agent).map(|((), verdict)| Some(verdict)).boxed();
         Voice { reading, writing: inbox::feed(stdin, None, Stdin::Open, writes).boxed() }
+    }
+
+    /// What its agent's program may publish.
+    fn publisher(&self) -> Publisher {
+        let Sessions { config, ports, .. } = &**self.sessions;
+        let agent = self.plan.agent.as_ref().and_then(|name| config.agents.get(name));
+        let types = agent.map(|agent| agent.publish.clone()).unwrap_or_default();
+        Publisher { port: ports.publishing.clone(), types }
     }
 
     fn watched(&self, meter: &Arc<Meter>, killed: &watch::Sender<bool>) -> Watched {

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidings_core::{
-    Code, Error, Result,
+    Code, Error, Pattern, Result,
     principal::{Membership, Role},
 };
 
@@ -32,11 +32,13 @@ pub enum AdapterKind {
     Gemini,
     /// Any agent that speaks the Agent Client Protocol on its standard input and output.
     Acp,
+    /// A program that prints events, one a line.
+    Events,
 }
 
 impl AdapterKind {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Lines, Self::ClaudeCode, Self::Codex, Self::Gemini, Self::Acp];
+    pub const ALL: [Self; 6] = [Self::Lines, Self::ClaudeCode, Self::Codex, Self::Gemini, Self::Acp, Self::Events];
 
     /// The one of this name.
     #[must_use]
@@ -53,6 +55,7 @@ impl AdapterKind {
             Self::Codex => "codex",
             Self::Gemini => "gemini",
             Self::Acp => "acp",
+            Self::Events => "events",
         }
     }
 }
@@ -139,6 +142,10 @@ pub struct AgentConfig {
     /// The sandbox of its program; by default that of all programs.
     #[serde(default)]
     pub sandbox: Option<Sandbox>,
+    /// The types of events of other domains that its program may publish in the name of whoever started it, as far as
+    /// they may themselves (`events` only); none by default.
+    #[serde(default)]
+    pub publish: Vec<Pattern>,
 }
 
 impl AgentConfig {
@@ -238,9 +245,7 @@ mod tests {
         assert_eq!((agent.adapter, agent.stdin), (AdapterKind::Lines, Stdin::Open));
         assert!(serde_json::from_str::<AgentConfig>(r#"{"command":[],"adapter":"other"}"#).is_err());
         assert_eq!((agent.projects, agent.roles, agent.sandbox), (None, None, None));
-        for kind in
-            [AdapterKind::Lines, AdapterKind::ClaudeCode, AdapterKind::Codex, AdapterKind::Gemini, AdapterKind::Acp]
-        {
+        for kind in AdapterKind::ALL {
             assert_eq!(serde_json::to_value(kind).expect("serialises"), kind.as_str());
         }
     }

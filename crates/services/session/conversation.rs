@@ -1,7 +1,7 @@
 //! The conversation of a session: what its agent said, does and waits for, folded from its events.
 //!
 //! Guarantees: pure and bounded ([`MESSAGES`], [`MESSAGE_BYTES`], [`TOOLS`]); what is open (tools,
-//! subagents, permissions, queued messages) is in it until its end is told; the activity follows from
+//! subagents, permissions, questions, queued messages) is in it until its end is told; the activity follows from
 //! the rest and is never a message of its own.
 //! It is not the whole transcript: that is the channel's history.
 
@@ -10,20 +10,21 @@ use std::collections::VecDeque;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tidings_core::{Event, Message, Seq, Timestamp, UserId};
+use tidings_core::{Message, Seq, Timestamp, UserId};
 
 use super::{
     contract::{
-        CANCELLED, COMPLETED, Dequeued, ERROR, MESSAGE_DEQUEUED, MESSAGE_QUEUED, MessageDequeued, MessageQueued,
-        SessionId, USER_MESSAGE,
+        CANCELLED, COMPLETED, ERROR, MESSAGE_DEQUEUED, MESSAGE_QUEUED, MessageDequeued, MessageQueued, USER_MESSAGE,
         agent::{
-            AGENT_STARTED, AgentMessage, AgentStarted, Block, Decision, MESSAGE, Outcome, PERMISSION_REQUESTED,
+            AGENT_STARTED, AgentMessage, AgentStarted, Block, MESSAGE, Outcome, PERMISSION_REQUESTED,
             PERMISSION_RESOLVED, PROGRESS, PermissionOption, PermissionRequested, PermissionResolved, PlanStep,
             Progress, Role, SUBAGENT_COMPLETED, SUBAGENT_STARTED, SubagentCompleted, SubagentStarted, TOOL_COMPLETED,
             TOOL_STARTED, TURN_COMPLETED, ToolCompleted, ToolStarted, TurnCompleted, TurnStatus, USAGE, Usage,
         },
+        question::{QUESTION_REQUESTED, QUESTION_RESOLVED, QuestionRequested, QuestionResolved},
     },
     draft::InProgress,
+    open_questions::OpenQuestion,
 };
 use crate::programs::decode::shortened;
 
@@ -36,7 +37,7 @@ pub const TOOLS: usize = 50;
 /// The most bytes that a state keeps of a tool's input or output, as JSON.
 const VALUE_BYTES: usize = 2 * 1024;
 /// The most open things of each kind: what comes beyond them is in the history only.
-const OPEN: usize = 1024;
+pub(super) const OPEN: usize = 1024;
 
 /// What the agent does, as its events tell. A paused or ended session overrides it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -225,6 +226,12 @@ pub struct Conversation {
     pub agent_session_id: Option<String>,
     /// The model that answers.
     pub model: Option<String>,
+    /// What kind of agent it is now, as it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_type: Option<String>,
+    /// In which iteration it works.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iteration: Option<u64>,
     /// What the agent does; none as long as it told nothing that tells.
     pub activity: Option<Activity>,
     /// The newest messages, oldest first.
@@ -235,6 +242,8 @@ pub struct Conversation {
     pub subagents: Vec<Subagent>,
     /// The permission requests that wait.
     pub permissions: Vec<Permission>,
+    /// The questions that wait.
+    pub questions: Vec<OpenQuestion>,
     /// The messages that wait until the agent is free.
     pub queue: Vec<Queued>,
     /// The plan, if it has one.
@@ -269,6 +278,10 @@ impl Conversation {
             PERMISSION_RESOLVED => with(payload.typed::<PermissionResolved>(), |event| {
                 self.permissions.retain(|waiting| waiting.request_id != event.request_id);
             }),
+            QUESTION_REQUESTED => with(payload.typed::<QuestionRequested>(), |event| self.ask_question(event, seq)),
+            QUESTION_RESOLVED => with(payload.typed::<QuestionResolved>(), |event| {
+                self.questions.retain(|waiting| waiting.request_id != event.request_id);
+            }),
             PROGRESS => with(payload.typed::<Progress>(), |event| {
                 let (current, total, steps) = (event.current, event.total, event.steps.clone());
                 self.plan = Some(Plan { current, total, steps });
@@ -290,7 +303,7 @@ impl Conversation {
 
     /// What it does follows from what is open; whether it works on a turn is all that is remembered.
     fn derived(&self, activity: Activity) -> Activity {
-        if !self.permissions.is_empty() {
+        if !self.permissions.is_empty() || !self.questions.is_empty() {
             return Activity::Waiting;
         }
         if self.tools.iter().any(|tool| tool.status.is_none()) {
@@ -306,6 +319,10 @@ impl Conversation {
         if event.model.is_some() {
             self.model.clone_from(&event.model);
         }
+        if event.agent_type.is_some() {
+            self.agent_type.clone_from(&event.agent_type);
+        }
+        self.iteration = event.iteration.or(self.iteration);
         self.activity.get_or_insert(Activity::Thinking);
     }
 
@@ -420,49 +437,9 @@ impl Conversation {
         }
         self.subagents.clear();
         self.permissions.clear();
+        self.questions.clear();
         self.queue.clear();
         self.activity = self.activity.map(|_| Activity::Idle);
-    }
-
-    /// The events that end what is open, for a session whose server died. `attention` is whom its
-    /// permission requests were shown to.
-    pub(super) fn abandoned(&self, session_id: &SessionId, attention: Option<&UserId>) -> Vec<Event> {
-        let permissions = self.permissions.iter().map(|waiting| {
-            let data = PermissionResolved {
-                session_id: session_id.clone(),
-                request_id: waiting.request_id.clone(),
-                decision: Decision::Withdrawn,
-                option_id: None,
-                attention: attention.cloned(),
-            };
-            Event::new(PERMISSION_RESOLVED, data)
-        });
-        let tools = self.tools.iter().filter(|tool| tool.status.is_none()).map(|tool| {
-            let data = ToolCompleted {
-                session_id: session_id.clone(),
-                execution_id: tool.execution_id.clone(),
-                status: Outcome::Error,
-                output: Value::Null,
-                return_code: None,
-                duration_ms: None,
-                parent_execution_id: tool.parent_execution_id.clone(),
-            };
-            Event::new(TOOL_COMPLETED, data)
-        });
-        let subagents = self.subagents.iter().map(|open| {
-            let data = SubagentCompleted {
-                session_id: session_id.clone(),
-                execution_id: open.execution_id.clone(),
-                status: Outcome::Error,
-                duration_ms: None,
-            };
-            Event::new(SUBAGENT_COMPLETED, data)
-        });
-        let queued = self.queue.iter().map(|waiting| {
-            let (message_id, reason) = (waiting.message_id.clone(), Dequeued::Ended);
-            Event::new(MESSAGE_DEQUEUED, MessageDequeued { session_id: session_id.clone(), message_id, reason })
-        });
-        permissions.chain(tools).chain(subagents).chain(queued).collect()
     }
 }
 

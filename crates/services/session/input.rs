@@ -3,12 +3,14 @@
 //! Guarantees: what parses and validates is bounded; an id is one segment of a name.
 //! It is not the judgement of who may: that is each row's.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use validator::{Validate, ValidationError};
 
-use super::contract::{SessionId, Status, Stream, agent::PermissionKind};
+use super::contract::{SessionId, Status, Stream, agent::PermissionKind, question::Answer};
 use crate::{
     git::input::Worktree,
     programs::line,
@@ -154,7 +156,7 @@ pub struct ResolvePermission {
     /// The first of the request's options of this kind.
     #[serde(default)]
     pub decision: Option<PermissionKind>,
-    /// What to tell the agent besides: why not, or the answer to its question.
+    /// What to tell the agent besides, such as why not.
     #[serde(default)]
     #[validate(custom(function = "a_message"))]
     #[schemars(length(min = 1, max = MESSAGE_BYTES))]
@@ -165,6 +167,45 @@ fn an_answer(input: &ResolvePermission) -> Result<(), ValidationError> {
     match (&input.option_id, input.decision) {
         (Some(_), None) | (None, Some(_)) => Ok(()),
         _ => refused("optionId is given, or else decision, not both"),
+    }
+}
+
+/// Input of `session.answer_question`: `answers` to all questions of the request, or `decline`.
+#[derive(Debug, Clone, Deserialize, Validate, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[validate(schema(function = "a_reply"))]
+#[schemars(extend("anyOf" = one_of(("answers", "object"), ("decline", "string"))))]
+pub struct AnswerQuestion {
+    /// The session.
+    pub session_id: SessionId,
+    /// The request that waits.
+    #[validate(length(min = 1, max = 256, message = "is 1 to 256 characters"))]
+    pub request_id: String,
+    /// By the question, what is answered: one of its options, or a text where it takes one; a list of them where
+    /// several may be chosen.
+    #[serde(default)]
+    #[validate(custom(function = "texts"))]
+    pub answers: Option<BTreeMap<String, Answer>>,
+    /// Not to answer, and why not.
+    #[serde(default)]
+    #[validate(custom(function = "a_message"))]
+    #[schemars(length(min = 1, max = MESSAGE_BYTES))]
+    pub decline: Option<String>,
+}
+
+fn a_reply(input: &AnswerQuestion) -> Result<(), ValidationError> {
+    match (&input.answers, &input.decline) {
+        (Some(_), None) | (None, Some(_)) => Ok(()),
+        _ => refused("answers are given, or else decline, not both"),
+    }
+}
+
+fn texts(answers: &BTreeMap<String, Answer>) -> Result<(), ValidationError> {
+    let all = || answers.values().flat_map(Answer::texts);
+    match all().map(String::len).sum::<usize>() {
+        length if length > MESSAGE_BYTES => refused("are at most 32 KiB together"),
+        _ if all().any(String::is_empty) => refused("are not empty"),
+        _ => Ok(()),
     }
 }
 

@@ -13,6 +13,7 @@
 //! no child sees a `TIDINGS_*` variable or the path of the data directory.
 //! It is not a sandbox: what separates programs from the server is `[run] sandbox`, `user` or a wrapper.
 
+mod abandoned;
 mod adapter;
 mod agent;
 pub mod agents;
@@ -28,6 +29,7 @@ mod end;
 mod inbox;
 pub mod input;
 mod lines;
+pub mod open_questions;
 mod output;
 mod plan;
 mod pulse;
@@ -41,7 +43,9 @@ mod telling;
 mod terminal;
 #[cfg(test)]
 mod tests;
+pub mod trial;
 
+pub use agent::Publishing;
 pub use config::{AdapterKind, AgentConfig, AgentRole, Limits, SessionConfig, Stdin};
 pub use contract::{SessionId, Status};
 pub use reading::{Brief, OUTPUT_BYTES, Page};

@@ -104,7 +104,7 @@ pub(super) struct Plan {
     pub(super) sandbox: Option<Sandbox>,
     pub(super) key: Option<Key>,
     pub(super) title: String,
-    agent: Option<String>,
+    pub(super) agent: Option<String>,
     pub(super) command: Option<Vec<String>>,
     prompt: Option<String>,
 }
@@ -272,6 +272,7 @@ mod tests {
             projects: None,
             roles: None,
             sandbox: None,
+            publish: Vec::new(),
         };
         config.agents.insert("asks".into(), agent(&["prog", "--", "do: {prompt}"]));
         config.agents.insert("reads".into(), agent(&["prog"]));

@@ -22,6 +22,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{
     adapter::{self, Context},
+    agent::Publishing,
     attend::{Asked, Ears},
     config::SessionConfig,
     contract::SessionId,
@@ -62,6 +63,8 @@ pub struct SessionPorts {
     pub tasks: Arc<dyn Tasks>,
     /// Terminals and working trees. Without them, what asks for one is refused.
     pub surroundings: Option<Arc<dyn Surroundings>>,
+    /// What publishes events of other domains for programs. Without it, none is published.
+    pub publishing: Option<Arc<dyn Publishing>>,
 }
 
 impl std::fmt::Debug for SessionPorts {

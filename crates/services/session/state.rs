@@ -238,8 +238,13 @@ pub struct SessionReducer;
 
 impl Reducer for SessionReducer {
     type State = SessionState;
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const ENDS: &'static [&'static str] = &[COMPLETED, ERROR, CANCELLED];
+
+    fn upgrade(version: u32, bytes: &[u8]) -> Option<SessionState> {
+        // What came since has its defaults.
+        if version == 1 { serde_json::from_slice(bytes).ok() } else { None }
+    }
 
     fn is_open(state: &SessionState) -> bool {
         state.session_id.is_some() && state.hosted && state.status.is_open()

@@ -32,6 +32,8 @@ tidings_core::events! {
 pub enum AttentionKind {
     /// An agent asks whether it may.
     Permission,
+    /// An agent asks a question.
+    Question,
     /// A step of a workflow waits for an answer.
     Approval,
 }
@@ -46,7 +48,7 @@ pub struct Attention {
     pub channel: Channel,
     /// What it is.
     pub kind: AttentionKind,
-    /// Which one: of a permission, its `requestId`; of an approval, its `stepId`.
+    /// Which one: of a permission or a question, its `requestId`; of an approval, its `stepId`.
     pub id: String,
 }
 

@@ -16,6 +16,7 @@ const OWN: &[(&str, &str)] = &[
     ("crates/engine/hub/probe.rs", "the server's own beat"),
     ("crates/engine/log/append.rs", "places, which the log wrote"),
     ("crates/services/programs/survivors.rs", "what the server remembered of its programs"),
+    ("crates/services/session/state.rs", "a saved state of the version before, which the server wrote"),
     ("crates/services/workflow/scalar.rs", "the spelling of a number"),
     ("crates/services/workflow/step/session.rs", "the answer of a command of the house"),
     ("crates/transports/socketio/packet.rs", "the grammar alone: what is said is read in its turn"),

@@ -36,9 +36,14 @@ impl<A> Asking<A> {
         self.waiting.is_empty()
     }
 
+    /// Whether this request waits.
+    pub(super) fn has(&self, request_id: &str) -> bool {
+        self.waiting.iter().any(|waiting| waiting.asked.request_id == request_id)
+    }
+
     /// A person is asked. False where too many wait, or this request does already.
     pub(super) fn ask(&mut self, mut asked: PermissionRequested, answer: A, steps: &mut Vec<Step>) -> bool {
-        if self.waiting.len() >= MOST || self.waiting.iter().any(|other| other.asked.request_id == asked.request_id) {
+        if self.waiting.len() >= MOST || self.has(&asked.request_id) {
             return false;
         }
         steps.push(Step::PermissionRequested(asked.clone()));

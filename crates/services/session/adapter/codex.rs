@@ -60,6 +60,8 @@ impl Codex {
             model: None,
             version: None,
             tools: Vec::new(),
+            agent_type: None,
+            iteration: None,
         })
     }
 

@@ -60,6 +60,8 @@ impl Gemini {
             model: self.model.clone(),
             version: None,
             tools: Vec::new(),
+            agent_type: None,
+            iteration: None,
         })
     }
 

@@ -3,7 +3,7 @@
 //!
 //! Guarantees: an adapter is pure: no clock, no process, no task; nothing of a line is dropped: what
 //! is not known becomes [`Raw`], a line that is no JSON stays output; at [`Adapter::ended`] every
-//! tool, subagent and permission request that it told of as begun is closed.
+//! tool, subagent, permission request and question that it told of as begun is closed.
 //! It is not the run: that owns the process, the order on the bus, the redaction and the time.
 
 mod acp;
@@ -11,16 +11,24 @@ mod asking;
 mod bounds;
 mod claude_code;
 mod codex;
+mod events;
 mod gemini;
 mod open;
 mod progress;
+mod questions;
 mod speech;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
-pub(super) use self::claude_code::{has_option, talks};
+use serde_json::Value;
+use tidings_core::{Channel, EventType};
+
+pub(super) use self::{
+    claude_code::{has_option, talks},
+    events::refusal,
+};
 use super::config::AdapterKind;
 use super::contract::{
     SessionId, StreamOutput,
@@ -28,6 +36,7 @@ use super::contract::{
         AgentMessage, AgentStarted, PermissionRequested, PermissionResolved, Progress, Raw, SubagentCompleted,
         SubagentStarted, TextDelta, ToolCompleted, ToolStarted, TurnCompleted, Usage,
     },
+    question::{Answer, QuestionRequested, QuestionResolved},
 };
 
 /// One consequence of a line, or of something that was asked of the agent.
@@ -45,12 +54,55 @@ pub(super) enum Step {
     SubagentCompleted(SubagentCompleted),
     PermissionRequested(PermissionRequested),
     PermissionResolved(PermissionResolved),
+    QuestionRequested(QuestionRequested),
+    QuestionResolved(QuestionResolved),
     Progress(Progress),
     Usage(Usage),
     TurnCompleted(TurnCompleted),
     Raw(Raw),
+    /// An event of another domain, for whoever judges whether it may be published.
+    Publish(Publication),
     /// A line for the agent's standard input, without its newline.
     Write(String),
+}
+
+/// An event of another domain, as a program said it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Publication {
+    pub(super) event_type: EventType,
+    pub(super) channel: Option<Channel>,
+    pub(super) id: Option<String>,
+    /// An object.
+    pub(super) data: Value,
+}
+
+/// What a person said to a question.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Replied {
+    pub(super) request_id: String,
+    pub(super) reply: Reply,
+}
+
+/// The answers to all questions of a request, or none.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Reply {
+    Answers {
+        /// Of each question, in their order.
+        given: Vec<Vec<Choice>>,
+        /// As people are told.
+        shown: BTreeMap<String, Answer>,
+    },
+    /// They would not answer; why.
+    Declined(Option<String>),
+}
+
+/// One answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// An option, by its place.
+    Option(usize),
+    /// A text of their own.
+    Text(String),
 }
 
 /// What a person decided.
@@ -58,7 +110,7 @@ pub(super) enum Step {
 pub(super) struct Answered {
     pub(super) request_id: String,
     pub(super) option_id: String,
-    /// What to tell the agent besides, such as the answer to its question.
+    /// What to tell the agent besides.
     pub(super) message: Option<String>,
 }
 
@@ -93,6 +145,7 @@ pub(super) fn make(kind: AdapterKind, context: Context) -> Option<Box<dyn Adapte
         AdapterKind::Codex => Some(Box::new(codex::Codex::new(context))),
         AdapterKind::Gemini => Some(Box::new(gemini::Gemini::new(context))),
         AdapterKind::Acp => Some(Box::new(acp::Acp::new(context))),
+        AdapterKind::Events => Some(Box::new(events::Events::new(context))),
         AdapterKind::Lines => None,
     }
 }
@@ -111,6 +164,12 @@ pub(super) trait Adapter: Send + Sync {
 
     /// A person's answer to a permission request; it is one that waits, with one of its options.
     fn answered(&mut self, answer: &Answered) -> Vec<Step>;
+
+    /// A person's reply to a question; it is one that waits, and each of its questions is answered. Nothing where the
+    /// format knows no questions.
+    fn replied(&mut self, _reply: &Replied) -> Vec<Step> {
+        Vec::new()
+    }
 
     /// The turn is to be interrupted, the agent is to stay. Empty where the format knows no such thing.
     fn interrupt(&mut self) -> Vec<Step>;

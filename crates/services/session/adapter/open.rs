@@ -120,6 +120,36 @@ impl Open {
         }
     }
 
+    /// A subagent begins in a call that is open. False where none is, or it has one already.
+    pub(super) fn delegate(&mut self, id: &str, agent: Agent, steps: &mut Vec<Step>) -> bool {
+        let has_none = |running: &&mut Running| running.id == id && running.call && !running.agent;
+        let Some(running) = self.running.iter_mut().find(has_none) else { return false };
+        running.agent = true;
+        steps.push(Step::SubagentStarted(SubagentStarted {
+            session_id: self.session_id.clone(),
+            execution_id: id.to_owned(),
+            subagent_type: agent.kind,
+            description: agent.description,
+        }));
+        true
+    }
+
+    /// A subagent ended, whether or not its call did. False where there is none.
+    pub(super) fn end_agent(&mut self, id: &str, status: Outcome, steps: &mut Vec<Step>) -> bool {
+        let Some(index) = self.running.iter().position(|running| running.id == id && running.agent) else {
+            return false;
+        };
+        let running = &mut self.running[index];
+        let (call, parent) = (running.call, running.parent.clone());
+        running.agent = false;
+        let ended = Running { id: id.to_owned(), parent, call: false, agent: true };
+        if !call {
+            self.running.remove(index);
+        }
+        self.close(&ended, &Ending::bare(status), steps);
+        true
+    }
+
     /// The call ended. `goes_on` says that its subagent did not. False where no such call is open.
     pub(super) fn complete(&mut self, id: &str, ending: &Ending, goes_on: bool, steps: &mut Vec<Step>) -> bool {
         let Some(index) = self.running.iter().position(|running| running.id == id && running.call) else {

@@ -8,7 +8,9 @@
 
 mod deltas;
 mod people;
+mod publish;
 mod redact;
+mod replies;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -19,18 +21,23 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+pub use self::publish::Publishing;
 use self::{deltas::Streams, people::People, redact::redacted};
 pub(super) use self::{
     deltas::{Delta, Deltas},
     people::Request,
+    publish::Publisher,
 };
 use super::{
     SessionId,
     adapter::{Adapter, Step},
-    contract::agent::{
-        AGENT_STARTED, MESSAGE, NO_RESULT, PERMISSION_REQUESTED, PERMISSION_RESOLVED, PROGRESS, RAW,
-        SUBAGENT_COMPLETED, SUBAGENT_STARTED, TOOL_COMPLETED, TOOL_STARTED, TURN_COMPLETED, TextDelta, TurnCompleted,
-        TurnStatus, USAGE,
+    contract::{
+        agent::{
+            AGENT_STARTED, MESSAGE, NO_RESULT, PERMISSION_REQUESTED, PERMISSION_RESOLVED, PROGRESS, RAW,
+            SUBAGENT_COMPLETED, SUBAGENT_STARTED, TOOL_COMPLETED, TOOL_STARTED, TURN_COMPLETED, TextDelta,
+            TurnCompleted, TurnStatus, USAGE,
+        },
+        question::{QUESTION_REQUESTED, QUESTION_RESOLVED},
     },
     inbox::{Line, Told},
     output::{Item, Piece},
@@ -79,6 +86,8 @@ pub(super) struct Agent {
     begun: HashMap<String, Duration>,
     last_id: u64,
     verdict: Verdict,
+    /// What its program may publish, and by whom it is judged.
+    publisher: Publisher,
 }
 
 /// What an agent's task is made of.
@@ -88,6 +97,7 @@ pub(super) struct Parts {
     pub(super) redaction: Arc<Redaction>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) items: mpsc::Sender<Item>,
+    pub(super) publisher: Publisher,
 }
 
 /// What opens an agent's conversation.
@@ -104,7 +114,7 @@ impl Agent {
     /// An agent, and what the writer of its standard input takes.
     pub(super) fn new(parts: Parts) -> (Self, mpsc::Receiver<Line>) {
         let (stdin, lines) = mpsc::channel(LINES);
-        let Parts { adapter, live, redaction, clock, items } = parts;
+        let Parts { adapter, live, redaction, clock, items, publisher } = parts;
         let (id, streams) = (live.id.clone(), Streams::new(redaction.clone()));
         let agent = Self {
             id,
@@ -119,6 +129,7 @@ impl Agent {
             begun: HashMap::new(),
             last_id: 0,
             verdict: Verdict::default(),
+            publisher,
         };
         (agent, lines)
     }
@@ -173,6 +184,10 @@ impl Agent {
                 Step::Output(output) => {
                     drop(self.say(&mut events).await);
                     self.tell(Item::Piece(Piece { stream: output.r#type, content: output.content })).await;
+                }
+                Step::Publish(publication) => {
+                    drop(self.say(&mut events).await);
+                    self.publish(publication).await;
                 }
                 Step::TextDelta(delta) => self.delta(&mut events, delta, false).await,
                 Step::ThinkingDelta(delta) => self.delta(&mut events, delta, true).await,
@@ -230,6 +245,16 @@ impl Agent {
                 self.people.resolved(&data.request_id);
                 Event::new(PERMISSION_RESOLVED, data)
             }
+            Step::QuestionRequested(mut data) => {
+                data.attention = Some(self.live.user.clone());
+                self.people.ask_question(&data);
+                Event::new(QUESTION_REQUESTED, data)
+            }
+            Step::QuestionResolved(mut data) => {
+                data.attention = Some(self.live.user.clone());
+                self.people.resolved(&data.request_id);
+                Event::new(QUESTION_RESOLVED, data)
+            }
             Step::Progress(data) => Event::new(PROGRESS, data),
             Step::Usage(data) => Event::new(USAGE, data),
             Step::TurnCompleted(data) => {
@@ -239,7 +264,9 @@ impl Agent {
                 Event::new(TURN_COMPLETED, data)
             }
             Step::Raw(data) => Event::new(RAW, data),
-            Step::Output(_) | Step::TextDelta(_) | Step::ThinkingDelta(_) | Step::Write(_) => return None,
+            Step::Output(_) | Step::TextDelta(_) | Step::ThinkingDelta(_) | Step::Publish(_) | Step::Write(_) => {
+                return None;
+            }
         };
         Some(event)
     }

@@ -11,15 +11,17 @@ use tokio::sync::oneshot;
 
 use super::{
     super::{
-        adapter::{Activity, Answered},
+        adapter::{Activity, Answered, Replied, Reply as Said},
         contract::{
             Dequeued, MESSAGE_DEQUEUED, MESSAGE_QUEUED, MessageDequeued, MessageQueued,
             agent::{PermissionOption, PermissionRequested},
+            question::{Question, QuestionRequested},
         },
         inbox::{Letter, Remembered, Told},
-        input::ResolvePermission,
+        input::{AnswerQuestion, ResolvePermission},
     },
     Agent,
+    replies::reply_to,
 };
 
 /// How many messages wait for a busy agent.
@@ -36,6 +38,8 @@ pub(in super::super) enum Request {
     TakeBack { user: UserId, message_id: String, reply: Reply<()> },
     /// To take the answer to its request.
     Resolve { user: UserId, input: ResolvePermission, reply: Reply<()> },
+    /// To take the answers to its questions.
+    Answer { user: UserId, input: AnswerQuestion, reply: Reply<()> },
     /// To stop its turn and stay.
     Interrupt { user: UserId, reply: Reply<()> },
 }
@@ -45,9 +49,10 @@ impl Request {
     pub(in super::super) fn refuse(self, error: Error) {
         match self {
             Self::Message { reply, .. } => drop(reply.send(Err(error))),
-            Self::TakeBack { reply, .. } | Self::Resolve { reply, .. } | Self::Interrupt { reply, .. } => {
-                drop(reply.send(Err(error)));
-            }
+            Self::TakeBack { reply, .. }
+            | Self::Resolve { reply, .. }
+            | Self::Answer { reply, .. }
+            | Self::Interrupt { reply, .. } => drop(reply.send(Err(error))),
         }
     }
 }
@@ -58,25 +63,45 @@ pub(super) struct People {
     queue: VecDeque<Letter>,
     /// Whether each had to wait.
     seen: Remembered<bool>,
-    /// The requests that wait, with their answers.
-    waiting: HashMap<String, Vec<PermissionOption>>,
+    /// The requests that wait.
+    waiting: HashMap<String, Waiting>,
+}
+
+/// A request that waits.
+enum Waiting {
+    /// A permission, with its answers.
+    Permission(Vec<PermissionOption>),
+    /// Questions.
+    Questions(Vec<Question>),
 }
 
 impl People {
     pub(super) fn ask(&mut self, request: &PermissionRequested) {
-        self.waiting.insert(request.request_id.clone(), request.options.clone());
+        self.waiting.insert(request.request_id.clone(), Waiting::Permission(request.options.clone()));
+    }
+
+    pub(super) fn ask_question(&mut self, request: &QuestionRequested) {
+        self.waiting.insert(request.request_id.clone(), Waiting::Questions(request.questions.clone()));
     }
 
     pub(super) fn resolved(&mut self, request_id: &str) {
         self.waiting.remove(request_id);
     }
 
+    fn waiting(&self, request_id: &str) -> Result<&Waiting> {
+        let gone = || Error::new(Code::Conflict, "this request does not wait: it was answered or withdrawn");
+        self.waiting.get(request_id).ok_or_else(gone)
+    }
+
     /// The option that an answer chooses.
     fn chosen(&self, input: &ResolvePermission) -> Result<PermissionOption> {
-        let options = self
-            .waiting
-            .get(&input.request_id)
-            .ok_or_else(|| Error::new(Code::Conflict, "this request does not wait: it was answered or withdrawn"))?;
+        let options = match self.waiting(&input.request_id)? {
+            Waiting::Permission(options) => options,
+            Waiting::Questions(_) => {
+                let why = "this request is a question: session.answer_question answers or declines it";
+                return Err(Error::new(Code::Conflict, why));
+            }
+        };
         let is_it = |option: &&PermissionOption| match (&input.option_id, input.decision) {
             (Some(id), _) => option.id == *id,
             (None, kind) => kind == Some(option.kind),
@@ -84,6 +109,19 @@ impl People {
         let names = || options.iter().map(|option| option.id.as_str()).collect::<Vec<_>>().join(", ");
         let found = options.iter().find(is_it).cloned();
         found.ok_or_else(|| Error::invalid_field("optionId", format!("is one of: {}", names())))
+    }
+}
+
+impl People {
+    /// What is replied to questions.
+    fn said(&self, input: &AnswerQuestion) -> Result<Said> {
+        match self.waiting(&input.request_id)? {
+            Waiting::Questions(questions) => reply_to(questions, input),
+            Waiting::Permission(_) => {
+                let why = "this request is a permission: session.resolve_permission answers it";
+                Err(Error::new(Code::Conflict, why))
+            }
+        }
     }
 }
 
@@ -104,6 +142,7 @@ impl Agent {
             Request::Message { letter, reply } => self.hear(letter, reply).await,
             Request::TakeBack { user, message_id, reply } => self.take_back(&user, &message_id, reply).await,
             Request::Resolve { user, input, reply } => self.resolve(&user, &input, reply).await,
+            Request::Answer { user, input, reply } => self.reply(&user, &input, reply).await,
             Request::Interrupt { user, reply } => {
                 let steps = self.adapter.interrupt();
                 if self.adapter.activity() == Activity::Idle || steps.is_empty() {
@@ -195,6 +234,16 @@ impl Agent {
         let (request_id, message) = (input.request_id.clone(), input.message.clone());
         let answered = Answered { request_id, option_id: option.id, message };
         let steps = self.adapter.answered(&answered);
+        let told = self.consume(steps, Some(user), None).await;
+        answer_when(told, reply, ()).await;
+    }
+
+    async fn reply(&mut self, user: &UserId, input: &AnswerQuestion, reply: Reply<()>) {
+        let said = match self.people.said(input) {
+            Ok(said) => said,
+            Err(error) => return answer(reply, Err(error)),
+        };
+        let steps = self.adapter.replied(&Replied { request_id: input.request_id.clone(), reply: said });
         let told = self.consume(steps, Some(user), None).await;
         answer_when(told, reply, ()).await;
     }

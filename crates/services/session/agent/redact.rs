@@ -8,7 +8,10 @@ use serde_json::Value;
 
 use super::super::{
     adapter::Step,
-    contract::agent::{AgentMessage, Block},
+    contract::{
+        agent::{AgentMessage, Block},
+        question::{Answer, Question},
+    },
 };
 use crate::redaction::Redaction;
 
@@ -26,6 +29,11 @@ pub(super) fn redacted(mut step: Step, redaction: &Redaction) -> Step {
                 text(&mut option.label, redaction);
             }
         }
+        Step::QuestionRequested(request) => request.questions.iter_mut().for_each(|asked| question(asked, redaction)),
+        Step::QuestionResolved(resolved) => resolved.answers.values_mut().for_each(|given| match given {
+            Answer::One(said) => text(said, redaction),
+            Answer::Several(all) => all.iter_mut().for_each(|said| text(said, redaction)),
+        }),
         Step::Progress(progress) => progress.steps.iter_mut().for_each(|step| text(&mut step.text, redaction)),
         Step::TurnCompleted(turn) => optional(&mut turn.result, redaction),
         Step::Raw(raw) => value(&mut raw.data, redaction),
@@ -35,9 +43,19 @@ pub(super) fn redacted(mut step: Step, redaction: &Redaction) -> Step {
         | Step::SubagentCompleted(_)
         | Step::PermissionResolved(_)
         | Step::Usage(_)
+        | Step::Publish(_)
         | Step::Write(_) => {}
     }
     step
+}
+
+fn question(asked: &mut Question, redaction: &Redaction) {
+    text(&mut asked.question, redaction);
+    optional(&mut asked.header, redaction);
+    for option in &mut asked.options {
+        text(&mut option.label, redaction);
+        optional(&mut option.description, redaction);
+    }
 }
 
 fn blocks(message: &mut AgentMessage, redaction: &Redaction) {

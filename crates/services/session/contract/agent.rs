@@ -79,6 +79,12 @@ pub struct AgentStarted {
     /// The names of its tools.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<String>,
+    /// What kind of agent it is now, as it says, such as `CODING`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_type: Option<String>,
+    /// Which time it begins, where it works in several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iteration: Option<u64>,
 }
 
 /// `session.text_delta` and `session.thinking_delta`, ephemeral: a piece of a message that is being

@@ -4,9 +4,10 @@
 //! of `session.completed`, `session.error`, `session.cancelled`. A program that exits by itself has
 //! completed, whatever its exit code; `session.error` is for what ends it from outside.
 //! It is not the service, and it names no channel: that is the handler's. What an agent says inside
-//! its session is in [`agent`].
+//! its session is in [`agent`], what it asks people in [`question`].
 
 pub mod agent;
+pub mod question;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,8 @@ tidings_core::id_type! {
 }
 
 tidings_core::events! {
-    /// What the service tells of a session and its program. [`agent::EVENTS`] has what the agent says.
+    /// What the service tells of a session and its program. [`agent::EVENTS`] has what the agent says,
+    /// [`question::EVENTS`] what it asks.
     pub const EVENTS;
 
     /// A session started.

@@ -14,6 +14,7 @@ use crate::session::{
             AGENT_STARTED, MESSAGE, PERMISSION_REQUESTED, PERMISSION_RESOLVED, SUBAGENT_COMPLETED, SUBAGENT_STARTED,
             TOOL_COMPLETED, TOOL_STARTED, TURN_COMPLETED, USAGE,
         },
+        question::{QUESTION_REQUESTED, QUESTION_RESOLVED},
     },
     conversation::{Activity, MESSAGE_BYTES, MESSAGES, TOOLS},
 };
@@ -65,6 +66,12 @@ fn what_an_agent_does_follows_from_what_is_open() {
         (PERMISSION_REQUESTED, request, Activity::Waiting),
         (TOOL_COMPLETED, done("t2"), Activity::Waiting),
         (PERMISSION_RESOLVED, json!({"requestId": "r", "decision": "allowed"}), Activity::Thinking),
+        (
+            QUESTION_REQUESTED,
+            json!({"requestId": "q", "questions": [{"question": "Which?", "options": [{"label": "A"}]}]}),
+            Activity::Waiting,
+        ),
+        (QUESTION_RESOLVED, json!({"requestId": "q", "decision": "declined"}), Activity::Thinking),
         (TURN_COMPLETED, json!({"status": "success"}), Activity::Idle),
         (USAGE, json!({"inputTokens": 1}), Activity::Idle),
         (USER_MESSAGE, json!({"content": "again"}), Activity::Thinking),
@@ -126,9 +133,11 @@ fn what_is_open_when_a_server_dies_is_ended_piece_by_piece_before_the_session() 
         PERMISSION_REQUESTED,
         json!({"requestId": "r", "tool": "x", "options": [{"id": "a", "label": "b", "kind": "allow_once"}]}),
     );
+    told.tell(QUESTION_REQUESTED, json!({"requestId": "q", "questions": [{"question": "Which?"}]}));
     told.tell(MESSAGE_QUEUED, json!({"messageId": "q"}));
     let ends: Vec<String> = told.0.abandoned().iter().map(|event| event.event_type.to_string()).collect();
-    let expected = [PERMISSION_RESOLVED, TOOL_COMPLETED, SUBAGENT_COMPLETED, MESSAGE_DEQUEUED, "session.error"];
+    let expected =
+        [PERMISSION_RESOLVED, QUESTION_RESOLVED, TOOL_COMPLETED, SUBAGENT_COMPLETED, MESSAGE_DEQUEUED, "session.error"];
     assert_eq!(ends, expected);
 }
 

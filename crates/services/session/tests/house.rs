@@ -381,6 +381,7 @@ fn ports(memory: &Arc<Memory>, clock: &Arc<TestClock>, tasks: &Arc<TestTasks>) -
         clock: clock.clone(),
         tasks: tasks.clone(),
         surroundings: None,
+        publishing: None,
     }
 }
 
@@ -394,5 +395,6 @@ pub(super) fn agent(command: &[&str]) -> AgentConfig {
         projects: None,
         roles: None,
         sandbox: None,
+        publish: Vec::new(),
     }
 }

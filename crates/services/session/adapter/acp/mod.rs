@@ -177,6 +177,8 @@ impl Acp {
             model: bounds::name(&result["models"]["currentModelId"]),
             version: self.version.clone(),
             tools: Vec::new(),
+            agent_type: None,
+            iteration: None,
         }));
         self.stage = Stage::Ready { session };
         self.ask_next(steps);

@@ -1,6 +1,6 @@
-//! The control channel of Claude Code: it asks for permission, and is interrupted.
+//! The control channel of Claude Code: it asks for permission, asks questions, and is interrupted.
 //!
-//! Guarantees: every request of the agent is answered: those for a permission by a person, all others
+//! Guarantees: every request of the agent is answered: those for a permission and questions by a person, all others
 //! by an error, so that it waits for nobody. What it may do is what it asked for, byte for byte.
 //! It is not there without `--input-format stream-json` and `--permission-prompt-tool stdio`.
 
@@ -13,8 +13,13 @@ use tidings_core::json;
 
 use super::{
     super::{
-        super::contract::agent::{PermissionKind, PermissionOption, PermissionRequested},
-        Answered, Step, bounds,
+        super::contract::{
+            agent::{PermissionKind, PermissionOption, PermissionRequested},
+            question::{Question, QuestionOption, QuestionRequested},
+        },
+        Answered, Choice, Replied, Reply, Step, bounds,
+        open::Open,
+        questions::fitting,
     },
     ClaudeCode,
 };
@@ -31,9 +36,15 @@ const QUESTION: &str = "AskUserQuestion";
 pub(super) struct Asked {
     /// Its id, as the agent gave it.
     request_id: Value,
-    tool: String,
     call: Option<String>,
     came: Came,
+}
+
+impl Asked {
+    /// Whether the call that waits for it goes on.
+    pub(super) fn is_of_open_call(&self, open: &Open) -> bool {
+        self.call.as_ref().is_some_and(|call| open.is_open(call))
+    }
 }
 
 /// What a request holds that goes back in its answer, as it came.
@@ -91,17 +102,30 @@ impl ClaudeCode {
             return self.refuse(line, "this request is not supported", steps);
         };
         let call = bounds::id(&request["tool_use_id"]);
+        let execution_id = call.clone().filter(|call| self.open.is_open(call));
+        let came = Came::of(text, request);
+        let answer = Asked { request_id: line["request_id"].clone(), call, came };
+        if self.asking.has(&request_id) || self.questions.has(&request_id) {
+            return self.refuse(line, "this request waits already", steps);
+        }
+        if let Some(questions) = questions(&tool, &request["input"]).and_then(fitting) {
+            let session_id = self.session_id.clone();
+            let asked = QuestionRequested { session_id, request_id, questions, execution_id, attention: None };
+            if !self.questions.ask(asked, answer, steps) {
+                self.refuse(line, "too many questions wait", steps);
+            }
+            return;
+        }
         let asked = PermissionRequested {
             session_id: self.session_id.clone(),
             request_id,
-            tool: tool.clone(),
+            tool,
             input: bounds::value(&request["input"]),
             options: options(request["permission_suggestions"].as_array().is_some_and(|it| !it.is_empty())),
-            execution_id: call.clone().filter(|call| self.open.is_open(call)),
+            execution_id,
             expires_at: None,
             attention: None,
         };
-        let answer = Asked { request_id: line["request_id"].clone(), tool, call, came: Came::of(text, request) };
         if !self.asking.ask(asked, answer, steps) {
             self.refuse(line, "too many requests wait", steps);
         }
@@ -118,7 +142,10 @@ impl ClaudeCode {
 
     pub(super) fn control_cancel(&mut self, line: &Value, steps: &mut Vec<Step>) {
         let id = bounds::id(&line["request_id"]);
-        if self.asking.withdraw(|asked, _| Some(&asked.request_id) == id.as_ref(), steps).is_empty() {
+        let is_it = |request: &str| Some(request) == id.as_deref();
+        let withdrawn = self.asking.withdraw(|asked, _| is_it(&asked.request_id), steps).len()
+            + self.questions.withdraw(|asked, _| is_it(asked), steps).len();
+        if withdrawn == 0 {
             steps.push(self.raw(line));
         }
     }
@@ -135,19 +162,34 @@ impl ClaudeCode {
         let Some((asked, kind)) = self.asking.answer(answer, steps) else { return };
         if kind.allows() {
             let Came { input, suggestions } = asked.came;
-            let input = match answer.message.as_deref() {
-                Some(message) if asked.tool == QUESTION => replied(&input, message),
-                _ => input,
-            };
             let suggestions = (kind == PermissionKind::AllowAlways).then_some(&*suggestions);
             let allowed = Allowed { behavior: "allow", updated_input: &input, updated_permissions: suggestions };
             return steps.push(succeeded(&asked.request_id, &allowed));
         }
+        let message = answer.message.as_deref().unwrap_or("The user did not allow this.");
+        self.deny(asked, message, steps);
+    }
+
+    /// Answers a question, in the words that the agent asked it in.
+    pub(super) fn reply(&mut self, given: &Replied, steps: &mut Vec<Step>) {
+        let Some(asked) = self.questions.answer(given, steps) else { return };
+        match &given.reply {
+            Reply::Answers { given, .. } => {
+                let input = replied(&asked.came.input, given);
+                let allowed = Allowed { behavior: "allow", updated_input: &input, updated_permissions: None };
+                steps.push(succeeded(&asked.request_id, &allowed));
+            }
+            Reply::Declined(why) => {
+                self.deny(asked, why.as_deref().unwrap_or("The user did not want to answer."), steps);
+            }
+        }
+    }
+
+    fn deny(&mut self, asked: Asked, message: &str, steps: &mut Vec<Step>) {
         if self.rejected.len() >= REJECTED {
             self.rejected.pop_front();
         }
         self.rejected.extend(asked.call);
-        let message = answer.message.as_deref().unwrap_or("The user did not allow this.");
         steps.push(succeeded(&asked.request_id, &json!({ "behavior": "deny", "message": message })));
     }
 }
@@ -182,16 +224,49 @@ fn options(always: bool) -> Vec<PermissionOption> {
     options
 }
 
-/// The input of a question with its answers: an object of them, or one text for all.
-fn replied(input: &RawValue, message: &str) -> Box<RawValue> {
+/// The questions of a call, where it is the tool that asks them. People may always answer in their own words.
+fn questions(tool: &str, input: &Value) -> Option<Vec<Question>> {
+    if tool != QUESTION {
+        return None;
+    }
+    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let option = |option: &Value| {
+        let description = text(&option["description"]);
+        // What it looks like is a part of what it means.
+        let preview = text(&option["preview"]);
+        let description = match (description, preview) {
+            (Some(description), Some(preview)) => Some(format!("{description}\n{preview}")),
+            (description, preview) => description.or(preview),
+        };
+        Some(QuestionOption { label: text(&option["label"])?, description })
+    };
+    let question = |asked: &Value| {
+        Some(Question {
+            question: text(&asked["question"])?,
+            header: text(&asked["header"]),
+            options: asked["options"].as_array().map(|all| all.iter().map(option).collect()).unwrap_or(Some(vec![]))?,
+            multiple: asked["multiSelect"].as_bool().unwrap_or(false),
+            free_text: true,
+        })
+    };
+    input["questions"].as_array()?.iter().map(question).collect()
+}
+
+/// The input of a question with its answers: a text for each, of several with commas between them.
+fn replied(input: &RawValue, given: &[Vec<Choice>]) -> Box<RawValue> {
     let mut input = bounds::read(input.get()).unwrap_or_default();
-    let answers = bounds::object(message).unwrap_or_else(|| {
-        let questions = input["questions"].as_array().into_iter().flatten();
-        let questions = questions.filter_map(|question| question["question"].as_str());
-        Value::Object(questions.map(|question| (question.to_owned(), json!(message))).collect::<Map<_, _>>())
-    });
+    let answer = |(asked, choices): (&Value, &Vec<Choice>)| {
+        let text = |choice: &Choice| match choice {
+            Choice::Option(place) => asked["options"][*place]["label"].as_str().unwrap_or_default().to_owned(),
+            Choice::Text(text) => text.clone(),
+        };
+        let texts: Vec<String> = choices.iter().map(text).collect();
+        Some((asked["question"].as_str()?.to_owned(), json!(texts.join(", "))))
+    };
+    let asked = input["questions"].as_array().into_iter().flatten();
+    let answers: Map<_, _> = asked.zip(given).filter_map(answer).collect();
     if let Value::Object(fields) = &mut input {
-        fields.insert("answers".to_owned(), answers);
+        fields.insert("answers".to_owned(), Value::Object(answers));
     }
     to_raw_value(&input).expect("a value is JSON")
 }

@@ -22,10 +22,11 @@ use super::{
         SessionId,
         agent::{AgentStarted, Outcome},
     },
-    Activity, Adapter, Answered, Context, Step,
+    Activity, Adapter, Answered, Context, Replied, Step,
     asking::Asking,
     bounds,
     open::Open,
+    questions::Questions,
     speech::Speech,
 };
 use crate::session::AdapterKind;
@@ -43,6 +44,7 @@ pub(super) struct ClaudeCode {
     speech: Speech,
     open: Open,
     asking: Asking<Asked>,
+    questions: Questions<Asked>,
     /// The calls that a person did not let run.
     rejected: VecDeque<String>,
     /// The calls that work in the background, by the id of their task.
@@ -74,6 +76,7 @@ impl ClaudeCode {
             speech: Speech::new(session_id.clone()),
             open: Open::new(session_id.clone()),
             asking: Asking::new(),
+            questions: Questions::new(session_id.clone()),
             rejected: VecDeque::new(),
             tasks: VecDeque::new(),
             totals: Totals::default(),
@@ -143,6 +146,8 @@ impl ClaudeCode {
             model: bounds::name(&line["model"]),
             version: bounds::name(&line["claude_code_version"]),
             tools: tools.collect(),
+            agent_type: None,
+            iteration: None,
         };
         self.tell(started, steps);
     }
@@ -166,6 +171,8 @@ impl ClaudeCode {
             model: None,
             version: None,
             tools: Vec::new(),
+            agent_type: None,
+            iteration: None,
         };
         let mut started = self.told.clone().unwrap_or_else(unnamed);
         started.agent_session_id = bounds::own_id(&line["new_conversation_id"]);
@@ -210,6 +217,12 @@ impl Adapter for ClaudeCode {
         steps
     }
 
+    fn replied(&mut self, reply: &Replied) -> Vec<Step> {
+        let mut steps = Vec::new();
+        self.reply(reply, &mut steps);
+        steps
+    }
+
     fn interrupt(&mut self) -> Vec<Step> {
         if !self.talks || !self.working {
             return Vec::new();
@@ -226,6 +239,7 @@ impl Adapter for ClaudeCode {
         let mut steps = Vec::new();
         self.speech.finish_all(|_| true, &mut self.open, &mut steps);
         self.asking.withdraw(|_, _| true, &mut steps);
+        self.questions.withdraw(|_, _| true, &mut steps);
         self.open.end(&mut steps);
         if self.working {
             steps.push(self.no_result());
@@ -234,7 +248,7 @@ impl Adapter for ClaudeCode {
     }
 
     fn activity(&self) -> Activity {
-        match (self.asking.is_empty(), self.working) {
+        match (self.asking.is_empty() && self.questions.is_empty(), self.working) {
             (false, _) => Activity::Waiting,
             (true, true) => Activity::Working,
             (true, false) => Activity::Idle,

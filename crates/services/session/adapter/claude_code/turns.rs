@@ -53,6 +53,7 @@ impl ClaudeCode {
         self.open.end_turn(steps);
         let open = &self.open;
         self.asking.withdraw(|asked, _| !asked.execution_id.as_ref().is_some_and(|id| open.is_open(id)), steps);
+        self.questions.withdraw(|_, asked| !asked.is_of_open_call(open), steps);
         steps.extend(self.usage(line));
         let rest = ["structured_output", "deferred_tool_use"].map(|key| (key, &line[key]));
         for (key, value) in rest.into_iter().filter(|(_, value)| !value.is_null()) {

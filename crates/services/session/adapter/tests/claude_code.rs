@@ -1,7 +1,7 @@
 //! Tests of the adapter of Claude Code, one for each of its traps.
 
 use super::{
-    super::{Activity, Step},
+    super::{Activity, Choice, Replied, Reply, Step},
     play::{Play, Say, assert_steps, brief, context, play},
 };
 use crate::session::AdapterKind::ClaudeCode;
@@ -242,19 +242,38 @@ fn without_json_on_its_input_it_gets_text_and_cannot_be_interrupted() {
     assert_eq!(adapter.interrupt(), Vec::new());
 }
 
-#[test]
-fn a_question_is_answered_within_its_input() {
+/// What was written in answer to `AskUserQuestion` with two questions, and how it was resolved.
+fn replied(reply: Reply) -> (serde_json::Value, String) {
     let mut play = Play::new(ClaudeCode, context(&["--input-format=stream-json"]), &[PROMPT]);
-    let line = r#"{"type":"control_request","request_id":"q","request":{"subtype":"can_use_tool","tool_name":"AskUserQuestion","input":{"questions":[{"question":"Which?"}]}}}"#;
-    assert_eq!(play.adapter.line(line).len(), 1);
-    let answer =
-        super::super::Answered { request_id: "q".into(), option_id: "allow".into(), message: Some("Red".into()) };
-    let steps = play.adapter.answered(&answer);
-    let Some(Step::Write(line)) = steps.last() else { panic!("an answer is written: {steps:?}") };
+    let line = r#"{"type":"control_request","request_id":"q","request":{"subtype":"can_use_tool","tool_name":"AskUserQuestion","input":{"questions":[{"question":"Which?","header":"Color","options":[{"label":"Red","description":"Warm"},{"label":"Blue","description":"Cold"}],"multiSelect":false},{"question":"Where?","options":[{"label":"In"},{"label":"Out"}],"multiSelect":true}]}}}"#;
+    assert_steps(&play.adapter.line(line), &["question q Which? Where?"]);
+    assert_eq!(play.adapter.activity(), Activity::Waiting);
+    let reply = Replied { request_id: "q".into(), reply };
+    let steps = play.adapter.replied(&reply);
+    let [resolved, Step::Write(line)] = &steps[..] else { panic!("an answer is written: {steps:?}") };
+    assert_eq!(play.adapter.replied(&reply), Vec::new(), "a question is answered once");
     let written: serde_json::Value = serde_json::from_str(line).expect("JSON");
-    let input = serde_json::json!({ "questions": [{ "question": "Which?" }], "answers": { "Which?": "Red" } });
-    assert_eq!(written["response"]["response"]["updatedInput"], input);
-    assert_eq!(play.adapter.answered(&answer), Vec::new(), "a request is answered once");
+    (written["response"]["response"].clone(), brief(resolved))
+}
+
+#[test]
+fn a_question_is_answered_within_its_input_or_declined_with_the_reason() {
+    let given = vec![vec![Choice::Option(1)], vec![Choice::Option(0), Choice::Text("over there".into())]];
+    let (written, resolved) = replied(Reply::Answers { given, shown: std::collections::BTreeMap::new() });
+    let answers = serde_json::json!({ "Which?": "Blue", "Where?": "In, over there" });
+    assert_eq!((&written["behavior"], &written["updatedInput"]["answers"]), (&"allow".into(), &answers));
+    assert_eq!(written["updatedInput"]["questions"][0]["options"][1]["description"], "Cold");
+    assert_eq!(resolved, "question done q Answered");
+    let (written, resolved) = replied(Reply::Declined(Some("You decide.".into())));
+    assert_eq!(written, serde_json::json!({ "behavior": "deny", "message": "You decide." }));
+    assert_eq!(resolved, "question done q Declined");
+}
+
+#[test]
+fn a_question_that_asks_nothing_is_a_permission_as_of_any_tool() {
+    let mut play = Play::new(ClaudeCode, context(&["--input-format=stream-json"]), &[PROMPT]);
+    let line = r#"{"type":"control_request","request_id":"q","request":{"subtype":"can_use_tool","tool_name":"AskUserQuestion","input":{"questions":[{"header":"No question"}]}}}"#;
+    assert!(matches!(&play.adapter.line(line)[..], [Step::PermissionRequested(_)]));
 }
 
 #[test]

@@ -9,7 +9,10 @@ use tidings_core::{Event, json};
 use validator::Validate;
 
 use super::super::{
-    super::contract::agent::{Block, PERMISSION_REQUESTED, RAW, Role, TOOL_COMPLETED, TOOL_STARTED, TextDelta},
+    super::contract::{
+        agent::{Block, PERMISSION_REQUESTED, RAW, Role, TOOL_COMPLETED, TOOL_STARTED, TextDelta},
+        question::Question,
+    },
     Step,
 };
 
@@ -31,6 +34,7 @@ pub(super) struct Ledger {
     tools: BTreeSet<String>,
     agents: BTreeSet<String>,
     pub(super) requests: BTreeMap<String, String>,
+    pub(super) questions: BTreeMap<String, Vec<Question>>,
     pieces: BTreeMap<(String, u32), String>,
     told: BTreeMap<(String, u32), Block>,
 }
@@ -75,6 +79,13 @@ impl Ledger {
                 assert_eq!(former, None, "a request is told once: {it:?}");
             }
             Step::PermissionResolved(it) => assert!(self.requests.remove(&it.request_id).is_some(), "{it:?}"),
+            Step::QuestionRequested(it) => {
+                assert_eq!(it.validate(), Ok(()));
+                let former = self.questions.insert(it.request_id.clone(), it.questions.clone());
+                assert_eq!(former, None, "a question is told once: {it:?}");
+            }
+            Step::QuestionResolved(it) => assert!(self.questions.remove(&it.request_id).is_some(), "{it:?}"),
+            Step::Publish(it) => assert!(it.data.is_object() && it.event_type.domain() != "session"),
             Step::Progress(it) => assert_eq!(it.validate(), Ok(())),
             Step::Usage(it) => assert_eq!(it.validate(), Ok(())),
             Step::TurnCompleted(it) => assert_eq!(it.validate(), Ok(())),
@@ -94,7 +105,8 @@ impl Ledger {
 
     /// Nothing is open, and every block of which there were pieces was told.
     pub(super) fn close(&self) {
-        assert!(self.tools.is_empty() && self.agents.is_empty() && self.requests.is_empty(), "{self:?}");
+        assert!(self.tools.is_empty() && self.agents.is_empty(), "{self:?}");
+        assert!(self.requests.is_empty() && self.questions.is_empty(), "{self:?}");
         for key in self.pieces.keys() {
             assert!(self.told.contains_key(key), "{key:?} stays in pieces: {self:?}");
         }

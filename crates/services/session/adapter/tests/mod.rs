@@ -6,6 +6,7 @@
 mod acp;
 mod claude_code;
 mod codex;
+mod events;
 mod gemini;
 mod ledger;
 mod limits;

@@ -4,10 +4,12 @@
 //! Guarantees: whoever reads a script without hearing what it expects fails.
 //! It is not the player: no process, no time.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use tidings_testkit::script::{Instruction, fill, fits, parse, recorded};
 
-use super::super::{Activity, Adapter, Answered, Context, Step, make};
+use super::super::{Activity, Adapter, Answered, Choice, Context, Replied, Reply, Step, make};
 use crate::session::{
     AdapterKind,
     contract::agent::{PermissionRequested, Progress},
@@ -22,6 +24,8 @@ pub(super) enum Say {
     Message(&'static str),
     /// An option for the request that waits, and what to tell the agent besides.
     Answer(&'static str, Option<&'static str>),
+    /// Answers to the questions that wait: of each, the place of an option.
+    Reply(&'static [usize]),
     Interrupt,
 }
 
@@ -115,6 +119,13 @@ impl Play {
                 let answer = Answered { request_id: request.request_id, option_id: option.to_owned(), message };
                 self.adapter.answered(&answer)
             }
+            Say::Reply(places) => {
+                let request_id = self.asked().expect("a question waits");
+                assert_eq!(self.adapter.activity(), Activity::Waiting);
+                let given = places.iter().map(|place| vec![Choice::Option(*place)]).collect();
+                let reply = Reply::Answers { given, shown: BTreeMap::new() };
+                self.adapter.replied(&Replied { request_id, reply })
+            }
             Say::Interrupt => self.adapter.interrupt(),
         };
         self.take(steps);
@@ -123,6 +134,13 @@ impl Play {
     fn waiting(&self) -> Option<PermissionRequested> {
         self.steps.iter().rev().find_map(|step| match step {
             Step::PermissionRequested(request) => Some(request.clone()),
+            _ => None,
+        })
+    }
+
+    fn asked(&self) -> Option<String> {
+        self.steps.iter().rev().find_map(|step| match step {
+            Step::QuestionRequested(request) => Some(request.request_id.clone()),
             _ => None,
         })
     }
@@ -199,6 +217,12 @@ pub(super) fn brief(step: &Step) -> String {
         Step::SubagentCompleted(it) => format!("subagent done {} {:?}", it.execution_id, it.status),
         Step::PermissionRequested(it) => asked(it),
         Step::PermissionResolved(it) => format!("resolved {} {:?} {:?}", it.request_id, it.decision, it.option_id),
+        Step::QuestionRequested(it) => {
+            let questions: Vec<&str> = it.questions.iter().map(|asked| asked.question.as_str()).collect();
+            format!("question {} {}", it.request_id, questions.join(" "))
+        }
+        Step::QuestionResolved(it) => format!("question done {} {:?}", it.request_id, it.decision),
+        Step::Publish(it) => format!("publish {} {}", it.event_type, json(&it.data)),
         Step::Progress(it) => planned(it),
         Step::Usage(it) => format!(
             "usage {} {} {} {} {:?}",

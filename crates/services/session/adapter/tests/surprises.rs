@@ -3,17 +3,20 @@
 //! Guarantees: the words are those that the adapters know, so that chance finds their branches.
 //! It does not judge what is told of nonsense.
 
+use std::collections::BTreeMap;
+
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Map, Value, json};
 
 use super::{
-    super::{super::contract::agent::Block, Answered, Context, make},
+    super::{super::contract::agent::Block, Adapter, Answered, Choice, Context, Replied, Reply, Step, make},
     ledger::Ledger,
     play::context,
 };
 use crate::session::AdapterKind;
 
-const KINDS: &[AdapterKind] = &[AdapterKind::ClaudeCode, AdapterKind::Codex, AdapterKind::Gemini, AdapterKind::Acp];
+const KINDS: &[AdapterKind] =
+    &[AdapterKind::ClaudeCode, AdapterKind::Codex, AdapterKind::Gemini, AdapterKind::Acp, AdapterKind::Events];
 /// Keys at the top of a line, and below.
 const KEYS: &[&str] = &[
     "type",
@@ -73,6 +76,7 @@ const KEYS: &[&str] = &[
     "rawOutput",
 ];
 const WORDS: &[&str] = &[
+    "success",
     "system",
     "init",
     "stream_event",
@@ -159,15 +163,15 @@ fn object(pairs: Vec<(&'static str, Value)>) -> Value {
 
 /// What the lines of an agent are made of.
 #[derive(Debug, Clone)]
-struct Parts {
-    id: &'static str,
-    index: u32,
-    word: &'static str,
+pub(super) struct Parts {
+    pub(super) id: &'static str,
+    pub(super) index: u32,
+    pub(super) word: &'static str,
     /// The tool call that it says it in, or null.
-    parent: Value,
-    any: Value,
-    block: &'static str,
-    item: &'static str,
+    pub(super) parent: Value,
+    pub(super) any: Value,
+    pub(super) block: &'static str,
+    pub(super) item: &'static str,
 }
 
 fn parts() -> impl Strategy<Value = Parts> {
@@ -255,6 +259,7 @@ fn framed(kind: AdapterKind) -> impl Strategy<Value = Value> {
         AdapterKind::Codex => codex,
         AdapterKind::Gemini => gemini,
         AdapterKind::Acp => acp,
+        AdapterKind::Events => super::events::lines,
         AdapterKind::ClaudeCode | AdapterKind::Lines => claude,
     };
     prop_oneof![
@@ -294,6 +299,13 @@ fn happens(kind: AdapterKind) -> impl Strategy<Value = Happens> {
     ]
 }
 
+fn reply(adapter: &mut dyn Adapter, ledger: &Ledger) -> Vec<Step> {
+    let (request_id, questions) = ledger.questions.first_key_value().expect("one");
+    let given = questions.iter().map(|_| vec![Choice::Text("so".to_owned()), Choice::Option(7)]).collect();
+    let reply = Reply::Answers { given, shown: BTreeMap::new() };
+    adapter.replied(&Replied { request_id: request_id.clone(), reply })
+}
+
 fn run(kind: AdapterKind, context: Context, happens: Vec<Happens>) {
     let mut adapter = make(kind, context).expect("an adapter");
     let mut ledger = Ledger::default();
@@ -303,6 +315,7 @@ fn run(kind: AdapterKind, context: Context, happens: Vec<Happens>) {
             Happens::Line(line) => adapter.line(&line),
             Happens::Message => adapter.message("m", "more"),
             Happens::Interrupt => adapter.interrupt(),
+            Happens::Answer if !ledger.questions.is_empty() => reply(&mut *adapter, &ledger),
             Happens::Answer => match ledger.requests.first_key_value() {
                 Some((request_id, option_id)) => {
                     let (request_id, option_id) = (request_id.clone(), option_id.clone());
