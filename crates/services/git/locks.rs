@@ -411,6 +411,10 @@ mod tests {
         let home = repository(&["index.lock", "HEAD.lock"]);
         let lock = File::open(home.path().join(".git/index.lock")).expect("opens");
         let mut holding = Command::new("sleep").arg("600").stdin(lock).spawn().expect("starts");
+        // It is there before it has its name.
+        while fs::read_to_string(format!("/proc/{}/comm", holding.id())).expect("is there") != "sleep\n" {
+            std::thread::yield_now();
+        }
         let refused = unlock(home.path()).expect_err("somebody holds it");
         assert_eq!(refused.code(), Code::Conflict);
         assert!(refused.message().contains(&format!("{} (sleep)", holding.id())), "{refused}");
