@@ -1,7 +1,7 @@
 //! The questions of a session's state: what its agent asked and nobody answered yet.
 //!
 //! Guarantees: bounded as everything that is open in a conversation is; of questions that take more than
-//! [`QUESTION_BYTES`] the state has the beginning of each and its answers' names: the event has the rest.
+//! 8 KiB the state has the beginning of each and its answers' names: the event has the rest.
 //! It is not the answer: that is told by `session.question_resolved`.
 
 use schemars::JsonSchema;
