@@ -103,7 +103,7 @@ fn a_saved_state_that_no_function_brings_to_this_version_ends_the_start_by_its_n
         let ended = tidings(home.path()).args(["serve", "--listen", "127.0.0.1:0"]).output().expect("runs");
         let said = String::from_utf8_lossy(&ended.stderr);
         assert!(!ended.status.success() && !String::from_utf8_lossy(&ended.stdout).contains("listening"), "{said}");
-        for name in ["session:outside-ended", "version 99", "version 1", "back-up"] {
+        for name in ["session:outside-ended", "version 99", "reads version 2", "back-up"] {
             assert!(said.contains(name), "{said}");
         }
     }
