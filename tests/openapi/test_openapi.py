@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-from world import PASSWORD, QUICK, WAITING, World
+from world import PASSWORD, QUESTION, QUICK, WAITING, World
 
 # How many requests of each kind an operation gets.
 ALLOWED, FORBIDDEN = 6, 10
@@ -108,6 +108,7 @@ class OpenApi(unittest.TestCase):
             "session.resume": lambda: {"sessionId": world.new_session()},
             "session.interrupt": lambda: {"sessionId": world.asking_session()},
             "session.resolve_permission": lambda: {"sessionId": world.asking_session(), "requestId": "r1"},
+            "session.answer_question": world.question,
             "session.cancel_message": world.queued_message,
             "shell.input": lambda: {"terminalId": world.new_terminal()},
             "shell.close": lambda: {"terminalId": world.new_terminal()},
@@ -163,6 +164,10 @@ class OpenApi(unittest.TestCase):
         for field in body.keys() & there.keys():
             if body[field] is not None:
                 body[field] = there[field]()
+        if name == "session.answer_question" and body.get("answers") is not None:
+            # Which questions there are, and that it is one or the other, no schema can say.
+            body["answers"] = {QUESTION: "Both"}
+            body.pop("decline", None)
         if name == "fs.read":
             query["path"] = "a.txt"
 

@@ -29,6 +29,12 @@ ASKING = [
     '> {"type":"control_request","request_id":"r1","request":{"subtype":"can_use_tool","tool_name":"Bash","input":{"command":"ls"}}}',
     "hang",
 ]
+# A question of a program that prints events.
+QUESTION = "Which?"
+WONDERING = {
+    "type": "session.question_requested",
+    "data": {"requestId": "q1", "questions": [{"question": QUESTION, "options": [{"label": "One"}], "freeText": True}]},
+}
 # So many are made and left that limits would be met, and clones are of folders.
 CONFIG = """
 [auth]
@@ -67,7 +73,12 @@ class World:
         script = self.scripts / "asks.script"
         script.write_text("\n".join(ASKING) + "\n")
         agent = json.dumps([PLAYER, str(script), *FLAGS])
-        self.server = Server(CONFIG + f'[agents.asks]\nadapter = "claude-code"\nstdin = "open"\ncommand = {agent}\n')
+        wondering = json.dumps(["sh", "-c", f"echo '{json.dumps(WONDERING)}'; exec cat"])
+        self.server = Server(
+            CONFIG
+            + f'[agents.asks]\nadapter = "claude-code"\nstdin = "open"\ncommand = {agent}\n'
+            + f'[agents.wonders]\nadapter = "events"\ncommand = {wondering}\n'
+        )
         self.token = self.server.token(user="root", roles=["admin"])
         self.silent = socket.create_server(("127.0.0.1", 0))
         self.folders = 0
@@ -165,6 +176,12 @@ class World:
         session = self.make("/api/sessions", projectId=self.project, agent="asks", prompt="Look")["id"]
         self.until(f"/api/sessions/{session}", lambda shown: shown["conversation"]["permissions"])
         return session
+
+    def question(self):
+        """A question that waits."""
+        session = self.make("/api/sessions", projectId=self.project, agent="wonders", prompt="Look")["id"]
+        self.until(f"/api/sessions/{session}", lambda shown: shown["conversation"]["questions"])
+        return {"sessionId": session, "requestId": "q1"}
 
     def queued_message(self):
         """A message that waits for a busy agent."""
