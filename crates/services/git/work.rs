@@ -66,14 +66,13 @@ impl Operation {
         {
             return End::failed("git_failed", error.message());
         }
-        let within = match self.within(place).await {
+        if let Some(end) = self.refused_of_others_within(place).await {
+            return end;
+        }
+        let within = match self.left_out(place).await {
             Ok(within) => within,
             Err(error) => return End::failed("git_failed", error.message()),
         };
-        if self.job.looks_into_others() && !within.is_empty() && !git.config.repository_programs {
-            let why = format!("git would look into repositories within, and run what they name: {}", within.join(", "));
-            return End::failed("program_refused", why);
-        }
         let args = match self.arguments(place).await {
             Ok(args) => args,
             Err(end) => return end,
@@ -129,11 +128,27 @@ impl Operation {
         self.run(place, Purpose::Resume, args, Paths::Literal, began).await
     }
 
-    /// The repositories within that git would look into by what it does.
-    async fn within(&self, place: &Place) -> Result<Vec<String>> {
+    /// The end of what would have git look into repositories within that it cannot be kept out of.
+    async fn refused_of_others_within(&self, place: &Place) -> Option<End> {
+        let git = &self.repositories.git;
+        if !self.job.looks_into_others() || git.config.repository_programs {
+            return None;
+        }
+        match git.unnamed_within(place).await {
+            Ok(within) if within.is_empty() => None,
+            Ok(within) => {
+                let why =
+                    format!("git would look into repositories within, and run what they name: {}", within.join(", "));
+                Some(End::failed("program_refused", why))
+            }
+            Err(error) => Some(End::failed("git_failed", error.message())),
+        }
+    }
+
+    /// The repositories within that are left out of what is done.
+    async fn left_out(&self, place: &Place) -> Result<Vec<String>> {
         match self.job.kind {
             Kind::Add | Kind::Commit => self.repositories.git.within(place).await,
-            _ if self.job.looks_into_others() => self.repositories.git.unnamed_within(place).await,
             _ => Ok(Vec::new()),
         }
     }

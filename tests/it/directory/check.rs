@@ -193,11 +193,14 @@ fn shown(board: &Value) -> Vec<String> {
     rows
 }
 
-/// Whether a value is what it was. A later version may have more fields.
+/// Whether a value is what it was. What a later version has beside it holds nothing.
 fn holds(now: &Value, known: &Value) -> bool {
     match (now, known) {
         (Value::Object(now), Value::Object(known)) => {
-            known.iter().all(|(name, known)| now.get(name).is_some_and(|now| holds(now, known)))
+            let is_nothing = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+            let mut others = now.iter().filter(|(name, _)| !known.contains_key(*name));
+            others.all(|(_, now)| is_nothing(now))
+                && known.iter().all(|(name, known)| now.get(name).is_some_and(|now| holds(now, known)))
         }
         (Value::Array(now), Value::Array(known)) => {
             now.len() == known.len() && now.iter().zip(known).all(|(now, known)| holds(now, known))
