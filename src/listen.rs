@@ -29,7 +29,7 @@ use tidings_core::{
     BoxFuture, fault,
     runtime::{Clock, Tasks},
 };
-use tidings_transports::{patience::Patience, stream::ClientStream};
+use tidings_transports::{patience::Patiences, stream::ClientStream};
 use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc::Receiver, watch},
@@ -98,15 +98,6 @@ pub(crate) struct Bounds {
     pub(crate) per_second: u32,
     /// What a client has of time.
     pub(crate) patience: Patiences,
-}
-
-/// What a client has of time.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Patiences {
-    /// To send the body of a request.
-    pub(crate) body: Patience,
-    /// To read an answer.
-    pub(crate) answer: Patience,
 }
 
 /// Where connections come in. It stays while the task that serves them is made again.

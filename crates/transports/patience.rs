@@ -22,6 +22,15 @@ pub struct Patience {
     pub bytes_per_second: u64,
 }
 
+/// What a client has for each direction.
+#[derive(Debug, Clone, Copy)]
+pub struct Patiences {
+    /// To send the body of a request.
+    pub body: Patience,
+    /// To read an answer.
+    pub answer: Patience,
+}
+
 /// What a client has left of it.
 #[derive(Debug)]
 pub struct Wait {

@@ -7,17 +7,6 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../src/config/mod.rs"]
 mod config;
 
-/// What the configuration makes for the room of the server that takes connections in.
-mod listen {
-    use tidings_transports::patience::Patience;
-
-    #[allow(dead_code, reason = "nothing is listened to here")]
-    pub(crate) struct Patiences {
-        pub(crate) body: Patience,
-        pub(crate) answer: Patience,
-    }
-}
-
 fuzz_target!(|text: &str| {
     let file = config::FileText { path: "tidings.toml".into(), text: text.to_owned() };
     match config::Config::load([], Some(&file), &config::Flags::default(), |_| Vec::new()) {

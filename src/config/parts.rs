@@ -23,10 +23,12 @@ use tidings_services::{
     shell::ShellConfig,
     workflow::{self, WorkflowConfig},
 };
-use tidings_transports::{http::HttpConfig, patience::Patience};
+use tidings_transports::{
+    http::HttpConfig,
+    patience::{Patience, Patiences},
+};
 
 use super::{Agent, AuthKey, Config, ConfigError, DEFAULT_FILE, Problem, Retention};
-use crate::listen::Patiences;
 
 impl Config {
     /// The same configuration for parts that are made and never run, in another directory.
