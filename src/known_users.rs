@@ -6,12 +6,14 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use tidings_auth::Auth;
-use tidings_core::{
-    Action, BoxFuture, Channel, Code, Error, EventType, Payload, Principal, Result, UserId, identity::Identity,
-};
+use tidings_core::{Action, BoxFuture, Code, Error, Payload, Principal, Result, UserId, identity::Identity};
 use tidings_engine::gate::{Gate, NewEvent};
 use tidings_handlers::project;
-use tidings_services::{project::ProjectId, session::Publishing, workflow::Users};
+use tidings_services::{
+    project::ProjectId,
+    session::{Publication, Publishing},
+    workflow::Users,
+};
 
 /// The users of this server. Somebody whom only tokens minted elsewhere name is not among them.
 /// Bound once, after the services are made.
@@ -61,14 +63,11 @@ impl Users for KnownUsers {
 }
 
 impl Publishing for KnownUsers {
-    fn publish(
-        &self,
-        user: &UserId,
-        event_type: EventType,
-        channel: Option<Channel>,
-        id: Option<String>,
-        data: serde_json::Value,
-    ) -> BoxFuture<'_, Result<()>> {
+    fn publish(&self, user: &UserId, said: &Publication) -> BoxFuture<'_, Result<()>> {
+        let Publication { event_type, channel, id, data } = said;
+        let (event_type, channel) = (event_type.clone(), channel.clone());
+        let id = id.as_deref().map(Into::into);
+        let data = serde_json::value::to_raw_value(data);
         let user = user.clone();
         Box::pin(async move {
             let unknown = |error: Error| match error.code() {
@@ -79,8 +78,8 @@ impl Publishing for KnownUsers {
                 _ => error,
             };
             let principal = self.principal(&user).await.map_err(unknown)?;
-            let data = serde_json::value::to_raw_value(&data).map_err(|_| Error::internal())?;
-            let event = NewEvent { event_type, channel, id: id.map(Into::into), data: Payload::raw(&data) };
+            let data = data.map_err(|_| Error::internal())?;
+            let event = NewEvent { event_type, channel, id, data: Payload::raw(&data) };
             let (_, gate) = self.parts()?;
             gate.publish(&principal, vec![event]).await.map(drop)
         })

@@ -53,7 +53,7 @@ pub(super) fn run(options: &Options) -> Outcome {
         }
     };
     Builder::new().name("input".to_owned()).spawn(read).map_err(Failure::other)?;
-    let mut player = Player { heard, pause: Duration::from_millis(options.pause_ms), told: 0 };
+    let mut player = Player { heard, pause: Duration::from_millis(options.pause_ms) };
     player.tell(
         "session.agent_started",
         &json!({
@@ -96,13 +96,11 @@ impl From<Failure> for Stop {
 struct Player {
     heard: Receiver<Value>,
     pause: Duration,
-    told: u64,
 }
 
 impl Player {
     /// Prints an event.
     fn tell(&mut self, kind: &str, data: &Value) -> Result<(), Failure> {
-        self.told += 1;
         let mut out = stdout().lock();
         let line = json!({ "type": kind, "data": data });
         writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|_| Failure::ClosedPipe)

@@ -45,6 +45,7 @@ mod terminal;
 mod tests;
 pub mod trial;
 
+pub use adapter::Publication;
 pub use agent::Publishing;
 pub use config::{AdapterKind, AgentConfig, AgentRole, Limits, SessionConfig, Stdin};
 pub use contract::{SessionId, Status};

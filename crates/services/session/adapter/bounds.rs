@@ -29,6 +29,8 @@ pub(super) const TEXT_BYTES: usize = 512 * 1024;
 pub(super) const LAST_WORD_BYTES: usize = 256 * 1024;
 /// The most levels of what an agent says: an event puts a few around it.
 const LEVELS: usize = json::LEVELS - 4;
+/// The most bytes of a name.
+pub(super) const NAME_BYTES: usize = 1024;
 /// The most bytes of an id.
 const ID_BYTES: usize = 256;
 /// What stands where something was cut off.
@@ -40,6 +42,13 @@ pub(super) fn text(text: &str, limit: usize) -> String {
         return text.to_owned();
     }
     format!("{}{CUT}", shortened(text, limit - CUT.len()))
+}
+
+/// Leaves of a text what fits.
+pub(super) fn fit(text: &mut String, limit: usize) {
+    if text.len() > limit {
+        *text = self::text(text, limit);
+    }
 }
 
 /// The last word of a turn.
@@ -90,7 +99,7 @@ pub(super) fn own_id(value: &Value) -> Option<String> {
 
 /// A short text, such as a name; none where there is none.
 pub(super) fn name(value: &Value) -> Option<String> {
-    value.as_str().filter(|name| !name.is_empty()).map(|name| text(name, 1024))
+    value.as_str().filter(|name| !name.is_empty()).map(|name| text(name, NAME_BYTES))
 }
 
 /// A line that is none of the agent's format, as output.

@@ -55,13 +55,8 @@ impl Codex {
             self.thread = id;
         }
         Step::AgentStarted(AgentStarted {
-            session_id: self.session_id.clone(),
             agent_session_id: bounds::own_id(&line["thread_id"]),
-            model: None,
-            version: None,
-            tools: Vec::new(),
-            agent_type: None,
-            iteration: None,
+            ..AgentStarted::of(self.session_id.clone())
         })
     }
 
@@ -104,7 +99,7 @@ impl Codex {
             "web_search" => (kind.to_owned(), json!({ "query": item["query"] })),
             "mcp_tool_call" => {
                 let name = format!("{}.{}", text(&item["server"]), text(&item["tool"]));
-                (bounds::text(&name, 1024), item["arguments"].clone())
+                (bounds::text(&name, bounds::NAME_BYTES), item["arguments"].clone())
             }
             _ => (bounds::name(&item["tool"]).unwrap_or_else(|| kind.to_owned()), json!({ "prompt": item["prompt"] })),
         };
@@ -218,7 +213,7 @@ impl Adapter for Codex {
     }
 
     fn activity(&self) -> Activity {
-        if self.working { Activity::Working } else { Activity::Idle }
+        Activity::of(false, self.working)
     }
 }
 

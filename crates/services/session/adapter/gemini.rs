@@ -55,13 +55,9 @@ impl Gemini {
     fn init(&mut self, line: &Value) -> Step {
         self.model = bounds::name(&line["model"]);
         Step::AgentStarted(AgentStarted {
-            session_id: self.session_id.clone(),
             agent_session_id: bounds::own_id(&line["session_id"]),
             model: self.model.clone(),
-            version: None,
-            tools: Vec::new(),
-            agent_type: None,
-            iteration: None,
+            ..AgentStarted::of(self.session_id.clone())
         })
     }
 
@@ -223,6 +219,6 @@ impl Adapter for Gemini {
     }
 
     fn activity(&self) -> Activity {
-        if self.working { Activity::Working } else { Activity::Idle }
+        Activity::of(false, self.working)
     }
 }

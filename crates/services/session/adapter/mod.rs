@@ -68,12 +68,15 @@ pub(super) enum Step {
 
 /// An event of another domain, as a program said it.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Publication {
-    pub(super) event_type: EventType,
-    pub(super) channel: Option<Channel>,
-    pub(super) id: Option<String>,
+pub struct Publication {
+    /// Its type.
+    pub event_type: EventType,
+    /// Where to, where its type does not say that.
+    pub channel: Option<Channel>,
+    /// What it is known by when it comes again.
+    pub id: Option<String>,
     /// An object.
-    pub(super) data: Value,
+    pub data: Value,
 }
 
 /// What a person said to a question.
@@ -105,6 +108,16 @@ pub(super) enum Choice {
     Text(String),
 }
 
+impl Choice {
+    /// Its text, where `label` gives that of an option.
+    fn text<'a>(&'a self, label: impl FnOnce(usize) -> Option<&'a str>) -> &'a str {
+        match self {
+            Self::Option(place) => label(*place).unwrap_or_default(),
+            Self::Text(text) => text,
+        }
+    }
+}
+
 /// What a person decided.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Answered {
@@ -123,6 +136,17 @@ pub(super) enum Activity {
     Working,
     /// It waits for a person.
     Waiting,
+}
+
+impl Activity {
+    /// That of an agent: whether a person is asked goes before whether it works.
+    fn of(asks: bool, works: bool) -> Self {
+        match (asks, works) {
+            (true, _) => Self::Waiting,
+            (false, true) => Self::Working,
+            (false, false) => Self::Idle,
+        }
+    }
 }
 
 /// What an adapter is to know of its session.

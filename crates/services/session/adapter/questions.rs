@@ -42,23 +42,17 @@ pub(super) fn fitting(mut questions: Vec<Question>) -> Option<Vec<Question>> {
             return None;
         }
         question.free_text |= question.options.is_empty();
-        shorten(&mut question.question, QUESTION_BYTES);
-        question.header.iter_mut().for_each(|header| shorten(header, LABEL_BYTES));
+        bounds::fit(&mut question.question, QUESTION_BYTES);
+        question.header.iter_mut().for_each(|header| bounds::fit(header, LABEL_BYTES));
         for option in &mut question.options {
             if option.label.is_empty() {
                 return None;
             }
-            shorten(&mut option.label, LABEL_BYTES);
-            option.description.iter_mut().for_each(|description| shorten(description, QUESTION_BYTES));
+            bounds::fit(&mut option.label, LABEL_BYTES);
+            option.description.iter_mut().for_each(|description| bounds::fit(description, QUESTION_BYTES));
         }
     }
     Some(questions)
-}
-
-fn shorten(text: &mut String, limit: usize) {
-    if text.len() > limit {
-        *text = bounds::text(text, limit);
-    }
 }
 
 impl<A> Questions<A> {

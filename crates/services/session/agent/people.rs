@@ -110,9 +110,7 @@ impl People {
         let found = options.iter().find(is_it).cloned();
         found.ok_or_else(|| Error::invalid_field("optionId", format!("is one of: {}", names())))
     }
-}
 
-impl People {
     /// What is replied to questions.
     fn said(&self, input: &AnswerQuestion) -> Result<Said> {
         match self.waiting(&input.request_id)? {

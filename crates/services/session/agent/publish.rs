@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use tidings_core::{BoxFuture, Channel, Error, Event, EventType, Pattern, Result, UserId};
+use tidings_core::{BoxFuture, Error, Event, Pattern, Result, UserId};
 
 use super::{
     super::{
@@ -25,14 +25,7 @@ pub trait Publishing: Send + Sync {
     /// # Errors
     /// `forbidden`, and whatever else a producer is refused with; `not_found` for somebody who is no user of this
     /// server, or may not log in.
-    fn publish(
-        &self,
-        user: &UserId,
-        event_type: EventType,
-        channel: Option<Channel>,
-        id: Option<String>,
-        data: serde_json::Value,
-    ) -> BoxFuture<'_, Result<()>>;
+    fn publish(&self, user: &UserId, said: &Publication) -> BoxFuture<'_, Result<()>>;
 }
 
 /// What one agent's program may publish.
@@ -43,23 +36,23 @@ pub(in super::super) struct Publisher {
 }
 
 impl Publisher {
-    async fn publish(&self, user: &UserId, said: Publication) -> Result<()> {
-        let Publication { event_type, channel, id, data } = said;
-        if !self.types.iter().any(|pattern| pattern.matches_event(&event_type)) {
+    async fn publish(&self, user: &UserId, said: &Publication) -> Result<()> {
+        if !self.types.iter().any(|pattern| pattern.matches_event(&said.event_type)) {
             let why = "this agent is not configured to publish events of this type: agents.NAME.publish lists them";
             return Err(Error::new(tidings_core::Code::Forbidden, why));
         }
         let port = self.port.as_ref().ok_or_else(|| Error::unavailable("nothing can be published here"))?;
-        port.publish(user, event_type, channel, id, data).await
+        port.publish(user, said).await
     }
 }
 
 impl Agent {
     /// Publishes an event, or tells why not.
     pub(super) async fn publish(&mut self, said: Publication) {
-        let kind = said.event_type.to_string();
-        let line = json!({ "type": kind, "channel": said.channel, "id": said.id, "data": said.data });
-        let Err(error) = self.publisher.publish(&self.live.user, said).await else { return };
+        let Err(error) = self.publisher.publish(&self.live.user, &said).await else { return };
+        let Publication { event_type, channel, id, data } = said;
+        let kind = event_type.to_string();
+        let line = json!({ "type": kind, "channel": channel, "id": id, "data": data });
         let source = AdapterKind::Events.as_str().to_owned();
         let raw = Step::Raw(Raw { session_id: self.id.clone(), source, data: line });
         if let Step::Raw(raw) = redacted(raw, &self.redaction) {

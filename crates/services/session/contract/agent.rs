@@ -87,6 +87,21 @@ pub struct AgentStarted {
     pub iteration: Option<u64>,
 }
 
+impl AgentStarted {
+    /// An agent of which nothing is known yet.
+    pub(in super::super) fn of(session_id: SessionId) -> Self {
+        Self {
+            session_id,
+            agent_session_id: None,
+            model: None,
+            version: None,
+            tools: Vec::new(),
+            agent_type: None,
+            iteration: None,
+        }
+    }
+}
+
 /// `session.text_delta` and `session.thinking_delta`, ephemeral: a piece of a message that is being
 /// made. Worth nothing once the [`AgentMessage`] of the same `messageId` with this block is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, JsonSchema)]

@@ -172,13 +172,10 @@ impl Acp {
             return self.fail("refused", "the agent has made no session".to_owned(), steps);
         };
         steps.push(Step::AgentStarted(AgentStarted {
-            session_id: self.session_id.clone(),
             agent_session_id: bounds::own_id(&json!(session)),
             model: bounds::name(&result["models"]["currentModelId"]),
             version: self.version.clone(),
-            tools: Vec::new(),
-            agent_type: None,
-            iteration: None,
+            ..AgentStarted::of(self.session_id.clone())
         }));
         self.stage = Stage::Ready { session };
         self.ask_next(steps);
@@ -313,11 +310,7 @@ impl Adapter for Acp {
     }
 
     fn activity(&self) -> Activity {
-        match (self.asking.is_empty(), self.working) {
-            (false, _) => Activity::Waiting,
-            (true, true) => Activity::Working,
-            (true, false) => Activity::Idle,
-        }
+        Activity::of(!self.asking.is_empty(), self.working)
     }
 }
 

@@ -256,11 +256,8 @@ fn questions(tool: &str, input: &Value) -> Option<Vec<Question>> {
 fn replied(input: &RawValue, given: &[Vec<Choice>]) -> Box<RawValue> {
     let mut input = bounds::read(input.get()).unwrap_or_default();
     let answer = |(asked, choices): (&Value, &Vec<Choice>)| {
-        let text = |choice: &Choice| match choice {
-            Choice::Option(place) => asked["options"][*place]["label"].as_str().unwrap_or_default().to_owned(),
-            Choice::Text(text) => text.clone(),
-        };
-        let texts: Vec<String> = choices.iter().map(text).collect();
+        let label = |place: usize| asked["options"][place]["label"].as_str();
+        let texts: Vec<&str> = choices.iter().map(|choice| choice.text(label)).collect();
         Some((asked["question"].as_str()?.to_owned(), json!(texts.join(", "))))
     };
     let asked = input["questions"].as_array().into_iter().flatten();

@@ -141,13 +141,11 @@ impl ClaudeCode {
     fn init(&mut self, line: &Value, steps: &mut Vec<Step>) {
         let tools = line["tools"].as_array().into_iter().flatten().take(1_000).filter_map(bounds::name);
         let started = AgentStarted {
-            session_id: self.session_id.clone(),
             agent_session_id: bounds::own_id(&line["session_id"]),
             model: bounds::name(&line["model"]),
             version: bounds::name(&line["claude_code_version"]),
             tools: tools.collect(),
-            agent_type: None,
-            iteration: None,
+            ..AgentStarted::of(self.session_id.clone())
         };
         self.tell(started, steps);
     }
@@ -165,15 +163,7 @@ impl ClaudeCode {
 
     /// The conversation begins anew, under another id.
     fn reset(&mut self, line: &Value, steps: &mut Vec<Step>) {
-        let unnamed = || AgentStarted {
-            session_id: self.session_id.clone(),
-            agent_session_id: None,
-            model: None,
-            version: None,
-            tools: Vec::new(),
-            agent_type: None,
-            iteration: None,
-        };
+        let unnamed = || AgentStarted::of(self.session_id.clone());
         let mut started = self.told.clone().unwrap_or_else(unnamed);
         started.agent_session_id = bounds::own_id(&line["new_conversation_id"]);
         self.totals = Totals::default();
@@ -248,10 +238,6 @@ impl Adapter for ClaudeCode {
     }
 
     fn activity(&self) -> Activity {
-        match (self.asking.is_empty() && self.questions.is_empty(), self.working) {
-            (false, _) => Activity::Waiting,
-            (true, true) => Activity::Working,
-            (true, false) => Activity::Idle,
-        }
+        Activity::of(!self.asking.is_empty() || !self.questions.is_empty(), self.working)
     }
 }

@@ -175,13 +175,8 @@ fn written(kind: &str, data: &Value) -> Step {
 /// The answers as the program reads them: in the words of its own options.
 fn answers(questions: &[Question], given: &[Vec<Choice>]) -> Value {
     let of = |(question, choices): (&Question, &Vec<Choice>)| {
-        let text = |choice: &Choice| match choice {
-            Choice::Option(place) => {
-                question.options.get(*place).map(|option| option.label.clone()).unwrap_or_default()
-            }
-            Choice::Text(text) => text.clone(),
-        };
-        let texts: Vec<String> = choices.iter().map(text).collect();
+        let label = |place: usize| question.options.get(place).map(|option| option.label.as_str());
+        let texts: Vec<&str> = choices.iter().map(|choice| choice.text(label)).collect();
         let value = if question.multiple { json!(texts) } else { json!(texts.first()) };
         (question.question.clone(), value)
     };
@@ -276,11 +271,7 @@ impl Adapter for Events {
     }
 
     fn activity(&self) -> Activity {
-        match (self.asking.is_empty() && self.questions.is_empty(), self.working) {
-            (false, _) => Activity::Waiting,
-            (true, true) => Activity::Working,
-            (true, false) => Activity::Idle,
-        }
+        Activity::of(!self.asking.is_empty() || !self.questions.is_empty(), self.working)
     }
 }
 

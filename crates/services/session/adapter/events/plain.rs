@@ -15,7 +15,8 @@ use super::{
             Stream,
             agent::{AgentStarted, Block, Outcome, Progress, TurnStatus},
         },
-        Step, bounds,
+        Step,
+        bounds::{self, NAME_BYTES},
         open::{Agent, Call, Ending},
         progress,
         speech::Kind,
@@ -179,7 +180,7 @@ impl Events {
             id
         });
         self.settle(steps);
-        self.open.start(Call { id, name: bounds::text(&name, 1024), input, parent: None, agent: None }, steps);
+        self.open.start(Call { id, name: bounds::text(&name, NAME_BYTES), input, parent: None, agent: None }, steps);
         true
     }
 
@@ -205,17 +206,9 @@ impl Events {
         if kind.is_none() && iteration.is_none() {
             return true;
         }
-        let unnamed = || AgentStarted {
-            session_id: self.session_id.clone(),
-            agent_session_id: None,
-            model: None,
-            version: None,
-            tools: Vec::new(),
-            agent_type: None,
-            iteration: None,
-        };
+        let unnamed = || AgentStarted::of(self.session_id.clone());
         let mut started = self.who.clone().unwrap_or_else(unnamed);
-        started.agent_type = kind.map(|kind| bounds::text(&kind, 1024)).or(started.agent_type);
+        started.agent_type = kind.map(|kind| bounds::text(&kind, NAME_BYTES)).or(started.agent_type);
         started.iteration = iteration.or(started.iteration);
         self.introduce(started, steps);
         true
@@ -272,8 +265,8 @@ impl Events {
     }
 
     fn subprocess_start(&mut self, fields: &mut Fields, steps: &mut Vec<Step>) -> bool {
-        let kind = fields.text("subagent_type").map(|kind| bounds::text(&kind, 1024));
-        let description = fields.text("description").map(|text| bounds::text(&text, 1024));
+        let kind = fields.text("subagent_type").map(|kind| bounds::text(&kind, NAME_BYTES));
+        let description = fields.text("description").map(|text| bounds::text(&text, NAME_BYTES));
         let id = self.plain.make_id("subagent");
         self.settle(steps);
         if self.delegate_alone(&id, Agent { kind: kind.clone(), description }, steps).is_err() {
@@ -287,7 +280,7 @@ impl Events {
     }
 
     fn subprocess_complete(&mut self, fields: &mut Fields, steps: &mut Vec<Step>) -> bool {
-        let kind = fields.text("subagent_type").map(|kind| bounds::text(&kind, 1024));
+        let kind = fields.text("subagent_type").map(|kind| bounds::text(&kind, NAME_BYTES));
         // The server measures it.
         fields.value(&["duration"]);
         let Some(place) = self.plain.subagents.iter().position(|(known, _)| *known == kind) else { return false };

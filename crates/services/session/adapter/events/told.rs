@@ -20,7 +20,7 @@ use super::{
             question::{self, QUESTION_REQUESTED, QUESTION_RESOLVED, QuestionRequested, QuestionResolved},
         },
         Step,
-        bounds::{self, TEXT_BYTES},
+        bounds::{self, NAME_BYTES, TEXT_BYTES},
         open::{Agent, Call, Ending},
         questions::fitting,
         speech::Kind,
@@ -29,8 +29,6 @@ use super::{
 };
 use crate::session::contract::STREAM_OUTPUT;
 
-/// The most bytes of a name.
-const NAME_BYTES: usize = 1024;
 /// The most parts of a plan, names of tools and options of a request.
 const PARTS: usize = 1_000;
 /// The most options of a permission request.
@@ -297,19 +295,13 @@ fn fresh(open: &super::super::open::Open, id: &str) -> Result<String, String> {
 }
 
 fn shorten(text: &mut String) {
-    if text.len() > NAME_BYTES {
-        *text = bounds::text(text, NAME_BYTES);
-    }
+    bounds::fit(text, NAME_BYTES);
 }
 
 /// A block that fits.
 fn fit(block: &mut Block) {
     match block {
-        Block::Text { text } | Block::Thinking { text } => {
-            if text.len() > TEXT_BYTES {
-                *text = bounds::text(text, TEXT_BYTES);
-            }
-        }
+        Block::Text { text } | Block::Thinking { text } => bounds::fit(text, TEXT_BYTES),
         Block::ToolUse { execution_id, name } => {
             *execution_id = bounds::id(&json!(execution_id)).unwrap_or_default();
             shorten(name);
